@@ -1,0 +1,49 @@
+# Two commands for everyone: `make demo` and `make test`. Developers type `make check` and `make style`.
+# All of them make the environment they need, in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.PHONY: help env demo test check style lock dev home clean
+
+help:  ## Say what there is to type.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env: $(STAMP)  ## Make the environment.
+
+$(STAMP): requirements.lock pyproject.toml setup.cfg
+	@PYTHON="$(PYTHON)" sh scripts/make-env.sh $(VENV)
+	@touch $@
+
+demo: env  ## Run the main job on a sandbox. KEEP=1 leaves it up, with a .env for dagster.
+	@$(BIN)/python -m r2_hf_assets.sandbox demo $(if $(KEEP),--keep)
+
+test: env  ## Run the tests.
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: env  ## Lint, types, tests.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/dagster definitions validate
+	@$(MAKE) --no-print-directory test
+
+style: env  ## Format the code and mend what ruff can mend.
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+dev: env home  ## Open the Dagster UI on the settings in .env.
+	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(BIN)/dagster dev
+
+home:  ## Make a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
+	@mkdir -p "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"
+	@cp -n dagster.yaml "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}/" || true
+
+lock: env  ## Write the lock files anew from pyproject.toml.
+	@sh scripts/lock.sh $(BIN)
+
+clean:  ## Remove the environment and the demo's leftovers.
+	@rm -rf $(VENV) .demo

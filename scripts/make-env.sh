@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the virtual environment in $1 from requirements.lock, hashes checked, and installs the project into it.
+# The lock is complete, so pip need resolve nothing (--no-deps).
+# Needs Python 3.11 or later; on Debian and Ubuntu the venv module is a package of its own, which is installed when it is missing.
+set -eu
+venv=$1
+python=${PYTHON:-python3}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    echo "make: Python 3.11 or later is needed; set PYTHON=/path/to/python3.11" >&2
+    exit 1
+}
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    echo "make: installing python$version-venv" >&2
+    run=$([ "$(id -u)" = 0 ] || echo sudo)
+    $run apt-get update -q >&2
+    $run apt-get install -q -y "python$version-venv" >&2
+fi
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+echo "make: installing the environment into $venv" >&2
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
