@@ -1,0 +1,1 @@
+"""The source: reading episodes from the bucket."""

@@ -1,0 +1,140 @@
+"""all_segments.json -> segments: what an episode's metadata says, checked, each entry a Segment or a Reject.
+
+Nothing here fetches: `parse` takes the file's bytes. A file that is no JSON list rejects its episode; an entry that is no object rejects
+itself; a field that is absent or unusable is null and the row stays. Nothing is invented: no text is put together, no
+number is guessed from a string. Text that UTF-8 can't hold (lone surrogates, broken bytes) is repaired with U+FFFD and
+counted.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from r2_hf_assets.languages import UNKNOWN, normalize
+
+METADATA_NAME = "all_segments.json"
+_FLOAT32_MAX = 3.4028234663852886e38
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One entry whose audio is worth fetching. `duration` in seconds; None where the metadata has nothing usable."""
+
+    episode: str
+    key: str
+    text: str | None
+    speaker_id: str | None
+    duration: float | None
+    dnsmos: float | None
+    language: str
+    repaired: bool
+    settling: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A whole episode (level "episode") or one entry (level "segment") that becomes no row, and why."""
+
+    level: str
+    episode: str
+    key: str
+    reason: str
+    detail: str = ""
+
+
+class UnusableMetadata(Exception):
+    """The file holds no list of segments. `reason` is the ledger's word for it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def parse(data: bytes) -> tuple[list[Any], bool]:
+    """The entries of an all_segments.json.
+
+    Returns:
+        The list, and whether bytes that are no UTF-8 were repaired.
+
+    Raises:
+        UnusableMetadata: not JSON, or JSON that is not a list.
+    """
+    if not data.strip():
+        raise UnusableMetadata("metadata_empty", f"{len(data)} bytes")
+    text, repaired = _decode(data)
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnusableMetadata("metadata_not_json", f"{len(data)} bytes; {error}"[:200]) from None
+    if not isinstance(entries, list):
+        raise UnusableMetadata("metadata_not_a_list", f"a JSON {type(entries).__name__}")
+    return entries, repaired
+
+
+def _decode(data: bytes) -> tuple[str, bool]:
+    # json.detect_encoding knows UTF-16 and UTF-32, with and without a byte order mark.
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding), False
+    except UnicodeDecodeError:
+        return data.decode(encoding, "replace"), True
+
+
+def to_segment(
+    entry: Any, index: int, *, episode: str, audio_prefix: str, language: str, settling: bool, repaired: bool = False
+) -> Segment | Reject:
+    """Entry number `index` as a Segment, or the Reject that says why not.
+
+    Args:
+        episode: "<folder>/<episode_id>", the plan's name for it.
+        audio_prefix: key of the audio up to the six-digit number.
+        language: the partition's language, for entries that name none.
+        settling: the metadata is so young that missing audio may still come.
+        repaired: the file had broken bytes, so a U+FFFD in the text is a repair.
+    """
+    key = f"{audio_prefix}{index:06d}.mp3"
+    if not isinstance(entry, dict):
+        return Reject("segment", episode, key, "entry_not_an_object", f"a JSON {type(entry).__name__}")
+    text, fixed_text = _string(entry.get("text"))
+    speaker, fixed_speaker = _string(entry.get("speaker"))
+    own = entry.get("language")
+    normalized = normalize(own) if isinstance(own, str) else UNKNOWN
+    return Segment(
+        episode=episode,
+        key=key,
+        text=text,
+        speaker_id=speaker,
+        duration=_duration(entry.get("start"), entry.get("end")),
+        dnsmos=_number(entry.get("dnsmos")),
+        language=language if normalized == UNKNOWN else normalized,
+        repaired=fixed_text or fixed_speaker or (repaired and text is not None and "\ufffd" in text),
+        settling=settling,
+    )
+
+
+def _string(value: Any) -> tuple[str | None, bool]:
+    if not isinstance(value, str):
+        return None, False
+    # json.loads has joined the pairs, so any surrogate left is a lone one.
+    if value.isascii() or not _LONE_SURROGATE.search(value):
+        return value, False
+    return _LONE_SURROGATE.sub("\ufffd", value), True
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, int) and abs(value) > _FLOAT32_MAX:
+        return None
+    return float(value) if math.isfinite(value) and abs(value) <= _FLOAT32_MAX else None
+
+
+def _duration(start: Any, end: Any) -> float | None:
+    first, last = _number(start), _number(end)
+    if first is None or last is None or last < first:
+        return None
+    return _number(last - first)

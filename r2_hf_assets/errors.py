@@ -1,0 +1,39 @@
+"""Errors a user sees: one line each, what is wrong and what to set or run.
+
+`transient` says whether the same call may succeed later without anyone changing anything; a run that fails
+with such an error is worth retrying, one that fails with another is not.
+"""
+
+
+class R2HfError(Exception):
+    """Base of every error that is meant to be read by a user."""
+
+    transient = False
+
+
+class SettingsError(R2HfError):
+    """An environment variable is missing or wrong."""
+
+
+class AccessError(R2HfError):
+    """The bucket or the Hub refuses the credentials, or what they name does not exist."""
+
+
+class PlanError(R2HfError):
+    """The stored plan is damaged, or belongs to another bucket."""
+
+
+class ShardError(R2HfError):
+    """A chunk's shards are absent, or are not what their record says."""
+
+
+class StillUploading(R2HfError):
+    """An episode's audio is missing, but its upload is too recent to call it lost."""
+
+    transient = True
+
+
+class GaveUp(R2HfError):
+    """Passing trouble (5xx, timeouts, resets, throttling) outlasted every retry."""
+
+    transient = True

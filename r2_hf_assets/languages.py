@@ -1,0 +1,53 @@
+"""Folder name -> language: the one place that decides in which partition an episode lies.
+
+langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US,
+en_gb and ENG are `en`, deu is `de`, in is `id` and iw is `he`. What it yields is accepted only when it is in LANGUAGES,
+a list fixed in code: partitions must not depend on what happens to lie in the bucket. Everything else is `unknown`.
+
+langcodes reads Tagalog (tl) as Filipino (fil) and Serbo-Croatian (sh) as Serbian (sr), as CLDR does, so tl and sh are
+accepted names but not partitions.
+"""
+
+from functools import lru_cache
+
+from langcodes import Language, standardize_tag
+from langcodes.tag_parser import LanguageTagError
+
+UNKNOWN = "unknown"
+
+# ISO 639-1, as langcodes canonicalizes it.
+_ISO_639_1 = """
+aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en eo es
+et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj
+kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr
+nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th
+ti tk tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+""".split()
+
+# Codes without a two-letter one that Whisper, FLEURS, Common Voice or MMS use for speech.
+_ISO_639_3 = """
+ast bas bem brx ceb chr ckb cnh doi dyu fil fon gsw haw hsb kab kam kea kmr kok lij ltg luo mai mdf mhr mni mos mrj
+myv nan nso sah sat skr tig tok tpi umb vot war yue zgh
+""".split()
+
+LANGUAGES: tuple[str, ...] = (*sorted((*_ISO_639_1, *_ISO_639_3)), UNKNOWN)
+_KNOWN = frozenset(LANGUAGES) - {UNKNOWN}
+
+
+@lru_cache(maxsize=4096)
+def normalize(tag: str) -> str:
+    """The partition language of a folder name or of a segment's language field.
+
+    Args:
+        tag: any text, e.g. "en-US", "en_gb", "deu", "in", "junk".
+
+    Returns:
+        A member of LANGUAGES; UNKNOWN when the tag does not name one of them.
+    """
+    try:
+        base = Language.get(tag.strip()).language or ""
+        if base not in _KNOWN:
+            base = standardize_tag(base, macro=True).split("-")[0] if base else ""
+    except (LanguageTagError, ValueError):
+        return UNKNOWN
+    return base if base in _KNOWN else UNKNOWN

@@ -1,0 +1,88 @@
+"""A chunk: a numbered, sealed list of episodes of one language, and the digest that names its members.
+
+A chunk is what one partition builds. It never changes once stored, so "done" can be said of its digest. Its JSON form is the manifest in
+the state store: meant to be read by people too, one file a chunk.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from r2_hf_assets.bucket.segments import METADATA_NAME
+from r2_hf_assets.errors import PlanError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Chunk `number` of `language`.
+
+    Attributes:
+        prefix: the key prefix above the language folders, e.g. "processed/".
+        episodes: "<folder>/<episode_id>", in plan order; never empty.
+    """
+
+    language: str
+    number: int
+    prefix: str
+    episodes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.number < 0 or not self.episodes:
+            raise PlanError(f"{self.language} chunk {self.number}: a chunk has a number and at least one episode")
+
+    @property
+    def digest(self) -> str:
+        """128 bits of SHA-256 over the members' keys, in order: the chunk's name for ever."""
+        members = "\n".join(self.prefix + episode for episode in self.episodes)
+        return hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def metadata_key(self, episode: str) -> str:
+        """Key of an episode's all_segments.json."""
+        return f"{self.prefix}{episode}/{METADATA_NAME}"
+
+    def audio_prefix(self, episode: str) -> str:
+        """Key of an episode's audio up to the six-digit segment number."""
+        return f"{self.prefix}{episode}/{episode.rsplit('/', 1)[-1]}_"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is due or done: a chunk by name, without its members."""
+
+    language: str
+    number: int
+    digest: str
+    episodes: int
+
+
+def encode(chunk: Chunk) -> bytes:
+    """The manifest's bytes: the same chunk gives the same bytes."""
+    manifest = {
+        "version": _VERSION,
+        "language": chunk.language,
+        "chunk": chunk.number,
+        "digest": chunk.digest,
+        "prefix": chunk.prefix,
+        "episodes": chunk.episodes,
+    }
+    return json.dumps(manifest, ensure_ascii=False, indent=0).encode("utf-8", "surrogatepass")
+
+
+def decode(data: bytes, where: str) -> Chunk:
+    """Read a manifest and check its digest.
+
+    Raises:
+        PlanError: damaged or of another version; says which file.
+    """
+    try:
+        manifest = json.loads(data.decode("utf-8", "surrogatepass"))
+        chunk = Chunk(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
+        sound = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(f"plan: {where} can't be read ({type(error).__name__}); restore it from a backup") from None
+    if not sound:
+        raise PlanError(f"plan: {where} was changed by hand or by another version; restore it from a backup")
+    return chunk
+

@@ -1,0 +1,135 @@
+"""A scan: list the episode folders, compare with the plan, put what is new into new chunks.
+
+Sealed chunks are never touched, so a re-scan can't shift anything. The planning of a language is a loop over `PlanStore.create`:
+whoever loses a number to another scan reads that chunk, drops its members from its own list and goes on behind it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from r2_hf_assets.bucket.client import Store
+from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.languages import LANGUAGES, UNKNOWN
+from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.retry import Retry
+
+
+@dataclass(frozen=True)
+class ScanRules:
+    """What a scan plans.
+
+    Attributes:
+        languages: only these (the grid's, or the user's choice of it).
+        episodes_per_chunk: members of a full chunk.
+        hold_back: None plans every new episode (a manual scan); else a remainder smaller than a chunk waits this long.
+    """
+
+    languages: frozenset[str]
+    episodes_per_chunk: int
+    hold_back: timedelta | None = None
+
+
+@dataclass
+class ScanReport:
+    """What a scan saw and did. Counts are episodes by language unless named otherwise."""
+
+    seen: Counter[str] = field(default_factory=Counter)
+    already_planned: Counter[str] = field(default_factory=Counter)
+    newly_planned: Counter[str] = field(default_factory=Counter)
+    waiting: Counter[str] = field(default_factory=Counter)
+    folders: dict[str, int] = field(default_factory=dict)
+    unknown_folders: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    new_chunks: list[Chunk] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+
+    @property
+    def languages_line(self) -> str:
+        """The LANGUAGES line that would fit the bucket as it was seen."""
+        found = {language for language, count in (self.seen + self.left_out).items() if count}
+        found |= {chunk.language for chunk in self.planned}
+        return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in found)
+
+
+def scan(
+    bucket: Store,
+    plan: PlanStore,
+    rules: ScanRules,
+    *,
+    retry: Retry | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ScanReport:
+    """List the bucket and append new chunks to the plan.
+
+    Raises:
+        PlanError: the plan is damaged or of another bucket.
+        GaveUp: listing or writing kept failing.
+    """
+    retry = retry or Retry()
+    plan.check_identity()
+    report = ScanReport()
+    by_language: dict[str, list[LanguageFolder]] = {}
+    for folder in language_folders(bucket, plan.prefix, retry):
+        if folder.language == UNKNOWN and folder.name != UNKNOWN:
+            report.unknown_folders.append(folder.name)
+        by_language.setdefault(folder.language, []).append(folder)
+    numbers = plan.numbers()
+    for language in sorted(by_language):
+        if language not in rules.languages:
+            report.left_out[language] = len(by_language[language])
+            continue
+        episodes: list[str] = []
+        for folder in by_language[language]:
+            found = [f"{folder.name}/{episode}" for episode in episode_ids(bucket, plan.prefix, folder, retry)]
+            report.folders[folder.name] = len(found)
+            episodes += found
+        report.seen[language] = len(episodes)
+        _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
+    report.planned = plan.write_index()
+    return report
+
+
+def _plan_language(
+    language: str,
+    listed: Sequence[str],
+    numbers: Sequence[int],
+    plan: PlanStore,
+    rules: ScanRules,
+    report: ScanReport,
+    now: datetime,
+) -> None:
+    taken: set[str] = set()
+    for chunk in plan.read_many((language, number) for number in numbers):
+        taken.update(chunk.episodes)
+    new = [episode for episode in listed if episode not in taken]
+    start, number, size = 0, len(numbers), rules.episodes_per_chunk
+    while members := tuple(new[start : start + size]):
+        if len(members) < size and _hold_back(language, plan, rules, now):
+            report.waiting[language] = len(members)
+            break
+        chunk = Chunk(language, number, plan.prefix, members)
+        if plan.create(chunk):
+            report.new_chunks.append(chunk)
+            report.newly_planned[language] += len(members)
+            start += size
+        else:  # another scan was faster: what it planned is not ours to plan
+            theirs = {episode for winner in plan.read_many([(language, number)]) for episode in winner.episodes}
+            new, start = [episode for episode in new[start:] if episode not in theirs], 0
+        number += 1
+    if not report.waiting[language]:
+        plan.set_waiting(language, None)
+    report.already_planned[language] = len(listed) - report.newly_planned[language] - report.waiting[language]
+
+
+def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime) -> bool:
+    """Whether a remainder still waits; notes when it was first seen."""
+    if rules.hold_back is None:
+        return False
+    since = plan.waiting_since(language)
+    if since is None:
+        plan.set_waiting(language, now)
+        return rules.hold_back > timedelta(0)
+    return now - since < rules.hold_back

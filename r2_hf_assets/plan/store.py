@@ -1,0 +1,171 @@
+"""Where the plan is kept: one immutable manifest a chunk, in a folder or on S3.
+
+    plan/identity.json             which bucket and prefix this plan is of
+    plan/index.json                digests of the chunks, a cache: what it lacks is read from the manifests
+    plan/<language>/chunk_0007.json
+    plan/<language>/waiting.json   since when a remainder waits to fill a chunk
+
+Chunks of a language form a log: number n is created with a conditional PUT (S3: If-None-Match, folder: a hard link), by
+someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same number nor
+plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever rewritten or deleted.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify
+from r2_hf_assets.errors import PlanError
+from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
+from r2_hf_assets.retry import Retry
+
+_MANIFEST = re.compile(r"^plan/([a-z]+)/chunk_(\d{4,})\.json$")
+_INDEX = "plan/index.json"
+_IDENTITY = "plan/identity.json"
+_READERS = 32
+
+
+@dataclass(frozen=True)
+class PlanStore:
+    """Reads and appends the plan of one bucket and prefix."""
+
+    store: Store
+    bucket: str
+    prefix: str
+    retry: Retry = field(default_factory=Retry)
+
+    def check_identity(self) -> None:
+        """Bind an empty store to this bucket and prefix; refuse one that is bound to another.
+
+        Raises:
+            PlanError: the store holds the plan of another bucket or prefix.
+        """
+        mine = {"bucket": self.bucket, "prefix": self.prefix}
+        if self._create(_IDENTITY, json.dumps(mine).encode()):
+            return
+        found = self._read_json(_IDENTITY)
+        if found != mine:
+            raise PlanError(
+                f"plan: STATE_URL holds the plan of {found}, not of {mine}; set STATE_URL to a place of its own"
+            )
+
+    def numbers(self) -> dict[str, list[int]]:
+        """Chunk numbers by language, ascending.
+
+        Raises:
+            PlanError: a number is missing, so members of the plan are lost.
+        """
+        found: dict[str, list[int]] = defaultdict(list)
+        for path in self._paths("plan/"):
+            if match := _MANIFEST.match(path):
+                found[match[1]].append(int(match[2]))
+        return {language: self._without_gaps(language, numbers) for language, numbers in found.items()}
+
+    def _without_gaps(self, language: str, listed: list[int]) -> list[int]:
+        # A listing that runs beside another scan can show a number and not the one before it: look before complaining.
+        everything = range(max(listed) + 1)
+        for number in sorted(set(everything) - set(listed)):
+            if self.read(language, number) is None:
+                raise PlanError(f"plan: {_path(language, number)} is missing; restore it from a backup")
+        return list(everything)
+
+    def read(self, language: str, number: int) -> Chunk | None:
+        """One chunk; None when it is not planned."""
+        path = _path(language, number)
+        data = self._read(path)
+        return decode(data, path) if data is not None else None
+
+    def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
+        """Chunks in the order asked for, read side by side. All of them must exist."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            for chunk in pool.map(lambda name: self.read(*name), wanted):
+                if chunk is None:
+                    raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
+                yield chunk
+
+    def create(self, chunk: Chunk) -> bool:
+        """Store a new chunk. False when its number is taken by another chunk.
+
+        A PUT whose answer was lost is repeated and then finds itself: same digest, so it counts as created.
+        """
+        if self._create(_path(chunk.language, chunk.number), encode(chunk)):
+            return True
+        there = self.read(chunk.language, chunk.number)
+        return there is not None and there.digest == chunk.digest
+
+    def planned(self) -> list[Planned]:
+        """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
+        index = {(p.language, p.number): p for p in self._read_index()}
+        names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
+        behind = [name for name in names if name not in index]
+        index |= {(c.language, c.number): _planned(c) for c in self.read_many(behind)}
+        return [index[name] for name in names]
+
+    def write_index(self) -> list[Planned]:
+        """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag."""
+        planned = self.planned()
+        rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
+        self._overwrite(_INDEX, json.dumps(rows).encode())
+        return planned
+
+    def waiting_since(self, language: str) -> datetime | None:
+        """Since when a remainder of this language has waited to fill a chunk; None when none waits."""
+        stamp = (self._read_json(_waiting(language)) or {}).get("since")
+        return datetime.fromisoformat(stamp) if stamp else None
+
+    def set_waiting(self, language: str, since: datetime | None) -> None:
+        """Note or clear since when a remainder waits."""
+        stamp = since.astimezone(UTC).isoformat() if since else None
+        if stamp or self._read(_waiting(language)) is not None:
+            self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
+
+    def _read_index(self) -> list[Planned]:
+        try:
+            return [Planned(*row) for row in self._read_json(_INDEX) or []]
+        except (ValueError, TypeError):
+            return []  # a damaged cache is no cache
+
+    def _read_json(self, path: str):
+        data = self._read(path)
+        return None if data is None else json.loads(data)
+
+    def _paths(self, prefix: str) -> Iterator[str]:
+        listed = self.retry.call(
+            f"listing {prefix}", lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch], classify
+        )
+        yield from listed
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self.retry.call(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), classify)
+        except NOT_FOUND:
+            return None
+
+    def _create(self, path: str, data: bytes) -> bool:
+        try:
+            self.retry.call(f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), classify)
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        self.retry.call(f"writing {path}", lambda: obstore.put(self.store, path, data), classify)
+
+
+def _path(language: str, number: int) -> str:
+    return f"plan/{language}/chunk_{number:04d}.json"
+
+
+def _waiting(language: str) -> str:
+    return f"plan/{language}/waiting.json"
+
+
+def _planned(chunk: Chunk) -> Planned:
+    return Planned(chunk.language, chunk.number, chunk.digest, len(chunk.episodes))

@@ -1,0 +1,112 @@
+"""The one place where calls are repeated.
+
+A caller brings a `classify` function that says of an exception why it may pass (a Trouble) or that it will not (None);
+the statuses that may pass stand in STATUSES with a reason each, and transport errors are the caller's to name, because each
+client has its own. Waits grow exponentially with full jitter, and a server's Retry-After is honoured. Clock, sleep and
+randomness are passed in, so tests wait for nothing.
+
+Only repeatable calls belong here: what a repeated call could break is said where `call` is called.
+"""
+
+import email.utils
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from r2_hf_assets.errors import GaveUp
+
+T = TypeVar("T")
+
+STATUSES: Mapping[int, str] = {
+    408: "request timed out",
+    409: "conflict with another writer",
+    412: "the repo moved on meanwhile",
+    425: "too early",
+    429: "rate limited",
+    500: "server error",
+    502: "bad gateway",
+    503: "service unavailable",
+    504: "gateway timed out",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Trouble that may pass: why, and how long the server asks to wait, in seconds."""
+
+    reason: str
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end by `limit`."""
+
+    attempts: int = 8
+    base: float = 0.5
+    cap: float = 30.0
+    limit: float = 600.0
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    jitter: Callable[[], float] = field(default=random.random, repr=False)
+
+    def call(
+        self,
+        what: str,
+        function: Callable[[], T],
+        classify: Callable[[BaseException], Trouble | None],
+        on_retry: Callable[[str], None] | None = None,
+    ) -> T:
+        """Call `function` until it returns, its error will not pass, or tries or time run out.
+
+        Raises:
+            GaveUp: the trouble outlasted the tries; names `what` and the last reason.
+            Exception: whatever `function` raised, when `classify` gives None for it.
+        """
+        end = self.clock() + self.limit
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return function()
+            except Exception as error:
+                trouble = classify(error)
+                if trouble is None:
+                    raise
+                backoff = min(self.cap, self.base * 2 ** (attempt - 1))
+                wait = max(trouble.wait, backoff * (0.5 + self.jitter() / 2))
+                if attempt == self.attempts or self.clock() + wait > end:
+                    raise GaveUp(
+                        f"{what}: {trouble.reason}, still so after {attempt} tries; a later run will try again"
+                    ) from error
+                if on_retry:
+                    on_retry(f"{what}: {trouble.reason}, try {attempt} of {self.attempts}, again in {wait:.1f} s")
+                self.sleep(wait)
+        raise AssertionError("attempts must be 1 or more")
+
+
+def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
+    """Trouble for an HTTP status, with the wait its headers ask for (Retry-After, RateLimit); None if it will not pass."""
+    reason = STATUSES.get(status)
+    if reason is None:
+        return None
+    return Trouble(f"{reason} (HTTP {status})", _asked_wait({k.lower(): v for k, v in headers.items()}, now))
+
+
+def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
+    """Seconds to wait. Retry-After is seconds or a date (RFC 9110); RateLimit carries `t=` seconds (the Hub's form)."""
+    after = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", after):
+        return float(after)
+    if after:
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(after).timestamp() - now())
+        except ValueError:
+            return 0.0
+    limit = headers.get("ratelimit", "")
+    left = re.search(r"\br=(\d+)", limit)
+    reset = re.search(r"\bt=(\d+)", limit)
+    if reset and left and left.group(1) == "0":
+        return float(reset.group(1))
+    return 0.0

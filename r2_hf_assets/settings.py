@@ -1,0 +1,277 @@
+"""Every environment variable, once: its name, default, meaning and check.
+
+`load` turns an environment into frozen dataclasses, one a part of the flow, and answers everything that is missing or wrong in
+one line before any work is done. Nothing else in the data plane reads the environment, so the command line, Dagster
+and tests all build the same objects. Secrets never appear in a repr or in an error.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.languages import LANGUAGES, UNKNOWN, normalize
+
+Group = Literal["r2", "hub", "plan", "shards"]
+
+# Arrow's `binary` column has 32-bit offsets, so one row group's audio must stay below 2 GiB.
+MAX_ROWGROUP_BYTES = 2**31 - 2**20
+
+
+@dataclass(frozen=True)
+class BucketSettings:
+    """Where the episodes lie and how many requests may be in flight."""
+
+    endpoint_url: str
+    access_key_id: str = field(repr=False)
+    secret_access_key: str = field(repr=False)
+    name: str
+    prefix: str = "processed/"
+    workers: int = 128
+
+
+@dataclass(frozen=True)
+class HubSettings:
+    """The dataset repo and how to reach it."""
+
+    repo_id: str
+    token: str = field(repr=False)
+    endpoint: str = "https://huggingface.co"
+    private: bool = False
+    fast_transfer: bool = False
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """How episodes become chunks, and where the plan is kept."""
+
+    state_url: str
+    episodes_per_chunk: int = 1000
+    languages: tuple[str, ...] = LANGUAGES
+    max_wait_hours: float = 24.0
+
+
+@dataclass(frozen=True)
+class ShardSettings:
+    """How rows become files, and where they wait for their commit."""
+
+    shard_url: str
+    scratch: str
+    max_bytes: int = 2 * 2**30
+    rowgroup_bytes: int = 128 * 2**20
+    settle_minutes: float = 60.0
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. `r2` and `hub` are None when nobody asked for them and they are not complete."""
+
+    plan: PlanSettings
+    shards: ShardSettings
+    r2: BucketSettings | None = None
+    hub: HubSettings | None = None
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _count(value: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", value) or int(value) < 1:
+        raise ValueError("must be a whole number, 1 or more")
+    return int(value)
+
+
+def _rowgroup(value: str) -> int:
+    number = _count(value)
+    if number > MAX_ROWGROUP_BYTES:
+        raise ValueError(f"must be at most {MAX_ROWGROUP_BYTES}")
+    return number
+
+
+def _amount(value: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        raise ValueError("must be a number, 0 or more")
+    return float(value)
+
+
+def _flag(value: str) -> bool:
+    lowered = value.lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("must be 1 or 0")
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http(s) URL")
+    return value.rstrip("/")
+
+
+def _endpoint(value: str) -> str:
+    if urlsplit(value).path.strip("/"):
+        raise ValueError("must have no path (the bucket goes into R2_BUCKET)")
+    return _http_url(value)
+
+
+def _prefix(value: str) -> str:
+    trimmed = value.strip("/")
+    return f"{trimmed}/" if trimmed else ""
+
+
+def _repo_id(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
+        raise ValueError("must look like owner/name")
+    return value
+
+
+def _languages(value: str) -> tuple[str, ...]:
+    wanted = set()
+    for tag in filter(None, (part.strip() for part in value.split(","))):
+        language = normalize(tag)
+        if language == UNKNOWN and tag != UNKNOWN:
+            raise ValueError(f"{tag!r} is no language this project knows")
+        wanted.add(language)
+    return tuple(language for language in LANGUAGES if not wanted or language in wanted)
+
+
+def _store_url(value: str) -> str:
+    scheme = urlsplit(value).scheme
+    if scheme == "s3" and not urlsplit(value).netloc:
+        raise ValueError("must be s3://bucket/prefix")
+    if scheme not in ("", "s3"):
+        raise ValueError("must be a folder or s3://bucket/prefix")
+    return value
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable. `default` None means that it must be set when its group is needed."""
+
+    name: str
+    group: Group
+    attribute: str
+    default: str | None
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("R2_ENDPOINT_URL", "r2", "endpoint_url", None, _endpoint, "https://<account>.r2.cloudflarestorage.com"),
+    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, _text, "Read access is enough.", secret=True),
+    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, _text, "Its secret.", secret=True),
+    Variable("R2_BUCKET", "r2", "name", None, _text, "The bucket that holds the episodes."),
+    Variable("HF_REPO_ID", "hub", "repo_id", None, _repo_id, "owner/name of the dataset; created when missing."),
+    Variable("HF_TOKEN", "hub", "token", None, _text, "A token that may write to it.", secret=True),
+    Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", _count, "Episodes in a new chunk."),
+    Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", _count, "GET requests in flight."),
+    Variable(
+        "PARQUET_MAX_BYTES", "shards", "max_bytes", "2147483648", _count, "A chunk larger than this is split into parts."
+    ),
+    Variable(
+        "PARQUET_ROWGROUP_BYTES", "shards", "rowgroup_bytes", "134217728", _rowgroup, "Audio bytes in a row group."
+    ),
+    Variable(
+        "HF_HUB_ENABLE_HF_TRANSFER",
+        "hub",
+        "fast_transfer",
+        "0",
+        _flag,
+        "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
+    ),
+    Variable("PROCESSED_PREFIX", "r2", "prefix", "processed/", _prefix, "Key prefix above the language folders."),
+    Variable("LANGUAGES", "plan", "languages", "", _languages, "Narrows the languages, e.g. en,de; empty: all."),
+    Variable("STATE_URL", "plan", "state_url", "", _store_url, "Where the plan is kept: a folder or s3://bucket/prefix."),
+    Variable(
+        "SHARD_URL", "shards", "shard_url", "", _store_url, "Where shards wait for their commit: a folder or s3://..."
+    ),
+    Variable(
+        "SETTLE_MINUTES",
+        "shards",
+        "settle_minutes",
+        "60",
+        _amount,
+        "Missing audio beside younger metadata means that the upload still goes on.",
+    ),
+    Variable(
+        "PLAN_MAX_WAIT_HOURS",
+        "plan",
+        "max_wait_hours",
+        "24",
+        _amount,
+        "An automatic scan plans a part-filled chunk after this long.",
+    ),
+    Variable("HF_PRIVATE", "hub", "private", "0", _flag, "1: a repo that is created is private."),
+    Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", _http_url, "The Hub."),
+    Variable("KEEP_SHARDS", "shards", "keep", "0", _flag, "1: keep local shards after their commit."),
+)
+
+
+def data_home(environ: Mapping[str, str]) -> Path:
+    """The folder for the plan and the shards when STATE_URL and SHARD_URL are not set.
+
+    It lies in DAGSTER_HOME, so that plan and history live and die together: a history without its plan would number
+    chunks anew.
+    """
+    home = environ.get("DAGSTER_HOME")
+    return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
+
+
+def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2", "hub")) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        environ: the variables; the process's own when None. An empty value counts as not set.
+        needs: the groups with required variables that must be complete.
+
+    Raises:
+        SettingsError: one line that names every variable that is missing or wrong.
+    """
+    environ = os.environ if environ is None else environ
+    required = set(needs)
+    missing: list[str] = []
+    wrong: list[str] = []
+    values: dict[str, dict[str, Any]] = {"r2": {}, "hub": {}, "plan": {}, "shards": {}}
+    incomplete: set[str] = set()
+    for variable in VARIABLES:
+        raw = environ.get(variable.name, "").strip() or variable.default
+        if raw is None:
+            incomplete.add(variable.group)
+            missing.append(variable.name)
+            continue
+        try:
+            values[variable.group][variable.attribute] = variable.parse(raw)
+        except ValueError as problem:
+            shown = "" if variable.secret else f"={raw!r}"
+            wrong.append(f"{variable.name}{shown} {problem}")
+    if wrong or required & incomplete:
+        parts = [f"not set: {', '.join(missing)}"] if missing else []
+        raise SettingsError(f"settings: {'; '.join(parts + wrong)} (put them into .env, see .env.example)")
+    home = data_home(environ)
+    values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
+    values["shards"]["scratch"] = str(home / "scratch")
+    values["shards"]["shard_url"] = values["shards"]["shard_url"] or str(home / "shards")
+    return Settings(
+        plan=PlanSettings(**values["plan"]),
+        shards=ShardSettings(**values["shards"]),
+        r2=None if "r2" in incomplete else BucketSettings(**values["r2"]),
+        hub=None if "hub" in incomplete else HubSettings(**values["hub"]),
+    )
+
+
+def grid_languages(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The language partitions. A wrong LANGUAGES gives all of them: `load` tells the user about it before any work."""
+    environ = os.environ if environ is None else environ
+    try:
+        return _languages(environ.get("LANGUAGES", ""))
+    except ValueError:
+        return LANGUAGES
