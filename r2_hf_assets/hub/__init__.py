@@ -1,0 +1,1 @@
+"""The destination: the dataset repo on the Hugging Face Hub."""

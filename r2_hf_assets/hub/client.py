@@ -1,0 +1,155 @@
+"""The dataset repo through huggingface_hub's public API: the few calls a commit needs, and which of their errors may pass.
+
+huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0 and later
+read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both. Whether Xet or plain
+LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1 for hubs without Xet).
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from r2_hf_assets.errors import AccessError, ShardError
+from r2_hf_assets.retry import Trouble, status_trouble
+from r2_hf_assets.settings import HubSettings
+
+_REPO_TYPE = "dataset"
+_BRANCH = "main"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at a revision. `sha256` is None for a small file that git itself holds."""
+
+    path: str
+    size: int
+    sha256: str | None
+
+
+@dataclass
+class Upload:
+    """A file whose content is on the Hub, ready to be named by a commit."""
+
+    path: str
+    operation: Any
+
+
+class HubClient:
+    """One dataset repo. Every method makes the requests it names and retries nothing itself."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        if settings.fast_transfer:
+            os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
+        # No progress bars: they would fill the run's captured stderr.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        from huggingface_hub import HfApi
+
+        self.repo_id = settings.repo_id
+        self.endpoint = settings.endpoint
+        self._private = settings.private
+        self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
+
+    def head(self) -> str | None:
+        """The commit main is at; None when there is no such repo."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        try:
+            return self._api.repo_info(self.repo_id, repo_type=_REPO_TYPE, revision=_BRANCH).sha
+        except RepositoryNotFoundError:
+            return None
+
+    def create_repo(self) -> None:
+        """Make the repo; nothing when it is there already."""
+        self._api.create_repo(self.repo_id, repo_type=_REPO_TYPE, private=self._private, exist_ok=True)
+
+    def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]:
+        """Those of `paths` that exist at `revision`."""
+        found = self._api.get_paths_info(self.repo_id, list(paths), repo_type=_REPO_TYPE, revision=revision)
+        return {
+            info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
+            for info in found
+            if hasattr(info, "blob_id")  # a folder has none
+        }
+
+    def upload(self, files: Iterable[tuple[str, Path]]) -> list[Upload]:
+        """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends nothing twice."""
+        from huggingface_hub import CommitOperationAdd
+
+        operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
+        self._api.preupload_lfs_files(
+            self.repo_id, operations, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
+        )
+        return [Upload(operation.path_in_repo, operation) for operation in operations]
+
+    def check(self, upload: Upload, sha256: str) -> None:
+        """Raise ShardError unless what was uploaded is what was built."""
+        sent = upload.operation.upload_info.sha256.hex()
+        if sent != sha256:
+            raise ShardError(f"{upload.path}: the file changed since it was built; materialize parquet_shards again")
+
+    def commit(self, uploads: Iterable[Upload], deleted: Iterable[str], parent: str, message: str) -> tuple[str, str]:
+        """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it."""
+        from huggingface_hub import CommitOperationDelete
+
+        operations = [upload.operation for upload in uploads]
+        operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
+        info = self._api.create_commit(
+            self.repo_id,
+            operations,
+            commit_message=message,
+            repo_type=_REPO_TYPE,
+            revision=_BRANCH,
+            parent_commit=parent,
+        )
+        return info.oid, info.commit_url
+
+    def commit_url(self, oid: str) -> str:
+        """The page of a commit."""
+        return f"{self.endpoint}/datasets/{self.repo_id}/commit/{oid}"
+
+
+def classify(error: BaseException) -> Trouble | None:
+    """Which errors of huggingface_hub may pass: statuses by the table in retry, and transport errors of its HTTP client."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    response = getattr(error, "response", None)
+    if isinstance(error, HfHubHTTPError) and response is not None:
+        return status_trouble(response.status_code, response.headers)
+    if isinstance(error, _transport_errors()):
+        return Trouble(f"the Hub can't be reached ({type(error).__name__})")
+    # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its own.
+    if isinstance(error, RuntimeError | ConnectionError | TimeoutError):
+        cause = error.__cause__
+        return classify(cause) if cause is not None else Trouble(f"the upload broke off ({type(error).__name__})")
+    return None
+
+
+def _transport_errors() -> tuple[type[BaseException], ...]:
+    """The base of transport errors of whichever HTTP client this huggingface_hub uses: httpx2, httpx (1.x) or requests (0.x)."""
+    found: list[type[BaseException]] = []
+    for module, name in (("httpx2", "TransportError"), ("httpx", "TransportError"), ("requests", "ConnectionError")):
+        try:
+            found.append(getattr(__import__(module), name))
+        except ImportError:
+            continue
+    import requests
+
+    return (*found, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+
+
+def explain(error: BaseException, repo_id: str) -> AccessError | None:
+    """A refusal by the Hub as one line that says what to do; None when the error is something else."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    response = getattr(error, "response", None)
+    if not isinstance(error, HfHubHTTPError) or response is None:
+        return None
+    advice = {
+        401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
+        402: "the storage quota is used up; free space or upgrade the account",
+        403: "the token may not write here; use one with write access to the repo",
+        404: "there is no such repo; check HF_REPO_ID and that the token may see it",
+    }.get(response.status_code, f"it answers HTTP {response.status_code}")
+    return AccessError(f"the Hub refuses {repo_id}: {advice}")

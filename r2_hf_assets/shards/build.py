@@ -1,0 +1,211 @@
+"""Builds one chunk: metadata -> segments -> audio -> row groups -> parts, streaming, in plan order.
+
+Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
+episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight, not by the chunk.
+Every segment ends as a row or in the ledger; passing trouble raises and fails the build, it never rejects anything.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import obstore
+
+from r2_hf_assets.bucket.client import Store, classify
+from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
+from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.errors import ShardError, StillUploading
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
+from r2_hf_assets.shards.names import rejects_name, shard_names
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets.shards.rejects import RejectLedger
+from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.writer import Part, PartWriter
+
+# Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
+_METADATA_WORKERS = 8
+_LOOKAHEAD_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Build:
+    """A built chunk that is not yet published: the record, and where its files lie for now."""
+
+    record: BuildRecord
+    parts: tuple[Part, ...]
+    rejects_path: Path | None
+
+
+@dataclass
+class _Source:
+    """Reads a chunk's segments and their audio from the bucket."""
+
+    chunk: Chunk
+    store: Store
+    workers: int
+    settle: timedelta
+    tally: Tally
+    retry: Retry
+    now: Callable[[], datetime]
+
+    def items(self) -> Iterator[Segment | Reject]:
+        """Every entry of every episode, in order, as a segment or a reject; episodes that can't be read as a reject."""
+        metadata = fetch_in_order(
+            self.chunk.episodes,
+            self.chunk.metadata_key,
+            self.store,
+            workers=_METADATA_WORKERS,
+            max_bytes=_LOOKAHEAD_BYTES,
+            retry=self.retry,
+        )
+        for episode, fetched in metadata:
+            try:
+                yield from self._entries(episode, fetched)
+            except UnusableMetadata as problem:
+                key = self.chunk.metadata_key(episode)
+                yield Reject("episode", episode, key, problem.reason, problem.detail)
+
+    def _entries(self, episode: str, fetched: Fetched | None) -> Iterator[Segment | Reject]:
+        if fetched is None:
+            newest = self._newest_object(episode)
+            if newest is not None and self.now() - newest < self.settle:
+                raise self._still_uploading(episode, "all_segments.json")
+            raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
+        entries, repaired = parse(bytes(fetched.body))
+        if not entries:
+            raise UnusableMetadata("no_segments", "an empty list")
+        settling = self.now() - fetched.last_modified < self.settle
+        self.tally.entries += len(entries)
+        prefix = self.chunk.audio_prefix(episode)
+        for index, entry in enumerate(entries):
+            yield to_segment(
+                entry,
+                index,
+                episode=episode,
+                audio_prefix=prefix,
+                language=self.chunk.language,
+                settling=settling,
+                repaired=repaired,
+            )
+
+    def audio(self) -> Iterator[tuple[Segment | Reject, Fetched | None]]:
+        """Items with their audio, in order."""
+        return fetch_in_order(
+            self.items(),
+            lambda item: item.key if isinstance(item, Segment) else None,
+            self.store,
+            workers=self.workers,
+            max_bytes=_LOOKAHEAD_BYTES,
+            retry=self.retry,
+        )
+
+    def reject_for(self, segment: Segment, fetched: Fetched | None) -> Reject | None:
+        """Why this segment can be no row; None when it can.
+
+        Raises:
+            StillUploading: the audio is missing or empty, and the metadata is too young to call it lost.
+        """
+        if fetched is not None and 0 < fetched.size <= MAX_ROWGROUP_BYTES:
+            return None
+        if fetched is not None and fetched.size:
+            return Reject("segment", segment.episode, segment.key, "audio_too_large", f"{fetched.size} bytes")
+        reason = "audio_missing" if fetched is None else "audio_empty"
+        if segment.settling:
+            raise self._still_uploading(segment.episode, segment.key)
+        return Reject("segment", segment.episode, segment.key, reason)
+
+    def _newest_object(self, episode: str) -> datetime | None:
+        """When anything was last written into the episode's folder; None when it is empty."""
+        prefix = f"{self.chunk.prefix}{episode}/"
+        stamps = self.retry.call(
+            f"listing {prefix}",
+            lambda: [o["last_modified"] for batch in obstore.list(self.store, prefix) for o in batch],
+            classify,
+        )
+        return max(stamps, default=None)
+
+    def _still_uploading(self, episode: str, missing: str) -> StillUploading:
+        return StillUploading(
+            f"{episode} is still uploading: {missing} is missing, and the episode was written less than "
+            f"{self.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) ago; run this partition again later"
+        )
+
+
+def build_chunk(
+    chunk: Chunk,
+    store: Store,
+    folder: Path,
+    limits: ShardSettings,
+    *,
+    workers: int,
+    retry: Retry | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    progress: Callable[[Tally], None] | None = None,
+) -> Build:
+    """Fetch a chunk and write its shards and its ledger into `folder`, which must be empty and private to this call.
+
+    Args:
+        progress: called with the running tally after each row group.
+
+    Raises:
+        StillUploading: an episode's upload is not finished yet.
+        GaveUp, AccessError: the bucket can't be read.
+        ShardError: the disk did not keep what was written, or the ledger does not balance.
+    """
+    tally = Tally(episodes=len(chunk.episodes))
+    settle = timedelta(minutes=limits.settle_minutes)
+    source = _Source(chunk, store, workers, settle, tally, retry or Retry(), now)
+    group = RowGroup(min(limits.rowgroup_bytes, limits.max_bytes))
+    rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
+    rejects_path = folder / "rejects"
+    with PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
+
+        def flush() -> None:
+            if len(group):
+                writer.write(group.to_table(), group.size)
+                group.clear()
+                if progress:
+                    progress(tally)
+
+        def reject(item: Reject) -> None:
+            ledger.add(item)
+            tally.rejects[item.reason] += 1
+            tally.segments_rejected += item.level == "segment"
+            tally.episodes_rejected += item.level == "episode"
+            if item.level == "episode":
+                del rows_of[item.episode]
+
+        for item, fetched in source.audio():
+            if isinstance(item, Reject):
+                reject(item)
+            elif (problem := source.reject_for(item, fetched)) is not None:
+                reject(problem)
+            elif fetched is not None:
+                if not group.has_room(item, fetched.size):
+                    flush()
+                group.add(item, memoryview(fetched.body).cast("B"))
+                _count_row(tally, item, fetched.size)
+                rows_of[item.episode] += 1
+        flush()
+        for episode in [episode for episode, rows in rows_of.items() if not rows]:
+            reject(Reject("episode", episode, chunk.metadata_key(episode), "no_usable_segment"))
+        tally.episodes_with_rows = len(rows_of)
+    if not tally.balanced:
+        raise ShardError(f"{chunk.language} chunk {chunk.number}: the ledger does not balance: {tally}")
+    files = tuple(
+        ShardFile(name, part.rows, part.size, part.sha256)
+        for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
+    )
+    rejects = ledger.file(rejects_name(chunk.number))
+    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally)
+    return Build(record, tuple(writer.parts), rejects_path if rejects else None)
+
+
+def _count_row(tally: Tally, segment: Segment, size: int) -> None:
+    tally.rows += 1
+    tally.audio_bytes += size
+    tally.audio_seconds += segment.duration or 0.0
+    tally.repaired_texts += segment.repaired

@@ -1,0 +1,193 @@
+"""Where built shards wait for their commit: a local folder, or S3 when another machine may commit them.
+
+Files are built in a private folder under .building/ and published under their names; the record comes last, so a chunk
+without a record is not built. A building folder is held by a file lock, which the kernel lets go when its process dies: whoever
+builds next removes the folders that nobody holds. Names are made from partitions alone, never from the bucket.
+
+Local files are not fsynced: a host that crashes may lose them, the commit then finds that the hash differs and says to build again.
+"""
+
+import fcntl
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import obstore
+
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify, open_store
+from r2_hf_assets.errors import ShardError
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import BucketSettings, ShardSettings
+from r2_hf_assets.shards.build import Build
+from r2_hf_assets.shards.names import record_name, stem
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, decode, encode
+
+_BUILDING = ".building"
+# A folder is locked right after it is made; one without a lock after a minute lost its maker.
+_UNLOCKED_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class ShardStore:
+    """Publishes, finds and discards the files of chunks. `local` is None when they lie on S3."""
+
+    store: Store
+    local: Path | None
+    scratch: Path
+    keep: bool
+    retry: Retry = field(default_factory=Retry)
+
+    @contextmanager
+    def building(self) -> Iterator[Path]:
+        """An empty private folder that is gone afterwards, whatever happens; sweeps those of the dead."""
+        root = self.scratch / _BUILDING
+        root.mkdir(parents=True, exist_ok=True)
+        _sweep(root)
+        folder, lock = _locked_folder(root)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
+
+    def publish(self, build: Build) -> None:
+        """Make a build visible: files first, the record last, then drop what an earlier build left over."""
+        record = build.record
+        # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is not disturbed.
+        if self.record(record.language, record.number) != record:
+            self._delete(f"{record.language}/{record_name(record.number)}")
+        for part, file in zip(build.parts, record.files, strict=True):
+            self._put(part.path, f"{record.language}/{file.name}")
+        if build.rejects_path and record.rejects:
+            self._put(build.rejects_path, f"{record.language}/{record.rejects.name}")
+        self._write(f"{record.language}/{record_name(record.number)}", encode(record))
+        wanted = {record_name(record.number), *(file.name for file in (*record.files, record.rejects) if file)}
+        for name in self._names(record.language, record.number) - wanted:
+            self._delete(f"{record.language}/{name}")
+
+    def record(self, language: str, number: int) -> BuildRecord | None:
+        """The record of a built chunk; None when it is not built."""
+        path = f"{language}/{record_name(number)}"
+        try:
+            data = self.retry.call(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), classify)
+        except NOT_FOUND:
+            return None
+        return decode(data)
+
+    @contextmanager
+    def files(self, language: str, files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:
+        """Local paths of shards by name, for an upload; those on S3 are brought here for so long.
+
+        Raises:
+            ShardError: a file is not there; says to build again.
+        """
+        if self.local is not None:
+            yield {file.name: _present(self.local / language / file.name, file) for file in files}
+            return
+        with self.building() as folder:
+            yield {file.name: self._download(f"{language}/{file.name}", folder / file.name, file) for file in files}
+
+    def discard(self, record: BuildRecord) -> None:
+        """Remove shards that are safe on the Hub; the record and the ledger stay. KEEP_SHARDS=1 keeps them too."""
+        for file in () if self.keep else record.files:
+            self._delete(f"{record.language}/{file.name}")
+
+    def uri(self, language: str, name: str) -> str:
+        """Where a file lies, for people."""
+        if self.local is not None:
+            return str((self.local / language / name).resolve())
+        return f"s3://{self.store.config['bucket']}/{self.store.prefix or ''}/{language}/{name}"  # type: ignore[union-attr]
+
+    def _names(self, language: str, number: int) -> set[str]:
+        found = self.retry.call(
+            f"listing {language}/", lambda: obstore.list_with_delimiter(self.store, f"{language}/"), classify
+        )
+        names = {item["path"].rsplit("/", 1)[-1] for item in found["objects"]}
+        return {name for name in names if name.startswith((f"{stem(number)}.", f"{stem(number)}-"))}
+
+    def _put(self, path: Path, name: str) -> None:
+        if self.local is not None:
+            target = self.local / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+            return
+        # obstore splits large files into equal parts, as R2 wants them; repeating a PUT overwrites the same bytes.
+        self.retry.call(f"writing {name}", lambda: obstore.put(self.store, name, path), classify)
+
+    def _write(self, name: str, data: bytes) -> None:
+        self.retry.call(f"writing {name}", lambda: obstore.put(self.store, name, data), classify)
+
+    def _delete(self, name: str) -> None:
+        def delete() -> None:
+            try:
+                obstore.delete(self.store, name)
+            except NOT_FOUND:
+                pass
+
+        self.retry.call(f"deleting {name}", delete, classify)
+
+    def _download(self, name: str, target: Path, file: ShardFile) -> Path:
+        def download() -> None:
+            with target.open("wb") as out:
+                for chunk in obstore.get(self.store, name).stream(min_chunk_size=8 * 2**20):
+                    out.write(chunk)
+
+        try:
+            self.retry.call(f"reading {name}", download, classify)
+        except NOT_FOUND:
+            raise _absent(file) from None
+        return _present(target, file)
+
+
+def open_shards(limits: ShardSettings, r2: BucketSettings | None) -> ShardStore:
+    """The shard store that SHARD_URL names."""
+    local = None if urlsplit(limits.shard_url).scheme == "s3" else Path(limits.shard_url)
+    store = open_store(limits.shard_url, r2)
+    return ShardStore(store, local, local or Path(limits.scratch), limits.keep)
+
+
+def _locked_folder(root: Path) -> tuple[Path, IO[str]]:
+    """A new folder and its held lock. Another process may sweep it before it is locked: then make a new one."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=root))
+        lock = (folder / "lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "lock").exists():
+            return folder, lock
+        lock.close()
+
+
+def _sweep(root: Path) -> None:
+    """Remove building folders whose process is dead: their lock is free, or was never made and they are old."""
+    for folder in root.iterdir():
+        try:
+            with (folder / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except BlockingIOError:
+            continue  # somebody builds there
+        except FileNotFoundError:
+            if folder.exists() and time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _absent(file: ShardFile) -> ShardError:
+    return ShardError(f"shard {file.name} is recorded as built but is not there; materialize parquet_shards again")
+
+
+def _present(path: Path, file: ShardFile) -> Path:
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise _absent(file) from None
+    if size != file.size:
+        raise ShardError(
+            f"shard {file.name} has {size} bytes, {file.size} were built; materialize parquet_shards again"
+        )
+    return path
