@@ -1,0 +1,1 @@
+"""The Dagster side: assets that call the data plane and turn its results into metadata."""

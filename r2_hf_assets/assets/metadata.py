@@ -1,0 +1,145 @@
+"""Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dagster import (
+    DataVersion,
+    MaterializeResult,
+    MetadataValue,
+    TableColumn,
+    TableMetadataValue,
+    TableRecord,
+    TableSchema,
+)
+
+from r2_hf_assets.hub.commit import CommitRecord
+from r2_hf_assets.plan.scan import ScanReport
+from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.record import BuildRecord, ShardFile
+from r2_hf_assets.shards.schema import SCHEMA
+
+# Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same: Dagster
+# indexes it, while people read the tag.
+DIGEST_TAG = "r2_hf_assets/chunk_digest"
+
+_DESCRIPTIONS = {
+    "audio": "MP3 as it lies in the bucket; path is its key there",
+    "text": "transcript",
+    "speaker_id": "speaker within the episode",
+    "duration_seconds": "end - start",
+    "dnsmos": "DNSMOS speech quality, 1 to 5",
+    "language": "normalized code",
+}
+
+COLUMN_SCHEMA = TableSchema(
+    [TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in SCHEMA]
+)
+
+Metadata = dict[str, Any]
+
+
+def scan_metadata(report: ScanReport) -> Metadata:
+    """A scan: what was seen, what was planned, what was left out and why."""
+    languages = sorted({*report.seen, *report.left_out, *(chunk.language for chunk in report.planned)})
+    chunks_of = {name: sum(chunk.language == name for chunk in report.planned) for name in languages}
+    table = [
+        {
+            "language": name,
+            "episodes_seen": report.seen[name],
+            "newly_planned": report.newly_planned[name],
+            "waiting": report.waiting[name],
+            "chunks": chunks_of[name],
+        }
+        for name in languages
+    ]
+    return {
+        "dagster/row_count": sum(chunk.episodes for chunk in report.planned),
+        "episodes_seen": report.seen.total(),
+        "episodes_newly_planned": report.newly_planned.total(),
+        "episodes_waiting": report.waiting.total(),
+        "chunks_planned": len(report.planned),
+        "chunks_new": len(report.new_chunks),
+        "by_language": _table(table),
+        "folders": MetadataValue.json(report.folders),
+        "unknown_folders": MetadataValue.json(report.unknown_folders),
+        "left_out_by_filter": MetadataValue.json(dict(report.left_out)),
+        "languages_that_fit": report.languages_line,
+    }
+
+
+def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
+    """A built chunk: the ledger, the sizes, the files."""
+    tally = record.tally
+    return {
+        "dagster/row_count": tally.rows,
+        "dagster/uri": uri,
+        "dagster/column_schema": COLUMN_SCHEMA,
+        "planned": True,
+        "chunk_digest": record.digest,
+        "episodes": tally.episodes,
+        "episodes_with_rows": tally.episodes_with_rows,
+        "episodes_rejected": tally.episodes_rejected,
+        "segments": tally.entries,
+        "segments_rejected": tally.segments_rejected,
+        "rejects_by_reason": MetadataValue.json(dict(tally.rejects)),
+        "texts_repaired": tally.repaired_texts,
+        "hours": round(tally.audio_seconds / 3600, 4),
+        "audio_bytes": tally.audio_bytes,
+        "bytes": record.bytes,
+        "seconds": round(seconds, 3),
+        "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
+        "files": _files(record.files),
+        "rejects_ledger": record.rejects.name if record.rejects else "none",
+    }
+
+
+def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -> Metadata:
+    """A commit: where the chunk stands on the Hub."""
+    uploaded = sum(file.size for file in record.files if path_in_repo(record.language, file.name) in commit.added)
+    return {
+        "dagster/row_count": record.tally.rows,
+        "dagster/uri": commit.url,
+        "dagster/column_schema": COLUMN_SCHEMA,
+        "planned": True,
+        "chunk_digest": record.digest,
+        "commit": MetadataValue.url(commit.url),
+        "commit_oid": commit.oid,
+        "committed": commit.committed,
+        "files": _files(record.files, record.language),
+        "removed": MetadataValue.json(list(commit.removed)),
+        "episodes": record.tally.episodes_with_rows,
+        "hours": round(record.tally.audio_seconds / 3600, 4),
+        "bytes": record.bytes,
+        "bytes_uploaded": uploaded,
+        "seconds": round(seconds, 3),
+        "MB_per_second": round(uploaded / 1e6 / seconds, 1) if seconds else 0.0,
+    }
+
+
+def result_for(digest: str, metadata: Metadata) -> MaterializeResult:
+    """A materialization that is made for the chunk with this digest."""
+    return MaterializeResult(metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest))
+
+
+def unplanned_result() -> MaterializeResult:
+    """A cell of the grid in which the plan has nothing: a success with nothing in it."""
+    return MaterializeResult(metadata={"dagster/row_count": 0, "planned": False}, data_version=DataVersion("unplanned"))
+
+
+def _files(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:
+    rows = [
+        {
+            "file": path_in_repo(language, file.name) if language else file.name,
+            "rows": file.rows,
+            "bytes": file.size,
+            "sha256": file.sha256,
+        }
+        for file in files
+    ]
+    return _table(rows)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue | str:
+    """Rows as a table; Dagster can't guess the columns of none."""
+    return MetadataValue.table([TableRecord(dict(row)) for row in rows]) if rows else "none"

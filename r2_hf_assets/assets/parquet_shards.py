@@ -1,0 +1,62 @@
+"""`parquet_shards`: one planned chunk as Parquet files."""
+
+import time
+
+from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+
+from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
+from r2_hf_assets.assets.partitions import chunk_partitions, read_key
+from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
+from r2_hf_assets.assets.work_plan import work_plan
+from r2_hf_assets.bucket.client import object_store, open_store
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.shards.build import build_chunk
+from r2_hf_assets.shards.record import Tally
+from r2_hf_assets.shards.store import open_shards
+
+
+@asset(
+    partitions_def=chunk_partitions,
+    deps=[work_plan],
+    group_name="dataset",
+    kinds={"s3", "parquet"},
+    owners=["team:speech-data"],
+    tags={"domain": "podcast-speech"},
+)
+def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -> MaterializeResult:
+    """A chunk's segments as Parquet with embedded MP3: data/<language>/chunk-NNNNN[-part-NN].parquet.
+
+    Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the grid that the plan does
+    not fill succeeds with no file.
+    """
+    with user_errors():
+        warn_if_forgetful(context)
+        # A run that will commit needs the Hub's settings too: better to say so now than after the work.
+        selected = context.run.asset_selection
+        commits_too = selected is None or AssetKey("hub_commit") in selected
+        loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
+        assert loaded.r2 is not None
+        language, number = read_key(context.partition_key)
+        chunk = PlanStore(open_store(loaded.plan.state_url, loaded.r2), loaded.r2.name, loaded.r2.prefix).read(
+            language, number
+        )
+        if chunk is None:
+            context.log.info("the plan has nothing in this cell")
+            return unplanned_result()
+        started = time.monotonic()
+        shards = open_shards(loaded.shards, loaded.r2)
+
+        def progress(tally: Tally) -> None:
+            rate = tally.audio_bytes / 1e6 / (time.monotonic() - started)
+            context.log.info(f"{tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
+
+        with shards.building() as folder:
+            bucket = object_store(loaded.r2)
+            build = build_chunk(chunk, bucket, folder, loaded.shards, workers=loaded.r2.workers, progress=progress)
+            shards.publish(build)
+        record = build.record
+        for reason, count in record.tally.rejects.most_common():
+            context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
+        uri = shards.uri(language, record.files[0].name if record.files else "")
+        return result_for(record.digest, build_metadata(record, uri, time.monotonic() - started))

@@ -1,0 +1,41 @@
+"""Partitions, and the one place where their keys are made and read.
+
+Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} reads `en|chunk_0007`. Users type that
+key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded.
+"""
+
+import re
+
+from dagster import (
+    DynamicPartitionsDefinition,
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
+    StaticPartitionsDefinition,
+)
+
+from r2_hf_assets.settings import grid_languages
+
+LANGUAGE = "language"
+PLAN_CHUNK = "plan_chunk"
+
+language_partitions = StaticPartitionsDefinition(list(grid_languages()))
+plan_chunk_partitions = DynamicPartitionsDefinition(name=PLAN_CHUNK)
+chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
+
+
+def chunk_key(number: int) -> str:
+    """chunk_0007"""
+    return f"chunk_{number:04d}"
+
+
+def partition_key(language: str, number: int) -> MultiPartitionKey:
+    """en|chunk_0007"""
+    return MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
+
+
+def read_key(key: str) -> tuple[str, int]:
+    """("en", 7) from "en|chunk_0007". Raises ValueError for a key of another shape."""
+    match = re.fullmatch(r"([a-z]+)\|chunk_(\d{4,})", key)
+    if match is None:
+        raise ValueError(f"{key!r} is no partition key; one looks like en|chunk_0007")
+    return match[1], int(match[2])

@@ -1,0 +1,79 @@
+"""Resources: the settings, and dagster-aws's S3Resource speaking R2's dialect.
+
+Each variable that is set reaches Dagster as an EnvVar, so configs, events and the UI show its name and never its value. One
+that is not set becomes an empty string: an unset EnvVar would fail a run with one of several missing names and a long trace,
+while `SettingsResource.load` answers all of them in one line.
+"""
+
+import os
+from typing import Any
+
+from dagster import ConfigurableResource, EnvVar
+from dagster_aws.s3 import S3Resource
+from pydantic import Field
+
+from r2_hf_assets import settings as core
+from r2_hf_assets.bucket.client import s3_client
+
+
+class SettingsResource(ConfigurableResource):
+    """Every variable of r2_hf_assets.settings, by its lower-case name."""
+
+    r2_endpoint_url: str = ""
+    r2_access_key_id: str = Field(default="", repr=False)
+    r2_secret_access_key: str = Field(default="", repr=False)
+    r2_bucket: str = ""
+    hf_repo_id: str = ""
+    hf_token: str = Field(default="", repr=False)
+    episodes_per_chunk: str = ""
+    download_workers: str = ""
+    parquet_max_bytes: str = ""
+    parquet_rowgroup_bytes: str = ""
+    hf_hub_enable_hf_transfer: str = ""
+    processed_prefix: str = ""
+    languages: str = ""
+    state_url: str = ""
+    shard_url: str = ""
+    settle_minutes: str = ""
+    plan_max_wait_hours: str = ""
+    hf_private: str = ""
+    hf_endpoint: str = ""
+    keep_shards: str = ""
+
+    def load(self, *needs: core.Group) -> core.Settings:
+        """The checked settings. Raises SettingsError: one line that names all that is missing or wrong."""
+        environ = {v.name: getattr(self, v.name.lower()) for v in core.VARIABLES}
+        return core.load({**environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", "")}, needs)
+
+
+class R2Resource(S3Resource):
+    """S3Resource whose client R2 accepts: region auto, path style, no checksum trailers."""
+
+    def get_client(self) -> Any:
+        """A boto3 S3 client."""
+        return s3_client(
+            core.BucketSettings(
+                endpoint_url=self.endpoint_url or "",
+                access_key_id=self.aws_access_key_id or "",
+                secret_access_key=self.aws_secret_access_key or "",
+                name="",
+            )
+        )
+
+    def get_object_to_set_on_execution_context(self) -> "R2Resource":
+        """The resource itself. S3Resource makes a client here, before anyone could say that a setting is missing."""
+        return self
+
+
+def _env(name: str) -> str:
+    return EnvVar(name) if os.environ.get(name) else ""
+
+
+settings_resource = SettingsResource(**{v.name.lower(): _env(v.name) for v in core.VARIABLES})
+
+r2_resource = R2Resource(
+    endpoint_url=_env("R2_ENDPOINT_URL"),
+    aws_access_key_id=_env("R2_ACCESS_KEY_ID"),
+    aws_secret_access_key=_env("R2_SECRET_ACCESS_KEY"),
+    region_name="auto",
+)

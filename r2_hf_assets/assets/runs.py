@@ -1,0 +1,41 @@
+"""What every run shares: errors as one line, and a loud word when the instance forgets.
+
+Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is that one
+line. Errors that nobody can mend by waiting are not retried.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import AssetExecutionContext, DagsterInstance, Failure
+
+from r2_hf_assets.errors import R2HfError
+
+# What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
+_TEMPORARY_HOME = ".tmp_dagster_home_"
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn errors meant for the user into a Failure of one line."""
+    try:
+        yield
+    except R2HfError as error:
+        raise Failure(description=str(error), allow_retries=error.transient) from None
+
+
+def is_persistent(instance: DagsterInstance) -> bool:
+    """Whether the history outlives this process: it is the progress record, so it must."""
+    if instance.is_ephemeral:
+        return False
+    return not os.path.basename(instance.root_directory.rstrip("/")).startswith(_TEMPORARY_HOME)
+
+
+def warn_if_forgetful(context: AssetExecutionContext) -> None:
+    """Say loudly, in the run's log, that progress is not kept."""
+    if not is_persistent(context.instance):
+        context.log.warning(
+            "THIS DAGSTER INSTANCE IS NOT PERSISTENT: what is materialized now will be forgotten at exit, and done "
+            "again. Set DAGSTER_HOME to a folder of its own."
+        )

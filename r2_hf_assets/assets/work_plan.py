@@ -1,0 +1,86 @@
+"""`work_plan`: a scan of the bucket, appended to the plan, and the partitions it gives."""
+
+from datetime import timedelta
+
+from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResult, asset
+from pydantic import Field
+
+from r2_hf_assets.assets.metadata import scan_metadata
+from r2_hf_assets.assets.partitions import chunk_key, plan_chunk_partitions
+from r2_hf_assets.assets.resources import R2Resource, SettingsResource
+from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
+from r2_hf_assets.bucket.client import check_access, object_store, open_store
+from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.settings import Settings
+
+
+class ScanConfig(Config):
+    """What to plan."""
+
+    languages: list[str] = Field(
+        default=[], description="Plan only these, e.g. [en, de]; empty: every language of the grid."
+    )
+    automatic: bool = Field(
+        default=False,
+        description="Hold back a remainder smaller than a chunk until it fills or has waited PLAN_MAX_WAIT_HOURS.",
+    )
+
+
+@asset(
+    group_name="plan",
+    kinds={"s3", "json"},
+    owners=["team:speech-data"],
+    tags={"domain": "podcast-speech"},
+)
+def work_plan(
+    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, r2: R2Resource
+) -> MaterializeResult:
+    """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
+
+    Lists the episode folders of the bucket (never every object) and puts new episodes into new chunks of EPISODES_PER_CHUNK. The
+    chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
+    """
+    with user_errors():
+        warn_if_forgetful(context)
+        loaded = settings.load("r2")
+        assert loaded.r2 is not None
+        if loaded.hub is None:
+            context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
+        check_access(r2.get_client(), loaded.r2.name, loaded.r2.prefix)
+        plan = PlanStore(open_store(loaded.plan.state_url, loaded.r2), loaded.r2.name, loaded.r2.prefix)
+        report = scan(object_store(loaded.r2), plan, _rules(config, loaded))
+        _log(context, report)
+    # Partitions follow the manifests, so a scan that died in between is made good by the next one.
+    numbers = {chunk.number for chunk in report.planned}
+    context.instance.add_dynamic_partitions(plan_chunk_partitions.name or "", [chunk_key(n) for n in sorted(numbers)])
+    return MaterializeResult(
+        metadata=scan_metadata(report) | {"dagster/uri": loaded.plan.state_url},
+        # The plan only grows and sealed chunks never change, so a scan makes no built partition stale.
+        data_version=DataVersion("append-only"),
+    )
+
+
+def _rules(config: ScanConfig, settings: Settings) -> ScanRules:
+    grid = frozenset(settings.plan.languages)
+    wanted = {tag: normalize(tag) for tag in config.languages}
+    unfit = [tag for tag, name in wanted.items() if name not in grid or (name == UNKNOWN and tag != UNKNOWN)]
+    if unfit:
+        raise SettingsError(f"languages: {', '.join(unfit)} can't be planned: no known language, or not in LANGUAGES")
+    return ScanRules(
+        languages=frozenset(wanted.values()) or grid,
+        episodes_per_chunk=settings.plan.episodes_per_chunk,
+        hold_back=timedelta(hours=settings.plan.max_wait_hours) if config.automatic else None,
+    )
+
+
+def _log(context: AssetExecutionContext, report: ScanReport) -> None:
+    context.log.info(
+        f"{report.seen.total()} episodes seen, {report.newly_planned.total()} newly planned in "
+        f"{len(report.new_chunks)} chunks; {len(report.planned)} chunks planned in all"
+    )
+    if report.unknown_folders:
+        context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
+    context.log.info(f"a grid that fits this bucket: {report.languages_line}")
