@@ -1,9 +1,9 @@
 """The one place where calls are repeated.
 
 A caller brings a `classify` function that says of an exception why it may pass (a Trouble) or that it will not (None);
-the statuses that may pass stand in STATUSES with a reason each, and transport errors are the caller's to name, because each
-client has its own. Waits grow exponentially with full jitter, and a server's Retry-After is honoured. Clock, sleep and
-randomness are passed in, so tests wait for nothing.
+the statuses that may pass stand in STATUSES with a reason each, and transport errors are the caller's to name,
+because each client has its own. Waits grow exponentially with full jitter, and a server's Retry-After is honoured.
+Clock, sleep and randomness are passed in, so tests wait for nothing.
 
 Only repeatable calls belong here: what a repeated call could break is said where `call` is called.
 """
@@ -43,7 +43,8 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end by `limit`."""
+    """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end by
+    `limit`."""
 
     attempts: int = 8
     base: float = 0.5
@@ -87,8 +88,8 @@ class Retry:
 
 
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
-    """Trouble for an HTTP status, with the wait its headers ask for (Retry-After, RateLimit); None if it will not pass."""
-    reason = STATUSES.get(status)
+    """Trouble for an HTTP status, with the wait its headers ask for (Retry-After, RateLimit); None if it will not
+    pass.""" reason = STATUSES.get(status)
     if reason is None:
         return None
     return Trouble(f"{reason} (HTTP {status})", _asked_wait({k.lower(): v for k, v in headers.items()}, now))

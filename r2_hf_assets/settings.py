@@ -1,8 +1,8 @@
 """Every environment variable, once: its name, default, meaning and check.
 
-`load` turns an environment into frozen dataclasses, one a part of the flow, and answers everything that is missing or wrong in
-one line before any work is done. Nothing else in the data plane reads the environment, so the command line, Dagster
-and tests all build the same objects. Secrets never appear in a repr or in an error.
+`load` turns an environment into frozen dataclasses, one a part of the flow, and answers everything that is missing or
+wrong in one line before any work is done. Nothing else in the data plane reads the environment, so the command line,
+Dagster and tests all build the same objects. Secrets never appear in a repr or in an error.
 """
 
 import os
@@ -175,7 +175,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", _count, "Episodes in a new chunk."),
     Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", _count, "GET requests in flight."),
     Variable(
-        "PARQUET_MAX_BYTES", "shards", "max_bytes", "2147483648", _count, "A chunk larger than this is split into parts."
+        "PARQUET_MAX_BYTES",
+        "shards",
+        "max_bytes",
+        "2147483648",
+        _count,
+        "A chunk larger than this is split into parts.",
     ),
     Variable(
         "PARQUET_ROWGROUP_BYTES", "shards", "rowgroup_bytes", "134217728", _rowgroup, "Audio bytes in a row group."
@@ -190,7 +195,9 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("PROCESSED_PREFIX", "r2", "prefix", "processed/", _prefix, "Key prefix above the language folders."),
     Variable("LANGUAGES", "plan", "languages", "", _languages, "Narrows the languages, e.g. en,de; empty: all."),
-    Variable("STATE_URL", "plan", "state_url", "", _store_url, "Where the plan is kept: a folder or s3://bucket/prefix."),
+    Variable(
+        "STATE_URL", "plan", "state_url", "", _store_url, "Where the plan is kept: a folder or s3://bucket/prefix."
+    ),
     Variable(
         "SHARD_URL", "shards", "shard_url", "", _store_url, "Where shards wait for their commit: a folder or s3://..."
     ),

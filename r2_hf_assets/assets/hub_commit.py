@@ -9,11 +9,10 @@ from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.store import open_shards
 
 
@@ -29,22 +28,23 @@ from r2_hf_assets.shards.store import open_shards
 def hub_commit(context: AssetExecutionContext, settings: SettingsResource) -> MaterializeResult:
     """A chunk's shards on the Hub: at most one commit, none when the head holds them already.
 
-    Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress record.
+    Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress
+    record.
     """
     with user_errors():
         warn_if_forgetful(context)
         loaded = settings.load("r2", "hub")
         assert loaded.r2 is not None and loaded.hub is not None
         language, number = read_key(context.partition_key)
-        chunk = PlanStore(open_store(loaded.plan.state_url, loaded.r2), loaded.r2.name, loaded.r2.prefix).read(
-            language, number
-        )
+        chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
         if chunk is None:
             return unplanned_result()
         shards = open_shards(loaded.shards, loaded.r2)
         record = shards.record(language, number)
         if record is None or record.digest != chunk.digest:
-            raise ShardError(f"{context.partition_key} is not built; materialize parquet_shards for this partition first")
+            raise ShardError(
+                f"{context.partition_key} is not built; materialize parquet_shards for this partition first"
+            )
         started = time.monotonic()
         commit = commit_chunk(
             HubClient(loaded.hub), record, lambda files: shards.files(language, files), log=context.log.warning

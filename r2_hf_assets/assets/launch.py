@@ -1,7 +1,7 @@
 """Runs from Python: the plan and every due partition in this process, each recorded as a run of its own.
 
-The same assets, instance and history as `dagster asset materialize` and the UI; what is saved is only the start of a process for
-every chunk.
+The same assets, instance and history as `dagster asset materialize` and the UI; what is saved is only the start of a
+process for every chunk.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,9 @@ from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
-from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
 
 WORK_PLAN = AssetKey("work_plan")
@@ -41,8 +40,7 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
     """Planned chunks without a commit recorded for their digest."""
     settings = load(needs=["r2"])
     assert settings.r2 is not None
-    plan = PlanStore(open_store(settings.plan.state_url, settings.r2), settings.r2.name, settings.r2.prefix)
-    return due(plan.planned(), recorded_digests(instance, COMMIT))
+    return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT))
 
 
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:

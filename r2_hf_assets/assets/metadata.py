@@ -19,8 +19,8 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
 
-# Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same: Dagster
-# indexes it, while people read the tag.
+# Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
+# Dagster indexes it, while people read the tag.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
 
 _DESCRIPTIONS = {
@@ -32,9 +32,7 @@ _DESCRIPTIONS = {
     "language": "normalized code",
 }
 
-COLUMN_SCHEMA = TableSchema(
-    [TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in SCHEMA]
-)
+COLUMN_SCHEMA = TableSchema([TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in SCHEMA])
 
 Metadata = dict[str, Any]
 

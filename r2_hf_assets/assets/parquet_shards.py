@@ -9,8 +9,8 @@ from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.work_plan import work_plan
-from r2_hf_assets.bucket.client import object_store, open_store
-from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.shards.store import open_shards
@@ -27,8 +27,8 @@ from r2_hf_assets.shards.store import open_shards
 def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -> MaterializeResult:
     """A chunk's segments as Parquet with embedded MP3: data/<language>/chunk-NNNNN[-part-NN].parquet.
 
-    Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the grid that the plan does
-    not fill succeeds with no file.
+    Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
+    grid that the plan does not fill succeeds with no file.
     """
     with user_errors():
         warn_if_forgetful(context)
@@ -38,9 +38,7 @@ def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
         language, number = read_key(context.partition_key)
-        chunk = PlanStore(open_store(loaded.plan.state_url, loaded.r2), loaded.r2.name, loaded.r2.prefix).read(
-            language, number
-        )
+        chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
             return unplanned_result()

@@ -1,7 +1,7 @@
 """Partitions, and the one place where their keys are made and read.
 
-Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} reads `en|chunk_0007`. Users type that
-key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded.
+Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} reads `en|chunk_0007`. Users
+type that key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded.
 """
 
 import re

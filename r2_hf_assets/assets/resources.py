@@ -1,14 +1,14 @@
 """Resources: the settings, and dagster-aws's S3Resource speaking R2's dialect.
 
-Each variable that is set reaches Dagster as an EnvVar, so configs, events and the UI show its name and never its value. One
-that is not set becomes an empty string: an unset EnvVar would fail a run with one of several missing names and a long trace,
-while `SettingsResource.load` answers all of them in one line.
+Each variable that is set reaches Dagster as an EnvVar, so configs, events and the UI show its name and never its
+value. One that is not set stays out of the config: an unset EnvVar would fail a run with one of several missing names
+and a long trace, while `SettingsResource.load` answers all of them in one line.
 """
 
 import os
 from typing import Any
 
-from dagster import ConfigurableResource, EnvVar
+from dagster import ConfigurableResource, EnvVar, ResourceDependency
 from dagster_aws.s3 import S3Resource
 from pydantic import Field
 
@@ -41,39 +41,32 @@ class SettingsResource(ConfigurableResource):
     keep_shards: str = ""
 
     def load(self, *needs: core.Group) -> core.Settings:
-        """The checked settings. Raises SettingsError: one line that names all that is missing or wrong."""
-        environ = {v.name: getattr(self, v.name.lower()) for v in core.VARIABLES}
-        return core.load({**environ, "DAGSTER_HOME": os.environ.get("DAGSTER_HOME", "")}, needs)
+        """The checked settings: what is configured here, else the environment.
+
+        Raises:
+            SettingsError: one line that names all that is missing or wrong.
+        """
+        configured = {v.name: getattr(self, v.name.lower()) for v in core.VARIABLES}
+        return core.load({**os.environ, **{name: value for name, value in configured.items() if value}}, needs)
 
 
 class R2Resource(S3Resource):
     """S3Resource whose client R2 accepts: region auto, path style, no checksum trailers."""
 
+    settings: ResourceDependency[SettingsResource]
+
     def get_client(self) -> Any:
-        """A boto3 S3 client."""
-        return s3_client(
-            core.BucketSettings(
-                endpoint_url=self.endpoint_url or "",
-                access_key_id=self.aws_access_key_id or "",
-                secret_access_key=self.aws_secret_access_key or "",
-                name="",
-            )
-        )
+        """A boto3 S3 client. Raises SettingsError."""
+        r2 = self.settings.load("r2").r2
+        assert r2 is not None
+        return s3_client(r2)
 
     def get_object_to_set_on_execution_context(self) -> "R2Resource":
         """The resource itself. S3Resource makes a client here, before anyone could say that a setting is missing."""
         return self
 
 
-def _env(name: str) -> str:
-    return EnvVar(name) if os.environ.get(name) else ""
-
-
-settings_resource = SettingsResource(**{v.name.lower(): _env(v.name) for v in core.VARIABLES})
-
-r2_resource = R2Resource(
-    endpoint_url=_env("R2_ENDPOINT_URL"),
-    aws_access_key_id=_env("R2_ACCESS_KEY_ID"),
-    aws_secret_access_key=_env("R2_SECRET_ACCESS_KEY"),
-    region_name="auto",
+settings_resource = SettingsResource(
+    **{v.name.lower(): EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
 )
+r2_resource = R2Resource(settings=settings_resource)

@@ -1,7 +1,7 @@
 """What every run shares: errors as one line, and a loud word when the instance forgets.
 
-Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is that one
-line. Errors that nobody can mend by waiting are not retried.
+Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
+that one line. Errors that nobody can mend by waiting are not retried.
 """
 
 import os

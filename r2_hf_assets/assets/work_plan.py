@@ -9,11 +9,11 @@ from r2_hf_assets.assets.metadata import scan_metadata
 from r2_hf_assets.assets.partitions import chunk_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.bucket.client import check_access, object_store, open_store
+from r2_hf_assets.bucket.client import check_access, object_store
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
-from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import Settings
 
 
@@ -40,8 +40,8 @@ def work_plan(
 ) -> MaterializeResult:
     """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
 
-    Lists the episode folders of the bucket (never every object) and puts new episodes into new chunks of EPISODES_PER_CHUNK. The
-    chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
+    Lists the episode folders of the bucket (never every object) and puts new episodes into new chunks of
+    EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
     """
     with user_errors():
         warn_if_forgetful(context)
@@ -50,8 +50,7 @@ def work_plan(
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         check_access(r2.get_client(), loaded.r2.name, loaded.r2.prefix)
-        plan = PlanStore(open_store(loaded.plan.state_url, loaded.r2), loaded.r2.name, loaded.r2.prefix)
-        report = scan(object_store(loaded.r2), plan, _rules(config, loaded))
+        report = scan(object_store(loaded.r2), open_plan(loaded.plan, loaded.r2), _rules(config, loaded))
         _log(context, report)
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
     numbers = {chunk.number for chunk in report.planned}

@@ -1,8 +1,8 @@
 """Clients for the bucket: obstore for the bytes, boto3 for a handful of calls.
 
-Written for R2's dialect: region `auto`, path-style addresses, no checksum trailers (boto3 >= 1.36 adds one to every write,
-which R2 refuses with a misleading `Unauthorized`). obstore's sync calls release the GIL and are made from threads: its
-async calls abort the interpreter at exit now and then.
+Written for R2's dialect: region `auto`, path-style addresses, no checksum trailers (boto3 >= 1.36 adds one to every
+write, which R2 refuses with a misleading `Unauthorized`). obstore's sync calls release the GIL and are made from
+threads: its async calls abort the interpreter at exit now and then.
 """
 
 from datetime import timedelta
@@ -105,7 +105,9 @@ def check_access(client: Any, bucket: str, prefix: str) -> None:
         advice = _ADVICE.get(code, f"the server answers {code or 'an error'}")
         raise AccessError(f"bucket {bucket!r} can't be read: {advice}") from None
     except BotoCoreError as error:
-        raise AccessError(f"bucket {bucket!r} can't be reached ({type(error).__name__}); check R2_ENDPOINT_URL") from None
+        raise AccessError(
+            f"bucket {bucket!r} can't be reached ({type(error).__name__}); check R2_ENDPOINT_URL"
+        ) from None
 
 
 def classify(error: BaseException) -> Trouble | None:
@@ -122,4 +124,3 @@ def classify(error: BaseException) -> Trouble | None:
 
 class ShortBody(Exception):
     """Fewer bytes came than the answer announced."""
-

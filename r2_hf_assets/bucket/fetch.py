@@ -1,9 +1,10 @@
 """Ordered, concurrent GETs with back-pressure: many requests in flight, results in the order they were asked for.
 
-Worker threads call obstore (which releases the GIL); the caller's thread takes results in order and never waits for a later
-object before an earlier one. Look-ahead is bounded twice: `window` requests, and `max_bytes` of bodies that have arrived
-and were not yet taken. A worker learns a body's size from the answer's head and waits for room before it reads on, except when
-its object is the next one to be taken: so one huge object passes alone, later ones wait, and nothing can deadlock.
+Worker threads call obstore (which releases the GIL); the caller's thread takes results in order and never waits for a
+later object before an earlier one. Look-ahead is bounded twice: `window` requests, and `max_bytes` of bodies that
+have arrived and were not yet taken. A worker learns a body's size from the answer's head and waits for room before it
+reads on, except when its object is the next one to be taken: so one huge object passes alone, later ones wait, and
+nothing can deadlock.
 """
 
 import threading
@@ -98,7 +99,9 @@ def get(store: Store, key: str, retry: Retry, room: Callable[[int], None] | None
     try:
         return retry.call(f"GET {key}", once, classify)
     except DENIED:
-        raise AccessError(f"GET {key}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights") from None
+        raise AccessError(
+            f"GET {key}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
+        ) from None
 
 
 def fetch_in_order(

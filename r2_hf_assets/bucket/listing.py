@@ -1,7 +1,7 @@
 """Which episodes lie in the bucket: folders, listed with a delimiter, never every object.
 
-A listing of 1,000 folders is one class A request, so a million episodes cost 1,000 requests, whatever they hold. Folders are
-read language by language in the bucket's own (byte) order: that order becomes plan order.
+A listing of 1,000 folders is one class A request, so a million episodes cost 1,000 requests, whatever they hold.
+Folders are read language by language in the bucket's own (byte) order: that order becomes plan order.
 """
 
 from collections.abc import Iterator

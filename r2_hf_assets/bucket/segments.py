@@ -1,9 +1,9 @@
 """all_segments.json -> segments: what an episode's metadata says, checked, each entry a Segment or a Reject.
 
-Nothing here fetches: `parse` takes the file's bytes. A file that is no JSON list rejects its episode; an entry that is no object rejects
-itself; a field that is absent or unusable is null and the row stays. Nothing is invented: no text is put together, no
-number is guessed from a string. Text that UTF-8 can't hold (lone surrogates, broken bytes) is repaired with U+FFFD and
-counted.
+Nothing here fetches: `parse` takes the file's bytes. A file that is no JSON list rejects its episode; an entry that
+is no object rejects itself; a field that is absent or unusable is null and the row stays. Nothing is invented: no
+text is put together, no number is guessed from a string. Text that UTF-8 can't hold (lone surrogates, broken bytes)
+is repaired with U+FFFD and counted.
 """
 
 import json

@@ -1,8 +1,9 @@
-"""The dataset repo through huggingface_hub's public API: the few calls a commit needs, and which of their errors may pass.
+"""The dataset repo through huggingface_hub's public API: the few calls a commit needs, and which of their errors may
+pass.
 
-huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0 and later
-read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both. Whether Xet or plain
-LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1 for hubs without Xet).
+huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
+and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
+Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1 for hubs without Xet).
 """
 
 import os
@@ -74,7 +75,8 @@ class HubClient:
         }
 
     def upload(self, files: Iterable[tuple[str, Path]]) -> list[Upload]:
-        """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends nothing twice."""
+        """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends
+        nothing twice."""
         from huggingface_hub import CommitOperationAdd
 
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
@@ -111,7 +113,8 @@ class HubClient:
 
 
 def classify(error: BaseException) -> Trouble | None:
-    """Which errors of huggingface_hub may pass: statuses by the table in retry, and transport errors of its HTTP client."""
+    """Which errors of huggingface_hub may pass: statuses by the table in retry, and transport errors of its HTTP
+    client."""
     from huggingface_hub.errors import HfHubHTTPError
 
     response = getattr(error, "response", None)
@@ -119,7 +122,8 @@ def classify(error: BaseException) -> Trouble | None:
         return status_trouble(response.status_code, response.headers)
     if isinstance(error, _transport_errors()):
         return Trouble(f"the Hub can't be reached ({type(error).__name__})")
-    # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its own.
+    # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its
+    # own.
     if isinstance(error, RuntimeError | ConnectionError | TimeoutError):
         cause = error.__cause__
         return classify(cause) if cause is not None else Trouble(f"the upload broke off ({type(error).__name__})")
@@ -127,8 +131,8 @@ def classify(error: BaseException) -> Trouble | None:
 
 
 def _transport_errors() -> tuple[type[BaseException], ...]:
-    """The base of transport errors of whichever HTTP client this huggingface_hub uses: httpx2, httpx (1.x) or requests (0.x)."""
-    found: list[type[BaseException]] = []
+    """The base of transport errors of whichever HTTP client this huggingface_hub uses: httpx2, httpx (1.x) or
+    requests (0.x).""" found: list[type[BaseException]] = []
     for module, name in (("httpx2", "TransportError"), ("httpx", "TransportError"), ("requests", "ConnectionError")):
         try:
             found.append(getattr(__import__(module), name))

@@ -1,10 +1,10 @@
 """One commit a chunk, exactly once in effect.
 
-Compare the chunk's shards with the head; if all of them are there (sha256 and size) and no stale part is, there is nothing to commit and
-the head is the record. Else upload what differs, and commit it on top of the very head it was compared with (parentCommit):
-when anyone else commits in between, or when an answer never comes, the comparison is made again before anything is
-repeated. So many machines may commit at once, and a commit that was in fact made is found, not made twice. Other chunks'
-files are never touched.
+Compare the chunk's shards with the head; if all of them are there (sha256 and size) and no stale part is, there is
+nothing to commit and the head is the record. Else upload what differs, and commit it on top of the very head it was
+compared with (parentCommit): when anyone else commits in between, or when an answer never comes, the comparison is
+made again before anything is repeated. So many machines may commit at once, and a commit that was in fact made is
+found, not made twice. Other chunks' files are never touched.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,8 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 # How many parts beyond our own are looked for at a time: a chunk that shrank may have left that many behind.
 _PROBE_PARTS = 32
 
-# A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for real trouble.
+# A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for real
+# trouble.
 COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 
 
@@ -35,7 +36,9 @@ class Repo(Protocol):
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
     def upload(self, files: list[tuple[str, Path]]) -> list[Upload]: ...
     def check(self, upload: Upload, sha256: str) -> None: ...
-    def commit(self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str) -> tuple[str, str]: ...
+    def commit(
+        self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str
+    ) -> tuple[str, str]: ...
     def commit_url(self, oid: str) -> str: ...
 
 
@@ -103,12 +106,9 @@ def commit_chunk(
 
 
 def compare(repo: Repo, record: BuildRecord, revision: str) -> tuple[list[ShardFile], list[str]]:
-    """The chunk's shards that `revision` lacks or holds otherwise, and its own files there that are no longer its shards."""
-    mine = {path_in_repo(record.language, file.name): file for file in record.files}
-    there: dict[str, RemoteFile] = {}
-    single = path_in_repo(record.language, f"{stem(record.number)}.parquet")
-    part = 0
-    while True:
+    """The chunk's shards that `revision` lacks or holds otherwise, and its own files there that are no longer its
+    shards.""" mine = {path_in_repo(record.language, file.name): file for file in record.files} there: dict[str,
+    RemoteFile] = {} single = path_in_repo(record.language, f"{stem(record.number)}.parquet") part = 0 while True:
         end = max(len(record.files), part) + _PROBE_PARTS
         names = [path_in_repo(record.language, part_name(record.number, n)) for n in range(part, end)]
         found = repo.files([single, *names] if part == 0 else names, revision)

@@ -1,7 +1,7 @@
 """A chunk: a numbered, sealed list of episodes of one language, and the digest that names its members.
 
-A chunk is what one partition builds. It never changes once stored, so "done" can be said of its digest. Its JSON form is the manifest in
-the state store: meant to be read by people too, one file a chunk.
+A chunk is what one partition builds. It never changes once stored, so "done" can be said of its digest. Its JSON form
+is the manifest in the state store: meant to be read by people too, one file a chunk.
 """
 
 import hashlib
@@ -85,4 +85,3 @@ def decode(data: bytes, where: str) -> Chunk:
     if not sound:
         raise PlanError(f"plan: {where} was changed by hand or by another version; restore it from a backup")
     return chunk
-

@@ -6,8 +6,9 @@
     plan/<language>/waiting.json   since when a remainder waits to fill a chunk
 
 Chunks of a language form a log: number n is created with a conditional PUT (S3: If-None-Match, folder: a hard link), by
-someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same number nor
-plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever rewritten or deleted.
+someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same
+number nor plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever
+rewritten or deleted.
 """
 
 import json
@@ -21,10 +22,11 @@ from datetime import UTC, datetime
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
 from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import BucketSettings, PlanSettings
 
 _MANIFEST = re.compile(r"^plan/([a-z]+)/chunk_(\d{4,})\.json$")
 _INDEX = "plan/index.json"
@@ -138,7 +140,9 @@ class PlanStore:
 
     def _paths(self, prefix: str) -> Iterator[str]:
         listed = self.retry.call(
-            f"listing {prefix}", lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch], classify
+            f"listing {prefix}",
+            lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch],
+            classify,
         )
         yield from listed
 
@@ -157,6 +161,11 @@ class PlanStore:
 
     def _overwrite(self, path: str, data: bytes) -> None:
         self.retry.call(f"writing {path}", lambda: obstore.put(self.store, path, data), classify)
+
+
+def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:
+    """The plan of this bucket, where STATE_URL says."""
+    return PlanStore(open_store(plan.state_url, r2), r2.name, r2.prefix)
 
 
 def _path(language: str, number: int) -> str:

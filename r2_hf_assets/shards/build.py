@@ -1,8 +1,9 @@
 """Builds one chunk: metadata -> segments -> audio -> row groups -> parts, streaming, in plan order.
 
-Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
-episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight, not by the chunk.
-Every segment ends as a row or in the ledger; passing trouble raises and fails the build, it never rejects anything.
+Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes.
+So one slow episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight,
+not by the chunk. Every segment ends as a row or in the ledger; passing trouble raises and fails the build, it never
+rejects anything.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """The columns of the dataset, and how each is written to Parquet.
 
-The schema metadata carries the `huggingface` features as `datasets` writes them, so that load_dataset and the viewer play
-the audio. audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give nothing, so it is
-stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
+The schema metadata carries the `huggingface` features as `datasets` writes them, so that load_dataset and the viewer
+play the audio. audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give
+nothing, so it is stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
 """
 
 import json

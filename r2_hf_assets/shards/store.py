@@ -1,10 +1,12 @@
 """Where built shards wait for their commit: a local folder, or S3 when another machine may commit them.
 
 Files are built in a private folder under .building/ and published under their names; the record comes last, so a chunk
-without a record is not built. A building folder is held by a file lock, which the kernel lets go when its process dies: whoever
-builds next removes the folders that nobody holds. Names are made from partitions alone, never from the bucket.
+without a record is not built. A building folder is held by a file lock, which the kernel lets go when its process
+dies: whoever builds next removes the folders that nobody holds. Names are made from partitions alone, never from the
+bucket.
 
-Local files are not fsynced: a host that crashes may lose them, the commit then finds that the hash differs and says to build again.
+Local files are not fsynced: a host that crashes may lose them, the commit then finds that the hash differs and says
+to build again.
 """
 
 import fcntl
@@ -59,7 +61,8 @@ class ShardStore:
     def publish(self, build: Build) -> None:
         """Make a build visible: files first, the record last, then drop what an earlier build left over."""
         record = build.record
-        # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is not disturbed.
+        # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is
+        # not disturbed.
         if self.record(record.language, record.number) != record:
             self._delete(f"{record.language}/{record_name(record.number)}")
         for part, file in zip(build.parts, record.files, strict=True):

@@ -1,12 +1,11 @@
 """Row groups -> Parquet parts, none larger than the limit, hashed while they are written.
 
-Rotation depends only on the rows, so the same input gives byte-identical files. A part gets its name when it is whole: it is
-written as part-NN into a folder nobody reads, its footer is read back, and the caller publishes it. Leaving by an exception
-publishes nothing.
+Rotation depends only on the rows, so the same input gives byte-identical files. A part gets its name when it is
+whole: it is written as part-NN into a folder nobody reads, its footer is read back, and the caller publishes it.
+Leaving by an exception publishes nothing.
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,7 +16,8 @@ import pyarrow.parquet as pq
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 
-# What a row group adds to a file besides its data: page headers, indexes and its part of the footer, with room to spare.
+# What a row group adds to a file besides its data: page headers, indexes and its part of the footer, with room to
+# spare.
 _OVERHEAD_BYTES = 64 * 1024
 
 
@@ -107,7 +107,7 @@ class PartWriter:
 
 def _read_back(part: Part) -> None:
     """Read the footer from the disk. Raises ShardError when the file is not what was written."""
-    size = os.path.getsize(part.path)
+    size = part.path.stat().st_size
     rows = pq.read_metadata(part.path).num_rows
     if (rows, size) != (part.rows, part.size):
         raise ShardError(
