@@ -88,8 +88,8 @@ class Retry:
 
 
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
-    """Trouble for an HTTP status, with the wait its headers ask for (Retry-After, RateLimit); None if it will not
-    pass.""" reason = STATUSES.get(status)
+    """Trouble for an HTTP status, with the wait its headers ask for; None if it will not pass."""
+    reason = STATUSES.get(status)
     if reason is None:
         return None
     return Trouble(f"{reason} (HTTP {status})", _asked_wait({k.lower(): v for k, v in headers.items()}, now))

@@ -63,7 +63,7 @@ class ShardSettings:
     scratch: str
     max_bytes: int = 2 * 2**30
     rowgroup_bytes: int = 128 * 2**20
-    settle_minutes: float = 60.0
+    settle_minutes: float = 15.0
     keep: bool = False
 
 
@@ -205,7 +205,7 @@ VARIABLES: tuple[Variable, ...] = (
         "SETTLE_MINUTES",
         "shards",
         "settle_minutes",
-        "60",
+        "15",
         _amount,
         "Missing audio beside younger metadata means that the upload still goes on.",
     ),

@@ -11,8 +11,8 @@ from r2_hf_assets.assets.partitions import read_key
 
 
 def recorded_digests(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[str, int], str | None]:
-    """Digest of the latest materialization by (language, chunk number); one query, whatever the number of
-    partitions.""" tags = instance.event_log_storage.get_latest_tags_by_partition(
+    """Digest of the latest materialization by (language, chunk number): one query for all partitions."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
         asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
     return {read_key(key): found.get(DATA_VERSION_TAG) for key, found in tags.items()}

@@ -29,6 +29,11 @@ class ChunkRun:
     run_id: str
     error: str | None
 
+    @property
+    def key(self) -> str:
+        """en|chunk_0007"""
+        return partition_key(self.chunk.language, self.chunk.number)
+
 
 def run_scan(instance: DagsterInstance, languages: Sequence[str] = ()) -> str | None:
     """Materialize work_plan; returns the error's line, None when it went well."""

@@ -80,7 +80,7 @@ def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
         "episodes_rejected": tally.episodes_rejected,
         "segments": tally.entries,
         "segments_rejected": tally.segments_rejected,
-        "rejects_by_reason": MetadataValue.json(dict(tally.rejects)),
+        "rejects_by_reason": MetadataValue.json(tally.rejects),
         "texts_repaired": tally.repaired_texts,
         "hours": round(tally.audio_seconds / 3600, 4),
         "audio_bytes": tally.audio_bytes,

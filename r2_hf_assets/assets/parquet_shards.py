@@ -54,7 +54,7 @@ def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -
             build = build_chunk(chunk, bucket, folder, loaded.shards, workers=loaded.r2.workers, progress=progress)
             shards.publish(build)
         record = build.record
-        for reason, count in record.tally.rejects.most_common():
+        for reason, count in sorted(record.tally.rejects.items()):
             context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
         uri = shards.uri(language, record.files[0].name if record.files else "")
         return result_for(record.digest, build_metadata(record, uri, time.monotonic() - started))

@@ -4,9 +4,9 @@ Dagster shows an exception with its trace; an error that is meant for the user b
 that one line. Errors that nobody can mend by waiting are not retried.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from dagster import AssetExecutionContext, DagsterInstance, Failure
 
@@ -29,7 +29,7 @@ def is_persistent(instance: DagsterInstance) -> bool:
     """Whether the history outlives this process: it is the progress record, so it must."""
     if instance.is_ephemeral:
         return False
-    return not os.path.basename(instance.root_directory.rstrip("/")).startswith(_TEMPORARY_HOME)
+    return not Path(instance.root_directory).name.startswith(_TEMPORARY_HOME)
 
 
 def warn_if_forgetful(context: AssetExecutionContext) -> None:

@@ -6,6 +6,7 @@ and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfe
 Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1 for hubs without Xet).
 """
 
+import importlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ from r2_hf_assets.settings import HubSettings
 
 _REPO_TYPE = "dataset"
 _BRANCH = "main"
+_HTTP_CLIENTS = {
+    "httpx2": ("TransportError",),  # 2.x
+    "httpx": ("TransportError",),  # 1.x
+    "requests.exceptions": ("ConnectionError", "Timeout", "ChunkedEncodingError"),  # 0.x
+}
 
 
 @dataclass(frozen=True)
@@ -131,16 +137,15 @@ def classify(error: BaseException) -> Trouble | None:
 
 
 def _transport_errors() -> tuple[type[BaseException], ...]:
-    """The base of transport errors of whichever HTTP client this huggingface_hub uses: httpx2, httpx (1.x) or
-    requests (0.x).""" found: list[type[BaseException]] = []
-    for module, name in (("httpx2", "TransportError"), ("httpx", "TransportError"), ("requests", "ConnectionError")):
+    """Bases of the transport errors of the HTTP clients that releases of huggingface_hub have used."""
+    found: list[type[BaseException]] = []
+    for module, names in _HTTP_CLIENTS.items():
         try:
-            found.append(getattr(__import__(module), name))
+            client = importlib.import_module(module)
         except ImportError:
             continue
-    import requests
-
-    return (*found, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+        found += [getattr(client, name) for name in names]
+    return tuple(found)
 
 
 def explain(error: BaseException, repo_id: str) -> AccessError | None:

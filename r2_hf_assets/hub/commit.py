@@ -106,9 +106,12 @@ def commit_chunk(
 
 
 def compare(repo: Repo, record: BuildRecord, revision: str) -> tuple[list[ShardFile], list[str]]:
-    """The chunk's shards that `revision` lacks or holds otherwise, and its own files there that are no longer its
-    shards.""" mine = {path_in_repo(record.language, file.name): file for file in record.files} there: dict[str,
-    RemoteFile] = {} single = path_in_repo(record.language, f"{stem(record.number)}.parquet") part = 0 while True:
+    """The shards that `revision` lacks or holds otherwise, and the chunk's files there that are its shards no more."""
+    mine = {path_in_repo(record.language, file.name): file for file in record.files}
+    there: dict[str, RemoteFile] = {}
+    single = path_in_repo(record.language, f"{stem(record.number)}.parquet")
+    part = 0
+    while True:
         end = max(len(record.files), part) + _PROBE_PARTS
         names = [path_in_repo(record.language, part_name(record.number, n)) for n in range(part, end)]
         found = repo.files([single, *names] if part == 0 else names, revision)

@@ -173,7 +173,7 @@ def build_chunk(
 
         def reject(item: Reject) -> None:
             ledger.add(item)
-            tally.rejects[item.reason] += 1
+            tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
             tally.segments_rejected += item.level == "segment"
             tally.episodes_rejected += item.level == "episode"
             if item.level == "episode":

@@ -7,7 +7,6 @@ Stored as JSON beside the shards; its presence says that the build is whole.
 """
 
 import json
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -34,7 +33,7 @@ class Tally:
     entries: int = 0
     rows: int = 0
     segments_rejected: int = 0
-    rejects: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, int] = field(default_factory=dict)
     repaired_texts: int = 0
     audio_bytes: int = 0
     audio_seconds: float = 0.0
@@ -76,7 +75,6 @@ def decode(data: bytes) -> BuildRecord:
         files = tuple(ShardFile(**file) for file in raw.pop("files"))
         rejects = raw.pop("rejects")
         tally = Tally(**raw.pop("tally"))
-        tally.rejects = Counter(tally.rejects)
         return BuildRecord(**raw, files=files, rejects=ShardFile(**rejects) if rejects else None, tally=tally)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"a build record can't be read ({type(error).__name__}); build the chunk again") from None

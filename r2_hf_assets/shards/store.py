@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -128,10 +128,8 @@ class ShardStore:
 
     def _delete(self, name: str) -> None:
         def delete() -> None:
-            try:
+            with suppress(*NOT_FOUND):
                 obstore.delete(self.store, name)
-            except NOT_FOUND:
-                pass
 
         self.retry.call(f"deleting {name}", delete, classify)
 
