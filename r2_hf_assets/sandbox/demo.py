@@ -1,0 +1,132 @@
+"""The demo: the main job as a user runs it, on a sandbox, with what came out of it.
+
+    sandbox up -> sample episodes -> work_plan -> every due partition -> what the dataset repo holds -> sandbox down
+
+Runs go through the real definitions into a real instance in the sandbox's folder. With `keep` the sandbox stays up and
+a .env in the working folder points `dagster dev` and `dagster asset materialize` at it.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from r2_hf_assets.sandbox.samples import upload_samples
+from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
+
+_SEED = 7
+_EPISODES_PER_CHUNK = 4
+_FIRST_LINE = "# Written by `make demo KEEP=1`; `make demo-down` removes it.\n"
+
+
+class DemoError(Exception):
+    """The demo can't run, or the job did not do what it should; one line."""
+
+
+def demo(folder: Path | None, *, keep: bool) -> None:
+    """Run the demo and print what it does.
+
+    Args:
+        folder: where the sandbox keeps its files; with `keep` it must be given.
+
+    Raises:
+        DemoError: with one line that says why.
+    """
+    env_file = Path(".env")
+    if keep and env_file.exists() and not env_file.read_text().startswith(_FIRST_LINE):
+        raise DemoError(".env exists and is yours: move it away, the demo would overwrite it")
+    home = Path(tempfile.mkdtemp(prefix="r2-hf-demo-")) if folder is None else folder.absolute()
+    started = time.monotonic()
+    try:
+        with _sandbox(home, keep) as sandbox:
+            _say(f"S3 server at {sandbox.s3.endpoint_url}, Hub at {sandbox.hub.endpoint}")
+            summary = upload_samples(sandbox.s3, sandbox.bucket, seed=_SEED, awkward=True, expect=False)
+            _say(f"{summary.episodes} sample episodes with {summary.segments} segments in bucket {sandbox.bucket!r}")
+            environment = _environment(sandbox, home)
+            os.environ.update(environment)
+            _run_job()
+            _report(sandbox)
+            if keep:
+                env_file.write_text(_FIRST_LINE + "".join(f"{name}={value}\n" for name, value in environment.items()))
+                _say_how_to_go_on()
+    finally:
+        if not keep:
+            shutil.rmtree(home, ignore_errors=True)
+    _say(f"done in {time.monotonic() - started:.0f} s")
+
+
+def _sandbox(home: Path, keep: bool) -> Sandbox:
+    return start_sandbox(home, detach=keep)
+
+
+def _environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
+    """Everything the job reads, an instance of its own included."""
+    dagster_home = home / "dagster_home"
+    dagster_home.mkdir(exist_ok=True)
+    template = Path(__file__).parents[2] / "dagster.yaml"
+    if template.exists():  # an installed package has none, and Dagster's defaults do
+        shutil.copy(template, dagster_home)
+    return {
+        **sandbox.env(),
+        "EPISODES_PER_CHUNK": str(_EPISODES_PER_CHUNK),
+        "SETTLE_MINUTES": "0",  # the awkward samples are as awkward as they will ever be
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_MODULE_NAME": "r2_hf_assets.definitions",
+    }
+
+
+def _run_job() -> None:
+    """work_plan and every due partition, each a run in the demo's own instance."""
+    # Dagster is imported late: it reads DAGSTER_HOME, and the sandbox itself does without it.
+    from dagster import DagsterInstance  # noqa: TID251
+
+    from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
+
+    with DagsterInstance.get() as instance:
+        _check(run_scan(instance))
+        chunks = due_chunks(instance)
+        _say(f"work_plan: {len(chunks)} partitions to build")
+        for run in run_chunks(instance, chunks):
+            _check(run.error)
+            _say(f"  {run.key}: {run.chunk.episodes} episodes built and committed")
+        if left := due_chunks(instance):
+            raise DemoError(f"{len(left)} partitions are still due after all of them succeeded")
+
+
+def _check(error: str | None) -> None:
+    if error:
+        raise DemoError(error)
+
+
+def _report(sandbox: Sandbox) -> None:
+    """What the dataset repo holds, read back from the Hub: files, rows and hours a language."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+    from huggingface_hub import HfFileSystem
+
+    hub = HfFileSystem(endpoint=sandbox.hub.endpoint, token=sandbox.hub.token)
+    root = f"datasets/{sandbox.repo_id}/data"
+    _say(f"\n{sandbox.hub.endpoint}/datasets/{sandbox.repo_id} now holds\n")
+    _say(f"  {'language':10}{'files':>6}{'rows':>8}{'hours':>9}")
+    for language in sorted(Path(path).name for path in hub.ls(root, detail=False)):
+        files = hub.ls(f"{root}/{language}", detail=False)
+        seconds = [pq.read_table(file, columns=["duration_seconds"], filesystem=hub)[0] for file in files]
+        rows = sum(len(column) for column in seconds)
+        hours = sum(pc.sum(column).as_py() or 0.0 for column in seconds) / 3600
+        _say(f"  {language:10}{len(files):>6}{rows:>8}{hours:>9.3f}")
+    _say("\nOpen it with\n")
+    _say("  from datasets import load_dataset")
+    _say(f'  load_dataset("{sandbox.repo_id}", data_dir="data/en")\n')
+
+
+def _say_how_to_go_on() -> None:
+    _say("The sandbox stays up, and .env points at it. Go on with\n")
+    _say("  . .venv/bin/activate; export DAGSTER_MODULE_NAME=r2_hf_assets.definitions")
+    _say("  dagster dev")
+    _say("  dagster asset materialize --select parquet_shards,hub_commit --partition 'en|chunk_0000'")
+    _say("  make demo-down\n")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,51 @@
+"""The local Hub's process: `python -m r2_hf_assets.sandbox.hub_app FOLDER PORT`. Started by `hub.start_hub`.
+
+One uvicorn worker: a commit's lock is one of this process, and the routes that write run in threads.
+"""
+
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from r2_hf_assets.sandbox import hub_api, hub_cas, hub_files, hub_lfs, hub_pages
+from r2_hf_assets.sandbox.hub_disk import HubRefusal
+from r2_hf_assets.sandbox.hub_faults import FaultsAndLog
+from r2_hf_assets.sandbox.hub_web import Hub, open_hub, refusal_response
+
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they never reuse one that is being closed
+
+
+async def _refused(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, HubRefusal)
+    return refusal_response(refusal)
+
+
+def make_app(hub: Hub) -> ASGIApp:
+    routes = [*hub_api.ROUTES, *hub_files.ROUTES, *hub_lfs.ROUTES, *hub_cas.ROUTES, *hub_pages.ROUTES]
+    app = Starlette(routes=routes, exception_handlers={HubRefusal: _refused})
+    app.state.hub = hub
+    return FaultsAndLog(app)
+
+
+def main(folder: Path, port: int) -> None:
+    hub = open_hub(folder, f"http://127.0.0.1:{port}")
+    uvicorn.run(
+        make_app(hub),
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=1,
+        proxy_headers=False,
+        lifespan="off",
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

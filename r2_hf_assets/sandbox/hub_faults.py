@@ -1,0 +1,167 @@
+"""Trouble on order, and a log of requests: the seam by which tests make the local Hub fail. The real Hub has neither.
+
+    POST   /_sandbox/faults     [{"method", "path_regex", "times", "skip", "status", "headers", "body", "after",
+                                  "delay_s", "drop"}]
+    DELETE /_sandbox/faults
+    GET    /_sandbox/requests?since=N    {"next": M, "requests": [{"n", "method", "path", "query", "status", ...}]}
+
+A fault answers the next `times` requests that match (after letting `skip` of them pass). With `after` the Hub does the
+work first, so the answer is a lie about work that was done. With `drop` the connection is cut without an answer. A
+fault with neither status nor drop only waits `delay_s`. The Authorization value is logged nowhere.
+"""
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOG_LENGTH = 100_000
+LOGGED_HEADERS = ("range", "content-length", "content-type", "user-agent")
+
+
+@dataclass
+class Fault:
+    """One kind of trouble; `times` and `skip` count down."""
+
+    path_regex: str
+    method: str | None = None
+    times: int = 1
+    skip: int = 0
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    after: bool = False
+    delay_s: float = 0.0
+    drop: bool = False
+
+    def matches(self, method: str, path: str) -> bool:
+        return self.method in (None, method) and re.search(self.path_regex, path) is not None
+
+    def response(self) -> Response:
+        if isinstance(self.body, str):
+            return Response(self.body, self.status or 500, self.headers)
+        return JSONResponse(self.body or {"error": "trouble on order"}, self.status or 500, self.headers)
+
+
+class FaultsAndLog:
+    """ASGI middleware around the whole Hub. Outermost, so that `drop` reaches the server's own connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._faults: list[Fault] = []
+        self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LENGTH)
+        self._next = 0
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/_sandbox/faults":
+            await (await self._admin_faults(scope, receive))(scope, receive, send)
+        elif scope["path"] == "/_sandbox/requests":
+            await self._admin_log(scope)(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        entry, started = self._log_entry(scope), time.monotonic()
+        fault = self._take_fault(scope["method"], scope["path"])
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["status"] = message["status"]
+            await send(message)
+
+        async def nowhere(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry["done_status"] = message["status"]
+
+        try:
+            if fault and fault.delay_s:
+                await asyncio.sleep(fault.delay_s)
+            if fault is None or not (fault.drop or fault.status):
+                await self._app(scope, receive, noting)
+                return
+            entry["fault"] = True
+            if fault.after:
+                await self._app(scope, receive, nowhere)
+            elif not fault.drop:
+                await _drain(receive)
+            if fault.drop:
+                _cut(send)
+            else:
+                await fault.response()(scope, receive, noting)
+        finally:
+            entry["seconds"] = round(time.monotonic() - started, 4)
+
+    def _log_entry(self, scope: Scope) -> dict[str, Any]:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with self._lock:
+            entry = {
+                "n": self._next,
+                "method": scope["method"],
+                "path": scope["path"],
+                # signatures are secrets of a kind
+                "query": re.sub(r"\b(sig)=[^&]*", r"\1=-", scope["query_string"].decode("latin-1")),
+                "status": None,
+                "headers": {name: headers[name] for name in LOGGED_HEADERS if name in headers},
+                "authorized": "authorization" in headers,
+            }
+            self._next += 1
+            self._log.append(entry)
+        return entry
+
+    def _take_fault(self, method: str, path: str) -> Fault | None:
+        with self._lock:
+            for fault in self._faults:
+                if not fault.matches(method, path):
+                    continue
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    async def _admin_faults(self, scope: Scope, receive: Receive) -> Response:
+        if scope["method"] == "DELETE":
+            self._faults.clear()
+            return JSONResponse({})
+        try:
+            wanted = [Fault(**fault) for fault in json.loads(await _drain(receive))]
+        except (TypeError, ValueError) as error:
+            known = ", ".join(field.name for field in fields(Fault))
+            return JSONResponse({"error": f"{error}; a fault has: {known}"}, 400)
+        with self._lock:
+            self._faults.extend(wanted)
+        return JSONResponse({"faults": len(self._faults)})
+
+    def _admin_log(self, scope: Scope) -> Response:
+        since = int(parse_qs(scope["query_string"].decode()).get("since", ["0"])[0])
+        with self._lock:
+            shown = [dict(entry) for entry in self._log if entry["n"] >= since]
+            return JSONResponse({"next": self._next, "requests": shown})
+
+
+async def _drain(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _cut(send: Send) -> None:
+    """Close the connection without a byte: `send` is a method of uvicorn's request cycle, which holds the transport."""
+    send.__self__.transport.abort()  # type: ignore[attr-defined]
