@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo test check style lock dev home clean
+.PHONY: help env demo demo-down test check style lock dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ $(STAMP): requirements.lock pyproject.toml setup.cfg
 
 demo: env  ## Run the main job on a sandbox. KEEP=1 leaves it up, with a .env for dagster.
 	@$(BIN)/python -m r2_hf_assets.sandbox demo $(if $(KEEP),--keep)
+
+demo-down: env  ## Stop what `make demo KEEP=1` left up.
+	@$(BIN)/python -m r2_hf_assets.sandbox demo-down
 
 test: env  ## Run the tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup

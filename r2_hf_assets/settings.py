@@ -261,6 +261,7 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
             shown = "" if variable.secret else f"={raw!r}"
             wrong.append(f"{variable.name}{shown} {problem}")
     if wrong or required & incomplete:
+        # Once it fails, everything is named: whoever fills in .env wants to do it once.
         parts = [f"not set: {', '.join(missing)}"] if missing else []
         raise SettingsError(f"settings: {'; '.join(parts + wrong)} (put them into .env, see .env.example)")
     home = data_home(environ)

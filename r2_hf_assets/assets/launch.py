@@ -6,6 +6,7 @@ process for every chunk.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 
@@ -19,6 +20,8 @@ from r2_hf_assets.settings import load
 WORK_PLAN = AssetKey("work_plan")
 SHARDS = AssetKey("parquet_shards")
 COMMIT = AssetKey("hub_commit")
+
+_QUIET = {"console": {"config": {"log_level": "WARNING"}}}
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class ChunkRun:
 
 def run_scan(instance: DagsterInstance, languages: Sequence[str] = ()) -> str | None:
     """Materialize work_plan; returns the error's line, None when it went well."""
-    config = {"ops": {"work_plan": {"config": {"languages": list(languages)}}}}
-    return _error(_execute(instance, [WORK_PLAN], None, config))
+    ops = {"work_plan": {"config": {"languages": list(languages)}}}
+    return _error(execute(instance, [WORK_PLAN], None, ops))
 
 
 def due_chunks(instance: DagsterInstance) -> list[Planned]:
@@ -51,19 +54,24 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
     """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest."""
     for chunk in chunks:
-        result = _execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number), None)
+        result = execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number))
         yield ChunkRun(chunk, result.run_id, _error(result))
 
 
-def _execute(
-    instance: DagsterInstance, assets: list[AssetKey], key: str | None, config: dict | None
+def execute(
+    instance: DagsterInstance, assets: list[AssetKey], key: str | None, ops: dict[str, Any] | None = None
 ) -> ExecuteInProcessResult:
-    from r2_hf_assets.definitions import defs  # it lists this module's assets
+    """One run of `assets`, for one partition unless they have none. The console shows warnings, the run's log all."""
+    from r2_hf_assets.definitions import defs  # it lists the assets, which import this package
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
     assert job is not None, "the assets share one partitions definition"
     return job.execute_in_process(
-        run_config=config, instance=instance, partition_key=key, asset_selection=assets, raise_on_error=False
+        run_config={"ops": ops or {}, "loggers": _QUIET},
+        instance=instance,
+        partition_key=key,
+        asset_selection=assets,
+        raise_on_error=False,
     )
 
 

@@ -9,7 +9,7 @@ nothing can deadlock.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,18 +64,30 @@ class Room:
             self._closed = True
             self._changed.notify_all()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
 
 class Cancelled(Exception):
     """The consumer is gone; the result has nowhere to go."""
 
 
-def get(store: Store, key: str, retry: Retry, room: Callable[[int], None] | None = None) -> Fetched | None:
+def get(
+    store: Store,
+    key: str,
+    retry: Retry,
+    room: Callable[[int], None] | None = None,
+    gone: Callable[[], bool] = lambda: False,
+) -> Fetched | None:
     """GET one object, retrying passing trouble. None when there is no such object.
 
     Args:
         room: called once with the body's size before the body is read.
+        gone: whether nobody wants the object any more; then it is not asked for again.
 
     Raises:
+        Cancelled: nobody wants the object any more.
         GaveUp: passing trouble outlasted the retries.
         AccessError: the credentials were refused.
     """
@@ -83,6 +95,8 @@ def get(store: Store, key: str, retry: Retry, room: Callable[[int], None] | None
 
     def once() -> Fetched | None:
         nonlocal granted
+        if gone():
+            raise Cancelled
         try:
             answer = obstore.get(store, key)
         except NOT_FOUND:
@@ -113,7 +127,7 @@ def fetch_in_order(
     max_bytes: int,
     retry: Retry,
     window: int | None = None,
-) -> Iterator[tuple[T, Fetched | None]]:
+) -> Generator[tuple[T, Fetched | None], None, None]:
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
@@ -130,7 +144,7 @@ def fetch_in_order(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
 
     def work(name: str, turn: int) -> Fetched | None:
-        return get(store, name, retry, lambda size: room.enter(turn, size))
+        return get(store, name, retry, lambda size: room.enter(turn, size), lambda: room.closed)
 
     def drain(keep: int) -> Iterator[tuple[T, Fetched | None]]:
         while len(pending) > keep:

@@ -3,7 +3,8 @@ pass.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
-Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1 for hubs without Xet).
+Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1: LFS), except that a Hub
+without Xet is noticed here.
 """
 
 import importlib
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_assets.errors import AccessError, ShardError
+from r2_hf_assets.hub.card import CARD, CARD_PATH
 from r2_hf_assets.retry import Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
@@ -85,11 +87,23 @@ class HubClient:
         nothing twice."""
         from huggingface_hub import CommitOperationAdd
 
+        self._do_without_xet_if_the_hub_does()
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
         self._api.preupload_lfs_files(
             self.repo_id, operations, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
         )
         return [Upload(operation.path_in_repo, operation) for operation in operations]
+
+    def _do_without_xet_if_the_hub_does(self) -> None:
+        """Notice a Hub without Xet: since 1.0 the library does not ask, and fails where there are no Xet tokens."""
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers, get_session
+
+        if constants.HF_HUB_DISABLE_XET:
+            return
+        url = f"{self.endpoint}/api/{_REPO_TYPE}s/{self.repo_id}/xet-write-token/{_BRANCH}"
+        if get_session().get(url, headers=build_hf_headers(token=self._api.token)).status_code == 404:
+            constants.HF_HUB_DISABLE_XET = True
 
     def check(self, upload: Upload, sha256: str) -> None:
         """Raise ShardError unless what was uploaded is what was built."""
@@ -98,10 +112,15 @@ class HubClient:
             raise ShardError(f"{upload.path}: the file changed since it was built; materialize parquet_shards again")
 
     def commit(self, uploads: Iterable[Upload], deleted: Iterable[str], parent: str, message: str) -> tuple[str, str]:
-        """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it."""
-        from huggingface_hub import CommitOperationDelete
+        """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
+
+        A repo that has no card yet gets the one that makes its audio play.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         operations = [upload.operation for upload in uploads]
+        if CARD_PATH not in self.files([CARD_PATH], parent):
+            operations.append(CommitOperationAdd(path_in_repo=CARD_PATH, path_or_fileobj=CARD))
         operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
         info = self._api.create_commit(
             self.repo_id,
@@ -152,6 +171,8 @@ def explain(error: BaseException, repo_id: str) -> AccessError | None:
     """A refusal by the Hub as one line that says what to do; None when the error is something else."""
     from huggingface_hub.errors import HfHubHTTPError
 
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+        return explain(error.__cause__, repo_id)
     response = getattr(error, "response", None)
     if not isinstance(error, HfHubHTTPError) or response is None:
         return None

@@ -52,7 +52,7 @@ class PlanStore:
         mine = {"bucket": self.bucket, "prefix": self.prefix}
         if self._create(_IDENTITY, json.dumps(mine).encode()):
             return
-        found = self._read_json(_IDENTITY)
+        found = self._read_json(_IDENTITY, dict)
         if found != mine:
             raise PlanError(
                 f"plan: STATE_URL holds the plan of {found}, not of {mine}; set STATE_URL to a place of its own"
@@ -82,7 +82,14 @@ class PlanStore:
         """One chunk; None when it is not planned."""
         path = _path(language, number)
         data = self._read(path)
-        return decode(data, path) if data is not None else None
+        if data is None:
+            return None
+        chunk = decode(data, path)
+        if (chunk.language, chunk.number) != (language, number):
+            raise PlanError(
+                f"plan: {path} holds chunk {chunk.number} of {chunk.language}; restore the right one from a backup"
+            )
+        return chunk
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
         """Chunks in the order asked for, read side by side. All of them must exist."""
@@ -104,7 +111,7 @@ class PlanStore:
 
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
-        index = {(p.language, p.number): p for p in self._read_index()}
+        index = self._read_index()
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         behind = [name for name in names if name not in index]
         index |= {(c.language, c.number): _planned(c) for c in self.read_many(behind)}
@@ -119,8 +126,12 @@ class PlanStore:
 
     def waiting_since(self, language: str) -> datetime | None:
         """Since when a remainder of this language has waited to fill a chunk; None when none waits."""
-        stamp = (self._read_json(_waiting(language)) or {}).get("since")
-        return datetime.fromisoformat(stamp) if stamp else None
+        path = _waiting(language)
+        stamp = (self._read_json(path, dict) or {}).get("since")
+        try:
+            return datetime.fromisoformat(stamp) if stamp else None
+        except (ValueError, TypeError):
+            raise _damaged(path) from None
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
         """Note or clear since when a remainder waits."""
@@ -128,15 +139,25 @@ class PlanStore:
         if stamp or self._read(_waiting(language)) is not None:
             self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
 
-    def _read_index(self) -> list[Planned]:
+    def _read_index(self) -> dict[tuple[str, int], Planned]:
         try:
-            return [Planned(*row) for row in self._read_json(_INDEX) or []]
-        except (ValueError, TypeError):
-            return []  # a damaged cache is no cache
+            rows = [Planned(*row) for row in self._read_json(_INDEX, list) or []]
+            return {(planned.language, planned.number): planned for planned in rows}
+        except (PlanError, TypeError):
+            return {}  # a damaged cache is no cache
 
-    def _read_json(self, path: str):
+    def _read_json(self, path: str, kind: type):
+        """What a file holds, a dict or a list as `kind` says; None when there is no such file."""
         data = self._read(path)
-        return None if data is None else json.loads(data)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if not isinstance(found, kind):
+            raise _damaged(path)
+        return found
 
     def _paths(self, prefix: str) -> Iterator[str]:
         listed = self.retry.call(
@@ -174,6 +195,10 @@ def _path(language: str, number: int) -> str:
 
 def _waiting(language: str) -> str:
     return f"plan/{language}/waiting.json"
+
+
+def _damaged(path: str) -> PlanError:
+    return PlanError(f"plan: {path} is damaged; restore it from a backup")
 
 
 def _planned(chunk: Chunk) -> Planned:

@@ -8,15 +8,16 @@ a .env in the working folder points `dagster dev` and `dagster asset materialize
 
 import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
 from r2_hf_assets.sandbox.samples import upload_samples
 from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
+from r2_hf_assets.sandbox.state import end, read_state, state_of, write_state
 
 _SEED = 7
 _EPISODES_PER_CHUNK = 4
+_ENV_FILE = Path(".env")
 _FIRST_LINE = "# Written by `make demo KEEP=1`; `make demo-down` removes it.\n"
 
 
@@ -24,40 +25,58 @@ class DemoError(Exception):
     """The demo can't run, or the job did not do what it should; one line."""
 
 
-def demo(folder: Path | None, *, keep: bool) -> None:
+def demo(folder: Path, *, keep: bool) -> int:
     """Run the demo and print what it does.
 
     Args:
-        folder: where the sandbox keeps its files; with `keep` it must be given.
+        folder: where the sandbox and the instance keep their files; gone afterwards unless `keep`.
 
     Raises:
         DemoError: with one line that says why.
     """
-    env_file = Path(".env")
-    if keep and env_file.exists() and not env_file.read_text().startswith(_FIRST_LINE):
-        raise DemoError(".env exists and is yours: move it away, the demo would overwrite it")
-    home = Path(tempfile.mkdtemp(prefix="r2-hf-demo-")) if folder is None else folder.absolute()
+    state = read_state(folder)
+    if state and any(state.alive().values()):
+        raise DemoError("an earlier demo is still up: `make demo-down` stops it")
+    if keep and _ENV_FILE.exists() and not _is_ours(_ENV_FILE):
+        raise DemoError(".env exists and is not the demo's: move it away, it would be overwritten")
     started = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    kept = False
+    sandbox = start_sandbox(folder, detach=keep)
     try:
-        with _sandbox(home, keep) as sandbox:
-            _say(f"S3 server at {sandbox.s3.endpoint_url}, Hub at {sandbox.hub.endpoint}")
-            summary = upload_samples(sandbox.s3, sandbox.bucket, seed=_SEED, awkward=True, expect=False)
-            _say(f"{summary.episodes} sample episodes with {summary.segments} segments in bucket {sandbox.bucket!r}")
-            environment = _environment(sandbox, home)
-            os.environ.update(environment)
-            _run_job()
-            _report(sandbox)
-            if keep:
-                env_file.write_text(_FIRST_LINE + "".join(f"{name}={value}\n" for name, value in environment.items()))
-                _say_how_to_go_on()
+        write_state(folder, state_of(sandbox, None))
+        _say(f"S3 server at {sandbox.s3.endpoint_url}, Hub at {sandbox.hub.endpoint}")
+        summary = upload_samples(sandbox.s3, sandbox.bucket, seed=_SEED, awkward=True, expect=False)
+        _say(f"{summary.episodes} sample episodes with {summary.segments} segments in bucket {sandbox.bucket!r}")
+        environment = _environment(sandbox, folder)
+        os.environ.update(environment)
+        _run_job()
+        _report(sandbox)
+        if keep:
+            _ENV_FILE.touch(mode=0o600)
+            _ENV_FILE.write_text(_FIRST_LINE + "".join(f"{name}={value}\n" for name, value in environment.items()))
+            _say_how_to_go_on()
+            kept = True
     finally:
-        if not keep:
-            shutil.rmtree(home, ignore_errors=True)
+        if not kept:
+            sandbox.stop()
+            shutil.rmtree(folder, ignore_errors=True)
     _say(f"done in {time.monotonic() - started:.0f} s")
+    return 0
 
 
-def _sandbox(home: Path, keep: bool) -> Sandbox:
-    return start_sandbox(home, detach=keep)
+def demo_down(folder: Path) -> int:
+    """Stop what `demo` with `keep` left up, and remove its files and its .env."""
+    if state := read_state(folder):
+        end(state)
+    shutil.rmtree(folder, ignore_errors=True)
+    if _is_ours(_ENV_FILE):
+        _ENV_FILE.unlink()
+    return 0
+
+
+def _is_ours(env_file: Path) -> bool:
+    return env_file.exists() and env_file.read_text().startswith(_FIRST_LINE)
 
 
 def _environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
@@ -72,7 +91,7 @@ def _environment(sandbox: Sandbox, home: Path) -> dict[str, str]:
         "EPISODES_PER_CHUNK": str(_EPISODES_PER_CHUNK),
         "SETTLE_MINUTES": "0",  # the awkward samples are as awkward as they will ever be
         "DAGSTER_HOME": str(dagster_home),
-        "DAGSTER_MODULE_NAME": "r2_hf_assets.definitions",
+        "DAGSTER_MODULE_NAME": "",  # set in the shell, it would reach the processes of `dagster dev` and stop them
     }
 
 
@@ -84,6 +103,7 @@ def _run_job() -> None:
     from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
 
     with DagsterInstance.get() as instance:
+        _say("a Dagster instance of the demo's own: what it records goes with it")
         _check(run_scan(instance))
         chunks = due_chunks(instance)
         _say(f"work_plan: {len(chunks)} partitions to build")
@@ -117,7 +137,8 @@ def _report(sandbox: Sandbox) -> None:
         _say(f"  {language:10}{len(files):>6}{rows:>8}{hours:>9.3f}")
     _say("\nOpen it with\n")
     _say("  from datasets import load_dataset")
-    _say(f'  load_dataset("{sandbox.repo_id}", data_dir="data/en")\n')
+    _say(f'  load_dataset("{sandbox.repo_id}", split="train")')
+    _say(f"\n(here with HF_ENDPOINT={sandbox.hub.endpoint} in the environment)\n")
 
 
 def _say_how_to_go_on() -> None:

@@ -6,7 +6,8 @@ not by the chunk. Every segment ends as a row or in the ledger; passing trouble 
 rejects anything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rejects import RejectLedger
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.writer import Part, PartWriter
+from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
@@ -52,9 +53,9 @@ class _Source:
     retry: Retry
     now: Callable[[], datetime]
 
-    def items(self) -> Iterator[Segment | Reject]:
+    def items(self) -> Generator[Segment | Reject, None, None]:
         """Every entry of every episode, in order, as a segment or a reject; episodes that can't be read as a reject."""
-        metadata = fetch_in_order(
+        fetch = fetch_in_order(
             self.chunk.episodes,
             self.chunk.metadata_key,
             self.store,
@@ -62,12 +63,13 @@ class _Source:
             max_bytes=_LOOKAHEAD_BYTES,
             retry=self.retry,
         )
-        for episode, fetched in metadata:
-            try:
-                yield from self._entries(episode, fetched)
-            except UnusableMetadata as problem:
-                key = self.chunk.metadata_key(episode)
-                yield Reject("episode", episode, key, problem.reason, problem.detail)
+        with closing(fetch) as metadata:  # or its threads live on for as long as somebody holds the error
+            for episode, fetched in metadata:
+                try:
+                    yield from self._entries(episode, fetched)
+                except UnusableMetadata as problem:
+                    key = self.chunk.metadata_key(episode)
+                    yield Reject("episode", episode, key, problem.reason, problem.detail)
 
     def _entries(self, episode: str, fetched: Fetched | None) -> Iterator[Segment | Reject]:
         if fetched is None:
@@ -94,14 +96,15 @@ class _Source:
 
     def audio(self) -> Iterator[tuple[Segment | Reject, Fetched | None]]:
         """Items with their audio, in order."""
-        return fetch_in_order(
-            self.items(),
-            lambda item: item.key if isinstance(item, Segment) else None,
-            self.store,
-            workers=self.workers,
-            max_bytes=_LOOKAHEAD_BYTES,
-            retry=self.retry,
-        )
+        with closing(self.items()) as items:
+            yield from fetch_in_order(
+                items,
+                lambda item: item.key if isinstance(item, Segment) else None,
+                self.store,
+                workers=self.workers,
+                max_bytes=_LOOKAHEAD_BYTES,
+                retry=self.retry,
+            )
 
     def reject_for(self, segment: Segment, fetched: Fetched | None) -> Reject | None:
         """Why this segment can be no row; None when it can.
@@ -159,7 +162,7 @@ def build_chunk(
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
     source = _Source(chunk, store, workers, settle, tally, retry or Retry(), now)
-    group = RowGroup(min(limits.rowgroup_bytes, limits.max_bytes))
+    group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
     rejects_path = folder / "rejects"
     with PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:

@@ -79,5 +79,9 @@ def _bytes(buffer: pa.Buffer) -> memoryview:
 
 
 def row_size(segment: Segment, audio_size: int) -> int:
-    """Bytes a row counts for: its audio, and what its strings take at least."""
-    return audio_size + len(segment.key) + len(segment.text or "") + len(segment.speaker_id or "")
+    """Bytes a row counts for: its audio and its strings."""
+    return audio_size + _utf8(segment.key) + _utf8(segment.text or "") + _utf8(segment.speaker_id or "")
+
+
+def _utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

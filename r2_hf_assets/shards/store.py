@@ -63,7 +63,7 @@ class ShardStore:
         record = build.record
         # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is
         # not disturbed.
-        if self.record(record.language, record.number) != record:
+        if self._readable_record(record.language, record.number) != record:
             self._delete(f"{record.language}/{record_name(record.number)}")
         for part, file in zip(build.parts, record.files, strict=True):
             self._put(part.path, f"{record.language}/{file.name}")
@@ -82,6 +82,12 @@ class ShardStore:
         except NOT_FOUND:
             return None
         return decode(data)
+
+    def _readable_record(self, language: str, number: int) -> BuildRecord | None:
+        try:
+            return self.record(language, number)
+        except ShardError:
+            return None  # a damaged record is mended by building again
 
     @contextmanager
     def files(self, language: str, files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:
@@ -105,7 +111,7 @@ class ShardStore:
         """Where a file lies, for people."""
         if self.local is not None:
             return str((self.local / language / name).resolve())
-        return f"s3://{self.store.config['bucket']}/{self.store.prefix or ''}/{language}/{name}"  # type: ignore[union-attr]
+        return f"s3://{self.store.config['bucket']}/{self.store.prefix or ''}/{language}/{name}"
 
     def _names(self, language: str, number: int) -> set[str]:
         found = self.retry.call(

@@ -1,0 +1,42 @@
+"""The card a new dataset starts with: README.md with the features of its columns.
+
+The shards' audio column is struct<path, bytes>, the order the script wrote. `datasets` takes its Audio feature from a
+file only when the struct reads <bytes, path>, but casts either order to the features that the card declares: so the
+card is what makes load_dataset and the viewer play the audio. It is added by the first commit to a repo without one,
+and never changed afterwards: what people write there is theirs.
+"""
+
+CARD_PATH = "README.md"
+
+CARD = b"""---
+dataset_info:
+  features:
+  - name: audio
+    dtype: audio
+  - name: text
+    dtype: string
+  - name: speaker_id
+    dtype: string
+  - name: duration_seconds
+    dtype: float32
+  - name: dnsmos
+    dtype: float32
+  - name: language
+    dtype: string
+task_categories:
+- automatic-speech-recognition
+- text-to-speech
+tags:
+- audio
+- speech
+---
+
+Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and language.
+Files are `data/<language>/chunk-NNNNN[-part-NN].parquet`.
+
+```python
+from datasets import load_dataset
+
+speech = load_dataset("<this repo>", split="train", streaming=True)
+```
+"""

@@ -1,0 +1,70 @@
+"""Listing: folders only, in byte order, never the objects in them."""
+
+import pytest
+from obstore.store import MemoryStore
+
+from r2_hf_assets.bucket import listing
+from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
+
+
+@pytest.fixture
+def bucket() -> MemoryStore:
+    store = MemoryStore()
+    put_folders(store, "en-US/a", "ENG/b", "in/c", "123/d", "unknown/e", "yue/f", "en us/g")
+    store.put(f"{PREFIX}README.md", b"a file beside the folders")
+    store.put("elsewhere/de/x/all_segments.json", b"[]")
+    return store
+
+
+def test_folders_come_in_byte_order_with_their_language(bucket):
+    assert language_folders(bucket, PREFIX, NO_WAIT) == [
+        LanguageFolder("123", "unknown"),
+        LanguageFolder("ENG", "en"),
+        LanguageFolder("en us", "unknown"),
+        LanguageFolder("en-US", "en"),
+        LanguageFolder("in", "id"),
+        LanguageFolder("unknown", "unknown"),
+        LanguageFolder("yue", "yue"),
+    ]
+
+
+def test_episodes_of_one_folder_in_byte_order():
+    store = MemoryStore()
+    put_folders(store, "en/b", "en/a", "en/B", "en/é", "en/a b", "en/a%20b", "en-US/z")
+    put_episode(store, "en/with-audio")
+    store.put(f"{PREFIX}en/stray.json", b"[]")
+    found = list(episode_ids(store, PREFIX, LanguageFolder("en", "en"), NO_WAIT))
+    assert found == ["B", "a", "a b", "a%20b", "b", "with-audio", "é"]
+
+
+def test_an_empty_prefix_means_the_top_of_the_bucket():
+    store = MemoryStore()
+    store.put("de/x/all_segments.json", b"[]")
+    assert language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
+    assert list(episode_ids(store, "", LanguageFolder("de", "de"), NO_WAIT)) == ["x"]
+
+
+def test_an_empty_bucket_has_no_folders():
+    assert language_folders(MemoryStore(), PREFIX, NO_WAIT) == []
+
+
+def no_object(*_: object) -> None:
+    raise AssertionError("a scan looks at no object")
+
+
+def test_one_request_a_folder_whatever_it_holds(bucket, monkeypatch):
+    put_episode(bucket, "yue/f", 50)
+    counting = Flaky(listing.obstore.list_with_delimiter, times=0)
+    use_obstore(monkeypatch, listing, list_with_delimiter=counting, list=no_object, get=no_object)
+    assert list(episode_ids(bucket, PREFIX, LanguageFolder("yue", "yue"), NO_WAIT)) == ["f"]
+    assert counting.calls == {f"{PREFIX}yue/": 1}
+
+
+def test_passing_trouble_is_retried_and_then_given_up(bucket, monkeypatch):
+    use_obstore(monkeypatch, listing, list_with_delimiter=Flaky(listing.obstore.list_with_delimiter, times=4))
+    assert len(language_folders(bucket, PREFIX, NO_WAIT)) == 7
+    use_obstore(monkeypatch, listing, list_with_delimiter=Flaky(listing.obstore.list_with_delimiter, times=5))
+    with pytest.raises(GaveUp, match="listing processed/"):
+        language_folders(bucket, PREFIX, NO_WAIT)

@@ -1,0 +1,38 @@
+"""One sandbox a test process, one world a test: its own bucket, dataset repo and DAGSTER_HOME on that sandbox."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
+from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets_tests.world import World
+
+# Before anything imports huggingface_hub: no user's cache or token is touched, and nothing is asked of the real Hub.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """A real S3 server and a Hub that answers like the real one."""
+    with start_sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def world(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    """An empty bucket, a repo that does not exist yet and an empty, persistent instance."""
+    return World.make(sandbox, tmp_path, request.node.name)
+
+
+@pytest.fixture
+def in_process(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The world, with its variables in this process's environment."""
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable.name, raising=False)
+    for name, value in world.env.items():
+        monkeypatch.setenv(name, value)
+    return world

@@ -1,0 +1,76 @@
+"""Run by test_clients in an environment of its own, without Dagster: commits a chunk of three parts, then smaller.
+
+Prints JSON: what was committed, and the sha256 of every file as it reads back from the Hub.
+"""
+
+import hashlib
+import json
+import os
+import random
+import sys
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.commit import commit_chunk
+from r2_hf_assets.settings import load
+from r2_hf_assets.shards.names import path_in_repo, shard_names
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+
+
+def main(folder: Path) -> None:
+    settings = load(needs=["hub"])
+    assert settings.hub is not None
+    repo = HubClient(settings.hub)
+    rng = random.Random(7)
+    bodies = [b"PAR1" + rng.randbytes(size) for size in (2_500_000, 900_000, 50_000)]
+    runs = []
+    for parts in (3, 3, 1, 1):
+        paths, record = _build(folder, bodies[:parts])
+        opened = nullcontext(paths)
+        runs.append(commit_chunk(repo, record, partial(_always, opened)))
+    import huggingface_hub
+
+    built = {path_in_repo("en", file.name): file.sha256 for file in record.files}
+    result = {
+        "version": huggingface_hub.__version__,
+        "committed": [run.committed for run in runs],
+        "heads": len({run.oid for run in runs}),
+        "removed": [path for run in runs for path in run.removed if "-part-00" not in path],
+        "built": built,
+        "read_back": {path: _sha256_on_hub(settings.hub, path) for path in built},
+        "fast": _fast(huggingface_hub),
+    }
+    print(json.dumps(result))
+
+
+def _always(opened, _files):
+    return opened
+
+
+def _build(folder: Path, bodies: list[bytes]) -> tuple[dict[str, Path], BuildRecord]:
+    files, paths = [], {}
+    for name, body in zip(shard_names(7, len(bodies)), bodies, strict=True):
+        paths[name] = folder / name
+        paths[name].write_bytes(body)
+        files.append(ShardFile(name, 1, len(body), hashlib.sha256(body).hexdigest()))
+    return paths, BuildRecord("en", 7, "0" * 32, tuple(files), None, Tally(rows=len(bodies)))
+
+
+def _sha256_on_hub(hub, path: str) -> str:
+    from huggingface_hub import hf_hub_download
+
+    local = hf_hub_download(hub.repo_id, path, repo_type="dataset", token=hub.token, endpoint=hub.endpoint)
+    return hashlib.sha256(Path(local).read_bytes()).hexdigest()
+
+
+def _fast(huggingface_hub) -> bool:
+    """Whether the client was told to go fast, in its own way."""
+    if huggingface_hub.__version__.startswith("0."):
+        return huggingface_hub.constants.HF_HUB_ENABLE_HF_TRANSFER
+    return os.environ.get("HF_XET_HIGH_PERFORMANCE") == "1" and huggingface_hub.constants.HF_XET_HIGH_PERFORMANCE
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,158 @@
+"""A Hub repo in memory, at the one seam that commit_chunk knows (its `Repo` protocol), and shards to commit to it.
+
+It keeps every revision, refuses what the real Hub refuses (412 when the parent is not the head, content never
+uploaded, a deletion of what is not there), and does on request what a network does: answers with a status before or
+after it did the work, and lets something happen right before a call.
+"""
+
+import hashlib
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+from huggingface_hub.errors import HfHubHTTPError
+
+from r2_hf_assets.errors import ShardError
+from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.shards.names import shard_names
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+
+Files = dict[str, RemoteFile]
+
+
+def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPError:
+    """What huggingface_hub raises for a status."""
+    response = SimpleNamespace(status_code=status, headers=headers or {}, request=None)
+    return HfHubHTTPError(f"{status} Error\nfor url: https://hub", response=response)
+
+
+class FakeRepo:
+    """One dataset repo. `revisions` holds every state it was in, `calls` how often each method was called."""
+
+    repo_id = "me/speech"
+
+    def __init__(self, files: Sequence[RemoteFile] = (), *, exists: bool = True) -> None:
+        self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
+        self.calls: Counter[str] = Counter()
+        self.uploaded: list[str] = []
+        self._known: set[str] = set()
+        self._before: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
+        self._after: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
+        self._lock = threading.RLock()
+
+    def fail(
+        self, call: str, *errors: int | Exception, headers: dict[str, str] | None = None, after: bool = False
+    ) -> None:
+        """The next calls of this method end with these errors, one each; `after` having done their work."""
+        for error in errors:
+            made = http_error(error, headers) if isinstance(error, int) else error
+            (self._after if after else self._before)[call].append(lambda made=made: _raise(made))  # type: ignore[misc]
+
+    def before(self, call: str, action: Callable[[], object]) -> None:
+        """Do this once, right before the next call of this method that has nothing else to do."""
+        self._before[call].append(action)
+
+    @property
+    def now(self) -> Files:
+        return self.revisions[-1]
+
+    def put(self, *files: RemoteFile) -> None:
+        """Somebody else's commit."""
+        with self._lock:
+            self.revisions.append(self.now | {file.path: file for file in files})
+
+    def head(self) -> str | None:
+        with self._call("head"):
+            return self._head()
+
+    def create_repo(self) -> None:
+        with self._call("create_repo"):
+            if not self.revisions:
+                self.revisions.append({})
+
+    def files(self, paths: Sequence[str], revision: str) -> Files:
+        with self._call("files"):
+            there = self.revisions[int(revision.removeprefix("oid-"))]
+            return {path: there[path] for path in paths if path in there}
+
+    def upload(self, files: list[tuple[str, Path]]) -> list[Upload]:
+        with self._call("upload"):
+            made = []
+            for path, local in files:
+                data = local.read_bytes()
+                remote = RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())
+                self._known.add(remote.sha256 or "")
+                self.uploaded.append(path)
+                made.append(Upload(path, remote))
+            return made
+
+    def check(self, upload: Upload, sha256: str) -> None:
+        if upload.operation.sha256 != sha256:
+            raise ShardError(f"{upload.path}: the file changed since it was built")
+
+    def commit(self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str) -> tuple[str, str]:
+        with self._call("commit"), self._lock:
+            if parent != self._head():
+                raise http_error(412)
+            if {*deleted} - {*self.now} or {upload.operation.sha256 for upload in uploads} - self._known:
+                raise http_error(400)
+            kept = {path: file for path, file in self.now.items() if path not in deleted}
+            self.revisions.append(kept | {upload.path: upload.operation for upload in uploads})
+            oid = self._head()
+            assert oid is not None and message
+            return oid, self.commit_url(oid)
+
+    def commit_url(self, oid: str) -> str:
+        return f"https://hub/datasets/{self.repo_id}/commit/{oid}"
+
+    def _head(self) -> str | None:
+        return f"oid-{len(self.revisions) - 1}" if self.revisions else None
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[None]:
+        with self._lock:
+            self.calls[name] += 1
+            todo = self._before[name].popleft() if self._before[name] else None
+        if todo:
+            todo()
+        yield
+        with self._lock:
+            late = self._after[name].popleft() if self._after[name] else None
+        if late:
+            late()
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+class Shards:
+    """Files of chunks in a folder, and what commit_chunk asks for to reach them. `opened` lists what it asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.opened: list[str] = []
+
+    def record(self, *contents: bytes, number: int = 7, language: str = "en") -> BuildRecord:
+        """A chunk whose parts hold these bytes."""
+        files = []
+        for name, data in zip(shard_names(number, len(contents)), contents, strict=True):
+            (self.folder / f"{language}-{name}").write_bytes(data)
+            files.append(ShardFile(name, 1, len(data), hashlib.sha256(data).hexdigest()))
+        return BuildRecord(language, number, f"digest-{number}", tuple(files), None, Tally(rows=len(files)))
+
+    def opener(self, record: BuildRecord) -> Callable:
+        @contextmanager
+        def open_files(files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:
+            self.opened += [file.name for file in files]
+            yield {file.name: self.folder / f"{record.language}-{file.name}" for file in files}
+
+        return open_files
+
+
+def remote(path: str, data: bytes) -> RemoteFile:
+    """A file on the Hub with this content."""
+    return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())

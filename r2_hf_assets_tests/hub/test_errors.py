@@ -1,0 +1,87 @@
+"""Which errors of huggingface_hub may pass, and what is said of those that will not."""
+
+import pytest
+import requests
+
+from r2_hf_assets.hub import client
+from r2_hf_assets.hub.client import classify, explain
+from r2_hf_assets_tests.hub.fake_repo import http_error
+
+
+def chained(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("status", [408, 409, 412, 429, 500, 502, 503, 504])
+def test_statuses_that_may_pass(status):
+    trouble = classify(http_error(status, {"Retry-After": "9"}))
+    assert trouble is not None and f"HTTP {status}" in trouble.reason and trouble.wait == 9.0
+    assert "\n" not in trouble.reason
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
+def test_statuses_that_will_not(status):
+    assert classify(http_error(status)) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ConnectionError("reset"),
+        requests.Timeout("slow"),
+        requests.exceptions.ChunkedEncodingError("cut"),
+        ConnectionResetError("reset"),
+        BrokenPipeError("gone"),
+        TimeoutError("slow"),
+        RuntimeError("Data processing error: CAS service error"),
+        chained(RuntimeError("upload failed"), http_error(503)),
+        chained(RuntimeError("upload failed"), requests.ConnectionError("reset")),
+    ],
+    ids=repr,
+)
+def test_a_broken_transport_may_pass(error):
+    trouble = classify(error)
+    assert trouble is not None and trouble.reason
+
+
+def test_transport_errors_of_the_librarys_own_http_client_may_pass():
+    bases = client._transport_errors()
+    assert bases and all(issubclass(base, Exception) for base in bases)
+    assert all(classify(base("no answer")) is not None for base in bases)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("odd"),
+        KeyError("odd"),
+        FileNotFoundError("no such shard"),
+        chained(RuntimeError("upload failed"), http_error(403)),
+        chained(RuntimeError("upload failed"), ValueError("odd")),
+    ],
+    ids=repr,
+)
+def test_everything_else_will_not(error):
+    assert classify(error) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [(401, "HF_TOKEN"), (402, "quota"), (403, "write access"), (404, "HF_REPO_ID"), (418, "HTTP 418")],
+)
+def test_a_refusal_says_what_to_do_in_one_line(status, advice):
+    refused = explain(http_error(status), "me/speech")
+    assert refused is not None
+    assert "me/speech" in str(refused) and advice in str(refused) and "\n" not in str(refused)
+
+
+def test_a_refusal_in_the_midst_of_an_upload_is_found():
+    """huggingface_hub wraps what an LFS transfer raised."""
+    refused = explain(chained(RuntimeError("Error while uploading 'data/x'"), http_error(403)), "me/speech")
+    assert refused is not None and "write access" in str(refused)
+
+
+def test_other_errors_are_not_explained_away():
+    assert explain(ValueError("odd"), "me/speech") is None
+    assert explain(requests.ConnectionError("reset"), "me/speech") is None

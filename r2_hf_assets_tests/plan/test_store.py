@@ -1,0 +1,224 @@
+"""PlanStore on a folder and in memory: exclusive, immutable, bound to one bucket, and loud when it is damaged."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+from obstore.store import LocalStore, MemoryStore
+
+from r2_hf_assets.errors import GaveUp, PlanError
+from r2_hf_assets.plan import store as module
+from r2_hf_assets.plan.chunks import Planned, encode
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
+
+ZERO = chunk_of("en/a", "en/b", number=0)
+ONE = chunk_of("en/c", number=1)
+OTHER = chunk_of("en/z", number=1)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def plan(request, tmp_path: Path) -> PlanStore:
+    store: Any = LocalStore(tmp_path / "state", mkdir=True) if request.param == "folder" else MemoryStore()
+    return PlanStore(store, "podcasts", PREFIX, NO_WAIT)
+
+
+def put(plan: PlanStore, path: str, data: bytes) -> None:
+    obstore.put(plan.store, path, data)
+
+
+def raw(plan: PlanStore, path: str) -> bytes:
+    return bytes(obstore.get(plan.store, path).bytes())
+
+
+def summary(*chunks) -> list[Planned]:
+    return [Planned(chunk.language, chunk.number, chunk.digest, len(chunk.episodes)) for chunk in chunks]
+
+
+def test_an_empty_plan(plan):
+    assert (plan.numbers(), plan.planned(), plan.read("en", 0)) == ({}, [], None)
+
+
+def test_what_is_created_is_read_again(plan):
+    assert plan.create(ZERO) and plan.create(ONE)
+    assert plan.read("en", 1) == ONE
+    assert plan.numbers() == {"en": [0, 1]}
+    assert list(plan.read_many([("en", 1), ("en", 0)])) == [ONE, ZERO]
+    assert raw(plan, "plan/en/chunk_0000.json") == encode(ZERO)
+
+
+def test_create_is_exclusive_and_never_overwrites(plan):
+    assert plan.create(ONE) is True
+    assert plan.create(OTHER) is False
+    assert plan.read("en", 1) == ONE
+
+
+def test_creating_the_same_chunk_again_counts_as_created(plan):
+    assert [plan.create(ONE), plan.create(ONE)] == [True, True]
+
+
+def test_an_answer_that_is_lost_after_the_write_is_found_out(plan, monkeypatch):
+    class LostAnswer(Flaky):
+        def __call__(self, store, path=None, *rest, **options):
+            obstore.put(store, path, *rest, **options)
+            return super().__call__(store, path, *rest, **options)
+
+    use_obstore(monkeypatch, module, put=LostAnswer(lambda *_, **__: None, times=1))
+    assert plan.create(ONE) is True
+    assert plan.create(OTHER) is False
+    assert plan.read("en", 1) == ONE
+
+
+def test_passing_trouble_is_retried_and_then_given_up(plan, monkeypatch):
+    use_obstore(monkeypatch, module, put=Flaky(obstore.put, 4), get=Flaky(obstore.get, 4), list=Flaky(obstore.list, 4))
+    assert plan.create(ZERO)
+    assert plan.write_index() == summary(ZERO)
+    use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
+    with pytest.raises(GaveUp, match=r"reading plan/en/chunk_0000\.json"):
+        plan.read("en", 0)
+
+
+def test_languages_and_numbers_are_kept_apart(plan):
+    german = chunk_of("de/a", language="de", number=0)
+    large = chunk_of("en/x", number=10_000)
+    for chunk in (ZERO, german, large):
+        plan.create(chunk)
+    assert plan.read("de", 0) == german
+    assert plan.read("en", 10_000) == large
+    assert plan.read("en", 7) is None
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_gap_is_refused(plan, gone):
+    for number in range(3):
+        plan.create(chunk_of(f"en/{number}", number=number))
+    obstore.delete(plan.store, f"plan/en/chunk_000{gone}.json")
+    with pytest.raises(PlanError, match=rf"chunk_000{gone}\.json is missing"):
+        plan.numbers()
+
+
+def test_a_listing_that_lags_behind_another_scan_is_no_gap(plan, monkeypatch):
+    for chunk in (ZERO, ONE):
+        plan.create(chunk)
+    use_obstore(monkeypatch, module, list=lambda store, prefix: [[{"path": "plan/en/chunk_0001.json"}]])
+    assert plan.numbers() == {"en": [0, 1]}
+
+
+def test_files_that_are_no_manifests_are_not_chunks(plan):
+    plan.create(ZERO)
+    for path in (
+        "plan/en/chunk_0005.json.bak",
+        "plan/en/notes.txt",
+        "plan/chunk_0003.json",
+        "other/en/chunk_0004.json",
+    ):
+        put(plan, path, b"x")
+    assert plan.numbers() == {"en": [0]}
+
+
+def test_a_tampered_manifest_is_refused_by_name(plan):
+    plan.create(ZERO)
+    changed = json.loads(encode(ZERO)) | {"episodes": ["en/a"]}
+    put(plan, "plan/en/chunk_0000.json", json.dumps(changed).encode())
+    for look in (lambda: plan.read("en", 0), lambda: list(plan.read_many([("en", 0)])), plan.planned):
+        with pytest.raises(PlanError, match=r"plan/en/chunk_0000\.json"):
+            look()
+
+
+@pytest.mark.parametrize("changes", [{"chunk": 5}, {"language": "de"}])
+def test_a_manifest_of_another_name_is_refused(plan, changes):
+    """A copied or renamed file has a digest that is right, and is still not this chunk."""
+    plan.create(ZERO)
+    put(plan, "plan/en/chunk_0001.json", json.dumps(json.loads(encode(ONE)) | changes).encode())
+    with pytest.raises(PlanError, match=r"plan/en/chunk_0001\.json"):
+        plan.planned()
+
+
+def test_reading_a_chunk_that_vanished_is_an_error(plan):
+    plan.create(ZERO)
+    with pytest.raises(PlanError, match="vanished"):
+        list(plan.read_many([("en", 0), ("en", 1)]))
+
+
+def test_the_plan_is_bound_to_its_bucket_and_prefix(plan):
+    plan.check_identity()
+    plan.check_identity()
+    for bucket, prefix in (("other", PREFIX), ("podcasts", "raw/")):
+        with pytest.raises(PlanError, match="set STATE_URL") as caught:
+            PlanStore(plan.store, bucket, prefix, NO_WAIT).check_identity()
+        assert "podcasts" in str(caught.value) and "\n" not in str(caught.value)
+    plan.check_identity()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"null", b"[1]"])
+def test_a_damaged_identity_is_a_plan_error(plan, data):
+    put(plan, "plan/identity.json", data)
+    with pytest.raises(PlanError):
+        plan.check_identity()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"since": "yesterday"}', b'{"since": 5}', b"[]"])
+def test_a_damaged_clock_is_a_plan_error(plan, data):
+    put(plan, "plan/en/waiting.json", data)
+    with pytest.raises(PlanError, match=r"plan/en/waiting\.json"):
+        plan.waiting_since("en")
+
+
+def test_the_index_is_a_summary_in_plan_order(plan):
+    german = chunk_of("de/a", language="de", number=0)
+    for chunk in (ZERO, german, ONE):
+        plan.create(chunk)
+    assert plan.planned() == plan.write_index() == plan.planned() == summary(german, ZERO, ONE)
+
+
+def test_an_index_that_is_up_to_date_saves_reading_the_manifests(plan, monkeypatch):
+    for chunk in (ZERO, ONE):
+        plan.create(chunk)
+    plan.write_index()
+    counting = Flaky(obstore.get, times=0)
+    use_obstore(monkeypatch, module, get=counting)
+    assert plan.planned() == summary(ZERO, ONE)
+    assert counting.calls == {"plan/index.json": 1}
+
+
+def test_an_index_that_lags_is_filled_from_the_manifests(plan):
+    plan.create(ZERO)
+    plan.write_index()
+    plan.create(ONE)
+    assert plan.planned() == summary(ZERO, ONE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"\xff\xfe", b"null", b"5", b'["en"]', b"[[1]]", b'[["en", 0, "d", 1, 2]]', b'[[["en"], 0, "d", 1]]'],
+)
+def test_a_damaged_index_is_no_index(plan, data):
+    for chunk in (ZERO, ONE):
+        plan.create(chunk)
+    put(plan, "plan/index.json", data)
+    assert plan.planned() == plan.write_index() == summary(ZERO, ONE)
+
+
+def test_an_index_that_names_chunks_nobody_planned_is_not_believed(plan):
+    plan.create(ZERO)
+    put(plan, "plan/index.json", json.dumps([["en", 0, ZERO.digest, 2], ["en", 1, ONE.digest, 1]]).encode())
+    assert plan.planned() == summary(ZERO)
+
+
+def test_since_when_a_remainder_waits(plan):
+    since = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    assert plan.waiting_since("en") is None
+    plan.set_waiting("en", since)
+    plan.set_waiting("de", since + timedelta(hours=1))
+    assert (plan.waiting_since("en"), plan.waiting_since("de")) == (since, since + timedelta(hours=1))
+    plan.set_waiting("en", None)
+    assert plan.waiting_since("en") is None
+    assert plan.numbers() == {}
+
+
+def test_clearing_what_never_waited_writes_nothing(plan):
+    plan.set_waiting("en", None)
+    assert [item for batch in obstore.list(plan.store) for item in batch] == []

@@ -1,0 +1,83 @@
+"""The build record: what goes into JSON comes out again, and a damaged one is called so."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from r2_hf_assets.errors import ShardError
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally, decode, encode
+
+TALLY = Tally(
+    episodes=3,
+    episodes_with_rows=2,
+    episodes_rejected=1,
+    entries=10,
+    rows=8,
+    segments_rejected=2,
+    rejects={"audio_missing": 2, "metadata_empty": 1},
+    repaired_texts=1,
+    audio_bytes=12345,
+    audio_seconds=67.25,
+)
+RECORD = BuildRecord(
+    language="en",
+    number=7,
+    digest="d" * 32,
+    files=(ShardFile("a-part-00.parquet", 5, 100, "a" * 64), ShardFile("a-part-01.parquet", 3, 50, "b" * 64)),
+    rejects=ShardFile("a.rejects.parquet", 3, 20, "c" * 64),
+    tally=TALLY,
+)
+
+
+@pytest.mark.parametrize("record", [RECORD, replace(RECORD, rejects=None), replace(RECORD, files=(), tally=Tally())])
+def test_a_record_survives_the_round_trip(record):
+    assert decode(encode(record)) == record
+    assert encode(decode(encode(record))) == encode(record)
+
+
+def test_its_bytes_are_those_of_its_shards():
+    assert RECORD.bytes == 150
+
+
+def raw(**changes) -> bytes:
+    return json.dumps(json.loads(encode(RECORD)) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff",
+        encode(RECORD)[:-2],
+        raw(files=None),
+        raw(files=[{"name": "a"}]),
+        raw(files=[1]),
+        raw(rejects=[1]),
+        raw(tally=None),
+        raw(tally={"unheard_of": 1}),
+        raw(unheard_of=1),
+    ],
+)
+def test_a_damaged_record_is_a_shard_error(data):
+    with pytest.raises(ShardError, match="build the chunk again") as caught:
+        decode(data)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "balanced"),
+    [
+        ({}, True),
+        ({"rows": 7}, False),
+        ({"segments_rejected": 3}, False),
+        ({"episodes_with_rows": 3}, False),
+        ({"episodes_rejected": 0}, False),
+        ({"rows": 10, "segments_rejected": 0}, True),
+    ],
+)
+def test_the_ledger_balances_when_everything_is_in_one_place(changes, balanced):
+    assert replace(TALLY, **changes).balanced is balanced

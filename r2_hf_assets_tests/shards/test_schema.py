@@ -1,0 +1,106 @@
+"""The files as readers see them: columns, encodings, and the metadata that makes datasets play the audio."""
+
+import json
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets.table import table_cast
+
+from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.writer import PartWriter
+from r2_hf_assets_tests.build_samples import audio, segment
+
+COLUMNS = "audio.path audio.bytes text speaker_id duration_seconds dnsmos language".split()
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory) -> pq.ParquetFile:
+    """Two row groups of 30 rows."""
+    folder = tmp_path_factory.mktemp("shard")
+    with PartWriter(folder, 10**8) as writer:
+        for first in (0, 30):
+            group = RowGroup(10**6)
+            for index in range(first, first + 30):
+                group.add(segment(index), memoryview(audio("ep", index, 5000)))
+            writer.write(group.to_table(), group.size)
+    return pq.ParquetFile(writer.parts[0].path)
+
+
+def test_the_columns_are_exactly_the_contracts(shard):
+    struct = pa.struct([pa.field("path", pa.string()), pa.field("bytes", pa.binary())])
+    expected = [
+        ("audio", struct),
+        ("text", pa.string()),
+        ("speaker_id", pa.string()),
+        ("duration_seconds", pa.float32()),
+        ("dnsmos", pa.float32()),
+        ("language", pa.string()),
+    ]
+    assert [(field.name, field.type) for field in shard.schema_arrow] == expected
+    assert all(field.nullable for field in shard.schema_arrow)
+
+
+FEATURES = datasets.Features(
+    {
+        "audio": datasets.Audio(),
+        "text": datasets.Value("string"),
+        "speaker_id": datasets.Value("string"),
+        "duration_seconds": datasets.Value("float32"),
+        "dnsmos": datasets.Value("float32"),
+        "language": datasets.Value("string"),
+    }
+)
+
+
+def test_the_metadata_is_what_datasets_writes_for_these_features(shard):
+    ours = json.loads(shard.schema_arrow.metadata[b"huggingface"])
+    assert ours == json.loads(FEATURES.arrow_schema.metadata[b"huggingface"])
+    assert datasets.Features.from_dict(ours["info"]["features"]) == FEATURES
+
+
+def test_datasets_casts_the_files_to_these_features(shard):
+    """As load_dataset does with the features of a dataset card."""
+    cast = table_cast(shard.read(), FEATURES.arrow_schema)
+    row = cast["audio"][3].as_py()
+    assert row == {"bytes": audio("ep", 3, 5000), "path": "processed/en/ep/ep_000003.mp3"}
+
+
+def columns(shard: pq.ParquetFile):
+    for group in range(shard.num_row_groups):
+        for index in range(shard.metadata.num_columns):
+            column = shard.metadata.row_group(group).column(index)
+            yield column.path_in_schema, column
+
+
+def test_audio_is_stored_plain(shard):
+    seen = [column for path, column in columns(shard) if path == "audio.bytes"]
+    assert len(seen) == 2
+    for column in seen:
+        assert column.compression == "UNCOMPRESSED"
+        assert not column.has_dictionary_page and "RLE_DICTIONARY" not in column.encodings
+        assert column.statistics is None
+        assert column.total_uncompressed_size >= 30 * 5000
+
+
+def test_the_other_columns_are_zstd(shard):
+    assert {path: column.compression for path, column in columns(shard) if path != "audio.bytes"} == dict.fromkeys(
+        [path for path in COLUMNS if path != "audio.bytes"], "ZSTD"
+    )
+
+
+def test_what_repeats_has_a_dictionary_and_what_is_asked_for_has_statistics(shard):
+    assert {path for path, column in columns(shard) if column.has_dictionary_page} == {"speaker_id", "language"}
+    with_statistics = {path for path, column in columns(shard) if column.statistics is not None}
+    assert with_statistics == {"speaker_id", "duration_seconds", "dnsmos", "language"}
+
+
+def test_every_column_has_a_page_index(shard):
+    assert [path for path, column in columns(shard) if not column.has_offset_index] == []
+    assert {path for path, column in columns(shard) if column.has_column_index} >= {"dnsmos", "language"}
+
+
+def test_row_groups_are_as_they_were_written(shard):
+    assert [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)] == [30, 30]
+    assert shard.metadata.num_rows == 60

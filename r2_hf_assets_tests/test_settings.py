@@ -1,0 +1,214 @@
+"""Settings: the contract's defaults, every problem in one line, and no secret anywhere."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from r2_hf_assets import settings
+from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, VARIABLES, data_home, grid_languages, load
+
+FULL = {
+    "R2_ENDPOINT_URL": "https://account.r2.cloudflarestorage.com",
+    "R2_ACCESS_KEY_ID": "key-id-to-hide",
+    "R2_SECRET_ACCESS_KEY": "secret-to-hide",
+    "R2_BUCKET": "podcasts",
+    "HF_REPO_ID": "me/speech",
+    "HF_TOKEN": "hf_token-to-hide",
+}
+SECRETS = ("key-id-to-hide", "secret-to-hide", "hf_token-to-hide")
+REPOSITORY = Path(__file__).parents[1]
+
+
+def problem(environ: dict[str, str], **options) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(environ, **options)
+    return str(caught.value)
+
+
+def test_defaults_are_the_contracts():
+    loaded = load(FULL)
+    assert loaded.r2 and loaded.hub
+    assert (loaded.r2.prefix, loaded.r2.workers) == ("processed/", 128)
+    assert (loaded.hub.endpoint, loaded.hub.private, loaded.hub.fast_transfer) == (
+        "https://huggingface.co",
+        False,
+        False,
+    )
+    assert (loaded.plan.episodes_per_chunk, loaded.plan.languages) == (1000, LANGUAGES)
+    assert (loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (2147483648, 134217728)
+    assert loaded.shards.keep is False
+
+
+def test_dataclass_defaults_agree_with_the_variables():
+    homes = {"r2": "BucketSettings", "hub": "HubSettings", "plan": "PlanSettings", "shards": "ShardSettings"}
+    for variable in VARIABLES:
+        by_name = {field.name: field for field in fields(getattr(settings, homes[variable.group]))}
+        if variable.default:
+            assert by_name[variable.attribute].default == variable.parse(variable.default), variable.name
+
+
+def test_every_value_is_taken_from_the_environment():
+    values = {
+        "EPISODES_PER_CHUNK": "7",
+        "DOWNLOAD_WORKERS": "3",
+        "PARQUET_MAX_BYTES": "1000",
+        "PARQUET_ROWGROUP_BYTES": "500",
+        "HF_HUB_ENABLE_HF_TRANSFER": "1",
+        "PROCESSED_PREFIX": "/some/where",
+        "LANGUAGES": "de, EN-us",
+        "STATE_URL": "s3://state/here",
+        "SHARD_URL": "s3://shards",
+        "SETTLE_MINUTES": "2.5",
+        "PLAN_MAX_WAIT_HOURS": "0",
+        "HF_PRIVATE": "true",
+        "HF_ENDPOINT": "http://127.0.0.1:8080/",
+        "KEEP_SHARDS": "yes",
+    }
+    loaded = load(FULL | values)
+    assert loaded.r2 and loaded.hub
+    assert (loaded.r2.workers, loaded.r2.prefix, loaded.r2.name) == (3, "some/where/", "podcasts")
+    assert (loaded.hub.repo_id, loaded.hub.endpoint) == ("me/speech", "http://127.0.0.1:8080")
+    assert (loaded.hub.private, loaded.hub.fast_transfer) == (True, True)
+    assert (loaded.plan.state_url, loaded.plan.episodes_per_chunk) == ("s3://state/here", 7)
+    assert (loaded.plan.languages, loaded.plan.max_wait_hours) == (("de", "en"), 0.0)
+    assert (loaded.shards.shard_url, loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (
+        "s3://shards",
+        1000,
+        500,
+    )
+    assert (loaded.shards.settle_minutes, loaded.shards.keep) == (2.5, True)
+
+
+def test_one_line_names_all_that_is_missing_and_all_that_is_wrong():
+    said = problem({"R2_BUCKET": "podcasts", "EPISODES_PER_CHUNK": "many", "HF_PRIVATE": "maybe", "LANGUAGES": "en,xx"})
+    assert "\n" not in said
+    for name in ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "HF_REPO_ID", "HF_TOKEN"):
+        assert name in said.split(";")[0]
+    for wrong in ("EPISODES_PER_CHUNK='many'", "HF_PRIVATE='maybe'", "LANGUAGES='en,xx'"):
+        assert wrong in said
+    assert "R2_BUCKET=" not in said and ".env" in said
+
+
+def test_empty_and_blank_values_count_as_not_set():
+    said = problem(FULL | {"HF_TOKEN": "  ", "R2_BUCKET": ""})
+    assert "not set: R2_BUCKET, HF_TOKEN" in said
+    assert load(FULL | {"DOWNLOAD_WORKERS": " "}).r2.workers == 128  # type: ignore[union-attr]
+
+
+def test_only_the_groups_that_are_needed_must_be_complete():
+    bucket_only = {name: value for name, value in FULL.items() if name.startswith("R2_")}
+    loaded = load(bucket_only, needs=("r2",))
+    assert loaded.r2 is not None and loaded.hub is None
+    nothing = load({}, needs=())
+    assert (nothing.r2, nothing.hub) == (None, None)
+    assert "HF_REPO_ID, HF_TOKEN" in problem(bucket_only, needs=("r2", "hub"))
+
+
+def test_once_it_fails_everything_is_named():
+    """Whoever fills in .env wants to do it once, and needs the other groups soon."""
+    said = problem({"R2_BUCKET": "podcasts"}, needs=("r2",))
+    assert "R2_ENDPOINT_URL" in said and "HF_TOKEN" in said
+    assert load({"R2_BUCKET": "podcasts"}, needs=("plan", "shards")).r2 is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("R2_ENDPOINT_URL", "https://account.r2.cloudflarestorage.com/podcasts"),
+        ("R2_ENDPOINT_URL", "account.r2.cloudflarestorage.com"),
+        ("R2_ENDPOINT_URL", "ftp://account"),
+        ("R2_ENDPOINT_URL", "http://[::1"),
+        ("HF_REPO_ID", "speech"),
+        ("HF_REPO_ID", "a/b/c"),
+        ("EPISODES_PER_CHUNK", "0"),
+        ("EPISODES_PER_CHUNK", "-1"),
+        ("EPISODES_PER_CHUNK", "1e3"),
+        ("DOWNLOAD_WORKERS", "1.5"),
+        ("PARQUET_MAX_BYTES", "2GB"),
+        ("PARQUET_ROWGROUP_BYTES", str(MAX_ROWGROUP_BYTES + 1)),
+        ("SETTLE_MINUTES", "-5"),
+        ("SETTLE_MINUTES", "nan"),
+        ("PLAN_MAX_WAIT_HOURS", "a day"),
+        ("HF_HUB_ENABLE_HF_TRANSFER", "2"),
+        ("HF_ENDPOINT", "huggingface.co"),
+        ("LANGUAGES", "en,klingon"),
+        ("STATE_URL", "s3:///prefix"),
+        ("SHARD_URL", "gs://bucket/prefix"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name(name, value):
+    said = problem(FULL | {name: value})
+    assert f"{name}={value!r} " in said
+    assert "\n" not in said and "not set" not in said
+
+
+def test_a_trailing_slash_is_no_path():
+    loaded = load(FULL | {"R2_ENDPOINT_URL": "https://account.r2.cloudflarestorage.com/"})
+    assert loaded.r2 and loaded.r2.endpoint_url == "https://account.r2.cloudflarestorage.com"
+
+
+def test_secrets_are_in_no_repr_and_no_error():
+    loaded = load(FULL)
+    shown = [repr(loaded), str(loaded.r2), f"{loaded.hub}", problem(FULL | {"HF_PRIVATE": "?", "R2_BUCKET": ""})]
+    for secret in SECRETS:
+        assert all(secret not in text for text in shown)
+    assert loaded.r2 and loaded.r2.secret_access_key == "secret-to-hide"
+    assert {variable.name for variable in VARIABLES if variable.secret} == {
+        "R2_ACCESS_KEY_ID",
+        "R2_SECRET_ACCESS_KEY",
+        "HF_TOKEN",
+    }
+
+
+def test_the_plan_lies_beside_the_history(tmp_path):
+    loaded = load({"DAGSTER_HOME": str(tmp_path)}, needs=())
+    assert data_home({"DAGSTER_HOME": str(tmp_path)}) == tmp_path / "r2_hf_assets"
+    assert loaded.plan.state_url == str(tmp_path / "r2_hf_assets" / "state")
+    assert loaded.shards.shard_url == str(tmp_path / "r2_hf_assets" / "shards")
+    assert Path(loaded.shards.scratch).parent == tmp_path / "r2_hf_assets"
+    assert data_home({}) == data_home({"DAGSTER_HOME": ""}) == Path(".r2_hf_assets")
+    assert data_home({"DAGSTER_HOME": "~/dagster"}) == Path.home() / "dagster" / "r2_hf_assets"
+
+
+def test_urls_of_ones_own_win_over_the_data_home(tmp_path):
+    loaded = load({"DAGSTER_HOME": str(tmp_path), "STATE_URL": "s3://b/p"}, needs=())
+    assert loaded.plan.state_url == "s3://b/p"
+    assert loaded.shards.shard_url.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", LANGUAGES),
+        (" , ", LANGUAGES),
+        ("en", ("en",)),
+        ("unknown,de,en", ("de", "en", "unknown")),
+        ("deu,de,ger", ("de",)),
+        ("in,iw,jw", ("he", "id", "jv")),
+    ],
+)
+def test_languages_are_normalized_and_in_grid_order(value, expected):
+    assert load({"LANGUAGES": value}, needs=()).plan.languages == expected
+    assert grid_languages({"LANGUAGES": value}) == expected
+
+
+def test_a_wrong_languages_line_never_breaks_the_grid():
+    assert grid_languages({"LANGUAGES": "en,klingon"}) == LANGUAGES
+    assert grid_languages({}) == LANGUAGES
+
+
+def test_every_variable_stands_in_env_example():
+    named = {
+        line.lstrip("#").split("=")[0] for line in (REPOSITORY / ".env.example").read_text().splitlines() if "=" in line
+    }
+    assert {variable.name for variable in VARIABLES} - named == set()
+
+
+def test_env_example_shows_the_real_defaults():
+    lines = dict(
+        line.lstrip("#").split("=", 1) for line in (REPOSITORY / ".env.example").read_text().splitlines() if "=" in line
+    )
+    assert {v.name: lines[v.name] for v in VARIABLES} == {v.name: v.default or "" for v in VARIABLES}

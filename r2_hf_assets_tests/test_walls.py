@@ -1,0 +1,68 @@
+"""The walls between the rooms: the data plane runs without Dagster, and importing it needs no setting."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import r2_hf_assets
+
+PACKAGE = Path(r2_hf_assets.__file__).parent
+ROOMS = ("bucket", "plan", "shards", "hub")
+SINGLE = ("settings", "languages", "retry", "errors")
+
+
+def modules() -> list[str]:
+    found = [f"r2_hf_assets.{name}" for name in SINGLE]
+    for room in ROOMS:
+        found += [f"r2_hf_assets.{room}.{path.stem}" for path in sorted((PACKAGE / room).glob("*.py"))]
+    return [name.removesuffix(".__init__") for name in found]
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter with an empty environment prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PACKAGE.parent,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_data_plane_loads_no_dagster():
+    imports = "\n".join(f"import {name}" for name in modules())
+    loaded = run(
+        f"{imports}\nimport sys\nprint(*[name for name in sys.modules if name.split('.')[0].startswith('dagster')])"
+    )
+    assert loaded == ""
+
+
+def test_the_list_of_modules_is_the_tree():
+    names = modules()
+    assert {"r2_hf_assets.bucket.fetch", "r2_hf_assets.plan.scan", "r2_hf_assets.shards.build"} <= set(names)
+    assert "r2_hf_assets.hub.commit" in names and "r2_hf_assets.hub" in names
+
+
+@pytest.mark.parametrize(
+    ("room", "strangers"),
+    [
+        ("bucket", ("plan", "shards", "hub", "assets")),
+        ("plan", ("shards", "hub", "assets")),
+        ("shards", ("hub", "assets")),
+        ("hub", ("bucket", "assets")),
+    ],
+)
+def test_imports_go_one_way(room, strangers):
+    for path in (PACKAGE / room).glob("*.py"):
+        text = path.read_text()
+        assert not [stranger for stranger in strangers if f"from r2_hf_assets.{stranger}" in text], path.name
+
+
+def test_importing_the_hub_room_does_not_import_huggingface_hub():
+    loaded = run("import sys, r2_hf_assets.hub.commit\nprint('huggingface_hub' in sys.modules)")
+    assert loaded == "False"
