@@ -1,6 +1,6 @@
 """Settings: the contract's defaults, every problem in one line, and no secret anywhere."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +161,17 @@ def test_secrets_are_in_no_repr_and_no_error():
         "R2_SECRET_ACCESS_KEY",
         "HF_TOKEN",
     }
+
+
+def test_a_secret_that_is_wrong_is_named_and_not_shown(monkeypatch):
+    def refuse(value: str) -> str:
+        raise ValueError("must be something else")
+
+    strict = tuple(replace(variable, parse=refuse) if variable.secret else variable for variable in VARIABLES)
+    monkeypatch.setattr(settings, "VARIABLES", strict)
+    said = problem(FULL)
+    assert "HF_TOKEN must be something else" in said
+    assert all(secret not in said for secret in SECRETS)
 
 
 def test_the_plan_lies_beside_the_history(tmp_path):

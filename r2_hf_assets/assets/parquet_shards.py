@@ -19,7 +19,7 @@ from r2_hf_assets.shards.store import open_shards
 @asset(
     partitions_def=chunk_partitions,
     deps=[work_plan],
-    group_name="dataset",
+    group_name="speech_dataset",
     kinds={"s3", "parquet"},
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},

@@ -30,7 +30,7 @@ class ScanConfig(Config):
 
 
 @asset(
-    group_name="plan",
+    group_name="speech_dataset",
     kinds={"s3", "json"},
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
