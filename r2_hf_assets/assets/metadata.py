@@ -39,7 +39,7 @@ Metadata = dict[str, Any]
 
 def scan_metadata(report: ScanReport) -> Metadata:
     """A scan: what was seen, what was planned, what was left out and why."""
-    languages = sorted({*report.seen, *report.left_out, *(chunk.language for chunk in report.planned)})
+    languages = sorted({*report.seen, *report.folders_left_out, *(chunk.language for chunk in report.planned)})
     chunks_of = {name: sum(chunk.language == name for chunk in report.planned) for name in languages}
     table = [
         {
@@ -61,7 +61,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "by_language": _table(table),
         "folders": MetadataValue.json(report.folders),
         "unknown_folders": MetadataValue.json(report.unknown_folders),
-        "left_out_by_filter": MetadataValue.json(dict(report.left_out)),
+        "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,
     }
 

@@ -7,6 +7,7 @@ reads on, except when its object is the next one to be taken: so one huge object
 nothing can deadlock.
 """
 
+import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -35,38 +36,56 @@ class Fetched:
 
 
 class Room:
-    """Counts bytes that have arrived and were not yet taken, and makes workers wait when there are too many."""
+    """Counts bytes that have arrived and were not yet taken, and makes workers wait when there are too many.
+
+    Waiters are let in by turn and one by one: waking all of them at every change would cost more than the requests.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max = max_bytes
         self._used = 0
         self._head = 0
-        self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[int, int, threading.Event]] = []  # a heap by turn
+        self.closed = False
 
     def enter(self, turn: int, size: int) -> None:
         """Wait until `size` bytes have room, or until it is this turn's turn. Raises Cancelled after `close`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or turn <= self._head or self._used + size <= self._max)
-            if self._closed:
-                raise Cancelled
-            self._used += size
+        with self._lock:
+            if not self._waiting and not self.closed and self._fits(turn, size):
+                self._used += size
+                return
+            let_in = threading.Event()
+            heapq.heappush(self._waiting, (turn, size, let_in))
+            self._let_in()
+        let_in.wait()
+        if self.closed:
+            raise Cancelled
 
     def leave(self, size: int) -> None:
         """The head's bytes are taken; the next turn becomes the head."""
-        with self._changed:
+        with self._lock:
             self._used -= size
             self._head += 1
-            self._changed.notify_all()
+            self._let_in()
 
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        with self._lock:
+            self.closed = True
+            for _, _, let_in in self._waiting:
+                let_in.set()
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
+    def _fits(self, turn: int, size: int) -> bool:
+        return turn <= self._head or self._used + size <= self._max
+
+    def _let_in(self) -> None:
+        while self._waiting:
+            turn, size, let_in = self._waiting[0]
+            if not self._fits(turn, size):
+                return
+            heapq.heappop(self._waiting)
+            self._used += size
+            let_in.set()
 
 
 class Cancelled(Exception):
@@ -131,14 +150,14 @@ def fetch_in_order(
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
-        items: read lazily, `window` ahead (2 x workers by default).
+        items: read lazily, `window` ahead (16 x workers by default: enough to fetch on while a row group is written).
         key: None for an item that needs no fetch; it is passed through in its place.
         max_bytes: bodies held at once, besides the one being taken.
 
     Yields:
         The item with its object; None when it has no key or no object exists.
     """
-    window = window or 2 * workers
+    window = window or 16 * workers
     room = Room(max_bytes)
     pending: deque[tuple[T, Future[Fetched | None] | None]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")

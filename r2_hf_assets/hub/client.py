@@ -137,14 +137,19 @@ class HubClient:
         return f"{self.endpoint}/datasets/{self.repo_id}/commit/{oid}"
 
 
+class NotVisibleYet(Exception):
+    """A repo that was just made does not show yet."""
+
+
 def classify(error: BaseException) -> Trouble | None:
-    """Which errors of huggingface_hub may pass: statuses by the table in retry, and transport errors of its HTTP
-    client."""
+    """Which errors of huggingface_hub may pass: statuses by retry's table, transport errors of its HTTP client."""
     from huggingface_hub.errors import HfHubHTTPError
 
     response = getattr(error, "response", None)
     if isinstance(error, HfHubHTTPError) and response is not None:
         return status_trouble(response.status_code, response.headers)
+    if isinstance(error, NotVisibleYet):
+        return Trouble("the new repo does not show yet")
     if isinstance(error, _transport_errors()):
         return Trouble(f"the Hub can't be reached ({type(error).__name__})")
     # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its

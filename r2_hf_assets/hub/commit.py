@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from r2_hf_assets.hub.client import RemoteFile, Upload, classify, explain
+from r2_hf_assets.hub.client import NotVisibleYet, RemoteFile, Upload, classify, explain
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -93,7 +93,8 @@ def commit_chunk(
                 uploads[file.name] = upload
         added = [uploads[file.name] for file in absent]
         oid, url = repo.commit(added, stale, head, _message(record))
-        return CommitRecord(oid, url, True, tuple(upload.path for upload in added), tuple(stale))
+        # The library drops what the head holds already, as git sees it; nothing left means no commit.
+        return CommitRecord(oid, url, oid != head, tuple(upload.path for upload in added), tuple(stale))
 
     try:
         # Repeating an attempt is safe: it begins with a fresh look at the head.
@@ -133,7 +134,7 @@ def _head(repo: Repo) -> str:
         repo.create_repo()
         head = repo.head()
     if head is None:
-        raise RuntimeError(f"the Hub made {repo.repo_id} and then does not show it")
+        raise NotVisibleYet
     return head
 
 

@@ -35,7 +35,7 @@ class ScanRules:
 
 @dataclass
 class ScanReport:
-    """What a scan saw and did. Counts are episodes by language unless named otherwise."""
+    """What a scan saw and did. Counts are episodes by language, folders where the name says so."""
 
     seen: Counter[str] = field(default_factory=Counter)
     already_planned: Counter[str] = field(default_factory=Counter)
@@ -43,14 +43,14 @@ class ScanReport:
     waiting: Counter[str] = field(default_factory=Counter)
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[Chunk] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
 
     @property
     def languages_line(self) -> str:
         """The LANGUAGES line that would fit the bucket as it was seen."""
-        found = {language for language, count in (self.seen + self.left_out).items() if count}
+        found = {language for language, count in (self.seen + self.folders_left_out).items() if count}
         found |= {chunk.language for chunk in self.planned}
         return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in found)
 
@@ -80,7 +80,7 @@ def scan(
     numbers = plan.numbers()
     for language in sorted(by_language):
         if language not in rules.languages:
-            report.left_out[language] = len(by_language[language])
+            report.folders_left_out[language] = len(by_language[language])
             continue
         episodes: list[str] = []
         for folder in by_language[language]:
@@ -108,7 +108,7 @@ def _plan_language(
     new = [episode for episode in listed if episode not in taken]
     start, number, size = 0, len(numbers), rules.episodes_per_chunk
     while members := tuple(new[start : start + size]):
-        if len(members) < size and _hold_back(language, plan, rules, now):
+        if len(members) < size and _hold_back(language, plan, rules, now, afresh=number > len(numbers)):
             report.waiting[language] = len(members)
             break
         chunk = Chunk(language, number, plan.prefix, members)
@@ -125,11 +125,11 @@ def _plan_language(
     report.already_planned[language] = len(listed) - report.newly_planned[language] - report.waiting[language]
 
 
-def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime) -> bool:
-    """Whether a remainder still waits; notes when it was first seen."""
+def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime, *, afresh: bool) -> bool:
+    """Whether a remainder still waits; notes when it was first seen. `afresh`: what waited before has found a chunk."""
     if rules.hold_back is None:
         return False
-    since = plan.waiting_since(language)
+    since = None if afresh else plan.waiting_since(language)
     if since is None:
         plan.set_waiting(language, now)
         return rules.hold_back > timedelta(0)

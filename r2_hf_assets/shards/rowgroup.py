@@ -1,7 +1,7 @@
 """Collects rows until they make a row group, touching each audio byte once.
 
-Bodies are copied into one Arrow buffer that is used again for every row group, and the audio column is built over it
-with Array.from_buffers. (pa.array over memoryviews never releases them: memory grows by every byte fetched.)
+Bodies are copied into one buffer that is used again for every row group, and the audio column is built over it with
+Array.from_buffers. (pa.array over memoryviews never releases them: memory grows by every byte fetched.)
 """
 
 from array import array

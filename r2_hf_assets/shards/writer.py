@@ -5,7 +5,6 @@ whole: it is written as part-NN into a folder nobody reads, its footer is read b
 Leaving by an exception publishes nothing.
 """
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+from r2_hf_assets.shards.tailhash import TailHash
 
 # What a row group adds to a file besides its data: page headers, indexes and its part of the footer, with room to
 # spare. The footer's share (about 800 bytes, and 30 a page of 1 MiB) is written when the file ends.
@@ -40,45 +40,6 @@ class Part:
     sha256: str
 
 
-class _HashingFile:
-    """A file that hashes what is written to it, so that no second read is needed. Only what pyarrow calls."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("xb", buffering=0)
-        self._hash = hashlib.sha256()
-        self._abandoned = False
-        self.position = 0
-
-    def write(self, data: bytes) -> int:
-        if self._abandoned:
-            return len(data)
-        self._hash.update(data)
-        view = memoryview(data)
-        while len(view):  # an unbuffered write may be short
-            view = view[self._file.write(view) :]
-        self.position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.position
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None:
-        self._file.close()
-
-    def abandon(self) -> None:
-        """What is still written goes nowhere: the file never gets its footer."""
-        self._abandoned = True
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-
 class PartWriter:
     """Writes tables as row groups into parts. Use as a context manager, then read `parts`."""
 
@@ -86,7 +47,8 @@ class PartWriter:
         self.parts: list[Part] = []
         self._folder = folder
         self._max = max_bytes
-        self._file: _HashingFile | None = None
+        self._sink: pa.OSFile | None = None
+        self._hash: TailHash | None = None
         self._writer: pq.ParquetWriter | None = None
         self._rows = self._footer = 0
 
@@ -94,36 +56,52 @@ class PartWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._finish()
-        elif self._file is not None and self._writer is not None:
-            self._file.abandon()
-            with suppress(Exception):  # what broke the writer is on its way up already
-                self._writer.close()
-            self._file.close()
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._abandon()
 
     def write(self, table: pa.Table, size: int) -> None:
         """Append one row group of about `size` bytes, in a new part if it does not fit into this one."""
         index = size // _BYTES_PER_INDEX_BYTE
-        if self._file is not None and self._file.position + self._footer + size + index + _OVERHEAD_BYTES > self._max:
+        if self._sink is not None and self._sink.tell() + self._footer + size + index + _OVERHEAD_BYTES > self._max:
             self._finish()
-        if self._writer is None:
-            self._file = _HashingFile(self._folder / f"part-{len(self.parts):02d}")
-            self._writer = pq.ParquetWriter(self._file, SCHEMA, **WRITER_OPTIONS)
+        if self._writer is None or self._sink is None or self._hash is None:
+            path = self._path()
+            path.touch(exist_ok=False)
+            self._sink = pa.OSFile(str(path), "wb")
+            self._hash = TailHash(path)
+            self._writer = pq.ParquetWriter(self._sink, SCHEMA, **WRITER_OPTIONS)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._hash.advance(self._sink.tell())
         self._rows += table.num_rows
         self._footer += _FOOTER_BYTES + index
 
+    def _path(self) -> Path:
+        return self._folder / f"part-{len(self.parts):02d}"
+
     def _finish(self) -> None:
-        if self._writer is None or self._file is None:
+        if self._writer is None or self._sink is None or self._hash is None:
             return
         self._writer.close()
-        self._file.close()
-        path = self._folder / f"part-{len(self.parts):02d}"
-        part = Part(path, self._rows, self._file.position, self._file.hexdigest())
+        size = self._sink.tell()
+        self._sink.close()
+        part = Part(self._path(), self._rows, size, self._hash.finish(size))
+        self._hash.close()
         _read_back(part)
         self.parts.append(part)
-        self._writer, self._file, self._rows, self._footer = None, None, 0, 0
+        self._writer, self._sink, self._hash, self._rows, self._footer = None, None, None, 0, 0
+
+    def _abandon(self) -> None:
+        """Let go of a part that is not whole. The sink goes first, so that the writer can add no footer."""
+        if self._sink is not None:
+            self._sink.close()
+        if self._writer is not None:
+            with suppress(Exception):  # it can't write any more, which is the point
+                self._writer.close()
+        if self._hash is not None:
+            self._hash.close()
 
 
 def _read_back(part: Part) -> None:

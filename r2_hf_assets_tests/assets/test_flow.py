@@ -155,7 +155,7 @@ def test_a_filter_narrows_the_scan(in_process: World) -> None:
         "languages: klingon can't be planned: no known language, or not in LANGUAGES"
     )
     metadata = materializations(world, "work_plan")[0]
-    assert metadata["left_out_by_filter"] == {"en": 2, "id": 1, "unknown": 1}
+    assert metadata["folders_left_out"] == {"en": 2, "id": 1, "unknown": 1}
     assert metadata["unknown_folders"] == ["junk"]
     assert metadata["languages_that_fit"] == "LANGUAGES=de,en,id,unknown"
 

@@ -1,7 +1,6 @@
 """Room, by itself: who may enter, who waits, and what lets them in."""
 
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -31,20 +30,9 @@ class Visitor(threading.Thread):
 
 def visit(room: Room, turn: int, size: int) -> Visitor:
     """A visitor that is known to wait or to be in."""
-    at_the_door = threading.Event()
-    changed = room._changed
-    waited = changed.wait_for
-
-    def wait_for(predicate: Callable[[], bool], timeout: float | None = None) -> bool:
-        if not predicate():
-            at_the_door.set()
-        return waited(predicate, timeout)
-
-    changed.wait_for = wait_for  # type: ignore[method-assign, assignment]
     visitor = Visitor(room, turn, size)
-    while not at_the_door.wait(0.001) and visitor.is_alive():
-        pass
-    changed.wait_for = waited  # type: ignore[method-assign]
+    while visitor.is_alive() and turn not in [waiting[0] for waiting in room._waiting]:
+        visitor.join(0.001)
     return visitor
 
 

@@ -132,7 +132,7 @@ def test_a_language_filter_plans_those_and_names_the_rest(bucket, plan):
     put_folders(bucket, "en/a", "de/b", "deu/c", "junk/d")
     report = look(bucket, plan, languages={"en"})
     assert plan.numbers() == {"en": [0]}
-    assert set(report.left_out) == {"de", "unknown"} and report.seen == {"en": 1}
+    assert set(report.folders_left_out) == {"de", "unknown"} and report.seen == {"en": 1}
     assert report.languages_line == "LANGUAGES=de,en,unknown"
     later = look(bucket, plan, languages={"de"})
     assert later.newly_planned == {"de": 2} and plan.numbers() == {"en": [0], "de": [0]}
@@ -219,3 +219,12 @@ def test_a_listing_that_fails_plans_nothing_short(bucket, plan, monkeypatch):
     with pytest.raises(GaveUp):
         look(bucket, plan)
     assert "en" not in plan.numbers()
+
+
+def test_what_is_left_after_a_waiting_remainder_filled_waits_anew(bucket, plan):
+    put_folders(bucket, "en/0", "en/1")
+    look(bucket, plan, 3, hold_back=DAY)
+    put_folders(bucket, "en/2", "en/3")
+    filled = look(bucket, plan, 3, hold_back=DAY, now=START + DAY - timedelta(seconds=1))
+    assert (filled.newly_planned, filled.waiting) == ({"en": 3}, {"en": 1})
+    assert look(bucket, plan, 3, hold_back=DAY, now=START + DAY).waiting == {"en": 1}

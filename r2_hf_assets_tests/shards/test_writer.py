@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -142,27 +143,29 @@ def test_a_file_that_is_there_already_is_never_written_over(tmp_path):
 
 @pytest.mark.parametrize("kept", [0, 100, -1])
 def test_a_disk_that_lost_bytes_is_found_out(tmp_path, monkeypatch, kept):
-    close = module._HashingFile.close
+    close = module.TailHash.close
 
-    def lossy(file: module._HashingFile) -> None:
-        close(file)
+    def lossy(hashed: module.TailHash) -> None:
+        close(hashed)
         (tmp_path / "part-00").write_bytes((tmp_path / "part-00").read_bytes()[:kept])
 
-    monkeypatch.setattr(module._HashingFile, "close", lossy)
+    monkeypatch.setattr(module.TailHash, "close", lossy)
     with pytest.raises(ShardError, match=r"part-00: 5 rows in \d+ bytes were written, the disk holds no footer in"):
         write(tmp_path, rows(5, 1000), 10**6, 10**6)
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_a_disk_that_is_full_is_the_error_that_is_seen(tmp_path, monkeypatch):
-    def full(file: object, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"), PartWriter(tmp_path, 10**6) as writer:
-        group = RowGroup(10**6)
-        group.add(segment(), memoryview(bytes(1000)))
+def test_a_disk_that_is_full_is_the_error_that_is_seen(tmp_path):
+    group = RowGroup(10**6)
+    group.add(segment(), memoryview(bytes(1000)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="File too large"), PartWriter(tmp_path, 10**6) as writer:
         writer.write(group.to_table(), group.size)
-        monkeypatch.setattr(module._HashingFile, "write", full)
-        writer.write(group.to_table(), group.size)
+        # The kernel refuses to let the file grow, as it does when the disk is full.
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "part-00").stat().st_size, hard))
+        try:
+            writer.write(group.to_table(), group.size)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert writer.parts == []
     del writer

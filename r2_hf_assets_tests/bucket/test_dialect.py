@@ -1,0 +1,69 @@
+"""R2's dialect on the wire: what our clients really send, seen by a server that only listens.
+
+R2 refuses the checksum trailers that boto3 adds to writes by default, with a misleading 401.
+"""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import obstore
+import pytest
+
+from r2_hf_assets.bucket.client import object_store, s3_client
+from r2_hf_assets.settings import BucketSettings
+
+
+class Listener(ThreadingHTTPServer):
+    """Answers every request with 200 and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    def settings(self) -> BucketSettings:
+        return BucketSettings(f"http://127.0.0.1:{self.server_port}", "key", "secret", "podcasts")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append((self.command, self.path, headers, body))
+        self.send_response(200)
+        self.send_header("ETag", '"00000000000000000000000000000000"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_no_write_carries_what_r2_refuses(listener: Listener) -> None:
+    s3_client(listener.settings()).put_object(Bucket="podcasts", Key="state/a.json", Body=b"{}")
+    obstore.put(object_store(listener.settings()), "state/b.json", b"{}")
+    obstore.put(object_store(listener.settings()), "state/c.json", b"{}", mode="create")
+    assert [path for _, path, _, _ in listener.seen] == [f"/podcasts/state/{name}.json" for name in "abc"]
+    for _, _, headers, body in listener.seen:
+        assert body == b"{}"
+        assert not [name for name in headers if name.startswith("x-amz-checksum") or name == "x-amz-trailer"]
+        assert "aws-chunked" not in headers.get("content-encoding", "")
+        assert not headers["x-amz-content-sha256"].startswith("STREAMING")
+        assert "/auto/s3/aws4_request" in headers["authorization"]
+
+
+def test_a_manifest_is_created_only_where_there_is_none(listener: Listener) -> None:
+    obstore.put(object_store(listener.settings()), "state/c.json", b"{}", mode="create")
+    ((_, _, headers, _),) = listener.seen
+    assert headers["if-none-match"] == "*"
