@@ -52,7 +52,9 @@ class Room:
     def enter(self, turn: int, size: int) -> None:
         """Wait until `size` bytes have room, or until it is this turn's turn. Raises Cancelled after `close`."""
         with self._lock:
-            if not self._waiting and not self.closed and self._fits(turn, size):
+            if self.closed:
+                raise Cancelled
+            if not self._waiting and self._fits(turn, size):
                 self._used += size
                 return
             let_in = threading.Event()
