@@ -9,6 +9,11 @@ Nothing of it is needed in production, and nothing of it leaves this machine. In
 At a terminal: `python -m r2_hf_assets.sandbox up --folder F`, later `down --folder F`.
 """
 
+from importlib.util import find_spec
+
+if find_spec("soundfile") is None:
+    raise ImportError("the sandbox needs more packages: pip install 'r2_hf_assets[sandbox]'")
+
 from r2_hf_assets.sandbox.hub import HubServer, start_hub
 from r2_hf_assets.sandbox.processes import SandboxError
 from r2_hf_assets.sandbox.s3 import S3Server, start_s3
