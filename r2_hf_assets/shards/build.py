@@ -6,20 +6,22 @@ not by the chunk. Every segment ends as a row or in the ledger; passing trouble 
 rejects anything.
 """
 
+import gc
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import obstore
+import pyarrow as pa
 
 from r2_hf_assets.bucket.client import Store, classify
 from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.errors import ShardError, StillUploading
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
@@ -161,11 +163,11 @@ def build_chunk(
     """
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
-    source = _Source(chunk, store, workers, settle, tally, retry or Retry(), now)
+    source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
     rejects_path = folder / "rejects"
-    with PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
+    with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
 
         def flush() -> None:
             if len(group):
@@ -206,6 +208,18 @@ def build_chunk(
     rejects = ledger.file(rejects_name(chunk.number))
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally)
     return Build(record, tuple(writer.parts), rejects_path if rejects else None)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Spare the garbage collector what was there before: it would look at it again with every few thousand rows."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        # The row group's buffer goes back to the system: the upload that follows needs memory of its own.
+        pa.default_memory_pool().release_unused()
 
 
 def _count_row(tally: Tally, segment: Segment, size: int) -> None:
