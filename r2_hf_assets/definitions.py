@@ -2,6 +2,7 @@
 
 from dagster import Definitions, in_process_executor
 
+from r2_hf_assets.assets.checks import plan
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.resources import r2_resource, settings_resource
@@ -9,6 +10,7 @@ from r2_hf_assets.assets.work_plan import work_plan
 
 defs = Definitions(
     assets=[work_plan, parquet_shards, hub_commit],
+    asset_checks=[plan],
     resources={"settings": settings_resource, "r2": r2_resource},
     # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
     executor=in_process_executor,

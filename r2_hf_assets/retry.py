@@ -87,6 +87,14 @@ class Retry:
         raise AssertionError("attempts must be 1 or more")
 
 
+DEFAULT = Retry()
+
+
+def default_retry() -> Retry:
+    """The patience of calls that were given none, looked up late: tests shorten DEFAULT."""
+    return DEFAULT
+
+
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
     """Trouble for an HTTP status, with the wait its headers ask for; None if it will not pass."""
     reason = STATUSES.get(status)

@@ -1,9 +1,11 @@
 """`hub_commit`: one chunk's shards in the dataset repo, by at most one commit."""
 
 import time
+from collections.abc import Iterator
 
-from dagster import AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
 
+from r2_hf_assets.assets.checks import NOTHING_PLANNED, ON_HUB, check_result
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
@@ -12,6 +14,7 @@ from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
+from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.store import open_shards
 
@@ -24,8 +27,11 @@ from r2_hf_assets.shards.store import open_shards
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
     pool="hub",
+    check_specs=[ON_HUB],
 )
-def hub_commit(context: AssetExecutionContext, settings: SettingsResource) -> MaterializeResult:
+def hub_commit(
+    context: AssetExecutionContext, settings: SettingsResource
+) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's shards on the Hub: at most one commit, none when the head holds them already.
 
     Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress
@@ -38,7 +44,8 @@ def hub_commit(context: AssetExecutionContext, settings: SettingsResource) -> Ma
         language, number = read_key(context.partition_key)
         chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
         if chunk is None:
-            return unplanned_result()
+            yield unplanned_result(check_result(ON_HUB, NOTHING_PLANNED))
+            return
         shards = open_shards(loaded.shards, loaded.r2)
         record = shards.record(language, number)
         if record is None or record.digest != chunk.digest:
@@ -46,9 +53,13 @@ def hub_commit(context: AssetExecutionContext, settings: SettingsResource) -> Ma
                 f"{context.partition_key} is not built; materialize parquet_shards for this partition first"
             )
         started = time.monotonic()
-        commit = commit_chunk(
-            HubClient(loaded.hub), record, lambda files: shards.files(language, files), log=context.log.warning
-        )
+        repo = HubClient(loaded.hub)
+        commit = commit_chunk(repo, record, lambda files: shards.files(language, files), log=context.log.warning)
+        on_hub = check_on_hub(repo, record, commit.oid, log=context.log.warning)
+        if not on_hub.passed:
+            yield check_result(ON_HUB, on_hub)
+            raise ShardError(f"{context.partition_key}: the Hub does not hold what was built: {on_hub.summary}")
         shards.discard(record)
         context.log.info(f"{'committed' if commit.committed else 'nothing to commit'}: {commit.url}")
-        return result_for(record.digest, commit_metadata(commit, record, time.monotonic() - started))
+        metadata = commit_metadata(commit, record, time.monotonic() - started)
+        yield result_for(record.digest, metadata, check_result(ON_HUB, on_hub))

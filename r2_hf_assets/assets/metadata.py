@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
+    AssetCheckResult,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -61,6 +62,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "by_language": _table(table),
         "folders": MetadataValue.json(report.folders),
         "unknown_folders": MetadataValue.json(report.unknown_folders),
+        "unreadable_folders": MetadataValue.json(report.unreadable_folders),
         "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,
     }
@@ -115,14 +117,20 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -
     }
 
 
-def result_for(digest: str, metadata: Metadata) -> MaterializeResult:
-    """A materialization that is made for the chunk with this digest."""
-    return MaterializeResult(metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest))
+def result_for(digest: str, metadata: Metadata, check: AssetCheckResult) -> MaterializeResult:
+    """A materialization that is made for the chunk with this digest, and the check it passed."""
+    return MaterializeResult(
+        metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest), check_results=[check]
+    )
 
 
-def unplanned_result() -> MaterializeResult:
+def unplanned_result(check: AssetCheckResult) -> MaterializeResult:
     """A cell of the grid in which the plan has nothing: a success with nothing in it."""
-    return MaterializeResult(metadata={"dagster/row_count": 0, "planned": False}, data_version=DataVersion("unplanned"))
+    return MaterializeResult(
+        metadata={"dagster/row_count": 0, "planned": False},
+        data_version=DataVersion("unplanned"),
+        check_results=[check],
+    )
 
 
 def _files(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:

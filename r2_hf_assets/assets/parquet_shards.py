@@ -1,19 +1,23 @@
 """`parquet_shards`: one planned chunk as Parquet files."""
 
 import time
+from collections.abc import Iterator
 
-from dagster import AssetExecutionContext, AssetKey, MaterializeResult, asset
+from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, asset
 
+from r2_hf_assets.assets.checks import LEDGER, NOTHING_PLANNED, check_result
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.shards.store import open_shards
+from r2_hf_assets.shards.verify import check_ledger
 
 
 @asset(
@@ -23,12 +27,15 @@ from r2_hf_assets.shards.store import open_shards
     kinds={"s3", "parquet"},
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
+    check_specs=[LEDGER],
 )
-def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -> MaterializeResult:
+def parquet_shards(
+    context: AssetExecutionContext, settings: SettingsResource
+) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's segments as Parquet with embedded MP3: data/<language>/chunk-NNNNN[-part-NN].parquet.
 
     Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
-    grid that the plan does not fill succeeds with no file.
+    grid that the plan does not fill succeeds with no file. Nothing is published whose ledger does not balance.
     """
     with user_errors():
         warn_if_forgetful(context)
@@ -41,7 +48,8 @@ def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -
         chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
-            return unplanned_result()
+            yield unplanned_result(check_result(LEDGER, NOTHING_PLANNED))
+            return
         started = time.monotonic()
         shards = open_shards(loaded.shards, loaded.r2)
 
@@ -52,9 +60,14 @@ def parquet_shards(context: AssetExecutionContext, settings: SettingsResource) -
         with shards.building() as folder:
             bucket = object_store(loaded.r2)
             build = build_chunk(chunk, bucket, folder, loaded.shards, workers=loaded.r2.workers, progress=progress)
+            ledger = check_ledger(chunk, build.record, [part.path for part in build.parts], build.rejects_path)
+            if not ledger.passed:
+                yield check_result(LEDGER, ledger)
+                raise ShardError(f"{context.partition_key}: the ledger check failed: {ledger.summary}; not published")
             shards.publish(build)
         record = build.record
         for reason, count in sorted(record.tally.rejects.items()):
             context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
         uri = shards.uri(language, record.files[0].name if record.files else "")
-        return result_for(record.digest, build_metadata(record, uri, time.monotonic() - started))
+        metadata = build_metadata(record, uri, time.monotonic() - started)
+        yield result_for(record.digest, metadata, check_result(LEDGER, ledger))

@@ -82,4 +82,7 @@ def _log(context: AssetExecutionContext, report: ScanReport) -> None:
     )
     if report.unknown_folders:
         context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
+    if report.unreadable_folders:
+        names = ", ".join(map(ascii, report.unreadable_folders[:20]))
+        context.log.warning(f"{len(report.unreadable_folders)} folders can't be read for their names: {names}")
     context.log.info(f"a grid that fits this bucket: {report.languages_line}")

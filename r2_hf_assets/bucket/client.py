@@ -3,19 +3,26 @@
 Written for R2's dialect: region `auto`, path-style addresses, no checksum trailers (boto3 >= 1.36 adds one to every
 write, which R2 refuses with a misleading `Unauthorized`). obstore's sync calls release the GIL and are made from
 threads: its async calls abort the interpreter at exit now and then.
+
+`ask` is how the bucket is spoken to. Trouble that may pass is repeated; a refusal is one line. What an answer means is
+read from S3's error code, so a 404 that does not say NoSuchKey (a bucket that is gone, a proxy's own page) is never
+taken for an object that is not there: a missing object costs a segment.
 """
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
 from r2_hf_assets.errors import AccessError, SettingsError
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import Retry, Trouble, status_trouble
 from r2_hf_assets.settings import BucketSettings
 
+T = TypeVar("T")
 Store: TypeAlias = S3Store | LocalStore
 
 # What obstore raises for an object that does not exist: the builtin, and its own class where a release still uses that.
@@ -23,8 +30,16 @@ NOT_FOUND = (FileNotFoundError, NotFoundError)
 # ... and for credentials that are refused (401, 403).
 DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
+MAX_KEY_BYTES = 1024  # S3's limit, and R2's
+
 # A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
 _RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+_BOTO_RETRIES = {"mode": "standard", "max_attempts": 5}
+_CONNECT_TIMEOUT_S = 10
+# A stalled body is noticed; a large one that flows may take as long as it needs.
+_READ_TIMEOUT_S = 30
+# The first call of a scan: a user who mistyped the endpoint should not wait long for the answer.
+_CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
@@ -39,9 +54,8 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
         virtual_hosted_style_request=False,
         client_options={
             "allow_http": r2.endpoint_url.startswith("http://"),
-            "connect_timeout": timedelta(seconds=10),
-            # A stalled body is noticed; a large one that flows may take as long as it needs.
-            "read_timeout": timedelta(seconds=30),
+            "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
+            "read_timeout": timedelta(seconds=_READ_TIMEOUT_S),
             "timeout": timedelta(minutes=30),
             "pool_max_idle_per_host": str(r2.workers),
         },
@@ -73,7 +87,9 @@ def s3_client(r2: BucketSettings) -> Any:
         config=Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 5},
+            retries=_BOTO_RETRIES,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            read_timeout=_READ_TIMEOUT_S,
             s3={"addressing_style": "path"},
         ),
     )
@@ -84,10 +100,13 @@ _ADVICE = {
     "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
-    "AccessDenied": "the token may not list this bucket; give it Object Read permission",
+    "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
     "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
-    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
 }
+_REFUSALS = (401, 403)  # a refused listing is a GenericError to object_store
+_NO_KEY = "NoSuchKey"
+_SKEWED = "RequestTimeTooSkewed"
+_CLOCK = Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
 
 
 def check_access(client: Any, bucket: str, prefix: str) -> None:
@@ -95,19 +114,56 @@ def check_access(client: Any, bucket: str, prefix: str) -> None:
 
     Raises:
         AccessError: the bucket can't be listed; says what to set.
+        GaveUp: it may be listed later, or the endpoint is wrong.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     try:
-        client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        _CHECK_RETRY.call(
+            f"bucket {bucket!r} can't be reached",
+            lambda: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1),
+            classify_boto,
+        )
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         advice = _ADVICE.get(code, f"the server answers {code or 'an error'}")
         raise AccessError(f"bucket {bucket!r} can't be read: {advice}") from None
-    except BotoCoreError as error:
-        raise AccessError(
-            f"bucket {bucket!r} can't be reached ({type(error).__name__}); check R2_ENDPOINT_URL"
-        ) from None
+
+
+def classify_boto(error: BaseException) -> Trouble | None:
+    """Which boto3 errors may pass: transport errors, statuses of retry's table, and a wrong clock."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if isinstance(error, BotoCoreError):
+        return Trouble(f"no answer ({type(error).__name__}); check R2_ENDPOINT_URL if this lasts")
+    if isinstance(error, ClientError):
+        if error.response.get("Error", {}).get("Code", "") == _SKEWED:
+            return _CLOCK
+        return status_trouble(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0), {})
+    return None
+
+
+def ask(retry: Retry, what: str, function: Callable[[], T]) -> T:
+    """Call obstore, repeating passing trouble. `function` must be repeatable.
+
+    Raises:
+        FileNotFoundError, NotFoundError (NOT_FOUND): there is no such object.
+        AccessError: the credentials are refused, or there is no such bucket.
+        GaveUp: passing trouble outlasted the retries.
+    """
+    try:
+        return retry.call(what, function, classify)
+    except (*NOT_FOUND, *DENIED, GenericError) as error:
+        status, code = _answer(error)
+        if code in _ADVICE:
+            raise AccessError(f"{what}: {_ADVICE[code]}") from None
+        if isinstance(error, PermissionError) and not status:  # a folder's
+            raise AccessError(f"{what}: {_first_line(error)}; check the folder's rights") from None
+        if isinstance(error, DENIED) or status in _REFUSALS:
+            raise AccessError(
+                f"{what}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
+            ) from None
+        raise
 
 
 def classify(error: BaseException) -> Trouble | None:
@@ -115,11 +171,34 @@ def classify(error: BaseException) -> Trouble | None:
 
     object_store gives its GenericError for 5xx, 429, timeouts, resets and bodies that end early.
     """
-    if isinstance(error, GenericError):
-        return Trouble("the bucket does not answer properly")
     if isinstance(error, ShortBody):
         return Trouble("the body ended early")
+    status, code = _answer(error)
+    if code == _SKEWED:
+        return _CLOCK
+    if isinstance(error, NOT_FOUND) and status and code != _NO_KEY and code not in _ADVICE:
+        return Trouble(f"the bucket answers HTTP {status}, and not that the object is missing")
+    if isinstance(error, GenericError) and status not in _REFUSALS and code not in _ADVICE:
+        said = f"HTTP {status} {code}".rstrip() if status else _transport(error)
+        return Trouble(f"the bucket does not answer properly ({said})")
     return None
+
+
+def _answer(error: BaseException) -> tuple[int, str]:
+    """HTTP status and S3 error code of the answer that obstore quotes in its error; 0 and "" where there was none."""
+    quoted = re.search(r"status code: (\d{3})\b(?:[^<]*<\?xml[^>]*>\s*<Error>.*?<Code>(\w+)</Code>)?", str(error), re.S)
+    return (int(quoted[1]), quoted[2] or "") if quoted else (0, "")
+
+
+def _transport(error: BaseException) -> str:
+    """What broke, in words; only for people."""
+    kind = re.search(r"\bkind: (Connect|Timeout|Interrupted)\b", str(error))
+    words = {"Connect": "no connection", "Timeout": "silence", "Interrupted": "the connection broke"}
+    return words[kind[1]] if kind else _first_line(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0].rpartition(" - ")[2][:200]
 
 
 class ShortBody(Exception):

@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 
 import obstore
 
-from r2_hf_assets.bucket.client import DENIED, NOT_FOUND, ShortBody, Store, classify
-from r2_hf_assets.errors import AccessError
+from r2_hf_assets.bucket.client import MAX_KEY_BYTES, NOT_FOUND, ShortBody, Store, ask
 from r2_hf_assets.retry import Retry
 
 T = TypeVar("T")
@@ -114,14 +113,11 @@ def get(
     """
     granted = False
 
-    def once() -> Fetched | None:
+    def once() -> Fetched:
         nonlocal granted
         if gone():
             raise Cancelled
-        try:
-            answer = obstore.get(store, key)
-        except NOT_FOUND:
-            return None
+        answer = obstore.get(store, key)
         meta = answer.meta
         if room is not None and not granted:
             room(meta["size"])
@@ -131,12 +127,12 @@ def get(
             raise ShortBody(f"{len(body)} of {meta['size']} bytes")
         return Fetched(body, meta["size"], meta["last_modified"])
 
+    if len(key.encode()) > MAX_KEY_BYTES:
+        return None  # S3 has no such key, and answers 400 to the question
     try:
-        return retry.call(f"GET {key}", once, classify)
-    except DENIED:
-        raise AccessError(
-            f"GET {key}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
-        ) from None
+        return ask(retry, f"GET {key}", once)
+    except NOT_FOUND:
+        return None
 
 
 def fetch_in_order(

@@ -9,7 +9,9 @@ without Xet is noticed here.
 
 import importlib
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,23 +89,28 @@ class HubClient:
         nothing twice."""
         from huggingface_hub import CommitOperationAdd
 
-        self._do_without_xet_if_the_hub_does()
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
-        self._api.preupload_lfs_files(
-            self.repo_id, operations, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
-        )
+        with self._without_xet_if_the_hub_has_none():
+            self._api.preupload_lfs_files(
+                self.repo_id, operations, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
+            )
         return [Upload(operation.path_in_repo, operation) for operation in operations]
 
-    def _do_without_xet_if_the_hub_does(self) -> None:
+    @contextmanager
+    def _without_xet_if_the_hub_has_none(self) -> Iterator[None]:
         """Notice a Hub without Xet: since 1.0 the library does not ask, and fails where there are no Xet tokens."""
         from huggingface_hub import constants
         from huggingface_hub.utils import build_hf_headers, get_session
 
-        if constants.HF_HUB_DISABLE_XET:
-            return
-        url = f"{self.endpoint}/api/{_REPO_TYPE}s/{self.repo_id}/xet-write-token/{_BRANCH}"
-        if get_session().get(url, headers=build_hf_headers(token=self._api.token)).status_code == 404:
-            constants.HF_HUB_DISABLE_XET = True
+        disabled = constants.HF_HUB_DISABLE_XET
+        if not disabled:
+            url = f"{self.endpoint}/api/{_REPO_TYPE}s/{self.repo_id}/xet-write-token/{_BRANCH}"
+            answer = get_session().get(url, headers=build_hf_headers(token=self._api.token))
+            constants.HF_HUB_DISABLE_XET = answer.status_code == 404
+        try:
+            yield
+        finally:
+            constants.HF_HUB_DISABLE_XET = disabled
 
     def check(self, upload: Upload, sha256: str) -> None:
         """Raise ShardError unless what was uploaded is what was built."""
@@ -156,8 +163,14 @@ def classify(error: BaseException) -> Trouble | None:
     # own.
     if isinstance(error, RuntimeError | ConnectionError | TimeoutError):
         cause = error.__cause__
-        return classify(cause) if cause is not None else Trouble(f"the upload broke off ({type(error).__name__})")
+        return classify(cause) if cause is not None else Trouble(f"the upload broke off ({_said(error)})")
     return None
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line, without the query of a URL, which may be signed."""
+    first_line = (str(error).splitlines() or [""])[0]
+    return re.sub(r"\?\S*", "", first_line)[:200] or type(error).__name__
 
 
 def _transport_errors() -> tuple[type[BaseException], ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from r2_hf_assets.hub.client import NotVisibleYet, RemoteFile, Upload, classify, explain
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
@@ -64,7 +64,7 @@ def commit_chunk(
     record: BuildRecord,
     open_files: Callable[[tuple[ShardFile, ...]], AbstractContextManager[dict[str, Path]]],
     *,
-    retry: Retry = COMMIT_RETRY,
+    retry: Retry | None = None,
     log: Callable[[str], None] | None = None,
 ) -> CommitRecord:
     """Bring the Hub to hold exactly this chunk's shards.
@@ -96,9 +96,21 @@ def commit_chunk(
         # The library drops what the head holds already, as git sees it; nothing left means no commit.
         return CommitRecord(oid, url, oid != head, tuple(upload.path for upload in added), tuple(stale))
 
+    # Repeating an attempt is safe: it begins with a fresh look at the head.
+    return ask(repo, "commit to", attempt, retry, log)
+
+
+def ask(
+    repo: Repo, what: str, call: Callable[[], T], retry: Retry | None = None, log: Callable[[str], None] | None = None
+) -> T:
+    """What `call` answers, made again while trouble may pass. A refusal by the Hub comes as one line.
+
+    Raises:
+        AccessError: the Hub refuses the token, the repo or the quota.
+        GaveUp: passing trouble outlasted the retries.
+    """
     try:
-        # Repeating an attempt is safe: it begins with a fresh look at the head.
-        return retry.call(f"commit to {repo.repo_id}", attempt, classify, log)
+        return (retry or COMMIT_RETRY).call(f"{what} {repo.repo_id}", call, classify, log)
     except Exception as error:
         refused = explain(error, repo.repo_id)
         if refused is None:
@@ -109,6 +121,13 @@ def commit_chunk(
 def compare(repo: Repo, record: BuildRecord, revision: str) -> tuple[list[ShardFile], list[str]]:
     """The shards that `revision` lacks or holds otherwise, and the chunk's files there that are its shards no more."""
     mine = {path_in_repo(record.language, file.name): file for file in record.files}
+    there = chunk_files(repo, record, revision)
+    absent = [file for path, file in mine.items() if not _same(there.get(path), file)]
+    return absent, sorted(path for path in there if path not in mine)
+
+
+def chunk_files(repo: Repo, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
+    """Every file of the chunk that `revision` holds, ours or an earlier build's, by path."""
     there: dict[str, RemoteFile] = {}
     single = path_in_repo(record.language, f"{stem(record.number)}.parquet")
     part = 0
@@ -119,9 +138,7 @@ def compare(repo: Repo, record: BuildRecord, revision: str) -> tuple[list[ShardF
         there |= found
         part = end
         if names[-1] not in found:
-            break
-    absent = [file for path, file in mine.items() if not _same(there.get(path), file)]
-    return absent, sorted(path for path in there if path not in mine)
+            return there
 
 
 def _same(remote: RemoteFile | None, file: ShardFile) -> bool:

@@ -15,7 +15,7 @@ from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_fo
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, default_retry
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class ScanRules:
 
 @dataclass
 class ScanReport:
-    """What a scan saw and did. Counts are episodes by language, folders where the name says so."""
+    """What a scan saw and did. Counts are episodes by language, folders where the name says so.
+
+    `unreadable_folders` are key prefixes whose names can't be asked for; nothing below them is planned.
+    """
 
     seen: Counter[str] = field(default_factory=Counter)
     already_planned: Counter[str] = field(default_factory=Counter)
@@ -43,6 +46,7 @@ class ScanReport:
     waiting: Counter[str] = field(default_factory=Counter)
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
+    unreadable_folders: list[str] = field(default_factory=list)
     folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[Chunk] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
@@ -69,11 +73,12 @@ def scan(
         PlanError: the plan is damaged or of another bucket.
         GaveUp: listing or writing kept failing.
     """
-    retry = retry or Retry()
+    retry = retry or default_retry()
     plan.check_identity()
     report = ScanReport()
+    unreadable = report.unreadable_folders.append
     by_language: dict[str, list[LanguageFolder]] = {}
-    for folder in language_folders(bucket, plan.prefix, retry):
+    for folder in language_folders(bucket, plan.prefix, retry, unreadable):
         if folder.language == UNKNOWN and folder.name != UNKNOWN:
             report.unknown_folders.append(folder.name)
         by_language.setdefault(folder.language, []).append(folder)
@@ -84,7 +89,8 @@ def scan(
             continue
         episodes: list[str] = []
         for folder in by_language[language]:
-            found = [f"{folder.name}/{episode}" for episode in episode_ids(bucket, plan.prefix, folder, retry)]
+            listed = episode_ids(bucket, plan.prefix, folder, retry, unreadable)
+            found = [f"{folder.name}/{episode}" for episode in listed]
             report.folders[folder.name] = len(found)
             episodes += found
         report.seen[language] = len(episodes)

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify, open_store
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
 _MANIFEST = re.compile(r"^plan/([a-z]+)/chunk_(\d{4,})\.json$")
@@ -41,7 +41,7 @@ class PlanStore:
     store: Store
     bucket: str
     prefix: str
-    retry: Retry = field(default_factory=Retry)
+    retry: Retry = field(default_factory=default_retry)
 
     def check_identity(self) -> None:
         """Bind an empty store to this bucket and prefix; refuse one that is bound to another.
@@ -160,28 +160,28 @@ class PlanStore:
         return found
 
     def _paths(self, prefix: str) -> Iterator[str]:
-        listed = self.retry.call(
+        listed = ask(
+            self.retry,
             f"listing {prefix}",
             lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch],
-            classify,
         )
         yield from listed
 
     def _read(self, path: str) -> bytes | None:
         try:
-            return self.retry.call(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), classify)
+            return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
         except NOT_FOUND:
             return None
 
     def _create(self, path: str, data: bytes) -> bool:
         try:
-            self.retry.call(f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), classify)
+            ask(self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"))
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
 
     def _overwrite(self, path: str, data: bytes) -> None:
-        self.retry.call(f"writing {path}", lambda: obstore.put(self.store, path, data), classify)
+        ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data))
 
 
 def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import obstore
 import pyarrow as pa
 
-from r2_hf_assets.bucket.client import Store, classify
+from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
+from r2_hf_assets.bucket.listing import newest_object
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.errors import ShardError, StillUploading
 from r2_hf_assets.plan.chunks import Chunk
@@ -75,7 +75,7 @@ class _Source:
 
     def _entries(self, episode: str, fetched: Fetched | None) -> Iterator[Segment | Reject]:
         if fetched is None:
-            newest = self._newest_object(episode)
+            newest = newest_object(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
             if newest is not None and self.now() - newest < self.settle:
                 raise self._still_uploading(episode, "all_segments.json")
             raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
@@ -122,16 +122,6 @@ class _Source:
         if segment.settling:
             raise self._still_uploading(segment.episode, segment.key)
         return Reject("segment", segment.episode, segment.key, reason)
-
-    def _newest_object(self, episode: str) -> datetime | None:
-        """When anything was last written into the episode's folder; None when it is empty."""
-        prefix = f"{self.chunk.prefix}{episode}/"
-        stamps = self.retry.call(
-            f"listing {prefix}",
-            lambda: [o["last_modified"] for batch in obstore.list(self.store, prefix) for o in batch],
-            classify,
-        )
-        return max(stamps, default=None)
 
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 import obstore
 
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, classify, open_store
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
 from r2_hf_assets.errors import ShardError
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import Build
 from r2_hf_assets.shards.names import record_name, stem
@@ -43,7 +43,7 @@ class ShardStore:
     local: Path | None
     scratch: Path
     keep: bool
-    retry: Retry = field(default_factory=Retry)
+    retry: Retry = field(default_factory=default_retry)
 
     @contextmanager
     def building(self) -> Iterator[Path]:
@@ -78,7 +78,7 @@ class ShardStore:
         """The record of a built chunk; None when it is not built."""
         path = f"{language}/{record_name(number)}"
         try:
-            data = self.retry.call(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), classify)
+            data = ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
         except NOT_FOUND:
             return None
         return decode(data)
@@ -114,9 +114,7 @@ class ShardStore:
         return f"s3://{self.store.config['bucket']}/{self.store.prefix or ''}/{language}/{name}"
 
     def _names(self, language: str, number: int) -> set[str]:
-        found = self.retry.call(
-            f"listing {language}/", lambda: obstore.list_with_delimiter(self.store, f"{language}/"), classify
-        )
+        found = ask(self.retry, f"listing {language}/", lambda: obstore.list_with_delimiter(self.store, f"{language}/"))
         names = {item["path"].rsplit("/", 1)[-1] for item in found["objects"]}
         return {name for name in names if name.startswith((f"{stem(number)}.", f"{stem(number)}-"))}
 
@@ -127,17 +125,17 @@ class ShardStore:
             path.replace(target)
             return
         # obstore splits large files into equal parts, as R2 wants them; repeating a PUT overwrites the same bytes.
-        self.retry.call(f"writing {name}", lambda: obstore.put(self.store, name, path), classify)
+        ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, path))
 
     def _write(self, name: str, data: bytes) -> None:
-        self.retry.call(f"writing {name}", lambda: obstore.put(self.store, name, data), classify)
+        ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, data))
 
     def _delete(self, name: str) -> None:
         def delete() -> None:
             with suppress(*NOT_FOUND):
                 obstore.delete(self.store, name)
 
-        self.retry.call(f"deleting {name}", delete, classify)
+        ask(self.retry, f"deleting {name}", delete)
 
     def _download(self, name: str, target: Path, file: ShardFile) -> Path:
         def download() -> None:
@@ -146,7 +144,7 @@ class ShardStore:
                     out.write(chunk)
 
         try:
-            self.retry.call(f"reading {name}", download, classify)
+            ask(self.retry, f"reading {name}", download)
         except NOT_FOUND:
             raise _absent(file) from None
         return _present(target, file)

@@ -12,9 +12,11 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, S3Store
 
+from r2_hf_assets.bucket import client as client_module
 from r2_hf_assets.bucket.client import ShortBody, check_access, classify, object_store, open_store, s3_client
-from r2_hf_assets.errors import AccessError, SettingsError
+from r2_hf_assets.errors import AccessError, GaveUp, SettingsError
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.build_samples import NO_WAIT
 
 R2 = BucketSettings("https://account.r2.example", "key-id", "secret-to-hide", "podcasts")
 
@@ -93,12 +95,14 @@ def test_a_refusal_is_one_line_that_says_what_to_set(code, advice):
     assert caught.value.__suppress_context__
 
 
-def test_an_endpoint_that_is_not_there_is_named_by_its_variable():
+def test_an_endpoint_that_is_not_there_is_named_by_its_variable(monkeypatch):
+    monkeypatch.setattr(client_module, "_CHECK_RETRY", NO_WAIT)
+
     class Unreachable:
         def list_objects_v2(self, **_: object) -> None:
             raise EndpointConnectionError(endpoint_url="https://nowhere.example")
 
-    with pytest.raises(AccessError, match="R2_ENDPOINT_URL"):
+    with pytest.raises(GaveUp, match="R2_ENDPOINT_URL"):
         check_access(Unreachable(), "podcasts", "")
 
 

@@ -1,0 +1,92 @@
+"""The checks of the UI: `plan` on work_plan, `ledger` on parquet_shards, `on_hub` on hub_commit.
+
+The rules are the data plane's (plan/verify.py, shards/verify.py, hub/verify.py); here a verdict becomes a check result.
+
+`ledger` and `on_hub` are evaluated inside the step that makes what they judge, not by steps of their own, because they
+judge what only that step has: shards before they are published, and a commit before it is recorded as done. When one
+fails, the step yields the failed result and then fails, so its asset is not materialized, and in the UI, in a backfill,
+on the command line and from Python alike the next step can't start. A failed ledger publishes nothing either, so a
+hub_commit that somebody starts later finds no build, or an earlier one of the same chunk that passed. Checking again
+means materializing again, which for the same input gives the same bytes. (A check as a step of its own is blocking as
+well, but only in a run that selects it, and after the commit the shards that it would read are gone.)
+
+`plan` reads what is stored and changes nothing, so it is a step of its own: it runs with every scan and can be run
+alone. It blocks nothing: a plan that is damaged for one language must not stop the others.
+
+The results of partitioned assets are kept by partition; Dagster 1.13 calls that a preview, and says so at every import
+unless it is hushed here.
+"""
+
+import warnings
+from typing import Any
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    MetadataValue,
+    asset_check,
+)
+from dagster_shared.utils.warnings import PreviewWarning
+
+from r2_hf_assets.assets.partitions import chunk_partitions
+from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.assets.runs import user_errors
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.verify import check_plan
+from r2_hf_assets.verdict import Severity, Verdict
+
+NOTHING_PLANNED = Verdict(True, Severity.ERROR, "nothing planned")
+
+
+def _in_step(name: str, asset: str, description: str) -> AssetCheckSpec:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PreviewWarning)
+        return AssetCheckSpec(
+            name, asset=AssetKey(asset), blocking=True, partitions_def=chunk_partitions, description=description
+        )
+
+
+LEDGER = _in_step(
+    "ledger",
+    "parquet_shards",
+    "Counted again from the files: every planned episode has rows or is rejected, every segment is one row or one "
+    "reject, nothing twice, in order, with the dataset's schema and features. Fails before anything is published.",
+)
+ON_HUB = _in_step(
+    "on_hub",
+    "hub_commit",
+    "Asked of the Hub at the recorded commit: SHA-256 and size of each file are ours, no stale part is left.",
+)
+
+
+def check_result(spec: AssetCheckSpec, verdict: Verdict) -> AssetCheckResult:
+    """A verdict as the result of this check, its numbers as metadata."""
+    return AssetCheckResult(
+        check_name=spec.name,
+        asset_key=spec.asset_key,
+        passed=verdict.passed,
+        severity=AssetCheckSeverity[verdict.severity.value],
+        description=verdict.summary,
+        metadata={name: _metadata(value) for name, value in verdict.numbers.items()},
+    )
+
+
+def _metadata(value: Any) -> Any:
+    return MetadataValue.json(value) if isinstance(value, dict | list) else value
+
+
+@asset_check(
+    asset=AssetKey("work_plan"),
+    description="Every planned episode stands in one chunk, manifests are whole and without gaps. Warns of folders "
+    "that name no known language.",
+)
+def plan(context: AssetCheckExecutionContext, settings: SettingsResource) -> AssetCheckResult:
+    with user_errors():
+        loaded = settings.load("r2")
+        assert loaded.r2 is not None
+        verdict = check_plan(open_plan(loaded.plan, loaded.r2))
+    context.log.info(verdict.summary)
+    return check_result(next(iter(plan.check_specs)), verdict)

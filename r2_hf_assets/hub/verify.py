@@ -1,0 +1,54 @@
+"""The commit check: what the Hub holds at the recorded commit, against what was built.
+
+Asked of the Hub after the commit, by path, at that revision: each of the chunk's files is there with our SHA-256 and
+size, and no part of an earlier build is left.
+"""
+
+from collections.abc import Callable, Mapping
+
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.commit import Repo, ask, chunk_files
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.record import BuildRecord
+from r2_hf_assets.verdict import Findings, Verdict
+
+
+def check_on_hub(
+    repo: Repo,
+    record: BuildRecord,
+    revision: str,
+    *,
+    retry: Retry | None = None,
+    log: Callable[[str], None] | None = None,
+) -> Verdict:
+    """Ask the Hub for the chunk's files at `revision`, and judge.
+
+    Raises:
+        AccessError, GaveUp: the Hub can't be asked.
+    """
+    there = ask(repo, "look at", lambda: chunk_files(repo, record, revision), retry, log)
+    return on_hub(record, there)
+
+
+def on_hub(record: BuildRecord, there: Mapping[str, RemoteFile]) -> Verdict:
+    """Whether `there`, the chunk's files on the Hub by path, are exactly the record's."""
+    mine = {path_in_repo(record.language, file.name): file for file in record.files}
+    findings = Findings()
+    for path, file in mine.items():
+        remote = there.get(path)
+        if remote is None:
+            findings.add("absent", path)
+        elif remote.sha256 != file.sha256:
+            findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
+        elif remote.size != file.size:
+            findings.add("other_size", f"{path}: {file.size} bytes were built, {remote.size} are there")
+    for path in sorted(there.keys() - mine.keys()):
+        findings.add("stale", path)
+    numbers = {
+        "files": len(mine),
+        "files_on_hub": len(there),
+        "bytes": record.bytes,
+        "bytes_on_hub": sum(file.size for file in there.values()),
+    }
+    return findings.verdict(f"{len(mine)} files, {record.bytes} bytes: SHA-256 and size as built", numbers)

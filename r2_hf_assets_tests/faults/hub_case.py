@@ -1,0 +1,85 @@
+"""A chunk to commit to the sandbox's Hub with the real client, and what a test asks of the repo afterwards."""
+
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.sandbox.hub import HubServer
+from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.shards.record import BuildRecord
+from r2_hf_assets_tests.hub.fake_repo import Shards
+
+FOR_EVER = 2**31
+PART = "data/en/chunk-00007.parquet"
+SIZE = 250_000
+
+# Where a commit passes. The first five are walked whatever carries the bytes.
+ROUTES = {
+    "head": ("GET", "/revision/main$"),
+    "create": ("POST", "/api/repos/create$"),
+    "paths-info": ("POST", "/paths-info/"),
+    "preupload": ("POST", "/preupload/main$"),
+    "commit": ("POST", "/commit/main$"),
+}
+XET_ROUTES = {
+    "xet token": ("GET", "/xet-write-token/"),
+    "xorb upload": ("POST", "/v1/xorbs/"),
+    "shard upload": ("POST", "/v1/shards$"),
+}
+LFS_ROUTES = {
+    "LFS batch": ("POST", "/info/lfs/objects/batch$"),
+    "LFS part": ("PUT", "/_lfs/.*/2$"),
+    "LFS completion": ("POST", "/_lfs/.*/0$"),
+    "LFS verify": ("POST", "/info/lfs/objects/verify$"),
+}
+
+
+@dataclass
+class HubCase:
+    """One chunk of one file, on its way to a repo of its own that does not exist yet."""
+
+    hub: HubServer
+    client: HubClient
+    shards: Shards
+    record: BuildRecord
+    api: HfApi
+
+    @classmethod
+    def make(cls, hub: HubServer, folder: Path) -> "HubCase":
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        settings = HubSettings(f"{hub.user}/faults-{name}", hub.token, hub.endpoint)
+        shards = Shards(folder)
+        record = shards.record(b"PAR1" + random.Random(name).randbytes(SIZE))
+        return cls(hub, HubClient(settings), shards, record, HfApi(endpoint=hub.endpoint, token=hub.token))
+
+    def order(self, route: tuple[str, str], **trouble: Any) -> None:
+        method, path = route
+        self.hub.faults({"method": method, "path_regex": path, **trouble})
+
+    def commit(self, **options: Any) -> CommitRecord:
+        return commit_chunk(self.client, self.record, self.shards.opener(self.record), **options)
+
+    def data_commits(self) -> int:
+        found = self.api.list_repo_commits(self.client.repo_id, repo_type="dataset")
+        return sum(commit.title.startswith("Add ") for commit in found)
+
+    def check_whole(self) -> None:
+        """The repo holds the chunk, by exactly one commit."""
+        (file,) = self.api.get_paths_info(self.client.repo_id, [PART], repo_type="dataset")
+        assert (file.lfs.sha256, file.size) == (self.record.files[0].sha256, self.record.files[0].size)
+        assert self.data_commits() == 1
+
+    def check_nothing_visible(self) -> None:
+        try:
+            files = self.api.list_repo_files(self.client.repo_id, repo_type="dataset")
+        except RepositoryNotFoundError:
+            return
+        assert not [path for path in files if path.startswith("data/")]
+        assert self.data_commits() == 0

@@ -1,0 +1,145 @@
+"""build_chunk with real clients when S3 is in trouble: every row once and no reject, or one line and nothing at all."""
+
+import threading
+from pathlib import Path
+
+import obstore
+import pyarrow.parquet as pq
+import pytest
+
+from r2_hf_assets.bucket import client
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.fetch import get
+from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.retry import default_retry
+from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
+from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets.shards.build import Build, build_chunk
+from r2_hf_assets_tests.build_samples import PREFIX, audio, chunk_of, fetch_threads, limits, put_episode, tomorrow
+from r2_hf_assets_tests.faults.troubles import CAUSES, TROUBLES, end, order
+from r2_hf_assets_tests.world import World
+
+EPISODES = ("en/a", "en/b")
+SEGMENTS = 4
+TARGETS = {"metadata": r"en/a/all_segments\.json", "audio": r"en/b/b_000002\.mp3"}
+PASSING = [name for name in TROUBLES if name != "refused"]
+
+
+@pytest.fixture
+def bucket(world: World):
+    for episode in EPISODES:
+        put_episode(world.store(), episode, SEGMENTS, size=3000)
+    return world
+
+
+def build(store, folder: Path, *episodes: str) -> Build:
+    folder.mkdir()
+    return build_chunk(chunk_of(*(episodes or EPISODES)), store, folder, limits(folder), workers=8, now=tomorrow)
+
+
+def check_whole(built: Build) -> None:
+    rows = [row["audio"] for part in built.parts for row in pq.read_table(part.path).to_pylist()]
+    wanted = [(episode, index) for episode in EPISODES for index in range(SEGMENTS)]
+    assert [row["path"] for row in rows] == [f"{PREFIX}{e}/{e[-1]}_{i:06d}.mp3" for e, i in wanted]
+    assert [row["bytes"] for row in rows] == [audio(episode, index, 3000) for episode, index in wanted]
+    assert (built.record.rejects, built.rejects_path) == (None, None)
+
+
+@pytest.mark.parametrize("times", [1, 6], ids=["once", "burst"])
+@pytest.mark.parametrize("target", [*TARGETS.values(), "."], ids=[*TARGETS, "anything"])
+@pytest.mark.parametrize("trouble", PASSING)
+def test_trouble_that_passes_costs_no_row(bucket, proxy, store, tmp_path, trouble, target, times):
+    if trouble in ("stalled", "wrong clock", "404 of someone else"):
+        times = min(times, 3)  # these are not repeated by object_store, so the tries of one key are fewer
+    order(proxy, trouble, target, times)
+    check_whole(build(store, tmp_path / "built"))
+    before = proxy.count(target)
+    assert before >= times, "the trouble was met"
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_trouble_for_ever_is_one_line_and_no_reject(bucket, proxy, store, tmp_path, trouble, target):
+    order(proxy, trouble, target)
+    with pytest.raises(GaveUp) as caught:
+        build(store, tmp_path / "never")
+    said = str(caught.value)
+    assert CAUSES[trouble] in said and "a later run will try again" in said and "\n" not in said
+    assert said.startswith("GET processed/en/") and caught.value.transient
+    assert fetch_threads() == []
+    end(proxy, trouble)
+    check_whole(build(store, tmp_path / "later"))
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, tmp_path, trouble):
+    """An episode without metadata is looked into before it is given up: that look may fail too."""
+    obstore.delete(bucket.store(), f"{PREFIX}en/a/all_segments.json")
+    order(proxy, trouble, "list-type=2")
+    with pytest.raises(GaveUp) as caught:
+        build(store, tmp_path / "never")
+    assert CAUSES[trouble] in str(caught.value) and "\n" not in str(caught.value)
+    end(proxy, trouble)
+    assert build(store, tmp_path / "later").record.tally.rejects == {"metadata_missing": 1}
+
+
+def test_a_connection_that_is_refused_for_a_while(bucket, proxy, store, tmp_path, monkeypatch):
+    patient = client.Retry(attempts=50, base=0.02, cap=0.05)
+    monkeypatch.setattr("r2_hf_assets.retry.DEFAULT", patient)
+    proxy.refuse()
+    threading.Timer(0.5, proxy.listen).start()
+    check_whole(build(store, tmp_path / "built"))
+
+
+REFUSALS = {
+    "AccessDenied": (403, "R2_ACCESS_KEY_ID and its rights"),
+    "InvalidAccessKeyId": (403, "R2_ACCESS_KEY_ID"),
+    "SignatureDoesNotMatch": (403, "R2_SECRET_ACCESS_KEY"),
+    "Unauthorized": (401, "the token is refused"),
+    "NoSuchBucket": (404, "R2_BUCKET"),
+    "SomethingNew": (403, "refuses the credentials"),
+}
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("code", REFUSALS)
+def test_a_refusal_midway_is_one_line_and_no_reject(bucket, proxy, store, tmp_path, code, target):
+    status, advice = REFUSALS[code]
+    proxy.order(S3Fault(target, status=status, code=code, times=FOR_EVER))
+    with pytest.raises(AccessError) as caught:
+        build(store, tmp_path / "never")
+    assert advice in str(caught.value) and "\n" not in str(caught.value)
+    assert proxy.count(target) == 1, "a refusal is not repeated"
+    proxy.clear()
+    check_whole(build(store, tmp_path / "later"))
+
+
+def test_a_bucket_that_is_gone_rejects_nothing(bucket, r2, tmp_path):
+    gone = BucketSettings(r2.endpoint_url, r2.access_key_id, r2.secret_access_key, f"{r2.name}-gone")
+    with pytest.raises(AccessError, match="check R2_BUCKET"):
+        build(object_store(gone), tmp_path / "never")
+
+
+def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(bucket, proxy, store):
+    key, old, new = f"{PREFIX}en/a/big.mp3", b"o" * 400_000, b"n" * 400_000
+    obstore.put(bucket.store(), key, old)
+    proxy.order(S3Fault("big.mp3", "truncate"))
+    replaced: list[object] = []
+
+    def room(size: int) -> None:  # called between the answer's head and its body
+        if not replaced:
+            replaced.append(obstore.put(bucket.store(), key, new))
+
+    fetched = get(store, key, default_retry(), room)
+    assert fetched is not None and bytes(fetched.body) in (old, new)
+    assert replaced and proxy.count("big.mp3") >= 2
+
+
+def test_an_object_with_too_long_a_key_can_not_exist(bucket, proxy, store, tmp_path):
+    name = "x" * 480
+    put_episode(bucket.store(), f"en/{name}", 1, without=[0])
+    built = build(store, tmp_path / "built", f"en/{name}", "en/a")
+    assert built.record.tally.rejects == {"audio_missing": 1, "no_usable_segment": 1}
+    longer = f"{PREFIX}en/{'y' * 1100}.mp3"
+    assert get(store, longer, default_retry()) is None
+    assert proxy.count("yyyy") == 0, "S3 answers 400 to such a key, which would look like trouble"
