@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test check style lock dev home clean
+.PHONY: help env demo demo-down test check style lock bench dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,15 @@ home:  ## Make a persistent DAGSTER_HOME (.dagster_home unless set) from the tem
 
 lock: env  ## Write the lock files anew from pyproject.toml.
 	@sh scripts/lock.sh $(BIN)
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --upgrade --group bench -c requirements.lock -o bench/requirements.lock
+
+bench: $(VENV)/.bench  ## Measure everything and write docs/performance.md. ARGS="--quick" and others: see bench/.
+	@$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/.bench: bench/requirements.lock $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock
+	@touch $@
 
 clean:  ## Remove the environment and the demo's leftovers.
 	@rm -rf $(VENV) .demo

@@ -1,0 +1,27 @@
+"""GETs with obstore and nothing else: the keys of a file, sync calls, as many threads as DOWNLOAD_WORKERS."""
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import obstore
+
+from bench.jobs import say
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.settings import load
+
+
+def main() -> None:
+    settings = load(needs=["r2"])
+    assert settings.r2 is not None
+    keys = Path(sys.argv[1]).read_text().split("\n")
+    store = object_store(settings.r2)
+    started = time.monotonic()
+    with ThreadPoolExecutor(settings.r2.workers) as pool:
+        size = sum(pool.map(lambda key: len(obstore.get(store, key).bytes()), keys))
+    say(seconds=time.monotonic() - started, objects=len(keys), bytes=size)
+
+
+if __name__ == "__main__":
+    main()

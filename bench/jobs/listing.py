@@ -1,0 +1,23 @@
+"""Finding every episode folder: our scan, planning included, or boto3's paginator: `listing ours|boto3`."""
+
+import sys
+
+from bench.jobs import say
+from r2_hf_assets.settings import load
+
+
+def ours() -> int:
+    from bench.jobs.build import planned
+
+    return sum(len(chunk.episodes) for chunk in planned(load(needs=["r2"])))
+
+
+def paginator() -> int:
+    from bench.jobs.script import folders, make_client
+
+    client = make_client()
+    return len([episode for language in folders(client, "processed/") for episode in folders(client, language)])
+
+
+if __name__ == "__main__":
+    say(folders={"ours": ours, "boto3": paginator}[sys.argv[1]]())

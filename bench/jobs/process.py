@@ -1,0 +1,32 @@
+"""Ours, whole: a scan and every due partition in one process, through Dagster, on the instance in DAGSTER_HOME.
+
+An argument limits how many partitions are built; 0 only scans.
+"""
+
+import sys
+import time
+
+from dagster import DagsterInstance
+
+from bench.jobs import say
+from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
+
+
+def main() -> None:
+    limit = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    with DagsterInstance.get() as instance:
+        if error := run_scan(instance):
+            sys.exit(error)
+        done_at = [time.monotonic()]
+        for run in run_chunks(instance, due_chunks(instance)[:limit]):
+            if run.error:
+                sys.exit(f"{run.key}: {run.error}")
+            done_at.append(time.monotonic())
+    say(
+        chunks=len(done_at) - 1,
+        seconds_a_chunk=(done_at[-1] - done_at[1]) / max(1, len(done_at) - 2) if done_at[1:] else 0,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""One command in a process of its own: wall, CPU, peak memory, and what it said.
+
+Wall is a monotonic clock around the process, start and imports included. CPU is what the system charges to it and to
+the processes it waited for; the servers are none of them. Memory is the sum over the process tree of resident pages,
+read from /proc 40 times a second, or one process's own high-water mark where that is higher: a peak between two looks
+is not missed. (ru_maxrss will not do: it starts at the size of whoever started the process.)
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BenchError
+
+_LOOK_S = 0.025
+_FIND_EVERY = 8  # looks between two searches for new processes
+_TAIL_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: seconds, CPU seconds, MB (10^6 bytes), and the job's own words."""
+
+    wall: float
+    cpu: float
+    peak_mb: float
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+def measure(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Sample:
+    """Run `command` in `folder`.
+
+    Raises:
+        BenchError: it did not end well.
+    """
+    name = " ".join(command[-3:])
+    out, err = folder / "stdout", folder / "stderr"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
+        )
+        watch = _Watch(process.pid)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.monotonic() - started
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            watch.stop()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        tail = (err.read_text(errors="replace") or out.read_text(errors="replace"))[-_TAIL_CHARACTERS:]
+        raise BenchError(f"{name} ended with {process.returncode}:\n{tail}")
+    return Sample(wall, usage.ru_utime + usage.ru_stime, watch.peak / 1e6, _last_json(out))
+
+
+class _Watch(threading.Thread):
+    """Looks at the memory of a session's processes until stopped; `peak` in bytes."""
+
+    def __init__(self, session: int) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self._session = session
+        self._over = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        pids: list[int] = []
+        looks = 0
+        while not self._over.wait(_LOOK_S):
+            if looks % _FIND_EVERY == 0:
+                pids = _session(self._session)
+            looks += 1
+            seen = [_memory(pid) for pid in pids]
+            total = sum(now for now, _ in seen)
+            self.peak = max(self.peak, total, *(highest for _, highest in seen)) if seen else self.peak
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def _session(session: int) -> list[int]:
+    """The processes of a session. The command's own is the first, so it is not lost while it starts."""
+    found = [session]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != session:
+            with contextlib.suppress(OSError):
+                # Field 2 is the command in brackets and may hold anything; the session is the fourth after it.
+                if (entry / "stat").read_text().rpartition(")")[2].split()[3] == str(session):
+                    found.append(int(entry.name))
+    return found
+
+
+def _memory(pid: int) -> tuple[int, int]:
+    """Resident bytes now and at most; zeros when the process is gone."""
+    try:
+        sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
+    except OSError:
+        sizes = {}
+    return int(sizes.get("VmRSS", 0)) * 1024, int(sizes.get("VmHWM", 0)) * 1024
+
+
+def _last_json(path: Path) -> dict[str, Any]:
+    lines = path.read_text(errors="replace").splitlines()
+    try:
+        said = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        said = {}
+    return said if isinstance(said, dict) else {}

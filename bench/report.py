@@ -1,0 +1,63 @@
+"""The table: on the terminal, and in docs/performance.md between two marks, so that what stands around it stays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.compare import Figure, Row
+
+_BEGIN = "<!-- bench: begin -->"
+_END = "<!-- bench: end -->"
+_NEW = f"# Performance\n\n{_BEGIN}\n{_END}\n"
+
+
+def terminal(rows: Sequence[Row]) -> str:
+    """A block of lines a row."""
+    lines = []
+    for row in rows:
+        lines.append(f"\n{row.name}: {row.what}" + (f"; 1 is {row.baseline}" if row.baseline else ""))
+        lines += [
+            f"  {figure.of}: {_value(figure)}, to reach {_reach(figure)}: {_verdict(figure)}" for figure in row.figures
+        ]
+        lines += [f"    {detail}" for detail in row.details]
+        lines += [f"  {row.missing}"] if row.missing else []
+    return "\n".join(lines)
+
+
+def markdown(rows: Sequence[Row], about: str, picture: str | None) -> str:
+    """The table, then the medians behind it."""
+    lines = [about, "", "| what | 1 is | figure | measured | to reach | |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        for number, figure in enumerate(row.figures):
+            what, baseline = (row.what, row.baseline) if number == 0 else ("", "")
+            lines.append(
+                f"| {what} | {baseline} | {figure.of} | {_value(figure)} | {_reach(figure)} | {_verdict(figure)} |"
+            )
+        if row.missing:
+            lines.append(f"| {row.what} | {row.baseline} | | | | {row.missing} |")
+    if picture:
+        lines += ["", f"![What was measured over what was to be reached]({picture})"]
+    lines += ["", "Medians of the rounds (least-most):", ""]
+    lines += [f"- {row.name}: {'; '.join(row.details)}" for row in rows if row.details]
+    return "\n".join(lines)
+
+
+def write(path: Path, text: str) -> None:
+    """Put `text` between the marks; a file without them gets them at its end."""
+    old = path.read_text() if path.exists() else _NEW
+    if _BEGIN not in old or _END not in old:
+        old = f"{old.rstrip()}\n\n{_BEGIN}\n{_END}\n"
+    before, _, rest = old.partition(_BEGIN)
+    path.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{rest.partition(_END)[2]}")
+
+
+def _value(figure: Figure) -> str:
+    return f"{figure.value:.0f} {figure.unit}" if figure.unit == "MB" else f"{figure.value:.3f} {figure.unit}"
+
+
+def _reach(figure: Figure) -> str:
+    sign = "<=" if figure.at_most else ">="
+    return f"{sign} {figure.reach:.3g} {figure.unit}"
+
+
+def _verdict(figure: Figure) -> str:
+    return "met" if figure.met else "**missed**"

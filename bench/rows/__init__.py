@@ -1,0 +1,24 @@
+"""The rows of the table, by name, in their order."""
+
+from collections.abc import Callable
+
+from bench.arena import Arena
+from bench.compare import Row
+from bench.rows.building import build, parquet
+from bench.rows.chunks import chunks
+from bench.rows.latency import latency
+from bench.rows.memory import memory
+from bench.rows.planning import due, scan
+from bench.rows.whole_job import script, transfer
+
+ROWS: dict[str, Callable[[Arena], Row]] = {
+    "script": script,
+    "build": build,
+    "transfer": transfer,
+    "memory": memory,
+    "parquet": parquet,
+    "scan": scan,
+    "due": due,
+    "chunks": chunks,
+    "latency": latency,
+}

@@ -1,0 +1,59 @@
+"""How much of everything a benchmark makes: the default, the full and the quick form."""
+
+from dataclasses import dataclass, replace
+
+# Folders of the main bucket, by their share of the episodes: two languages, one of them under two names.
+_SHARES = {"en": 0.5, "en-US": 0.2, "de": 0.3}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the rows make.
+
+    Attributes:
+        episodes: of the main bucket.
+        segments: of an episode.
+        seconds: shortest and longest segment; a second is 6 kB.
+        memory_mb: sizes of the chunks whose runs' memory is compared, ascending.
+        folders: episode folders of the scan.
+        partitions: planned chunks of the due row, of which all but `DUE` are materialized.
+        chunks: small chunks of one run.
+        latency_objects: objects fetched through the slow line.
+    """
+
+    episodes: int = 100
+    segments: int = 100
+    seconds: tuple[float, float] = (4.0, 22.0)
+    memory_mb: tuple[int, ...] = (1000, 3000)
+    folders: int = 100_000
+    partitions: int = 20_000
+    chunks: int = 20
+    latency_objects: int = 10_000
+
+    def folders_of(self, episodes: int) -> dict[str, int]:
+        """Episodes by folder, at least one in each."""
+        return {folder: max(1, round(share * episodes)) for folder, share in _SHARES.items()}
+
+    @property
+    def episode_mb(self) -> float:
+        """An episode's audio, on average."""
+        return self.segments * sum(self.seconds) / 2 * 0.006
+
+    def with_objects(self, objects: int) -> "Sizes":
+        """The same with another number of objects in the main bucket."""
+        return replace(self, episodes=max(3, objects // self.segments))
+
+
+DUE = 10
+DEFAULT = Sizes()
+FULL = Sizes(episodes=200, memory_mb=(1000, 3000, 6000), folders=1_000_000)
+QUICK = Sizes(
+    episodes=4,
+    segments=50,
+    seconds=(1.0, 3.0),
+    memory_mb=(1, 3),
+    folders=300,
+    partitions=200,
+    chunks=4,
+    latency_objects=200,
+)
