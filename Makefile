@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test check style lock bench dev home clean
+.PHONY: help env demo demo-down test check audit fuzz soak style lock bench dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,12 +27,22 @@ demo-down: env  ## Stop what `make demo KEEP=1` left up.
 test: env  ## Run the tests.
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-check: env  ## Lint, types, tests.
+check: env  ## Lint, types, tests, and the audit.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/dagster definitions validate
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory audit
+
+audit: env  ## Look for known vulnerabilities in the locks; says so where the service can't be reached.
+	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock
+
+fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
+	@$(BIN)/python -m r2_hf_assets_tests.properties.fuzz $(ARGS)
+
+soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.
+	@$(BIN)/python -m r2_hf_assets_tests.kills $(ARGS)
 
 style: env  ## Format the code and mend what ruff can mend.
 	@$(BIN)/ruff format .

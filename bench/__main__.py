@@ -49,6 +49,7 @@ def main() -> int:
 
 
 def _write(rows: list[Row], folder: Path, about: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     drawn = plot(rows, folder / "performance.png")
     report.write(folder / "performance.md", report.markdown(rows, about, "performance.png" if drawn else None))
     if not drawn:

@@ -1,7 +1,8 @@
 """The commit check: what the Hub holds at the recorded commit, against what was built.
 
 Asked of the Hub after the commit, by path, at that revision: each of the chunk's files is there with our SHA-256 and
-size, and no part of an earlier build is left.
+size, and no part of an earlier build is left. A file that git itself holds, because the repo's .gitattributes say so,
+has no SHA-256 on the Hub: neither a commit nor this check takes it for ours, and the finding says how to mend the repo.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +13,11 @@ from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.verdict import Findings, Verdict
+
+_NOT_IN_LFS = (
+    "not in LFS, so it can't be verified; add `*.parquet filter=lfs diff=lfs merge=lfs -text` to the repo's "
+    ".gitattributes and run again"
+)
 
 
 def check_on_hub(
@@ -39,6 +45,8 @@ def on_hub(record: BuildRecord, there: Mapping[str, RemoteFile]) -> Verdict:
         remote = there.get(path)
         if remote is None:
             findings.add("absent", path)
+        elif remote.sha256 is None:
+            findings.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
         elif remote.sha256 != file.sha256:
             findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
         elif remote.size != file.size:

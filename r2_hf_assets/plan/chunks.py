@@ -80,7 +80,7 @@ def decode(data: bytes, where: str) -> Chunk:
         manifest = json.loads(data.decode("utf-8", "surrogatepass"))
         chunk = Chunk(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
         sound = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlanError(f"plan: {where} can't be read ({type(error).__name__}); restore it from a backup") from None
     if not sound:
         raise PlanError(f"plan: {where} was changed by hand or by another version; restore it from a backup")

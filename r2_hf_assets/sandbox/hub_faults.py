@@ -23,27 +23,22 @@ from urllib.parse import parse_qs
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from r2_hf_assets.sandbox.faults import Fault, take_next
+
 LOG_LENGTH = 100_000
 LOGGED_HEADERS = ("range", "content-length", "content-type", "user-agent")
 
 
 @dataclass
-class Fault:
-    """One kind of trouble; `times` and `skip` count down."""
+class HubFault(Fault):
+    """One kind of trouble, as it is ordered by JSON."""
 
-    path_regex: str
-    method: str | None = None
-    times: int = 1
-    skip: int = 0
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = None
     after: bool = False
     delay_s: float = 0.0
     drop: bool = False
-
-    def matches(self, method: str, path: str) -> bool:
-        return self.method in (None, method) and re.search(self.path_regex, path) is not None
 
     def response(self) -> Response:
         if isinstance(self.body, str):
@@ -56,7 +51,7 @@ class FaultsAndLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._faults: list[Fault] = []
+        self._faults: list[HubFault] = []
         self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LENGTH)
         self._next = 0
         self._lock = threading.Lock()
@@ -73,7 +68,8 @@ class FaultsAndLog:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         entry, started = self._log_entry(scope), time.monotonic()
-        fault = self._take_fault(scope["method"], scope["path"])
+        with self._lock:
+            fault = take_next(self._faults, scope["method"], scope["path"])
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -119,28 +115,14 @@ class FaultsAndLog:
             self._log.append(entry)
         return entry
 
-    def _take_fault(self, method: str, path: str) -> Fault | None:
-        with self._lock:
-            for fault in self._faults:
-                if not fault.matches(method, path):
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
-                    continue
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._faults.remove(fault)
-                return fault
-        return None
-
     async def _admin_faults(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] == "DELETE":
             self._faults.clear()
             return JSONResponse({})
         try:
-            wanted = [Fault(**fault) for fault in json.loads(await _drain(receive))]
+            wanted = [HubFault(**fault) for fault in json.loads(await _drain(receive))]
         except (TypeError, ValueError) as error:
-            known = ", ".join(field.name for field in fields(Fault))
+            known = ", ".join(field.name for field in fields(HubFault))
             return JSONResponse({"error": f"{error}; a fault has: {known}"}, 400)
         with self._lock:
             self._faults.extend(wanted)

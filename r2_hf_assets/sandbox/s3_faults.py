@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from r2_hf_assets.sandbox.faults import Fault, take_next
 from r2_hf_assets.sandbox.processes import LOOPBACK, free_port
 
 FOR_EVER = 2**31
@@ -31,22 +32,17 @@ Kind = Literal["status", "reset", "stall", "truncate", "wrong", "delay"]
 
 
 @dataclass
-class S3Fault:
-    """One kind of trouble for the next `times` matching requests, after letting `skip` of them pass.
+class S3Fault(Fault):
+    """One kind of trouble. `path_regex` is searched in path and query, "/bucket/processed/en?list-type=2".
 
     Attributes:
-        path_regex: searched in path and query as sent, "/bucket/processed/en?list-type=2".
         kind: "status" answers `status` with S3's XML for `code`, or `body`; "reset" cuts the connection; "stall" sends
             half the body and then nothing; "truncate" half the body and closes; "wrong" other bytes of the same
             length; "delay" waits `delay_s` and then serves.
         after: for "status" and "reset": the server does the work first, so the answer is a lie about work done.
     """
 
-    path_regex: str
     kind: Kind = "status"
-    method: str | None = None
-    times: int = 1
-    skip: int = 0
     status: int = 500
     code: str = "InternalError"
     headers: dict[str, str] = field(default_factory=dict)
@@ -151,17 +147,7 @@ class S3Faults:
         """Note a request; the trouble that it meets."""
         with self._lock:
             self.requests.append((method, path))
-            for fault in self._faults:
-                if fault.method not in (None, method) or not re.search(fault.path_regex, path):
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
-                    continue
-                fault.times -= 1
-                if fault.times <= 0:
-                    self._faults.remove(fault)
-                return fault
-        return None
+            return take_next(self._faults, method, path)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -76,5 +76,5 @@ def decode(data: bytes) -> BuildRecord:
         rejects = raw.pop("rejects")
         tally = Tally(**raw.pop("tally"))
         return BuildRecord(**raw, files=files, rejects=ShardFile(**rejects) if rejects else None, tally=tally)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"a build record can't be read ({type(error).__name__}); build the chunk again") from None

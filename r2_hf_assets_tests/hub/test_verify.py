@@ -1,15 +1,18 @@
 """The commit check: the Hub's SHA-256 and size at the recorded commit are ours, and nothing stale is left."""
 
+import re
 from dataclasses import replace
 
 import pytest
+from huggingface_hub import HfApi
 
 from r2_hf_assets.errors import AccessError, GaveUp
-from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.verify import check_on_hub, on_hub
+from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets.verdict import Severity
+from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Shards, remote
 
@@ -59,7 +62,7 @@ def test_a_chunk_without_files_passes_where_nothing_is():
         ({}, {"absent": 2}),
         ({ONE: there()[ONE]}, {"absent": 1}),
         (there(sha256="0" * 64), {"other_sha256": 1}),
-        (there(sha256=None), {"other_sha256": 1}),
+        (there(sha256=None), {"not_in_lfs": 1}),
         (there(size=8), {"other_size": 1}),
         (there() | {TWO.replace("01", "02"): remote(TWO, b"old")}, {"stale": 1}),
         (there() | {"data/en/chunk-00007.parquet": remote(TWO, b"old")}, {"stale": 1}),
@@ -70,6 +73,28 @@ def test_what_differs_is_found(record, files, kinds):
     verdict = on_hub(record, files)
     assert not verdict.passed and verdict.severity is Severity.ERROR
     assert verdict.numbers["problems_by_kind"] == kinds
+
+
+def test_a_repo_that_keeps_shards_outside_lfs_is_mended_by_what_the_finding_says(sandbox, shards, record):
+    hub = sandbox.hub
+    repo = HubClient(HubSettings(f"{hub.user}/outside-lfs", hub.token, hub.endpoint))
+    repo.create_repo()
+
+    def gitattributes(line: str) -> None:
+        HfApi(hub.endpoint, hub.token).upload_file(
+            path_or_fileobj=line.encode(), path_in_repo=".gitattributes", repo_id=repo.repo_id, repo_type="dataset"
+        )
+
+    def commit_and_check() -> Verdict:
+        done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+        return check_on_hub(repo, record, done.oid, retry=NO_WAIT)
+
+    gitattributes("*.mp3 filter=lfs\n")
+    verdict = commit_and_check()
+    assert verdict.numbers["problems_by_kind"] == {"not_in_lfs": 2}
+    (advice,) = re.findall("`(.*?)`", verdict.summary)
+    gitattributes(advice + "\n")
+    assert commit_and_check().passed
 
 
 def test_passing_trouble_is_retried_and_then_given_up(shards, record):
