@@ -27,6 +27,16 @@ class ShardError(R2HfError):
     """A chunk's shards are absent, or are not what their record says."""
 
 
+class DiskError(R2HfError):
+    """A folder can't be written or read: read-only, removed, no right to it, a file in its place."""
+
+
+class DiskFull(DiskError):
+    """No space is left. The shards of other runs go with their commits, so a later run may find some."""
+
+    transient = True
+
+
 class StillUploading(R2HfError):
     """An episode's audio is missing, but its upload is too recent to call it lost."""
 

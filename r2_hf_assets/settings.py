@@ -233,6 +233,12 @@ def data_home(environ: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
 
 
+def hub_home(environ: Mapping[str, str] | None = None) -> str:
+    """The folder in which huggingface_hub and hf_xet keep what they need while they upload."""
+    environ = os.environ if environ is None else environ
+    return environ.get("HF_HOME") or "~/.cache/huggingface"
+
+
 def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2", "hub")) -> Settings:
     """Read and check the settings.
 

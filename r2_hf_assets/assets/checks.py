@@ -34,6 +34,7 @@ from dagster_shared.utils.warnings import PreviewWarning
 from r2_hf_assets.assets.partitions import chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity, Verdict
@@ -83,7 +84,9 @@ def _metadata(value: Any) -> Any:
     description="Every planned episode stands in one chunk, manifests are whole and without gaps. Warns of folders "
     "that name no known language.",
 )
-def plan(context: AssetCheckExecutionContext, settings: SettingsResource) -> AssetCheckResult:
+def plan(
+    context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+) -> AssetCheckResult:
     with user_errors():
         loaded = settings.load("r2")
         assert loaded.r2 is not None

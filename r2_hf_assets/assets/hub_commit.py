@@ -11,6 +11,7 @@ from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
@@ -30,7 +31,7 @@ from r2_hf_assets.shards.store import open_shards
     check_specs=[ON_HUB],
 )
 def hub_commit(
-    context: AssetExecutionContext, settings: SettingsResource
+    context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's shards on the Hub: at most one commit, none when the head holds them already.
 
@@ -42,7 +43,7 @@ def hub_commit(
         loaded = settings.load("r2", "hub")
         assert loaded.r2 is not None and loaded.hub is not None
         language, number = read_key(context.partition_key)
-        chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
+        chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
         if chunk is None:
             yield unplanned_result(check_result(ON_HUB, NOTHING_PLANNED))
             return
@@ -53,6 +54,7 @@ def hub_commit(
                 f"{context.partition_key} is not built; materialize parquet_shards for this partition first"
             )
         started = time.monotonic()
+        signs_of_life.stop_if_ended()
         repo = HubClient(loaded.hub)
         commit = commit_chunk(repo, record, lambda files: shards.files(language, files), log=context.log.warning)
         on_hub = check_on_hub(repo, record, commit.oid, log=context.log.warning)

@@ -15,6 +15,7 @@ from dagster import (
 )
 
 from r2_hf_assets.hub.commit import CommitRecord
+from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -128,7 +129,7 @@ def unplanned_result(check: AssetCheckResult) -> MaterializeResult:
     """A cell of the grid in which the plan has nothing: a success with nothing in it."""
     return MaterializeResult(
         metadata={"dagster/row_count": 0, "planned": False},
-        data_version=DataVersion("unplanned"),
+        data_version=DataVersion(UNPLANNED),
         check_results=[check],
     )
 

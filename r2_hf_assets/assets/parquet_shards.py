@@ -10,6 +10,7 @@ from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_r
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.errors import ShardError
@@ -30,7 +31,7 @@ from r2_hf_assets.shards.verify import check_ledger
     check_specs=[LEDGER],
 )
 def parquet_shards(
-    context: AssetExecutionContext, settings: SettingsResource
+    context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's segments as Parquet with embedded MP3: data/<language>/chunk-NNNNN[-part-NN].parquet.
 
@@ -45,7 +46,7 @@ def parquet_shards(
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
         language, number = read_key(context.partition_key)
-        chunk = open_plan(loaded.plan, loaded.r2).read(language, number)
+        chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(check_result(LEDGER, NOTHING_PLANNED))
@@ -54,6 +55,7 @@ def parquet_shards(
         shards = open_shards(loaded.shards, loaded.r2)
 
         def progress(tally: Tally) -> None:
+            signs_of_life.stop_if_ended()
             rate = tally.audio_bytes / 1e6 / (time.monotonic() - started)
             context.log.info(f"{tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
 

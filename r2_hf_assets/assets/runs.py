@@ -1,7 +1,8 @@
 """What every run shares: errors as one line, and a loud word when the instance forgets.
 
 Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
-that one line. Errors that nobody can mend by waiting are not retried.
+that one line. Errors that nobody can mend by waiting are not retried. What a disk does to a library that says not
+where is taken for the Hub's clients': the folders of our own are named where they are used.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from dagster import AssetExecutionContext, DagsterInstance, Failure
 
+from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import R2HfError
+from r2_hf_assets.settings import hub_home
 
 # What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
 _TEMPORARY_HOME = ".tmp_dagster_home_"
@@ -21,8 +24,11 @@ def user_errors() -> Iterator[None]:
     """Turn errors meant for the user into a Failure of one line."""
     try:
         yield
-    except R2HfError as error:
-        raise Failure(description=str(error), allow_retries=error.transient) from None
+    except (R2HfError, OSError) as error:
+        told = error if isinstance(error, R2HfError) else disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
+        if told is None:
+            raise
+        raise Failure(description=str(told), allow_retries=told.transient) from None
 
 
 def is_persistent(instance: DagsterInstance) -> bool:

@@ -5,15 +5,17 @@ from datetime import timedelta
 from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
+from r2_hf_assets.assets.history import lost_chunks, record_unplanned
 from r2_hf_assets.assets.metadata import scan_metadata
-from r2_hf_assets.assets.partitions import chunk_key, plan_chunk_partitions
+from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.bucket.client import check_access, object_store
-from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
-from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings
 
 
@@ -27,6 +29,11 @@ class ScanConfig(Config):
         default=False,
         description="Hold back a remainder smaller than a chunk until it fills or has waited PLAN_MAX_WAIT_HOURS.",
     )
+    start_anew: bool = Field(
+        default=False,
+        description="Go on although the plan lacks chunks that were built: their episodes are numbered anew and built "
+        "again. What the Hub then holds beyond the plan, `r2-hf reconcile` names.",
+    )
 
 
 @asset(
@@ -36,7 +43,11 @@ class ScanConfig(Config):
     tags={"domain": "podcast-speech"},
 )
 def work_plan(
-    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, r2: R2Resource
+    context: AssetExecutionContext,
+    config: ScanConfig,
+    settings: SettingsResource,
+    r2: R2Resource,
+    signs_of_life: SignsOfLife,
 ) -> MaterializeResult:
     """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
 
@@ -50,8 +61,13 @@ def work_plan(
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         check_access(r2.get_client(), loaded.r2.name, loaded.r2.prefix)
-        report = scan(object_store(loaded.r2), open_plan(loaded.plan, loaded.r2), _rules(config, loaded))
+        plan = open_plan(loaded.plan, loaded.r2)
+        if not config.start_anew:
+            _refuse_a_lost_plan(context, plan, loaded.plan.state_url)
+        report = scan(object_store(loaded.r2), plan, _rules(config, loaded))
         _log(context, report)
+        if config.start_anew:
+            record_unplanned(context.instance, lost_chunks(context.instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
     numbers = {chunk.number for chunk in report.planned}
     context.instance.add_dynamic_partitions(plan_chunk_partitions.name or "", [chunk_key(n) for n in sorted(numbers)])
@@ -60,6 +76,15 @@ def work_plan(
         # The plan only grows and sealed chunks never change, so a scan makes no built partition stale.
         data_version=DataVersion("append-only"),
     )
+
+
+def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: str) -> None:
+    lost = [str(partition_key(*name)) for name in lost_chunks(context.instance, plan)]
+    if lost:
+        raise PlanError(
+            f"plan: {len(lost)} chunks were built that {where} (STATE_URL) does not hold ({', '.join(lost[:3])}); "
+            "restore it, or take over the script's plan with `r2-hf import`, or run work_plan with `start_anew: true`"
+        )
 
 
 def _rules(config: ScanConfig, settings: Settings) -> ScanRules:

@@ -6,18 +6,21 @@ threads: its async calls abort the interpreter at exit now and then.
 
 `ask` is how the bucket is spoken to. Trouble that may pass is repeated; a refusal is one line. What an answer means is
 read from S3's error code, so a 404 that does not say NoSuchKey (a bucket that is gone, a proxy's own page) is never
-taken for an object that is not there: a missing object costs a segment.
+taken for an object that is not there: a missing object costs a segment. A folder in the place of a bucket answers like
+one, but what its disk does wrong is never waited for.
 """
 
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
 from r2_hf_assets.retry import Retry, Trouble, status_trouble
 from r2_hf_assets.settings import BucketSettings
@@ -64,10 +67,16 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
-    """The store behind STATE_URL or SHARD_URL: s3://bucket/prefix (with the R2 credentials) or a local folder."""
+    """The store behind STATE_URL or SHARD_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
+
+    Raises:
+        DiskError: the folder can't be made.
+        SettingsError: the credentials are missing.
+    """
     parts = urlsplit(url)
     if parts.scheme != "s3":
-        return LocalStore(url, mkdir=True, automatic_cleanup=False)
+        with on_disk(Path(url).absolute()):
+            return LocalStore(url, mkdir=True, automatic_cleanup=False)
     if r2 is None:
         raise SettingsError(f"settings: {url} needs R2_ENDPOINT_URL, R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY")
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
@@ -104,6 +113,7 @@ _ADVICE = {
     "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
 }
 _REFUSALS = (401, 403)  # a refused listing is a GenericError to object_store
+_DISK = "Generic LocalFileSystem error"  # what a folder can't do is a GenericError, too
 _NO_KEY = "NoSuchKey"
 _SKEWED = "RequestTimeTooSkewed"
 _CLOCK = Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
@@ -143,22 +153,28 @@ def classify_boto(error: BaseException) -> Trouble | None:
     return None
 
 
-def ask(retry: Retry, what: str, function: Callable[[], T]) -> T:
+def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
     """Call obstore, repeating passing trouble. `function` must be repeatable.
 
+    Args:
+        store: what is asked, when that may be a folder.
+
     Raises:
+        DiskError: the folder can't be written or read.
         FileNotFoundError, NotFoundError (NOT_FOUND): there is no such object.
         AccessError: the credentials are refused, or there is no such bucket.
         GaveUp: passing trouble outlasted the retries.
     """
+    folder = _folder(store)
     try:
-        return retry.call(what, function, classify)
+        with on_disk(folder):
+            if folder:
+                folder.stat()  # obstore would make one anew that was removed, and find it empty
+            return retry.call(what, function, classify)
     except (*NOT_FOUND, *DENIED, GenericError) as error:
         status, code = _answer(error)
         if code in _ADVICE:
             raise AccessError(f"{what}: {_ADVICE[code]}") from None
-        if isinstance(error, PermissionError) and not status:  # a folder's
-            raise AccessError(f"{what}: {_first_line(error)}; check the folder's rights") from None
         if isinstance(error, DENIED) or status in _REFUSALS:
             raise AccessError(
                 f"{what}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
@@ -166,8 +182,13 @@ def ask(retry: Retry, what: str, function: Callable[[], T]) -> T:
         raise
 
 
+def _folder(store: Store | None) -> Path | None:
+    return Path(store.prefix).absolute() if isinstance(store, LocalStore) and store.prefix else None
+
+
 def classify(error: BaseException) -> Trouble | None:
-    """Which obstore errors may pass: all that are not an answer about the object, the key or the credentials.
+    """Which obstore errors may pass: all that are not a disk's, and no answer about the object, the key or the
+    credentials.
 
     object_store gives its GenericError for 5xx, 429, timeouts, resets and bodies that end early.
     """
@@ -178,6 +199,8 @@ def classify(error: BaseException) -> Trouble | None:
         return _CLOCK
     if isinstance(error, NOT_FOUND) and status and code != _NO_KEY and code not in _ADVICE:
         return Trouble(f"the bucket answers HTTP {status}, and not that the object is missing")
+    if isinstance(error, GenericError) and str(error).startswith(_DISK):
+        return None
     if isinstance(error, GenericError) and status not in _REFUSALS and code not in _ADVICE:
         said = f"HTTP {status} {code}".rstrip() if status else _transport(error)
         return Trouble(f"the bucket does not answer properly ({said})")

@@ -1,4 +1,4 @@
-"""What is due: planned, and not yet recorded with the chunk's digest.
+"""What is due: planned, and not yet recorded with the chunk's digest. And what is lost: recorded, and not planned.
 
 Pure: the plan and the history come in as data, so the command line, sensors and tests ask the same question.
 """
@@ -6,6 +6,9 @@ Pure: the plan and the history come in as data, so the command line, sensors and
 from collections.abc import Iterable, Mapping
 
 from r2_hf_assets.plan.chunks import Planned
+
+# Recorded in the place of a digest: the plan had nothing in this cell of the grid.
+UNPLANNED = "unplanned"
 
 
 def due(planned: Iterable[Planned], recorded: Mapping[tuple[str, int], str | None]) -> list[Planned]:
@@ -15,3 +18,13 @@ def due(planned: Iterable[Planned], recorded: Mapping[tuple[str, int], str | Non
         recorded: digest of the latest materialization by (language, chunk number).
     """
     return [chunk for chunk in planned if recorded.get((chunk.language, chunk.number)) != chunk.digest]
+
+
+def lost(planned: Iterable[tuple[str, int]], recorded: Mapping[tuple[str, int], str | None]) -> list[tuple[str, int]]:
+    """Chunks that the history knows by a digest and the plan not at all: the plan's folder is not what it was.
+
+    Numbering their episodes anew would give other members to their names, and leave their files on the Hub beside the
+    new ones.
+    """
+    known = set(planned)
+    return sorted(name for name, digest in recorded.items() if digest and digest != UNPLANNED and name not in known)

@@ -49,10 +49,17 @@ class PlanStore:
         Raises:
             PlanError: the store holds the plan of another bucket or prefix.
         """
-        mine = {"bucket": self.bucket, "prefix": self.prefix}
-        if self._create(_IDENTITY, json.dumps(mine).encode()):
-            return
-        found = self._read_json(_IDENTITY, dict)
+        if not self._create(_IDENTITY, json.dumps(self._identity).encode()):
+            self._check_bound(self._read_json(_IDENTITY, dict))
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {"bucket": self.bucket, "prefix": self.prefix}
+
+    def _check_bound(self, found: dict[str, str] | None) -> None:
+        mine = self._identity
+        if found is None:
+            raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
         if found != mine:
             raise PlanError(
                 f"plan: STATE_URL holds the plan of {found}, not of {mine}; set STATE_URL to a place of its own"
@@ -90,6 +97,15 @@ class PlanStore:
                 f"plan: {path} holds chunk {chunk.number} of {chunk.language}; restore the right one from a backup"
             )
         return chunk
+
+    def find(self, language: str, number: int) -> Chunk | None:
+        """What a partition is planned to hold; None when this plan has nothing there.
+
+        Raises:
+            PlanError: there is no plan here, so nothing can be said; or it is of another bucket or prefix.
+        """
+        self._check_bound(self._read_json(_IDENTITY, dict))
+        return self.read(language, number)
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
         """Chunks in the order asked for, read side by side. All of them must exist."""
@@ -129,9 +145,12 @@ class PlanStore:
         path = _waiting(language)
         stamp = (self._read_json(path, dict) or {}).get("since")
         try:
-            return datetime.fromisoformat(stamp) if stamp else None
+            since = datetime.fromisoformat(stamp) if stamp else None
         except (ValueError, TypeError):
             raise _damaged(path) from None
+        if since is not None and since.tzinfo is None:
+            raise _damaged(path)
+        return since
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
         """Note or clear since when a remainder waits."""
@@ -153,7 +172,7 @@ class PlanStore:
             return None
         try:
             found = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, kind):
             raise _damaged(path)
@@ -164,24 +183,25 @@ class PlanStore:
             self.retry,
             f"listing {prefix}",
             lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch],
+            self.store,
         )
         yield from listed
 
     def _read(self, path: str) -> bytes | None:
         try:
-            return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
+            return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
         except NOT_FOUND:
             return None
 
     def _create(self, path: str, data: bytes) -> bool:
         try:
-            ask(self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"))
+            ask(self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), self.store)
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
 
     def _overwrite(self, path: str, data: bytes) -> None:
-        ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data))
+        ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
 
 
 def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:

@@ -46,7 +46,7 @@ class S3Server:
     """A running S3 server. As a context manager it stops at the end of the block."""
 
     endpoint_url: str
-    access_key: str
+    access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     folder: Path
     process: Process

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import obstore
 
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
+from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
@@ -47,11 +48,21 @@ class ShardStore:
 
     @contextmanager
     def building(self) -> Iterator[Path]:
-        """An empty private folder that is gone afterwards, whatever happens; sweeps those of the dead."""
+        """An empty private folder that is gone afterwards, whatever happens; sweeps those of the dead.
+
+        Raises:
+            DiskError: the disk can't do what is asked of it there.
+        """
+        with on_disk(self.scratch.absolute()), self._private_folder() as folder:
+            yield folder
+
+    @contextmanager
+    def _private_folder(self) -> Iterator[Path]:
         root = self.scratch / _BUILDING
-        root.mkdir(parents=True, exist_ok=True)
-        _sweep(root)
-        folder, lock = _locked_folder(root)
+        with on_disk(self.scratch.absolute()):
+            root.mkdir(parents=True, exist_ok=True)
+            _sweep(root)
+            folder, lock = _locked_folder(root)
         try:
             yield folder
         finally:
@@ -78,7 +89,7 @@ class ShardStore:
         """The record of a built chunk; None when it is not built."""
         path = f"{language}/{record_name(number)}"
         try:
-            data = ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
+            data = ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
         except NOT_FOUND:
             return None
         return decode(data)
@@ -99,8 +110,10 @@ class ShardStore:
         if self.local is not None:
             yield {file.name: _present(self.local / language / file.name, file) for file in files}
             return
-        with self.building() as folder:
-            yield {file.name: self._download(f"{language}/{file.name}", folder / file.name, file) for file in files}
+        with self._private_folder() as folder:
+            with on_disk(self.scratch.absolute()):
+                paths = {f.name: self._download(f"{language}/{f.name}", folder / f.name, f) for f in files}
+            yield paths  # what fails from here on is the upload's, and may be another folder's trouble
 
     def discard(self, record: BuildRecord) -> None:
         """Remove shards that are safe on the Hub; the record and the ledger stay. KEEP_SHARDS=1 keeps them too."""
@@ -114,28 +127,32 @@ class ShardStore:
         return f"s3://{self.store.config['bucket']}/{self.store.prefix or ''}/{language}/{name}"
 
     def _names(self, language: str, number: int) -> set[str]:
-        found = ask(self.retry, f"listing {language}/", lambda: obstore.list_with_delimiter(self.store, f"{language}/"))
+        folder = f"{language}/"
+        found = ask(
+            self.retry, f"listing {folder}", lambda: obstore.list_with_delimiter(self.store, folder), self.store
+        )
         names = {item["path"].rsplit("/", 1)[-1] for item in found["objects"]}
         return {name for name in names if name.startswith((f"{stem(number)}.", f"{stem(number)}-"))}
 
     def _put(self, path: Path, name: str) -> None:
         if self.local is not None:
             target = self.local / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            with on_disk(self.local):
+                target.parent.mkdir(exist_ok=True)
+                path.replace(target)
             return
         # obstore splits large files into equal parts, as R2 wants them; repeating a PUT overwrites the same bytes.
         ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, path))
 
     def _write(self, name: str, data: bytes) -> None:
-        ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, data))
+        ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, data), self.store)
 
     def _delete(self, name: str) -> None:
         def delete() -> None:
             with suppress(*NOT_FOUND):
                 obstore.delete(self.store, name)
 
-        ask(self.retry, f"deleting {name}", delete)
+        ask(self.retry, f"deleting {name}", delete, self.store)
 
     def _download(self, name: str, target: Path, file: ShardFile) -> Path:
         def download() -> None:

@@ -11,7 +11,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.errors import GaveUp, ShardError
+from r2_hf_assets.errors import DiskFull, GaveUp, ShardError
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.shards import store as module
 from r2_hf_assets.shards.build import Build, build_chunk
@@ -165,7 +165,7 @@ def test_a_publish_that_breaks_off_is_no_build(shards, bucket, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ShardStore, "_put", broken)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="no space"):
         make(shards, bucket)
     assert shards.record("en", 7) is None
     monkeypatch.undo()

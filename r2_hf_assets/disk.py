@@ -1,0 +1,74 @@
+"""Trouble with a disk as one line: which folder, what is wrong with it, what to do.
+
+`on_disk(folder)` stands around what works in a folder. What happened, the operating system's number says: Python's and
+Arrow's errors carry it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
+
+Nothing here is tried again within a run: a full disk does not pass in seconds. A run that failed of it may be retried,
+because the shards of runs beside it go with their commits; all other trouble waits for somebody to act.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from r2_hf_assets.errors import DiskError, DiskFull, R2HfError
+
+_FULL = {
+    errno.ENOSPC: "no space is left on its disk; free some, and a later run goes on",
+    errno.EDQUOT: "this user's quota of its disk is used up; free some, and a later run goes on",
+}
+_WRONG = {
+    errno.EROFS: "it is read-only; mount it for writing, or choose another folder",
+    errno.EACCES: "this user has no right to it; change its owner or its rights",
+    errno.EPERM: "this user has no right to it; change its owner or its rights",
+    errno.ENOENT: "it is gone, or its disk is not mounted; put it back",
+    errno.ENOTDIR: "a file stands where a folder should be; move it away",
+    errno.EEXIST: "a file stands where a folder should be; move it away",
+    errno.EISDIR: "a folder stands where a file should be; move it away",
+    errno.EXDEV: "it reaches over more than one disk; all in it must lie on the same",
+    errno.EIO: "its disk can't be read or written; check the disk",
+    errno.ESTALE: "its network disk was lost; mount it again",
+}
+
+# What obstore answers of an object that is not there, or already is: no trouble.
+_ANSWERS = (errno.ENOENT, errno.EEXIST)
+
+
+@contextmanager
+def on_disk(folder: Path | None) -> Iterator[None]:
+    """Tell what the disk does to the work in `folder`. None: it is no folder, and every error is left as it is.
+
+    Raises:
+        DiskFull: no space is left.
+        DiskError: the folder can't be written or read.
+    """
+    try:
+        yield
+    except Exception as error:
+        told = disk_error(error, folder) if folder else None
+        if told is None:
+            raise
+        raise told from error
+
+
+def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
+    """The line for a user; None when the error is not about a disk."""
+    number = 0 if isinstance(error, R2HfError) else _os_error(error)
+    if number in _FULL:
+        return DiskFull(f"{folder}: {_FULL[number]}")
+    if number in _WRONG:
+        return DiskError(f"{folder}: {_WRONG[number]}")
+    return None
+
+
+def _os_error(error: BaseException) -> int:
+    """The operating system's number of an error, 0 when it has none."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    quoted = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(quoted[1]) if quoted else 0
+    if isinstance(error, FileNotFoundError) or (number in _ANSWERS and not isinstance(error, OSError)):
+        return 0
+    return number

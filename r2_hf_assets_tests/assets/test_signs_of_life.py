@@ -1,0 +1,185 @@
+"""A run's heartbeat: it beats while the run lives, ends with it, harms nothing, and hears that the run was ended."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from dagster import (
+    AssetExecutionContext,
+    DagsterEventType,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterRunStatus,
+    Definitions,
+    ExecuteInProcessResult,
+    RunsFilter,
+    asset,
+    in_process_executor,
+)
+from dagster._core.storage.tags import TagType, get_tag_type
+
+from r2_hf_assets.assets import signs_of_life
+from r2_hf_assets.assets.signs_of_life import ALIVE_TAG, SignsOfLife, beating
+from r2_hf_assets.definitions import defs
+from r2_hf_assets.sandbox.processes import wait_until
+
+
+def beats() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "signs-of-life"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
+    with DagsterInstance.local_temp(str(tmp_path_factory.mktemp("home"))) as made:
+        yield made
+
+
+@pytest.fixture
+def instance(home: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> DagsterInstance:
+    """An instance on disk, whose runs beat fifty times a second."""
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.02)
+    return home
+
+
+def run(instance: DagsterInstance, body, pool: str | None = None, **options) -> ExecuteInProcessResult:
+    """One run of an asset that calls body(context, signs_of_life)."""
+
+    @asset(pool=pool)
+    def work(context: AssetExecutionContext, signs_of_life: SignsOfLife) -> None:
+        body(context, signs_of_life)
+
+    made = Definitions([work], resources={"signs_of_life": SignsOfLife()}, executor=in_process_executor)
+    job = made.resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=instance, raise_on_error=False, **options)
+
+
+def sign(instance: DagsterInstance, context: AssetExecutionContext) -> str | None:
+    return instance.get_run_by_id(context.run.run_id).tags.get(ALIVE_TAG)  # type: ignore[union-attr]
+
+
+def test_a_run_shows_new_signs_until_it_ends(instance):
+    seen: set[str | None] = {None}
+
+    def body(context, signs):
+        def three() -> bool:
+            seen.add(sign(instance, context))
+            return len(seen) > 3
+
+        assert wait_until(three, 20, 0.01)
+        signs.stop_if_ended()
+
+    assert run(instance, body).success
+    assert len(seen) > 3 and beats() == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
+def test_it_ends_with_a_run_that_fails_or_is_interrupted(instance, error):
+    def body(context, signs):
+        assert len(beats()) == 1
+        raise error
+
+    assert not run(instance, body).success
+    assert beats() == []
+
+
+def test_a_short_run_pays_nothing(instance, monkeypatch):
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 60.0)
+    result = run(instance, lambda context, signs: None)
+    assert result.success and ALIVE_TAG not in instance.get_run_by_id(result.run_id).tags
+    assert beats() == []
+
+
+def test_the_database_away_costs_signs_and_nothing_else(instance, monkeypatch):
+    real, calls = instance.add_run_tags, []
+
+    def away_three_times(run_id, tags):
+        if ALIVE_TAG in tags:
+            calls.append(tags)
+            if len(calls) <= 3:
+                raise OSError("database is locked")
+        real(run_id, tags)
+
+    monkeypatch.setattr(instance, "add_run_tags", away_three_times)
+
+    def body(context, signs):
+        assert wait_until(lambda: sign(instance, context) is not None, 20, 0.01)
+        signs.stop_if_ended()
+
+    assert run(instance, body).success and len(calls) >= 4
+
+
+def test_a_beat_that_hangs_does_not_hold_the_run(monkeypatch):
+    monkeypatch.setattr(signs_of_life, "_LAST_BEAT_SECONDS", 0.01)
+    hangs, let_go = threading.Event(), threading.Event()
+
+    def beat() -> bool:
+        hangs.set()
+        return let_go.wait(60)
+
+    with beating(beat, 0.001):
+        assert hangs.wait(20)
+    (thread,) = beats()
+    let_go.set()
+    thread.join(20)
+    assert beats() == []
+
+
+@pytest.mark.parametrize("end", ["report_run_failed", "report_run_canceled"])
+def test_a_run_that_was_ended_stops_and_stays_ended(instance, end):
+    after = []
+
+    def body(context, signs):
+        getattr(instance, end)(context.run, "ended from outside")
+        assert wait_until(lambda: beats() == [], 20, 0.01)
+        signs.stop_if_ended()
+        after.append("worked on")
+
+    expected = {"report_run_failed": DagsterRunStatus.FAILURE, "report_run_canceled": DagsterRunStatus.CANCELED}[end]
+    result = run(instance, body)
+    assert after == []
+    assert instance.get_run_by_id(result.run_id).status is expected
+    ends = {DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+    assert len(instance.all_logs(result.run_id, of_type=ends)) == 1, "it is not ended a second time"
+
+
+def test_a_deleted_run_stops(instance):
+    stopped = []
+
+    def body(context, signs):
+        instance.delete_run(context.run.run_id)
+        assert wait_until(lambda: beats() == [], 20, 0.01)
+        with pytest.raises(DagsterExecutionInterruptedError):
+            signs.stop_if_ended()
+        stopped.append(True)
+
+    run(instance, body)
+    assert stopped
+
+
+def test_a_run_that_waits_for_a_slot_of_a_pool_shows_signs(instance):
+    slots = instance.event_log_storage.set_concurrency_slots
+    slots("full", 0)
+
+    def free_a_slot() -> None:
+        def waits() -> bool:
+            return any(ALIVE_TAG in run.tags for run in instance.get_runs(RunsFilter(tags={"case": "full"})))
+
+        if wait_until(waits, 20, 0.02):
+            slots("full", 1)
+
+    helper = threading.Thread(target=free_a_slot)
+    helper.start()
+    assert run(instance, lambda context, signs: None, pool="full", tags={"case": "full"}).success
+    helper.join()
+
+
+def test_every_step_of_the_project_shows_signs_of_life():
+    """lost_runs judges every run of the code location: one that can't beat would be ended after ten minutes."""
+    jobs = defs.get_repository_def().get_all_jobs()
+    ops = {op.name: op.required_resource_keys for job in jobs for op in job.graph.iterate_op_defs()}
+    assert {"work_plan", "parquet_shards", "hub_commit"} < set(ops)
+    assert [name for name, resources in ops.items() if "signs_of_life" not in resources] == []
+
+
+def test_the_sign_is_none_of_the_tags_that_people_see():
+    assert get_tag_type(ALIVE_TAG) is TagType.HIDDEN

@@ -1,0 +1,184 @@
+"""Folders that are lost: a plan that the history knows is not silently made anew, and work stops where its folder
+goes."""
+
+import shutil
+from pathlib import Path
+
+import obstore
+import pytest
+from dagster import AssetKey, DagsterInstance
+
+from r2_hf_assets.assets import parquet_shards as assets
+from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.errors import DiskError
+from r2_hf_assets.plan import scan as scans
+from r2_hf_assets.plan.due import UNPLANNED, lost
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.settings import load
+from r2_hf_assets.shards.store import ShardStore, open_shards
+from r2_hf_assets_tests.world import World, materializations
+
+SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
+
+
+@pytest.fixture
+def state(in_process: World) -> Path:
+    """The plan's folder."""
+    return in_process.folder / "dagster_home" / "r2_hf_assets" / "state"
+
+
+@pytest.fixture
+def done(in_process: World) -> World:
+    """Two chunks, both on the Hub."""
+    in_process.upload(episodes={"en": 4}, **SMALL)
+    assert in_process.scan() is None
+    assert [run.error for run in in_process.build_due()] == [None, None]
+    return in_process
+
+
+def scan_anew(world: World) -> bool:
+    with DagsterInstance.get() as instance:
+        ops = {"work_plan": {"config": {"start_anew": True}}}
+        return execute(instance, [AssetKey("work_plan")], None, ops).success
+
+
+def run(world: World, number: int) -> str | None:
+    from r2_hf_assets.assets.launch import _error
+
+    with DagsterInstance.get() as instance:
+        return _error(execute(instance, [SHARDS, COMMIT], partition_key("en", number)))
+
+
+def test_a_lost_plan_is_refused_and_a_restored_one_goes_on(done: World, state: Path) -> None:
+    head = done.head()
+    state.rename(state.with_name("away"))
+    error = done.scan()
+    assert error is not None and "\n" not in error
+    assert error.startswith(
+        f"plan: 2 chunks were built that {state} (STATE_URL) does not hold (en|chunk_0000, en|chunk_0001)"
+    )
+    assert "start_anew: true" in error
+    assert not list(state.rglob("*.json")), "no plan was begun"
+    shutil.rmtree(state)
+    state.with_name("away").rename(state)
+    assert done.scan() is None
+    assert (done.due(), done.head()) == ([], head)
+
+
+def test_a_plan_from_an_old_backup_is_refused_too(done: World, state: Path) -> None:
+    (state / "plan" / "en" / "chunk_0001.json").unlink()
+    error = done.scan()
+    assert error is not None and "plan: 1 chunks were built" in error and "(en|chunk_0001)" in error
+
+
+def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: World, state: Path) -> None:
+    shutil.rmtree(state)
+    error = run(done, 0)
+    assert error == "plan: STATE_URL holds none; restore it if there was one, else materialize work_plan"
+    assert len(materializations(done, "parquet_shards", "en|chunk_0000")) == 1
+
+
+def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its episodes are not there, and all of them would be taken for lost."""
+    monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
+    error = run(done, 0)
+    assert error is not None and "set STATE_URL to a place of its own" in error
+    assert len(done.commits()) == 2
+
+
+def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(state)
+    monkeypatch.setenv("EPISODES_PER_CHUNK", "10")
+    assert scan_anew(done)
+    assert done.due() == ["en|chunk_0000"], "one large chunk in the place of two"
+    with DagsterInstance.get() as instance:
+        assert recorded_digests(instance, COMMIT)["en", 1] == UNPLANNED
+    assert done.scan() is None, "what was given up is not asked for again"
+    assert [run.error for run in done.build_due()] == [None]
+    keys = [row["audio"]["path"] for row in done.table().to_pylist()]
+    assert len(set(keys)) == 8, "every segment is there, in what the old plan left as well"
+    assert done.files() == ["data/en/chunk-00000.parquet", "data/en/chunk-00001.parquet"]
+
+
+def test_starting_anew_with_nothing_lost_changes_nothing(done: World) -> None:
+    assert scan_anew(done)
+    assert done.due() == []
+
+
+def test_a_shard_folder_that_goes_while_a_run_works_fails_it(
+    in_process: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = in_process
+    world.upload(episodes={"en": 2}, **SMALL)
+    world.scan()
+    shards = world.folder / "dagster_home" / "r2_hf_assets" / "shards"
+    check = assets.check_ledger
+
+    def gone(*arguments):
+        verdict = check(*arguments)
+        shutil.rmtree(shards)
+        return verdict
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assets, "check_ledger", gone)
+        (failed,) = world.build_due()
+    assert failed.error == f"{shards}: it is gone, or its disk is not mounted; put it back"
+    assert materializations(world, "parquet_shards") == []
+    assert [run.error for run in world.build_due()] == [None]
+    assert len(world.commits()) == 1
+
+
+def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
+    in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = in_process
+    world.upload(episodes={"en": 2}, **SMALL)
+    folders = scans.language_folders
+
+    def gone(*arguments):
+        found = folders(*arguments)
+        shutil.rmtree(state)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scans, "language_folders", gone)
+        assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
+    assert not state.exists()
+    assert world.scan() is None and world.due() == ["en|chunk_0000"]
+
+
+def test_shards_that_are_gone_before_their_commit_are_built_again(in_process: World) -> None:
+    world = in_process
+    world.upload(episodes={"en": 2}, **SMALL)
+    world.scan()
+    with DagsterInstance.get() as instance:
+        assert execute(instance, [SHARDS], partition_key("en", 0)).success
+        shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "shards")
+        assert not execute(instance, [COMMIT], partition_key("en", 0)).success
+    assert [run.error for run in world.build_due()] == [None]
+    assert len(world.commits()) == 1
+
+
+def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:
+    recorded = {("en", 0): "digest", ("en", 1): "digest", ("de", 0): UNPLANNED, ("fr", 0): None}
+    assert lost([("en", 0)], recorded) == [("en", 1)]
+    assert lost([], recorded) == [("en", 0), ("en", 1)]
+    assert lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
+
+
+def test_a_folder_below_which_another_disk_is_mounted_is_told(in_process: World, monkeypatch) -> None:
+    """A rename can't cross disks, and a copy could be seen half done."""
+    shards: ShardStore = open_shards(load().shards, None)
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(18, "Invalid cross-device link")))
+    with pytest.raises(DiskError, match="more than one disk"):
+        shards._put(Path("x"), "en/x")
+
+
+def test_a_plan_in_a_removed_folder_answers_nothing(in_process: World, state: Path) -> None:
+    plan = PlanStore(obstore.store.LocalStore(state, mkdir=True), "b", "p/")
+    plan.check_identity()
+    shutil.rmtree(state)
+    with pytest.raises(DiskError, match="put it back"):
+        plan.planned()

@@ -1,0 +1,13 @@
+"""The project's definitions, with signs of life by the half second, and looks as often as the daemon makes any."""
+
+from dagster import SensorDefinition
+
+from r2_hf_assets.assets import lost_runs, signs_of_life
+from r2_hf_assets.definitions import defs
+
+signs_of_life.BEAT_SECONDS = 0.5
+lost_runs.LOOKS = 2
+
+(sensor,) = (sensor for sensor in defs.sensors or () if sensor.name == "lost_runs")
+assert isinstance(sensor, SensorDefinition)
+sensor._min_interval = 1
