@@ -4,14 +4,20 @@ The same assets, instance and history as `dagster asset materialize` and the UI;
 process for every chunk.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
+from dagster._core.events import RunFailureReason
 
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
+from r2_hf_assets.assets.runs import is_persistent
+from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.plan.store import open_plan
@@ -22,6 +28,26 @@ SHARDS = AssetKey("parquet_shards")
 COMMIT = AssetKey("hub_commit")
 
 _QUIET = {"console": {"config": {"log_level": "WARNING"}}}
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """The instance in DAGSTER_HOME, whose history is the progress record.
+
+    Raises:
+        SettingsError: there is none that outlives this process; says what to set.
+    """
+    home = os.environ.get("DAGSTER_HOME", "")
+    if not home:
+        raise SettingsError(
+            "DAGSTER_HOME is not set: progress is kept there; set it in .env to the absolute path of a folder"
+        )
+    if not Path(home).expanduser().is_absolute() or not Path(home).expanduser().is_dir():
+        raise SettingsError(f"DAGSTER_HOME={home} is no absolute path of a folder that exists; make it, or set another")
+    with DagsterInstance.get() as instance:
+        if not is_persistent(instance):
+            raise SettingsError(f"DAGSTER_HOME={home} forgets what is done at exit; set it to a folder of its own")
+        yield instance
 
 
 @dataclass(frozen=True)
@@ -44,6 +70,13 @@ def run_scan(instance: DagsterInstance, languages: Sequence[str] = ()) -> str | 
     return _error(execute(instance, [WORK_PLAN], None, ops))
 
 
+def last_scan(instance: DagsterInstance) -> dict[str, Any]:
+    """Numbers of the latest scan by name, as work_plan's metadata has them; empty when there was none."""
+    event = instance.get_latest_materialization_event(WORK_PLAN)
+    found = event.asset_materialization if event else None
+    return {name: value.value for name, value in found.metadata.items()} if found else {}
+
+
 def due_chunks(instance: DagsterInstance) -> list[Planned]:
     """Planned chunks without a commit recorded for their digest."""
     settings = load(needs=["r2"])
@@ -51,8 +84,19 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
     return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT))
 
 
+def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
+    """Make these chunk numbers partitions; what is one already stays. A new database knows none."""
+    keys = [chunk_key(number) for number in sorted(set(numbers))]
+    instance.add_dynamic_partitions(plan_chunk_partitions.name or "", keys)
+
+
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
-    """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest."""
+    """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; the chunk's run is recorded as interrupted, and the chunk is due.
+    """
+    add_partitions(instance, (chunk.number for chunk in chunks))
     for chunk in chunks:
         result = execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number))
         yield ChunkRun(chunk, result.run_id, _error(result))
@@ -66,12 +110,22 @@ def execute(
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
     assert job is not None, "the assets share one partitions definition"
-    return job.execute_in_process(
+    result = job.execute_in_process(
         run_config={"ops": ops or {}, "loggers": _QUIET},
         instance=instance,
         partition_key=key,
         asset_selection=assets,
         raise_on_error=False,
+    )
+    if _interrupted(result):  # Dagster records it and swallows it
+        raise KeyboardInterrupt
+    return result
+
+
+def _interrupted(result: ExecuteInProcessResult) -> bool:
+    return any(
+        event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
+        for event in result.all_events
     )
 
 

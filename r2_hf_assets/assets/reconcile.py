@@ -1,0 +1,152 @@
+"""`reconcile_job`: plan, history and Hub compared, and on request what is verifiably there recorded.
+
+Losing Dagster's database must not lose the work: with `record: true` every chunk that the Hub is shown to hold whole
+is recorded as materialized for its digest, so that it is due no more. The events say that reconcile made them, from
+which revision, and by what the chunk was verified. A chunk that is recorded and not (or otherwise) on the Hub is only
+reported, with its key: recording something else than what happened would make the history lie until the next run, while
+processing the partition again mends both.
+
+The command line does the same through `examine`; its events belong to no run.
+"""
+
+from typing import Any
+
+from dagster import (
+    Config,
+    DagsterInstance,
+    MetadataValue,
+    OpExecutionContext,
+    job,
+    op,
+)
+from pydantic import Field
+
+from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.recovered import Emit, record
+from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.assets.runs import user_errors
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.reconcile.compare import compare
+from r2_hf_assets.reconcile.report import ADVICE, Difference, Kind, Recovered, Report
+from r2_hf_assets.reconcile.survey import Log, proofs, survey
+from r2_hf_assets.settings import Settings
+
+# Lines of a run's log, and rows of the table that the UI shows; counts are of all.
+_LINES = 300
+
+_NUMBERS = ("planned", "recorded", "due", "nothing", "as_built", "unchecked", "files")
+
+
+class ReconcileConfig(Config):
+    """What to do besides reporting."""
+
+    record: bool = Field(
+        default=False, description="Record as materialized what is verifiably on the Hub and not recorded."
+    )
+
+
+def examine(
+    instance: DagsterInstance, settings: Settings, *, emit: Emit | None = None, log: Log | None = None
+) -> Report:
+    """Compare; with `emit` also record what is verifiably there, reading on the Hub what has no build record.
+
+    Args:
+        emit: as for `record`. The report then says in `recordable` what was recorded.
+
+    Raises:
+        PlanError, AccessError, GaveUp: something can't be read.
+    """
+    shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
+    facts = survey(settings, shards, commits, log)
+    report = compare(facts)
+    if emit is None:
+        return report
+    record(instance, report.recordable, report.revision, "reconcile", emit)
+
+    def keep(proven: Recovered) -> None:
+        record(instance, [proven], report.revision, "reconcile", emit)
+
+    return proofs(settings, facts, report, keep, log)
+
+
+def line(difference: Difference) -> str:
+    """One difference as a line: kind, partition, what."""
+    where = f"{partition_key(*difference.chunk)}: " if difference.chunk else ""
+    return f"{difference.kind.value}: {where}{difference.detail}"
+
+
+def summary(report: Report) -> str:
+    """The numbers of a report in one line."""
+    found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "no difference"
+    return (
+        f"{report.planned} chunks planned: {report.recorded} recorded, {report.due} due ({report.nothing} of them "
+        f"nowhere yet); {report.files} files on the Hub, {report.as_built} chunks as built; {found}"
+    )
+
+
+def as_plain(report: Report, recorded: int) -> dict[str, Any]:
+    """A report for JSON."""
+    return {
+        **{name: getattr(report, name) for name in ("revision", *_NUMBERS)},
+        "recorded_now": recorded,
+        "recordable": [str(partition_key(item.chunk.language, item.chunk.number)) for item in report.recordable],
+        "process_again": [str(partition_key(*name)) for name in report.redo],
+        "counts": report.counts,
+        "differences": [
+            {
+                "kind": difference.kind.value,
+                "partition": str(partition_key(*difference.chunk)) if difference.chunk else None,
+                "detail": difference.detail,
+            }
+            for difference in report.differences
+        ],
+    }
+
+
+@op(description="Compares plan, history and Hub; see reconcile_job.")
+def reconcile(
+    context: OpExecutionContext, config: ReconcileConfig, settings: SettingsResource, signs_of_life: SignsOfLife
+) -> None:
+    with user_errors():
+        loaded = settings.load("r2", "hub")
+        emit = context.log_event if config.record else None
+        report = examine(context.instance, loaded, emit=emit, log=context.log.info)
+    recorded = len(report.recordable) if config.record else 0
+    context.log.info(f"{summary(report)}; {recorded} recorded now")
+    for difference in report.differences[:_LINES]:
+        context.log.warning(line(difference))
+    context.add_output_metadata(_metadata(report, recorded))
+
+
+@job(
+    description="Compares plan, history and the Hub's head, and reports every difference. With `record: true` it "
+    "records what is verifiably on the Hub: so a lost database is made good. Changes nothing on the Hub."
+)
+def reconcile_job() -> None:
+    reconcile()
+
+
+def _metadata(report: Report, recorded: int) -> dict[str, Any]:
+    rows = [
+        f"| {d.kind.value} | {_cell(str(partition_key(*d.chunk)) if d.chunk else '')} | {_cell(d.detail)} |"
+        for d in report.differences[:_LINES]
+    ]
+    table = "\n".join(["| kind | partition | what |", "|---|---|---|", *rows]) if rows else "none"
+    advice = "\n".join(f"- `{kind}` ({count}): {ADVICE[Kind(kind)]}" for kind, count in report.counts.items())
+    return {
+        **{name: getattr(report, name) for name in _NUMBERS},
+        **report.counts,
+        "recorded_now": recorded,
+        "recordable": len(report.recordable),
+        "revision": report.revision or "none",
+        "differences": MetadataValue.md(table),
+        "what_to_do": MetadataValue.md(advice or "nothing"),
+        "process_again": MetadataValue.json([str(partition_key(*name)) for name in report.redo[:_LINES]]),
+    }
+
+
+def _cell(text: str) -> str:
+    """Text in a cell of a Markdown table."""
+    return text.replace("|", "\\|")

@@ -1,0 +1,5 @@
+"""`r2-hf`, the command line: commands.py lists the commands, each is a module of its own."""
+
+from r2_hf_assets.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,94 @@
+"""`r2-hf`: the whole job from the command line, on the same plan, assets and history as the UI.
+
+Each command is a module of its own, and imports what it needs when it runs, so that `r2-hf --help` loads neither
+Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exit code says whose turn it is.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from r2_hf_assets.cli.adopt import adopt
+from r2_hf_assets.cli.process import chunk_options, process
+from r2_hf_assets.cli.reconcile import reconcile
+from r2_hf_assets.cli.sandbox import sandbox
+from r2_hf_assets.cli.scan import scan
+from r2_hf_assets.cli.status import status
+from r2_hf_assets.cli.talk import language_option, say
+from r2_hf_assets.errors import R2HfError, SettingsError
+
+_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--scan", "only_scan", is_flag=True, help="The same as the command scan.")
+@language_option
+@chunk_options
+@click.pass_context
+def commands(
+    context: click.Context, only_scan: bool, language: tuple[str, ...], chunk_mod: int | None, chunk_rem: int | None
+) -> None:
+    """Podcast speech from an S3 bucket (Cloudflare R2) to a Hugging Face dataset.
+
+    Settings come from the environment and from .env in the current folder, which goes before the shell, as it does for
+    Dagster's own commands. DAGSTER_HOME must be set: progress is kept there.
+
+    \b
+      r2-hf scan                        plan what is new in the bucket
+      r2-hf process                     build and commit every due chunk
+      r2-hf status                      how far it is
+      r2-hf reconcile --record          a lost database is made good from the Hub
+      r2-hf import --work-plan work_plan.json --progress progress.log
+
+    Called as the script was, it does the same:
+
+    \b
+      r2-hf --scan --language en        = r2-hf scan --language en
+      r2-hf --chunk-mod 4 --chunk-rem 0 = r2-hf process --chunk-mod 4 --chunk-rem 0
+      r2-hf                             = r2-hf process
+
+    \b
+    Exit codes: 0 done; 1 something failed (the rest was still done);
+    2 wrong usage or settings; 130 stopped by Ctrl-C.
+    """
+    _read_dotenv()
+    given = only_scan or language or chunk_mod is not None or chunk_rem is not None
+    if context.invoked_subcommand is not None:
+        if given:
+            raise click.UsageError(f"options go behind the command: r2-hf {context.invoked_subcommand} ...")
+    elif only_scan:
+        if chunk_mod is not None or chunk_rem is not None:
+            raise click.UsageError("--scan plans all chunks; --chunk-mod and --chunk-rem are for processing them")
+        context.invoke(scan, language=language)
+    else:
+        context.invoke(process, language=language, chunk_mod=chunk_mod, chunk_rem=chunk_rem)
+
+
+for _command in (scan, process, status, reconcile, adopt, sandbox):
+    commands.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        return commands.main(arguments, prog_name="r2-hf", standalone_mode=False) or 0
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        say(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
+        return 2 if isinstance(error, click.UsageError) else 1
+    except (click.Abort, KeyboardInterrupt):
+        say("r2-hf: stopped; what is recorded is done, the rest is due")
+        return _INTERRUPTED
+    except R2HfError as error:
+        say(f"r2-hf: {error}")
+        return 2 if isinstance(error, SettingsError) else 1
+
+
+def _read_dotenv() -> None:
+    """.env of the current folder, as Dagster's commands read it: it goes before the shell's variables."""
+    if Path(".env").is_file():
+        from dotenv import dotenv_values
+
+        os.environ.update({name: value for name, value in dotenv_values(".env").items() if value is not None})

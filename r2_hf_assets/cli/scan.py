@@ -1,0 +1,37 @@
+"""`r2-hf scan`: materializes work_plan, and says what it planned."""
+
+import click
+
+from r2_hf_assets.cli.talk import language_option, languages_of, say
+
+
+@click.command()
+@language_option
+@click.pass_context
+def scan(context: click.Context, language: tuple[str, ...]) -> None:
+    """Plan what is new in the bucket.
+
+    Lists the episode folders and puts new episodes into new chunks; sealed chunks never change, so scanning again is
+    harmless. The number of planned chunks goes to stdout.
+
+    \b
+      r2-hf scan
+      r2-hf scan --language en --language de
+    """
+    languages_of(language)
+    from r2_hf_assets.settings import load
+
+    load(needs=["r2"])
+    from r2_hf_assets.assets.launch import last_scan, open_instance, run_scan
+
+    with open_instance() as instance:
+        error = run_scan(instance, language)
+        if error:
+            say(f"r2-hf scan: {error}")
+            context.exit(1)
+        found = last_scan(instance)
+    say(
+        f"{found['episodes_seen']} episodes seen, {found['episodes_newly_planned']} newly planned in "
+        f"{found['chunks_new']} chunks; a grid that fits this bucket: {found['languages_that_fit']}"
+    )
+    click.echo(f"{found['chunks_planned']} chunks planned")

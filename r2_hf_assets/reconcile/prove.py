@@ -1,0 +1,167 @@
+"""Proves that files on the Hub are a chunk, whole, when no record of their build is left to compare with.
+
+The files are read by ranges (footer and audio keys, never the audio), the episodes' metadata from the bucket again, and
+the two are walked together: every row must be the next segment that the metadata names, or come after segments that are
+left out; so each row is of this chunk, in plan order, and none is double. What is left out must be rightly so: its
+audio is missing, empty or too large in the bucket now. Without the ledger nobody else could tell a segment that was
+rejected from one that was lost.
+
+The audio's bytes are not compared: what is proven is that every segment has its row.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import obstore
+
+from r2_hf_assets.bucket.client import MAX_KEY_BYTES, NOT_FOUND, Store, ask, object_store
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.segments import Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.inventory import parts_in_order
+from r2_hf_assets.hub.reading import Reader, UnreadableShard
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.retry import Retry, default_retry
+from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, Settings
+from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.schema import SCHEMA
+
+_METADATA_WORKERS = 64
+_LOOKAHEAD_BYTES = 64 * 2**20
+_LOOKERS = 32
+# A chunk's row groups are asked for one after the other; a few chunks at once hide the latency.
+_CHUNKS_AT_ONCE = 4
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`files` in the order of their rows. `reason` says why the proof failed, None when it did not."""
+
+    files: tuple[ShardFile, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bucket as it is now, and what counts as still being uploaded there."""
+
+    store: Store
+    settle: timedelta
+    retry: Retry
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def segments(self, chunk: Chunk) -> Iterator[Segment]:
+        """Every segment that should be a row if its audio can be had, in plan order."""
+        fetch = fetch_in_order(
+            chunk.episodes,
+            chunk.metadata_key,
+            self.store,
+            workers=_METADATA_WORKERS,
+            max_bytes=_LOOKAHEAD_BYTES,
+            retry=self.retry,
+        )
+        with closing(fetch) as metadata:
+            for episode, fetched in metadata:
+                if fetched is None:
+                    continue
+                try:
+                    entries, _ = parse(bytes(fetched.body))
+                except UnusableMetadata:
+                    continue
+                settling = self.now() - fetched.last_modified < self.settle
+                prefix = chunk.audio_prefix(episode)
+                for index, entry in enumerate(entries):
+                    item = to_segment(
+                        entry, index, episode=episode, audio_prefix=prefix, language=chunk.language, settling=settling
+                    )
+                    if isinstance(item, Segment):
+                        yield item
+
+    def to_be_had(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Those whose audio could be a row: it is there, and neither empty nor too large; one request each."""
+        with ThreadPoolExecutor(_LOOKERS) as pool:
+            sizes = pool.map(self._size, (segment.key for segment in segments))
+            return [s for s, size in zip(segments, sizes, strict=True) if size and size <= MAX_ROWGROUP_BYTES]
+
+    def _size(self, key: str) -> int | None:
+        if len(key.encode()) > MAX_KEY_BYTES:
+            return None
+        try:
+            # A GET whose body is not read: the 404 of a HEAD has none either, so it can't say what is missing.
+            return ask(self.retry, f"GET {key}", lambda: obstore.get(self.store, key).meta["size"])
+        except NOT_FOUND:
+            return None
+
+
+def open_source(settings: Settings) -> Source:
+    """The bucket that the settings name."""
+    assert settings.r2 is not None
+    return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
+
+
+def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results in the items' order, a few at a time. Whoever stops early waits for those under way alone."""
+    pool = ThreadPoolExecutor(_CHUNKS_AT_ONCE)
+    try:
+        yield from pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def prove(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Source) -> Proof:
+    """Whether `files`, all that the Hub holds of this chunk, are the chunk, whole.
+
+    Raises:
+        AccessError, GaveUp: the Hub or the bucket can't be asked.
+    """
+    by_path = {file.path: file for file in files}
+    paths = parts_in_order(chunk.language, chunk.number, by_path)
+    if paths is None:
+        return Proof((), f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}")
+    shards: list[ShardFile] = []
+    keys: list[str | None] = []
+    try:
+        for path in paths:
+            schema, rows = reader.footer(by_path[path])
+            if not schema.equals(SCHEMA) or schema.metadata != SCHEMA.metadata:
+                return Proof((), f"{path}: its schema is not the one that this project writes")
+            keys += reader.keys(by_path[path])
+            shards.append(shard_file(by_path[path], rows))
+    except UnreadableShard as damage:
+        return Proof((), str(damage))
+    return Proof(tuple(shards), _incomplete(chunk, keys, source))
+
+
+def shard_file(file: RemoteFile, rows: int) -> ShardFile:
+    """A file on the Hub as a record names it."""
+    return ShardFile(file.path.rsplit("/", 1)[-1], rows, file.size, file.sha256 or "")
+
+
+def left_out(keys: Sequence[str | None], segments: Iterator[Segment]) -> list[Segment] | str:
+    """The segments without a row; the first key that is no segment, or not in its place, when there is one."""
+    missing: list[Segment] = []
+    for key in keys:
+        for segment in segments:
+            if segment.key == key:
+                break
+            missing.append(segment)
+        else:
+            return str(key)
+    return [*missing, *segments]
+
+
+def _incomplete(chunk: Chunk, keys: Sequence[str | None], source: Source) -> str | None:
+    missing = left_out(keys, source.segments(chunk))
+    if isinstance(missing, str):
+        return f"row {missing} is no segment of this chunk as the bucket has it now, or not in its place"
+    if lost := source.to_be_had(missing):
+        return f"{len(lost)} segments are in the bucket and in no file, the first is {lost[0].key}"
+    young = [segment for segment in missing if segment.settling]
+    return f"{young[0].episode} is still uploading" if young else None

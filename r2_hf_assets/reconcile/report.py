@@ -1,0 +1,93 @@
+"""What a comparison found: kinds of differences with what to do about each, and the numbers.
+
+Kept apart from the comparison, because the command line, the job and the proof speak of it too.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.shards.record import ShardFile
+
+Name = tuple[str, int]
+
+
+class Kind(StrEnum):
+    """Kinds of differences, in the order of a report."""
+
+    ABSENT = "recorded_absent"
+    OTHER_CONTENT = "other_content"
+    STALE = "stale_parts"
+    OTHER_DIGEST = "recorded_for_other_digest"
+    OTHER_BUILD = "built_for_other_digest"
+    NOT_PLANNED = "recorded_not_planned"
+    UNRECORDED = "present_unrecorded"
+    UNVERIFIABLE = "unverifiable"
+    UNKNOWN = "unknown_file"
+
+
+ADVICE: Mapping[Kind, str] = {
+    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: process the partition again",
+    Kind.OTHER_CONTENT: "the Hub's file is not the one that was built: process the partition again",
+    Kind.STALE: "files of a planned chunk that are none of its shards: processing the partition removes them",
+    Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run makes it anew",
+    Kind.OTHER_BUILD: "built for other members than the plan has: it is due, the next run builds it anew",
+    Kind.NOT_PLANNED: "recorded, but the plan has no such chunk: was STATE_URL changed, or lost? restore the plan",
+    Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run does it again",
+    Kind.UNVERIFIABLE: "on the Hub, but it can't be shown to be this chunk, whole: it stays due, the next run mends it",
+    Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be double: delete it, or restore its plan",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it should be. `chunk` is None for a file that belongs to none."""
+
+    kind: Kind
+    chunk: Name | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A chunk that is verifiably on the Hub: what its record needs. `how` says by what it was verified."""
+
+    chunk: Planned
+    files: tuple[ShardFile, ...]
+    how: str
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome. `recorded` + `due` = `planned`; of the due, `nothing` stand nowhere but in the plan.
+
+    Attributes:
+        as_built: chunks whose files on the Hub are those of the build record.
+        unchecked: recorded chunks that are there and have no build record to compare with.
+        redo: recorded chunks to process again.
+    """
+
+    revision: str | None
+    planned: int
+    recorded: int
+    due: int
+    nothing: int
+    as_built: int
+    unchecked: int
+    files: int
+    differences: tuple[Difference, ...]
+    recordable: tuple[Recovered, ...]
+    unproven: tuple[Planned, ...]
+    redo: tuple[Name, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Differences by kind, in the order of Kind."""
+        found = Counter(difference.kind for difference in self.differences)
+        return {kind.value: found[kind] for kind in Kind if found[kind]}

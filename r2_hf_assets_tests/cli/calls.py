@@ -1,0 +1,40 @@
+"""Calls of `r2-hf`, in this process and as a user's shell makes them."""
+
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from r2_hf_assets.cli import main
+from r2_hf_assets_tests.world import BIN, World
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call gave: its exit code, and the lines of stdout and stderr."""
+
+    code: int
+    data: list[str]
+    talk: list[str]
+
+
+def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> Answer:
+    """Run a command in this process, in the current folder."""
+    capfd.readouterr()
+    code = main(arguments)
+    out, err = capfd.readouterr()
+    return Answer(code, out.splitlines(), err.splitlines())
+
+
+def start(world: World, *arguments: str) -> subprocess.Popen[str]:
+    """Start the installed command in the world's folder, with a user's environment."""
+    env = world.command_env()
+    del env["DAGSTER_MODULE_NAME"]
+    return subprocess.Popen(
+        [str(BIN / "r2-hf"), *arguments],
+        cwd=world.folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

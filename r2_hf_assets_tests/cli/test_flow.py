@@ -1,0 +1,269 @@
+"""scan, process, status and reconcile on a real bucket and Hub, and what a user sees of them."""
+
+import io
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance
+
+from r2_hf_assets.assets.progress import progress
+from r2_hf_assets.cli.process import choose, show_progress
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.settings import load
+from r2_hf_assets_tests.cli.calls import call, start
+from r2_hf_assets_tests.world import World, materializations
+
+
+@pytest.fixture
+def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose folder is the current one."""
+    monkeypatch.chdir(in_process.folder)
+    return in_process
+
+
+def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+    shell.upload(episodes={"en": 7, "de": 1}, expect=False)
+    scanned = call(capfd, "--scan", "--language", "en")
+    assert (scanned.code, scanned.data) == (0, ["3 chunks planned"])
+    assert "7 newly planned in 3 chunks" in scanned.talk[-1]
+    assert call(capfd, "scan").data == ["4 chunks planned"]
+    mine = call(capfd, "--language", "en", "--chunk-mod", "2", "--chunk-rem", "1")
+    assert (mine.code, mine.data) == (0, [])
+    assert shell.files() == ["data/en/chunk-00001.parquet"]
+    assert [line for line in mine.talk if line.startswith("en|chunk_0001: done, 3 episodes in")]
+    assert mine.talk[-1] == "1 chunks done, 0 failed"
+    limited = call(capfd, "process", "--language", "en", "--limit", "1")
+    assert limited.code == 0
+    assert shell.due() == ["de|chunk_0000", "en|chunk_0002"]
+    rest = call(capfd)
+    assert rest.code == 0
+    assert len(shell.files()) == 4
+    again = call(capfd, "process")
+    assert (again.code, again.talk) == (0, ["nothing is due"])
+    once_more = call(capfd, "process", "--partition", "de|chunk_0000")
+    assert once_more.code == 0
+    assert len(materializations(shell, "hub_commit", "de|chunk_0000")) == 2
+    assert len(shell.commits()) == 4
+
+
+def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
+    shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shell.upload(episodes={"en": 3, "de": 1}, expect=False)
+    shell.scan()
+    shards = shell.folder / "shards"
+    monkeypatch.setenv("SHARD_URL", str(shards))
+    (shards / "de").mkdir(parents=True)
+    (shards / "de" / "chunk-00000.parquet").mkdir()  # a folder where the shard must go
+    answer = call(capfd, "process")
+    assert answer.code == 1
+    (failed,) = [line for line in answer.talk if "FAILED" in line]
+    assert failed.startswith("de|chunk_0000: FAILED: ")
+    assert answer.talk[-1] == "1 chunks done, 1 failed; the failed ones are still due"
+    assert shell.files() == ["data/en/chunk-00000.parquet"]
+    shown = json.loads("\n".join(call(capfd, "status", "--json").data))["languages"]
+    assert shown == [
+        {
+            "language": "de",
+            "planned": 1,
+            "episodes": 1,
+            "built": 0,
+            "committed": 0,
+            "failed": 1,
+            "due": 1,
+            "next": "de|chunk_0000",
+        },
+        {
+            "language": "en",
+            "planned": 1,
+            "episodes": 3,
+            "built": 1,
+            "committed": 1,
+            "failed": 0,
+            "due": 0,
+            "next": None,
+        },
+    ]
+    table = call(capfd, "status").data
+    assert [line.split() for line in table] == [
+        ["language", "planned", "episodes", "built", "committed", "failed", "due", "next"],
+        ["de", "1", "1", "0", "0", "1", "1", "de|chunk_0000"],
+        ["en", "1", "3", "1", "1", "0", "0", "-"],
+    ]
+    (shards / "de" / "chunk-00000.parquet").rmdir()
+    assert call(capfd, "process").code == 0
+    assert shell.due() == []
+
+
+def test_a_scan_that_is_refused_is_one_line_and_1(
+    shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "wrong")
+    answer = call(capfd, "scan")
+    assert (answer.code, answer.data) == (1, [])
+    assert answer.talk[-1].startswith("r2-hf scan: bucket")
+    assert "check R2_SECRET_ACCESS_KEY" in answer.talk[-1]
+
+
+def test_a_sandbox_that_is_not_there(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = call(capfd, "sandbox", "status", "--folder", "nowhere")
+    assert (answer.code, answer.data) == (1, [])
+    assert "there is no sandbox" in answer.talk[0]
+
+
+def test_a_key_that_is_not_planned_is_wrong_usage(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+    shell.upload(episodes={"en": 1}, expect=False)
+    shell.scan()
+    for key, said in (("en|chunk_0009", "not planned"), ("en-7", "is no partition key")):
+        answer = call(capfd, "process", "--partition", key)
+        assert (answer.code, len(answer.talk)) == (2, 1)
+        assert said in answer.talk[0]
+
+
+def test_a_lost_database_and_a_lost_file(
+    shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_URL", str(shell.folder / "state"))
+    monkeypatch.setenv("SHARD_URL", str(shell.folder / "shards"))
+    shell.upload(episodes={"en": 3, "de": 1}, expect=False)
+    shell.scan()
+    shell.build_due()
+    home = Path(shell.env["DAGSTER_HOME"])
+    shutil.rmtree(home)
+    home.mkdir()
+    seen = call(capfd, "reconcile")
+    assert (seen.code, seen.data) == (
+        0,
+        [
+            "present_unrecorded: de|chunk_0000: 1 files as built; not recorded: hub_commit, parquet_shards",
+            "present_unrecorded: en|chunk_0000: 1 files as built; not recorded: hub_commit, parquet_shards",
+        ],
+    )
+    assert shell.due() == ["de|chunk_0000", "en|chunk_0000"]
+    recorded = call(capfd, "reconcile", "--record", "--json")
+    assert json.loads("\n".join(recorded.data))["recorded_now"] == 2
+    assert call(capfd, "process").talk == ["nothing is due"]
+
+    shell.api().delete_file("data/de/chunk-00000.parquet", repo_id=shell.repo_id, repo_type="dataset")
+    seen = call(capfd, "reconcile")
+    assert seen.data == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
+    assert seen.talk[-1] == "to make them again: r2-hf process --partition 'de|chunk_0000'"
+    redo = call(capfd, "reconcile", "--redo")
+    assert redo.data == ["de|chunk_0000"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
+    assert call(capfd, "process", "--partition", "-").code == 0
+    assert call(capfd, "reconcile").data == []
+    assert len(shell.files()) == 2
+
+
+def test_ctrl_c_stops_and_the_next_call_goes_on(shell: World) -> None:
+    shell.upload(episodes={"en": 6}, expect=False)
+    shell.write_dotenv()
+    shell.scan()
+    shell.sandbox.hub.faults({"method": "POST", "path_regex": f"{shell.repo_id}/commit/", "delay_s": 20, "drop": True})
+    mark = shell.sandbox.hub.mark()
+    stopped = start(shell, "process")
+    try:
+        wait_for_upload(shell, mark)
+        stopped.send_signal(signal.SIGINT)
+        _, talk = stopped.communicate(timeout=60)
+    finally:
+        stopped.kill()
+        stopped.wait()
+        shell.sandbox.hub.clear_faults()
+    assert stopped.returncode == 130, talk
+    assert talk.splitlines()[-1] == "r2-hf: stopped; what is recorded is done, the rest is due"
+    assert "Traceback" not in talk
+    assert shell.due() == ["en|chunk_0000", "en|chunk_0001"]
+    goes_on = start(shell)
+    _, talk = goes_on.communicate(timeout=120)
+    assert goes_on.returncode == 0, talk
+    assert shell.due() == []
+    assert len(shell.commits()) == 2
+    building = Path(shell.env["DAGSTER_HOME"]) / "r2_hf_assets" / "shards" / ".building"
+    assert list(building.iterdir()) == []
+
+
+def wait_for_upload(world: World, mark: int) -> None:
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        if any("/commit/" in request["path"] for request in world.sandbox.hub.requests(since=mark)):
+            return
+        if any("/preupload/" in request["path"] for request in world.sandbox.hub.requests(since=mark)):
+            time.sleep(1.0)  # the upload of a few kB, then the commit that hangs
+            return
+        time.sleep(0.1)
+    raise AssertionError("the run never came as far as its upload")
+
+
+def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    world = in_process
+    world.upload(episodes={"en": 12}, segments=(1, 1), expect=False)
+    world.scan()
+    settings = load()
+    assert settings.r2 is not None
+    counted: list[str] = []
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        counted.append(statement)
+
+    numbers = []
+    with DagsterInstance.get() as instance:
+        planned = open_plan(settings.plan, settings.r2).planned()
+        event.listen(Engine, "before_cursor_execute", count)
+        try:
+            for chunks in (planned, planned[:1], planned):  # the first time Dagster looks at its tables too
+                counted.clear()
+                assert progress(instance, chunks)[0].planned == len(chunks)
+                numbers.append(len(counted))
+        finally:
+            event.remove(Engine, "before_cursor_execute", count)
+    assert numbers[1] == numbers[2] > 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "bar"), [(Terminal, True), (io.StringIO, False)])
+def test_there_is_a_bar_only_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], bar: bool
+) -> None:
+    seen = stream()
+    monkeypatch.setattr("sys.stderr", seen)
+    with show_progress(5) as (tell, advance):
+        tell("a line")
+        advance(2)
+        advance(3)
+    assert "a line\n" in seen.getvalue()
+    assert ("5/5" in seen.getvalue()) is bar
+
+
+def planned(*names: str) -> list[Planned]:
+    split = (name.split("/") for name in names)
+    return [Planned(language, int(number), "d", 1) for language, number in split]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ((frozenset(), None, 0, None), ["de/0", "en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset({"en"}), None, 0, None), ["en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset(), 2, 0, None), ["de/0", "en/0", "en/2"]),
+        ((frozenset(), 2, 1, None), ["en/1", "en/3"]),
+        ((frozenset({"en"}), 2, 0, 1), ["en/0"]),
+        ((frozenset({"fr"}), None, 0, None), []),
+    ],
+)
+def test_choose(options: tuple, chosen: list[str]) -> None:
+    chunks = planned("de/0", "en/0", "en/1", "en/2", "en/3")
+    assert choose(chunks, *options) == planned(*chosen)

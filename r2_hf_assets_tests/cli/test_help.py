@@ -1,0 +1,143 @@
+"""What `r2-hf` says before it does anything: help, wrong usage, missing settings. All of it without Dagster."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from r2_hf_assets.cli import main
+from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.world import BIN, ROOT
+
+COMMANDS = ["scan", "process", "status", "reconcile", "import", "sandbox"]
+HEAVY = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
+
+
+@pytest.fixture
+def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in, and none of our variables set."""
+    for name in [*(variable.name for variable in VARIABLES), "DAGSTER_HOME"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        f"import sys\nfrom r2_hf_assets.cli import main\ncode = main({arguments!r})\n"
+        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert done.stdout.startswith("Usage: r2-hf")
+
+
+def test_the_help_names_every_command_and_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
+    answer = call(capfd, "--help")
+    text = "\n".join(answer.data)
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+    assert "Exit codes: 0 done; 1 something failed" in text
+    assert "2 wrong usage or settings" in text
+    assert "r2-hf --scan --language en" in text
+
+
+def test_the_command_is_installed() -> None:
+    done = subprocess.run([BIN / "r2-hf", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["status", "--frobnicate"], "No such option"),
+        (["--language", "en", "status"], "options go behind the command"),
+        (["--scan", "--chunk-mod", "2"], "--scan plans all chunks"),
+        (["process", "--chunk-mod", "4"], "--chunk-mod and --chunk-rem go together"),
+        (["--chunk-mod", "4", "--chunk-rem", "4"], "--chunk-rem must be below --chunk-mod: 0 to 3"),
+        (["process", "--limit", "0"], "--limit"),
+        (["scan", "--language", "klingon"], "--language klingon: no language"),
+        (["--language", "klingon"], "--language klingon: no language"),
+        (["reconcile", "--redo", "--record"], "--redo goes alone"),
+        (["import"], "--work-plan"),
+        (["import", "--work-plan", "no.json"], "no.json"),
+        (["sandbox", "sideways"], "sideways"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    answer = call(capfd, *arguments)
+    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
+    assert answer.talk[0].startswith("r2-hf: ")
+    assert said in answer.talk[0]
+
+
+@pytest.mark.parametrize("arguments", [["scan"], ["process"], [], ["--scan"], ["status"], ["reconcile"]])
+def test_missing_settings_are_one_line_and_2(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    answer = call(capfd, *arguments)
+    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
+    assert answer.talk[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
+
+
+SET = {v.name: "x" for v in VARIABLES if v.default is None} | {
+    "R2_ENDPOINT_URL": "http://127.0.0.1:9",
+    "HF_REPO_ID": "me/speech",
+    "STATE_URL": "state",
+}
+
+
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [
+        ("", "DAGSTER_HOME is not set"),
+        ("relative", "DAGSTER_HOME=relative is no absolute path"),
+        ("/no/such/folder", "DAGSTER_HOME=/no/such/folder is no absolute path of a folder that exists"),
+    ],
+)
+def test_without_a_home_for_the_history_nothing_starts(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], home: str, said: str
+) -> None:
+    write_dotenv(nothing_set, **SET, DAGSTER_HOME=home)
+    for command in (["status"], ["process"], ["scan"], ["reconcile"]):
+        answer = call(capfd, *command)
+        assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
+        assert said in answer.talk[0]
+
+
+def test_dotenv_goes_before_the_shell(
+    nothing_set: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_dotenv(nothing_set, **SET, DOWNLOAD_WORKERS="many")
+    monkeypatch.setenv("DOWNLOAD_WORKERS", "16")
+    answer = call(capfd, "status")
+    assert answer.code == 2
+    assert "DOWNLOAD_WORKERS='many'" in answer.talk[0]
+
+
+def write_dotenv(folder: Path, **values: str) -> None:
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a .env sets is gone after the test."""
+    for name in [*(variable.name for variable in VARIABLES), "DAGSTER_HOME"]:
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+def test_main_returns_and_does_not_exit(nothing_set: Path) -> None:
+    assert main(["--help"]) == 0

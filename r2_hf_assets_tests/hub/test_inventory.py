@@ -1,0 +1,133 @@
+"""The inventory of data/: whole, paged, at one revision; and names read backwards. And reading files by ranges."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.inventory import parts_in_order, read_path, take_inventory
+from r2_hf_assets.hub.reading import HubReader, UnreadableShard
+from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+from r2_hf_assets_tests.build_samples import NO_WAIT
+from r2_hf_assets_tests.world import World
+
+
+def settings(world: World, **changes: str) -> HubSettings:
+    hub = world.sandbox.hub
+    return HubSettings(**{"repo_id": world.repo_id, "token": hub.token, "endpoint": hub.endpoint, **changes})  # type: ignore[arg-type]
+
+
+def commit(api: HfApi, world: World, files: dict[str, bytes]) -> str:
+    api.create_repo(world.repo_id, repo_type="dataset", exist_ok=True)
+    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
+    return api.create_commit(world.repo_id, operations, commit_message="files", repo_type="dataset").oid
+
+
+def test_no_repo_and_no_data_are_empty(world: World) -> None:
+    assert take_inventory(settings(world)).revision is None
+    head = commit(world.api(), world, {"README.md": b"words"})
+    found = take_inventory(settings(world))
+    assert (found.revision, found.files) == (head, {})
+
+
+def test_every_page_and_nothing_beside_data(world: World) -> None:
+    names = [f"data/en/{number:04d}.txt" for number in range(1005)]
+    head = commit(world.api(), world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"not ours"})
+    mark = world.sandbox.hub.mark()
+    found = take_inventory(settings(world))
+    assert (found.revision, list(found.files)) == (head, names)
+    listings = [request["path"] for request in world.sandbox.hub.requests(since=mark) if "/tree/" in request["path"]]
+    assert len(listings) == 2
+    assert all(head in path for path in listings)
+
+
+def test_size_and_sha256_of_a_shard(world: World) -> None:
+    import hashlib
+
+    body = b"PAR1" * 1000
+    commit(world.api(), world, {"data/en/chunk-00007.parquet": body})
+    (file,) = take_inventory(settings(world)).files.values()
+    assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
+    assert take_inventory(settings(world)).by_chunk() == {("en", 7): [file]}
+
+
+def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) -> None:
+    commit(world.api(), world, {"data/en/chunk-00007.parquet": b"x"})
+    # A status that the library does not wait out by itself.
+    trouble = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
+    world.sandbox.hub.faults({**trouble, "times": 2})
+    assert len(take_inventory(settings(world), retry=NO_WAIT).files) == 1
+    world.sandbox.hub.faults({**trouble, "times": 100})
+    with pytest.raises(GaveUp, match="list"):
+        take_inventory(settings(world), retry=NO_WAIT)
+    world.sandbox.hub.clear_faults()
+    with pytest.raises(AccessError, match="HF_TOKEN"):
+        take_inventory(settings(world, token="hf_nobody"))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/en/chunk-00007.parquet", ("en", 7)),
+        ("data/en/chunk-00007-part-01.parquet", ("en", 7)),
+        ("data/yue/chunk-123456-part-100.parquet", ("yue", 123456)),
+        ("data/en/chunk-7.parquet", None),
+        ("data/en/chunk-000007.parquet", None),
+        ("data/en/chunk-00007-part-1.parquet", None),
+        ("data/en/chunk-00007-part-001.parquet", None),
+        ("data/en/chunk-00007.rejects.parquet", None),
+        ("data/EN/chunk-00007.parquet", None),
+        ("data/en/sub/chunk-00007.parquet", None),
+        ("en/chunk-00007.parquet", None),
+    ],
+)
+def test_read_path(path: str, name: tuple[str, int] | None) -> None:
+    assert read_path(path) == name
+
+
+WHOLE = "data/en/chunk-00007.parquet"
+PARTS = [f"data/en/chunk-00007-part-{part:02d}.parquet" for part in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("paths", "ordered"),
+    [
+        ([], []),
+        ([WHOLE], [WHOLE]),
+        (PARTS[::-1], PARTS),
+        (PARTS[:1], PARTS[:1]),
+        (PARTS[1:], None),
+        ([PARTS[0], PARTS[2]], None),
+        ([WHOLE, PARTS[0]], None),
+        ([PARTS[1]], None),
+    ],
+)
+def test_parts_in_order(paths: list[str], ordered: list[str] | None) -> None:
+    assert parts_in_order("en", 7, paths) == ordered
+
+
+def test_a_file_is_read_by_ranges(world: World) -> None:
+    rows = [{"audio": {"path": f"key {n}", "bytes": b"\0" * 40_000}, "text": f"{n}"} for n in range(40)]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, SCHEMA, **WRITER_OPTIONS) as writer:
+        writer.write_table(pa.Table.from_pylist(rows[:20], SCHEMA))
+        writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
+    body = sink.getvalue().to_pybytes()
+    head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1 is no proof"})
+    reader = HubReader(settings(world), head, NO_WAIT)
+    file = RemoteFile(WHOLE, len(body), "")
+    world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
+    schema, count = reader.footer(file)
+    assert (schema, schema.metadata, count) == (SCHEMA, SCHEMA.metadata, 40)
+    mark = world.sandbox.hub.mark()
+    assert reader.keys(file) == [row["audio"]["path"] for row in rows]  # type: ignore[index]
+    ranges = [r for r in world.sandbox.hub.requests(since=mark) if "/resolve/" in r["path"] and r["method"] == "GET"]
+    asked = [request["headers"]["range"].removeprefix("bytes=").split("-") for request in ranges]
+    fetched = sum(int(last) - int(first) + 1 for first, last in asked)
+    assert 2 <= len(ranges) <= 8
+    assert fetched < len(body) / 4
+    with pytest.raises(UnreadableShard, match=f"{PARTS[0]} is no sound Parquet file"):
+        reader.footer(RemoteFile(PARTS[0], 16, ""))

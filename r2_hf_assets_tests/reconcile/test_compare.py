@@ -1,0 +1,176 @@
+"""compare: each kind of difference from plain data, and what is counted, recordable, unproven or to be done again."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.inventory import Inventory
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.reconcile.compare import Facts, compare
+from r2_hf_assets.reconcile.report import ADVICE, Kind
+from r2_hf_assets.shards.names import path_in_repo, shard_names
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+
+CHUNK = Planned("en", 7, "digest-7", 3)
+NAME = ("en", 7)
+DONE = {NAME: "digest-7"}
+ONE, TWO = "data/en/chunk-00007-part-00.parquet", "data/en/chunk-00007-part-01.parquet"
+WHOLE = "data/en/chunk-00007.parquet"
+
+
+def build(parts: int = 2, digest: str = "digest-7") -> BuildRecord:
+    files = tuple(ShardFile(name, 5, 100 + n, f"sha {n}") for n, name in enumerate(shard_names(7, parts)))
+    return BuildRecord("en", 7, digest, files, None, Tally(rows=5 * parts))
+
+
+def on_hub(record: BuildRecord, **changes: Any) -> dict[str, RemoteFile]:
+    """The record's files as the Hub shows them, the last one changed."""
+    files = [RemoteFile(path_in_repo("en", file.name), file.size, file.sha256) for file in record.files]
+    files[-1:] = [replace(file, **changes) for file in files[-1:]]
+    return {file.path: file for file in files}
+
+
+def some(*paths: str) -> dict[str, RemoteFile]:
+    return {path: RemoteFile(path, 1, "sha") for path in paths}
+
+
+def facts(
+    *,
+    recorded: dict | None = None,
+    shards: dict | None = None,
+    built: BuildRecord | None = None,
+    hub: dict | None = None,
+) -> Facts:
+    recorded = {} if recorded is None else recorded
+    return Facts(
+        planned=(CHUNK,),
+        shards_recorded=recorded if shards is None else shards,
+        commits_recorded=recorded,
+        builds={NAME: built} if built else {},
+        hub=Inventory("head", hub or {}),
+    )
+
+
+CASES: dict[str, tuple[Facts, list[tuple[Kind, str]]]] = {
+    "simply due": (facts(), []),
+    "built and not committed": (facts(shards=DONE, built=build()), []),
+    "as it should be": (facts(recorded=DONE, built=build(), hub=on_hub(build())), []),
+    "without its build record": (facts(recorded=DONE, hub=on_hub(build())), []),
+    "unplanned before": (facts(recorded={NAME: "unplanned"}), []),
+    "gone": (facts(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
+    "a part gone": (
+        facts(recorded=DONE, built=build(), hub=some(ONE) | {ONE: on_hub(build())[ONE]}),
+        [(Kind.ABSENT, "1 of 2")],
+    ),
+    "gone, no record": (facts(recorded=DONE), [(Kind.ABSENT, "no file, and no build record")]),
+    "a part gone, no record": (facts(recorded=DONE, hub=some(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
+    "other bytes": (
+        facts(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
+        [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
+    ),
+    "other size": (
+        facts(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes were built, 7 are there")],
+    ),
+    "not in LFS": (
+        facts(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
+        [(Kind.OTHER_CONTENT, "is not in LFS")],
+    ),
+    "an older build, to be replaced": (
+        facts(built=build(), hub=on_hub(build(), sha256="older")),
+        [(Kind.OTHER_CONTENT, "older is there")],
+    ),
+    "a stale part": (
+        facts(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
+        [(Kind.STALE, TWO)],
+    ),
+    "not recorded": (
+        facts(built=build(), hub=on_hub(build())),
+        [(Kind.UNRECORDED, "2 files as built; not recorded: hub_commit, parquet_shards")],
+    ),
+    "only the commit recorded": (
+        facts(recorded=DONE, shards={}, built=build(), hub=on_hub(build())),
+        [(Kind.UNRECORDED, "not recorded: parquet_shards")],
+    ),
+    "without a row": (facts(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
+    "neither recorded nor a build record": (facts(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files without")]),
+    "not recorded, a part gone": (
+        facts(built=build(), hub={ONE: on_hub(build())[ONE]}),
+        [(Kind.UNVERIFIABLE, "1 of 2 files are absent")],
+    ),
+    "recorded for others": (
+        facts(recorded={NAME: "before"}),
+        [(Kind.OTHER_DIGEST, "hub_commit: before is recorded"), (Kind.OTHER_DIGEST, "parquet_shards: before")],
+    ),
+    "built for others": (facts(built=build(digest="before")), [(Kind.OTHER_BUILD, "before was built")]),
+    "recorded, not planned": (
+        facts(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
+        [(Kind.NOT_PLANNED, "digest gone")],
+    ),
+    "files of nobody": (
+        facts(hub=some("data/en/chunk-00008.parquet", "data/notes.txt")),
+        [(Kind.UNKNOWN, "data/en/chunk-00008.parquet"), (Kind.UNKNOWN, "data/notes.txt")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_difference(case: str) -> None:
+    given, expected = CASES[case]
+    found = compare(given).differences
+    assert [difference.kind for difference in found] == [kind for kind, _ in expected]
+    for difference, (_, said) in zip(found, expected, strict=True):
+        assert said in difference.detail
+
+
+def test_every_kind_is_tried_and_has_advice() -> None:
+    tried = {kind for _, expected in CASES.values() for kind, _ in expected}
+    assert tried == set(Kind) == set(ADVICE)
+
+
+@pytest.mark.parametrize(
+    ("case", "numbers"),
+    [
+        ("simply due", {"due": 1, "nothing": 1}),
+        ("built and not committed", {"due": 1}),
+        ("as it should be", {"recorded": 1, "as_built": 1}),
+        ("without its build record", {"recorded": 1, "unchecked": 1}),
+        ("gone", {"recorded": 1}),
+        ("not recorded", {"due": 1, "as_built": 1}),
+        ("recorded for others", {"due": 1, "nothing": 1}),
+    ],
+)
+def test_counts(case: str, numbers: dict[str, int]) -> None:
+    report = compare(CASES[case][0])
+    shown = {name: getattr(report, name) for name in ("recorded", "due", "nothing", "as_built", "unchecked")}
+    assert {name: count for name, count in shown.items() if count} == numbers
+
+
+RECORDABLE = {"not recorded", "only the commit recorded", "without a row"}
+REDO = {name for name, (given, found) in CASES.items() if given.commits_recorded == DONE and found} - RECORDABLE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_can_be_recorded_what_must_be_read_and_what_done_again(case: str) -> None:
+    report = compare(CASES[case][0])
+    assert [item.chunk for item in report.recordable] == ([CHUNK] if case in RECORDABLE else [])
+    assert report.unproven == ((CHUNK,) if case == "neither recorded nor a build record" else ())
+    assert report.redo == ((NAME,) if case in REDO else ())
+
+
+def test_the_order_does_not_depend_on_the_order_of_the_facts() -> None:
+    chunks = tuple(Planned(language, number, "d", 1) for language in ("en", "de") for number in (1, 0))
+    hub = some("data/x", "data/a", "data/en/chunk-00001.parquet", "data/de/chunk-00000.parquet")
+    given = Facts(chunks, {}, {("de", 1): "d", ("en", 0): "d"}, {}, Inventory("head", hub))
+    turned = replace(given, planned=chunks[::-1], hub=Inventory("head", dict(reversed(hub.items()))))
+    assert compare(given).differences == compare(turned).differences
+    assert [(d.kind, d.chunk, d.detail[:6]) for d in compare(given).differences] == [
+        (Kind.ABSENT, ("de", 1), "no fil"),
+        (Kind.ABSENT, ("en", 0), "no fil"),
+        (Kind.UNRECORDED, ("de", 0), "1 file"),
+        (Kind.UNRECORDED, ("en", 1), "1 file"),
+        (Kind.UNKNOWN, None, "data/a"),
+        (Kind.UNKNOWN, None, "data/x"),
+    ]

@@ -1,0 +1,183 @@
+"""prove and check_finished, on real builds in a real store: what is whole passes, and whatever is not is named."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from obstore.store import MemoryStore
+
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.reconcile.finished import check_finished, recoverable
+from r2_hf_assets.reconcile.prove import Source, prove
+from r2_hf_assets.shards.build import build_chunk
+from r2_hf_assets_tests.build_samples import (
+    NO_WAIT,
+    PREFIX,
+    audio,
+    chunk_of,
+    limits,
+    put_episode,
+    tomorrow,
+)
+from r2_hf_assets_tests.reconcile.local_files import as_on_hub
+
+CHUNK = chunk_of("en/a", "en-US/b", "en/c")
+SETTLED = timedelta(minutes=15)
+
+
+@pytest.fixture
+def bucket() -> MemoryStore:
+    """Ten segments; one has no audio, one is no object, and one episode's metadata is no JSON."""
+    store = MemoryStore()
+    put_episode(store, "en/a", 4, without=[2])
+    put_episode(store, "en-US/b", metadata=b"nonsense")
+    put_episode(store, "en/c", [{"text": "first"}, None, *({"text": str(n)} for n in range(4))], without=[5])
+    obstore.put(store, f"{PREFIX}en/c/c_000005.mp3", b"")  # empty: no row either
+    return store
+
+
+def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
+    folder = tmp_path / "build"
+    folder.mkdir()
+    built = build_chunk(CHUNK, bucket, folder, limits(tmp_path, **changes), workers=4, retry=NO_WAIT, now=tomorrow)
+    return [part.path for part in built.parts]
+
+
+def source(bucket: MemoryStore, now: Callable[[], datetime] = tomorrow) -> Source:
+    return Source(bucket, SETTLED, NO_WAIT, now)
+
+
+def proven(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> str | None:
+    files, reader = as_on_hub(*paths)
+    return prove(chunk, files, reader, source(bucket)).reason
+
+
+def change(path: Path, edit: Callable[[pa.Table], pa.Table]) -> Path:
+    """The same file with other rows."""
+    changed = path.with_name("changed")
+    pq.write_table(edit(pq.read_table(path)), changed)
+    return changed
+
+
+def rows(*order: int) -> Callable[[pa.Table], pa.Table]:
+    return lambda table: table.take(pa.array(order, pa.int64()))
+
+
+def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    files, reader = as_on_hub(whole)
+    proof = prove(CHUNK, files, reader, source(bucket))
+    assert proof.reason is None
+    assert [(file.name, file.rows, file.sha256) for file in proof.files] == [
+        ("chunk-00007.parquet", 7, files[0].sha256),
+    ]
+    (tmp_path / "split").mkdir()
+    split = parts(bucket, tmp_path / "split", max_bytes=450, rowgroup_bytes=300)
+    assert len(split) > 2
+    files, reader = as_on_hub(*split)
+    assert prove(CHUNK, files[::-1], reader, source(bucket)).reason is None
+    assert "parts are not 00 to the last" in str(prove(CHUNK, files[:-2] + files[-1:], reader, source(bucket)).reason)
+    assert "in no file" in str(prove(CHUNK, files[:-1], reader, source(bucket)).reason)
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ((0, 1, 2, 3, 4, 5), "1 segments are in the bucket and in no file, the first is processed/en/c/c_000004.mp3"),
+        ((1, 2, 3, 4, 5, 6), "the first is processed/en/a/a_000000.mp3"),
+        ((0, 1, 2, 3, 3, 4, 5, 6), "row processed/en/c/c_000000.mp3 is no segment"),
+        ((1, 0, 2, 3, 4, 5, 6), "row processed/en/a/a_000000.mp3 is no segment"),
+        ((), "7 segments are in the bucket"),
+    ],
+)
+def test_rows_lost_double_or_out_of_order(
+    bucket: MemoryStore, tmp_path: Path, order: tuple[int, ...], reason: str
+) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    assert reason in str(proven(bucket, change(whole, rows(*order))))
+
+
+def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    fewer = chunk_of("en/a", "en-US/b")
+    assert "row processed/en/c/c_000000.mp3 is no segment of this chunk" in str(proven(bucket, whole, chunk=fewer))
+
+
+def test_another_schema_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    featureless = change(whole, lambda table: table.replace_schema_metadata(None))
+    assert "its schema is not the one that this project writes" in str(proven(bucket, featureless))
+    assert "schema" in str(proven(bucket, change(whole, lambda table: table.drop_columns(["dnsmos"]))))
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"PAR1 and no more")
+    assert "no sound Parquet" in str(proven(bucket, broken))
+
+
+def test_audio_that_came_later_is_missing_now(bucket: MemoryStore, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    obstore.put(bucket, f"{PREFIX}en/a/a_000002.mp3", audio("en/a", 2))
+    assert "1 segments are in the bucket and in no file" in str(proven(bucket, whole))
+
+
+def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    files, reader = as_on_hub(whole)
+    young = prove(CHUNK, files, reader, source(bucket, lambda: datetime.now(UTC)))
+    assert young.reason == "en/a is still uploading"
+
+
+def featureless(table: pa.Table) -> pa.Table:
+    """As the script wrote its files."""
+    return table.replace_schema_metadata(None)
+
+
+def other_paths(table: pa.Table) -> pa.Table:
+    """audio.path without its folder."""
+    audio = [{**row, "path": row["path"].rsplit("/", 1)[-1]} for row in table["audio"].to_pylist()]
+    return table.set_column(0, table.schema.field(0), pa.array(audio, table.schema.field(0).type))
+
+
+@pytest.mark.parametrize(
+    ("edit", "lost", "incomplete"),
+    [
+        (featureless, 0, None),
+        (rows(0, 1, 2), 4, "4 of 9 segments"),
+        (rows(3, 4, 5, 6), 3, "3 of 9 segments"),
+        # Not keys: two of the nine can't be had, but which ones nobody can tell.
+        (other_paths, 2, "up to 2 of 9 segments"),
+        (rows(1, 0, 2, 3, 4, 5, 6), 2, "up to 2 of 9 segments"),
+        (rows(*range(7), *range(7)), 0, None),
+    ],
+)
+def test_what_the_script_lost_is_counted(
+    bucket: MemoryStore, tmp_path: Path, edit: Callable[[pa.Table], pa.Table], lost: int, incomplete: str | None
+) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    files, reader = as_on_hub(change(whole, edit))
+    found = check_finished(CHUNK, files, reader, source(bucket))
+    assert (found.problem, found.lost, found.segments, found.incomplete) == (None, lost, 9, incomplete)
+    recovered = recoverable(found)
+    assert recovered.chunk.digest == CHUNK.digest
+    assert recovered.rows == found.rows == pq.read_metadata(tmp_path / "build" / "changed").num_rows
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (rows(), "no row in it"),
+        (lambda table: table.drop_columns(["text"]), "other columns than the dataset's: audio: struct"),
+        (lambda table: table.rename_columns(["audio", "words", *table.column_names[2:]]), "other columns"),
+    ],
+)
+def test_what_the_script_left_unusable(
+    bucket: MemoryStore, tmp_path: Path, edit: Callable[[pa.Table], pa.Table], problem: str
+) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    files, reader = as_on_hub(change(whole, edit))
+    assert problem in str(check_finished(CHUNK, files, reader, source(bucket)).problem)
+    assert check_finished(CHUNK, [], reader, source(bucket)).problem == "no file on the Hub"
