@@ -35,7 +35,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: figures, the medians they are made of, and what of it could not be measured."""
+    """One row of the table: figures, the medians they are made of, and what of it could not be measured.
+
+    `table` is for what has no figure to reach: a head and rows, printed by themselves.
+    """
 
     name: str
     what: str
@@ -43,6 +46,7 @@ class Row:
     figures: tuple[Figure, ...]
     details: tuple[str, ...] = ()
     missing: str = ""
+    table: tuple[tuple[str, ...], ...] = ()
     samples: Samples = field(default_factory=dict, repr=False)
 
 

@@ -19,6 +19,7 @@ def terminal(rows: Sequence[Row]) -> str:
             f"  {figure.of}: {_value(figure)}, to reach {_reach(figure)}: {_verdict(figure)}" for figure in row.figures
         ]
         lines += [f"    {detail}" for detail in row.details]
+        lines += [f"    {' | '.join(cells)}" for cells in row.table]
         lines += [f"  {row.missing}"] if row.missing else []
     return "\n".join(lines)
 
@@ -38,7 +39,14 @@ def markdown(rows: Sequence[Row], about: str, picture: str | None) -> str:
         lines += ["", f"![What was measured over what was to be reached]({picture})"]
     lines += ["", "Medians of the rounds (least-most):", ""]
     lines += [f"- {row.name}: {'; '.join(row.details)}" for row in rows if row.details]
+    for row in rows:
+        lines += _table(row) if row.table else []
     return "\n".join(lines)
+
+
+def _table(row: Row) -> list[str]:
+    head, *rest = (f"| {' | '.join(cells)} |" for cells in row.table)
+    return ["", f"{row.name}: {row.what}", "", head, "|---" * len(row.table[0]) + "|", *rest]
 
 
 def write(path: Path, text: str) -> None:

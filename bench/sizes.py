@@ -19,6 +19,7 @@ class Sizes:
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
+        dedup_episodes: of the chunk that is built again.
     """
 
     episodes: int = 100
@@ -28,7 +29,8 @@ class Sizes:
     folders: int = 100_000
     partitions: int = 20_000
     chunks: int = 20
-    latency_objects: int = 10_000
+    latency_objects: int = 30_000
+    dedup_episodes: int = 40
 
     def folders_of(self, episodes: int) -> dict[str, int]:
         """Episodes by folder, at least one in each."""
@@ -56,4 +58,5 @@ QUICK = Sizes(
     partitions=200,
     chunks=4,
     latency_objects=200,
+    dedup_episodes=2,
 )

@@ -6,6 +6,7 @@ from bench.arena import Arena
 from bench.compare import Row
 from bench.rows.building import build, parquet
 from bench.rows.chunks import chunks
+from bench.rows.dedup import dedup
 from bench.rows.latency import latency
 from bench.rows.memory import memory
 from bench.rows.planning import due, scan
@@ -21,4 +22,5 @@ ROWS: dict[str, Callable[[Arena], Row]] = {
     "due": due,
     "chunks": chunks,
     "latency": latency,
+    "dedup": dedup,
 }

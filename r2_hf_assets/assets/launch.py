@@ -8,6 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
+from r2_hf_assets.shards.ahead import AHEAD, Progress, building
+from r2_hf_assets.shards.build import Build
 
 WORK_PLAN = AssetKey("work_plan")
 SHARDS = AssetKey("parquet_shards")
@@ -93,13 +97,31 @@ def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
     """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest.
 
+    While one chunk is being committed, the next one is built ahead (see shards/ahead.py).
+
     Raises:
         KeyboardInterrupt: Ctrl-C; the chunk's run is recorded as interrupted, and the chunk is due.
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
-    for chunk in chunks:
-        result = execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number))
-        yield ChunkRun(chunk, result.run_id, _error(result))
+    try:
+        for chunk, following in zip_longest(chunks, chunks[1:]):
+            if following is not None:
+                AHEAD.announce(following.digest, partial(_build, following))
+            result = execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number))
+            yield ChunkRun(chunk, result.run_id, _error(result))
+    finally:
+        AHEAD.drop()
+
+
+@contextmanager
+def _build(chunk: Planned, progress: Progress) -> Iterator[Build]:
+    """Build a chunk of the plan. What goes wrong here, its own run will meet and tell."""
+    settings = load(needs=["r2"])
+    assert settings.r2 is not None
+    found = open_plan(settings.plan, settings.r2).find(chunk.language, chunk.number)
+    assert found is not None
+    with building(settings, found, progress) as build:
+        yield build
 
 
 def execute(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, asset
 
@@ -12,10 +13,9 @@ from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.work_plan import work_plan
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.shards.build import build_chunk
+from r2_hf_assets.shards.ahead import AHEAD, building
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.shards.store import open_shards
 from r2_hf_assets.shards.verify import check_ledger
@@ -59,17 +59,16 @@ def parquet_shards(
             rate = tally.audio_bytes / 1e6 / (time.monotonic() - started)
             context.log.info(f"{tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
 
-        with shards.building() as folder:
-            bucket = object_store(loaded.r2)
-            build = build_chunk(chunk, bucket, folder, loaded.shards, workers=loaded.r2.workers, progress=progress)
+        with AHEAD.built(chunk.digest, partial(building, loaded, chunk), progress) as build:
             ledger = check_ledger(chunk, build.record, [part.path for part in build.parts], build.rejects_path)
             if not ledger.passed:
                 yield check_result(LEDGER, ledger)
                 raise ShardError(f"{context.partition_key}: the ledger check failed: {ledger.summary}; not published")
             shards.publish(build)
+        AHEAD.begin()
         record = build.record
         for reason, count in sorted(record.tally.rejects.items()):
             context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
         uri = shards.uri(language, record.files[0].name if record.files else "")
-        metadata = build_metadata(record, uri, time.monotonic() - started)
+        metadata = build_metadata(record, uri, build.seconds)
         yield result_for(record.digest, metadata, check_result(LEDGER, ledger))

@@ -21,6 +21,11 @@ from r2_hf_assets.hub.card import CARD, CARD_PATH
 from r2_hf_assets.retry import Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
+# What hf_xet holds in memory are xorbs of 64 MB, raw and packed: some for every upload stream and every file that it
+# reads at once. Its own defaults (64 streams, 8 files) take over a gigabyte for a chunk of several parts on a fast
+# line; with these it is about 300 MB, and four streams still fill a line of several Gbit/s.
+_XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "4", "HF_XET_DATA_MAX_CONCURRENT_FILE_INGESTION": "1"}
+
 _REPO_TYPE = "dataset"
 _BRANCH = "main"
 _HTTP_CLIENTS = {
@@ -53,6 +58,9 @@ class HubClient:
     def __init__(self, settings: HubSettings) -> None:
         if settings.fast_transfer:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
+        else:
+            for name, value in _XET_BOUNDS.items():
+                os.environ.setdefault(name, value)
         # No progress bars: they would fill the run's captured stderr.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from huggingface_hub import HfApi

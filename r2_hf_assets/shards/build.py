@@ -7,6 +7,7 @@ rejects anything.
 """
 
 import gc
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,16 +32,17 @@ from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
-_LOOKAHEAD_BYTES = 64 * 2**20
+_LOOKAHEAD_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk that is not yet published: the record, and where its files lie for now."""
+    """A built chunk that is not yet published: the record, where its files lie for now, and the seconds it took."""
 
     record: BuildRecord
     parts: tuple[Part, ...]
     rejects_path: Path | None
+    seconds: float = 0.0
 
 
 @dataclass
@@ -151,6 +153,7 @@ def build_chunk(
         GaveUp, AccessError: the bucket can't be read.
         ShardError: the disk did not keep what was written, or the ledger does not balance.
     """
+    started = time.monotonic()
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
     source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
@@ -186,6 +189,7 @@ def build_chunk(
                 _count_row(tally, item, fetched.size)
                 rows_of[item.episode] += 1
         flush()
+        group.release()
         for episode in [episode for episode, rows in rows_of.items() if not rows]:
             reject(Reject("episode", episode, chunk.metadata_key(episode), "no_usable_segment"))
         tally.episodes_with_rows = len(rows_of)
@@ -197,7 +201,7 @@ def build_chunk(
     )
     rejects = ledger.file(rejects_name(chunk.number))
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally)
-    return Build(record, tuple(writer.parts), rejects_path if rejects else None)
+    return Build(record, tuple(writer.parts), rejects_path if rejects else None, time.monotonic() - started)
 
 
 @contextmanager

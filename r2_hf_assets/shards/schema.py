@@ -52,5 +52,5 @@ WRITER_OPTIONS: dict[str, Any] = {
     "write_statistics": ["speaker_id", "duration_seconds", "dnsmos", "language"],
     "write_page_index": True,
     # Page sizes are looked at after each batch of rows: with the default of 1024 a page of audio is 80 MiB and not one.
-    "write_batch_size": 16,
+    "write_batch_size": 64,
 }

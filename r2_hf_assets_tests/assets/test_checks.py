@@ -11,11 +11,11 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
 
 from r2_hf_assets.assets import hub_commit as commit_module
-from r2_hf_assets.assets import parquet_shards as shards_module
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord
+from r2_hf_assets.shards import ahead as shards_module
 from r2_hf_assets.shards.build import Build
 from r2_hf_assets_tests.shards.damaged_build import file_of
 from r2_hf_assets_tests.world import World, materializations

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets import hub_commit, parquet_shards, work_plan
+from r2_hf_assets.assets import hub_commit, work_plan
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.assets.test_backfill import _wait, dagster_dev, graphql
 from r2_hf_assets_tests.secrets.hunt import Hunt
 from r2_hf_assets_tests.world import World, materializations
@@ -76,7 +77,7 @@ def test_failures_of_every_kind_leave_no_secret(
     with_crash(work_plan, "scan", [WORK_PLAN])
     with_crash(work_plan, "object_store", [WORK_PLAN])
     assert world.scan() is None
-    with_crash(parquet_shards, "build_chunk", both, "en|chunk_0000")
+    with_crash(ahead, "build_chunk", both, "en|chunk_0000")
     with_env(both, "en|chunk_0000", R2_SECRET_ACCESS_KEY=WRONG["R2_SECRET_ACCESS_KEY"])
     with_env(both, "en|chunk_0000", HF_TOKEN=WRONG["HF_TOKEN"])
     with_env(both, "en|chunk_0000", HF_TOKEN=hub.read_token)

@@ -1,0 +1,48 @@
+"""Row `dedup`: what Xet uploads again when a chunk is rebuilt with one episode changed, by how its pages are cut.
+
+No figure to reach: this table is what the choice of page size and against content-defined chunking rests on.
+"""
+
+from functools import partial
+
+from bench.arena import Arena
+from bench.compare import Row, alternate, said, typical
+from bench.measure import Sample
+
+# Rows a batch: pages are cut between batches once they are a megabyte. 1024 is pyarrow's default.
+_WAYS = {
+    "1 MB pages (ours)": ("16", "0"),
+    "1 MB pages, content-defined": ("16", "1"),
+    "2.5 MB pages": ("32", "0"),
+    "5 MB pages": ("64", "0"),
+    "10 MB pages": ("128", "0"),
+    "80 MB pages (pyarrow's default)": ("1024", "0"),
+    "80 MB pages, content-defined": ("1024", "1"),
+}
+
+
+def dedup(arena: Arena) -> Row:
+    sizes = str(arena.sizes.dedup_episodes), str(arena.sizes.segments)
+
+    def run(way: str) -> Sample:
+        with arena.place("dedup", hub=True) as place:
+            return place.job("dedup", *_WAYS[way], *sizes)
+
+    samples = alternate({way: partial(run, way) for way in _WAYS}, min(arena.rounds, 2), arena.say)
+    numbers = {
+        way: [typical(of, said(name)) for name in ("bytes", "first", "again", "seconds")] for way, of in samples.items()
+    }
+    episode = typical(next(iter(samples.values())), said("episode"))
+    table = [("pages", "file, MB", "first upload, MB", "uploaded again, MB", "episodes' worth", "writing, s")]
+    table += [
+        (way, f"{size / 1e6:.1f}", f"{first / 1e6:.1f}", f"{again / 1e6:.1f}", f"{again / episode:.1f}", f"{took:.2f}")
+        for way, (size, first, again, took) in numbers.items()
+    ]
+    return Row(
+        "dedup",
+        f"a chunk of {sizes[0]} episodes of {episode / 1e6:.1f} MB, built again with one episode changed",
+        "",
+        (),
+        table=tuple(table),
+        samples=samples,
+    )
