@@ -9,8 +9,9 @@ because the shards of runs beside it go with their commits; all other trouble wa
 
 import errno
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from r2_hf_assets.errors import DiskError, DiskFull, R2HfError
@@ -31,6 +32,9 @@ _WRONG = {
     errno.EIO: "its disk can't be read or written; check the disk",
     errno.ESTALE: "its network disk was lost; mount it again",
 }
+
+# A write takes milliseconds; a temporary file this old has lost its writer.
+_TORN_SECONDS = 60
 
 # What obstore answers of an object that is not there, or already is: no trouble.
 _ANSWERS = (errno.ENOENT, errno.EEXIST)
@@ -72,3 +76,15 @@ def _os_error(error: BaseException) -> int:
     if isinstance(error, FileNotFoundError) or (number in _ANSWERS and not isinstance(error, OSError)):
         return 0
     return number
+
+
+def sweep_torn_writes(folder: Path, names: str) -> None:
+    """Remove what killed writers left: obstore writes NAME#1 before it gives a file its name, and lists it nowhere.
+
+    Args:
+        names: a glob below `folder` that ends in `#*`.
+    """
+    for path in folder.glob(names):
+        with suppress(FileNotFoundError):  # it got its name just now
+            if time.time() - path.stat().st_mtime > _TORN_SECONDS:
+                path.unlink()

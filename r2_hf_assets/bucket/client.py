@@ -165,7 +165,7 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         AccessError: the credentials are refused, or there is no such bucket.
         GaveUp: passing trouble outlasted the retries.
     """
-    folder = _folder(store)
+    folder = folder_of(store)
     try:
         with on_disk(folder):
             if folder:
@@ -182,7 +182,8 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         raise
 
 
-def _folder(store: Store | None) -> Path | None:
+def folder_of(store: Store | None) -> Path | None:
+    """Where a local store lies; None when it is on S3."""
     return Path(store.prefix).absolute() if isinstance(store, LocalStore) and store.prefix else None
 
 

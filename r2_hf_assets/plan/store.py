@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
+from r2_hf_assets.disk import sweep_torn_writes
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
 from r2_hf_assets.retry import Retry, default_retry
@@ -138,6 +139,8 @@ class PlanStore:
         planned = self.planned()
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
         self._overwrite(_INDEX, json.dumps(rows).encode())
+        if folder := folder_of(self.store):
+            sweep_torn_writes(folder, "plan/**/*#*")
         return planned
 
     def waiting_since(self, language: str) -> datetime | None:

@@ -141,12 +141,11 @@ class Repos:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        self._repos = {
-            f"{path.parent.parent.name}/{path.parent.name}": Repo(
-                path.parent, f"{path.parent.parent.name}/{path.parent.name}"
-            )
-            for path in folder.glob("*/*/repo.json")
-        }
+        found = (
+            Repo(path.parent, f"{path.parent.parent.name}/{path.parent.name}") for path in folder.glob("*/*/repo.json")
+        )
+        # One without a commit lost its Hub while it was made: it does not exist, and may be made anew.
+        self._repos = {repo.repo_id: repo for repo in found if repo.commits}
 
     def __iter__(self) -> Iterator[Repo]:
         return iter(list(self._repos.values()))

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import obstore
 
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
-from r2_hf_assets.disk import on_disk
+from r2_hf_assets.disk import on_disk, sweep_torn_writes
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
@@ -84,6 +84,8 @@ class ShardStore:
         wanted = {record_name(record.number), *(file.name for file in (*record.files, record.rejects) if file)}
         for name in self._names(record.language, record.number) - wanted:
             self._delete(f"{record.language}/{name}")
+        if self.local is not None:
+            sweep_torn_writes(self.local / record.language, f"{record_name(record.number)}#*")
 
     def record(self, language: str, number: int) -> BuildRecord | None:
         """The record of a built chunk; None when it is not built."""
