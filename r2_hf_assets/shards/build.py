@@ -21,6 +21,7 @@ from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
 from r2_hf_assets.bucket.listing import newest_object
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.errors import ShardError, StillUploading
+from r2_hf_assets.memory import share_arenas
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
@@ -207,6 +208,7 @@ def build_chunk(
 @contextmanager
 def _frozen() -> Iterator[None]:
     """Spare the garbage collector what was there before: it would look at it again with every few thousand rows."""
+    share_arenas()
     gc.freeze()
     try:
         yield

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.segments import Reject
+from r2_hf_assets.shards.columns import strings
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.schema import REJECT_SCHEMA
 
@@ -47,7 +48,7 @@ class RejectLedger:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, REJECT_SCHEMA, compression="zstd")
         columns = zip(*map(astuple, self._waiting), strict=True)
-        arrays = [pa.array([_storable(value) for value in column], pa.string()) for column in columns]
+        arrays = [strings([_storable(value) for value in column]) for column in columns]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA))
         self._rows += len(self._waiting)
         self._waiting.clear()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from r2_hf_assets.bucket.segments import Segment
+from r2_hf_assets.shards.columns import floats, strings
 from r2_hf_assets.shards.schema import AUDIO, SCHEMA
 
 
@@ -54,14 +55,14 @@ class RowGroup:
         audio_bytes = pa.Array.from_buffers(
             pa.binary(), len(rows), [None, pa.py_buffer(self._offsets), self._audio or pa.py_buffer(b"")]
         )
-        paths = pa.array([row.key for row in rows], pa.string())
+        paths = strings([row.key for row in rows])
         columns = [
             pa.StructArray.from_arrays([paths, audio_bytes], fields=list(AUDIO)),
-            pa.array([row.text for row in rows], pa.string()),
-            pa.array([row.speaker_id for row in rows], pa.string()),
-            pa.array([row.duration for row in rows], pa.float32()),
-            pa.array([row.dnsmos for row in rows], pa.float32()),
-            pa.array([row.language for row in rows], pa.string()),
+            strings([row.text for row in rows]),
+            strings([row.speaker_id for row in rows]),
+            floats([row.duration for row in rows]),
+            floats([row.dnsmos for row in rows]),
+            strings([row.language for row in rows]),
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 

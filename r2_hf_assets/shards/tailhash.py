@@ -1,47 +1,57 @@
 """SHA-256 of a file while it grows, in a thread of its own.
 
-The writer says how far the file has come; the thread reads that far (from the page cache) and hashes it without
-holding the GIL, so hashing costs no time of the writer's. One buffer is used again for every read: fresh memory for
-each page cost more than the hashing itself. What is hashed is what the file system holds.
+The thread follows the writer closely, so it reads what the processor's caches may still hold, and has little left to
+do when the file ends. It holds no GIL while it reads and hashes, and uses one buffer for every read: fresh memory cost
+more than the hashing itself. What is hashed is what the file system holds.
 """
 
 import hashlib
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
 from pathlib import Path
 
 _BUFFER_BYTES = 2**20
+_LOOK_SECONDS = 0.005
 
 
 class TailHash:
-    """Hashes `path`, which must exist already. Call `close` at the end, whatever happened."""
+    """Hashes `path`, which must exist already and only ever grow. Call `close` at the end, whatever happened."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
         self._hash = hashlib.sha256()
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._position = 0
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._steps: list[Future[None]] = []
-
-    def advance(self, position: int) -> None:
-        """The file's first `position` bytes are written and will not change."""
-        self._steps.append(self._pool.submit(self._read_to, position))
+        self._error: Exception | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="hash", daemon=True)
+        self._thread.start()
 
     def finish(self, size: int) -> str:
-        """The hex digest of the first `size` bytes. Raises OSError when the file can't be read so far."""
-        self.advance(size)
-        for step in self._steps:
-            step.result()
+        """The hex digest of the file, whose `size` bytes are all written. Raises OSError when it can't be read."""
+        self._stop()
+        if self._error is not None:
+            raise self._error
+        if self._position != size:
+            raise OSError(f"{self._file.name} ends at {self._position}, {size} bytes were written")
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stop()
         self._file.close()
 
-    def _read_to(self, position: int) -> None:
-        while self._position < position:
-            count = self._file.readinto(self._buffer[: min(_BUFFER_BYTES, position - self._position)])
-            if not count:
-                raise OSError(f"{self._file.name} ends at {self._position}, {position} bytes were written")
-            self._hash.update(self._buffer[:count])
-            self._position += count
+    def _stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        buffer = memoryview(bytearray(_BUFFER_BYTES))
+        try:
+            while True:
+                last = self._over.is_set()  # before the read, so that nothing written before it is missed
+                while count := self._file.readinto(buffer):
+                    self._hash.update(buffer[:count])
+                    self._position += count
+                if last:
+                    return
+                self._over.wait(_LOOK_SECONDS)
+        except Exception as error:
+            self._error = error

@@ -74,7 +74,6 @@ class PartWriter:
             self._hash = TailHash(path)
             self._writer = pq.ParquetWriter(self._sink, SCHEMA, **WRITER_OPTIONS)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self._hash.advance(self._sink.tell())
         self._rows += table.num_rows
         self._footer += _FOOTER_BYTES + index
 
