@@ -51,9 +51,12 @@ style: env  ## Format the code and mend what ruff can mend.
 dev: env home  ## Open the Dagster UI on the settings in .env.
 	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(BIN)/dagster dev
 
-home:  ## Make a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
+home: env  ## Make a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
 	@mkdir -p "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"
 	@cp -n dagster.yaml "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}/" || true
+	@# Processes that open a new home at once may leave its database with two schema versions: one makes it, alone.
+	@cd "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" && { [ -d history ] || \
+		DAGSTER_HOME="$$PWD" $(CURDIR)/$(BIN)/dagster instance migrate >/dev/null; }
 
 lock: env  ## Write the lock files anew from pyproject.toml.
 	@sh scripts/lock.sh $(BIN)

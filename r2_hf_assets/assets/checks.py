@@ -87,7 +87,7 @@ def _metadata(value: Any) -> Any:
 def plan(
     context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> AssetCheckResult:
-    with user_errors():
+    with user_errors(context):
         loaded = settings.load("r2")
         assert loaded.r2 is not None
         verdict = check_plan(open_plan(loaded.plan, loaded.r2))

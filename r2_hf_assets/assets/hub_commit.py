@@ -38,7 +38,7 @@ def hub_commit(
     Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress
     record.
     """
-    with user_errors():
+    with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load("r2", "hub")
         assert loaded.r2 is not None and loaded.hub is not None

@@ -38,7 +38,7 @@ def parquet_shards(
     Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
     grid that the plan does not fill succeeds with no file. Nothing is published whose ledger does not balance.
     """
-    with user_errors():
+    with user_errors(context):
         warn_if_forgetful(context)
         # A run that will commit needs the Hub's settings too: better to say so now than after the work.
         selected = context.run.asset_selection

@@ -109,7 +109,7 @@ def as_plain(report: Report, recorded: int) -> dict[str, Any]:
 def reconcile(
     context: OpExecutionContext, config: ReconcileConfig, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> None:
-    with user_errors():
+    with user_errors(context):
         loaded = settings.load("r2", "hub")
         emit = context.log_event if config.record else None
         report = examine(context.instance, loaded, emit=emit, log=context.log.info)

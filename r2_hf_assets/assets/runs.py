@@ -1,15 +1,17 @@
 """What every run shares: errors as one line, and a loud word when the instance forgets.
 
 Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
-that one line. Errors that nobody can mend by waiting are not retried. What a disk does to a library that says not
-where is taken for the Hub's clients': the folders of our own are named where they are used.
+that one line. Errors that nobody can mend by waiting are not retried: a backfill of thousands of partitions with a
+wrong token fails once, not four times. What a disk does to a library that says not where is taken for the Hub's
+clients': the folders of our own are named where they are used.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagster import AssetExecutionContext, DagsterInstance, Failure
+from dagster import AssetCheckExecutionContext, AssetExecutionContext, DagsterInstance, Failure, OpExecutionContext
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import R2HfError
@@ -20,14 +22,16 @@ _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn errors meant for the user into a Failure of one line."""
+def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext) -> Iterator[None]:
+    """Turn errors meant for the user into a Failure of one line; no run retry follows where waiting mends nothing."""
     try:
         yield
     except (R2HfError, OSError) as error:
         told = error if isinstance(error, R2HfError) else disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
         if told is None:
             raise
+        if not told.transient:
+            context.instance.add_run_tags(context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"})
         raise Failure(description=str(told), allow_retries=told.transient) from None
 
 

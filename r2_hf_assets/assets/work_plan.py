@@ -32,7 +32,7 @@ class ScanConfig(Config):
     start_anew: bool = Field(
         default=False,
         description="Go on although the plan lacks chunks that were built: their episodes are numbered anew and built "
-        "again. What the Hub then holds beyond the plan, `r2-hf reconcile` names.",
+        "again. `r2-hf reconcile` names what the Hub then holds beyond the plan: rows that may be double until deleted.",
     )
 
 
@@ -54,7 +54,7 @@ def work_plan(
     Lists the episode folders of the bucket (never every object) and puts new episodes into new chunks of
     EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
     """
-    with user_errors():
+    with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load("r2")
         assert loaded.r2 is not None

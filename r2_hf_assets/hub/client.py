@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
 from r2_hf_assets.hub.card import CARD, CARD_PATH
 from r2_hf_assets.retry import Trouble, status_trouble
@@ -167,6 +168,8 @@ def classify(error: BaseException) -> Trouble | None:
         return Trouble("the new repo does not show yet")
     if isinstance(error, _transport_errors()):
         return Trouble(f"the Hub can't be reached ({type(error).__name__})")
+    if disk_error(error, ""):
+        return None
     # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its
     # own.
     if isinstance(error, RuntimeError | ConnectionError | TimeoutError):

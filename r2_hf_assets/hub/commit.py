@@ -8,11 +8,12 @@ found, not made twice. Other chunks' files are never touched.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import NotVisibleYet, RemoteFile, Upload, classify, explain
 from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
@@ -78,16 +79,25 @@ def commit_chunk(
         ShardError: a shard is absent or changed since it was built.
     """
     uploads: dict[str, Upload] = {}
+    # Files stay open until the commit is made: what the Hub takes outside LFS is read only then.
+    opened = ExitStack()
 
     def attempt() -> CommitRecord:
         head = _head(repo)
         absent, stale = compare(repo, record, head)
         if not absent and not stale:
-            return CommitRecord(head, repo.commit_url(head), False, (), ())
+            return _nothing_to_do(repo, head)
         missing = tuple(file for file in absent if file.name not in uploads)
         if missing:
-            with open_files(missing) as paths:
-                sent = repo.upload([(path_in_repo(record.language, f.name), paths[f.name]) for f in missing])
+            try:
+                paths = opened.enter_context(open_files(missing))
+            except ShardError:
+                # A run beside this one may have committed them meanwhile, and removed them.
+                head = _head(repo)
+                if compare(repo, record, head) == ([], []):
+                    return _nothing_to_do(repo, head)
+                raise
+            sent = repo.upload([(path_in_repo(record.language, f.name), paths[f.name]) for f in missing])
             for file, upload in zip(missing, sent, strict=True):
                 repo.check(upload, file.sha256)
                 uploads[file.name] = upload
@@ -97,7 +107,12 @@ def commit_chunk(
         return CommitRecord(oid, url, oid != head, tuple(upload.path for upload in added), tuple(stale))
 
     # Repeating an attempt is safe: it begins with a fresh look at the head.
-    return ask(repo, "commit to", attempt, retry, log)
+    with opened:
+        return ask(repo, "commit to", attempt, retry, log)
+
+
+def _nothing_to_do(repo: Repo, head: str) -> CommitRecord:
+    return CommitRecord(head, repo.commit_url(head), False, (), ())
 
 
 def ask(

@@ -139,7 +139,7 @@ ELSEWHERE = RegisteredCodeLocationOrigin("another")
         {"status": DagsterRunStatus.CANCELING},
         {"status": DagsterRunStatus.SUCCESS},
     ],
-    ids=str,
+    ids=("elsewhere", "elsewhere and copied", "of all assets", "of others too", "starting", "canceling", "done"),
 )
 def test_runs_that_are_not_its_business(instance, options):
     run_id = started(instance, **options)

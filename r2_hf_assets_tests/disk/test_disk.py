@@ -3,6 +3,9 @@
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import obstore
 import pyarrow as pa
@@ -91,15 +94,17 @@ def test_a_bucket_that_fails_is_asked_again(tmp_path):
 
 def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
-    with pytest.raises(Failure) as caught, user_errors():
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock())
+    with pytest.raises(Failure) as caught, user_errors(context):
         raise OSError("I/O error: No space left on device (os error 28)")
     assert str(caught.value.description).startswith("HF_HOME (/data/hf): no space")
     assert caught.value.allow_retries is True
-    with pytest.raises(Failure) as caught, user_errors():
+    assert not context.instance.add_run_tags.called
+    with pytest.raises(Failure) as caught, user_errors(context):
         raise OSError(errno.EROFS, "read-only", "/tmp/x")
     assert str(caught.value.description).startswith("/tmp/x: it is read-only") and not caught.value.allow_retries
 
 
 def test_an_error_of_another_kind_keeps_its_trace():
-    with pytest.raises(ConnectionResetError), user_errors():
+    with pytest.raises(ConnectionResetError), user_errors(Mock()):
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -1,5 +1,6 @@
 """commit_chunk: afterwards the Hub holds exactly this chunk's shards, by one commit or none; nothing else changed."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -153,7 +154,42 @@ def test_a_shard_that_is_not_there_is_not_committed(shards):
     repo = FakeRepo()
     with pytest.raises(ShardError, match="not there"):
         commit_chunk(repo, shards.record(b"rows"), absent, retry=NO_WAIT)
-    assert (len(repo.revisions), repo.calls["upload"], repo.calls["head"]) == (1, 0, 1)
+    assert (len(repo.revisions), repo.calls["upload"], repo.calls["commit"]) == (1, 0, 0)
+
+
+def test_a_shard_that_a_run_beside_this_one_committed_and_removed_is_looked_for_again(shards):
+    repo, record = FakeRepo(), shards.record(b"rows")
+
+    def removed_meanwhile(files):
+        repo.put(remote(ONE, b"rows"))
+        raise ShardError("not there")
+
+    done = commit_chunk(repo, record, removed_meanwhile, retry=NO_WAIT)
+    assert done == CommitRecord("oid-1", "https://hub/datasets/me/speech/commit/oid-1", False, (), ())
+    assert repo.calls["upload"] == 0
+
+
+def test_files_stay_open_until_the_commit_is_made_and_no_longer(shards, monkeypatch):
+    """What the Hub takes outside LFS is read only when it is committed."""
+    repo, record, open_now = FakeRepo(), shards.record(b"rows"), []
+    opener, real = shards.opener(record), repo.commit
+
+    @contextmanager
+    def watched(files):
+        with opener(files) as paths:
+            open_now.append(True)
+            try:
+                yield paths
+            finally:
+                open_now.clear()
+
+    def commit_with_them_open(*arguments):
+        assert open_now
+        return real(*arguments)
+
+    monkeypatch.setattr(repo, "commit", commit_with_them_open)
+    assert commit_chunk(repo, record, watched, retry=NO_WAIT).committed
+    assert not open_now
 
 
 def test_a_message_names_the_chunk(shards, monkeypatch):
