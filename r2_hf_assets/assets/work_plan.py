@@ -32,7 +32,7 @@ class ScanConfig(Config):
     start_anew: bool = Field(
         default=False,
         description="Go on although the plan lacks chunks that were built: their episodes are numbered anew and built "
-        "again. `r2-hf reconcile` names what the Hub then holds beyond the plan: rows that may be double until deleted.",
+        "again. `r2-hf reconcile` names what the Hub then holds beyond the plan; until deleted, those rows are double.",
     )
 
 
