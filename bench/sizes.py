@@ -19,7 +19,7 @@ class Sizes:
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
-        dedup_episodes: of the chunk that is built again.
+        dedup_episodes, dedup_ways: of the chunk that is built again, and in how many ways it is.
     """
 
     episodes: int = 100
@@ -31,6 +31,7 @@ class Sizes:
     chunks: int = 20
     latency_objects: int = 30_000
     dedup_episodes: int = 40
+    dedup_ways: int = 7
 
     def folders_of(self, episodes: int) -> dict[str, int]:
         """Episodes by folder, at least one in each."""
@@ -59,4 +60,5 @@ QUICK = Sizes(
     chunks=4,
     latency_objects=200,
     dedup_episodes=2,
+    dedup_ways=2,
 )

@@ -27,6 +27,7 @@ FIGURES = {
     "due": ["seconds", "queries, over those at 20"],
     "chunks": ["over its data time"],
     "latency": ["objects/s over the ceiling"],
+    "dedup": [],
 }
 
 
@@ -65,6 +66,9 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
     assert len(set(_numbers(rows, "scan", "folders").values())) == 1
     assert len(set(_numbers(rows, "build", "objects").values())) == 1
     assert len(set(_numbers(rows, "latency", "objects").values())) == 1
+    head, *ways = rows["dedup"]["table"]
+    assert head[:4] == ["pages", "file, MB", "first upload, MB", "uploaded again, MB"] and len(ways) == 2
+    assert all(0 < float(again) < float(first) <= 1.01 * float(size) for _, size, first, again, *_ in ways)
     text = (tmp_path / "performance.md").read_text()
     assert re.fullmatch(
         r"# By hand\n\n<!-- bench: begin -->\n.*\| to reach \|.*\n<!-- bench: end -->\n\nAfter it\.\n", text, re.DOTALL
