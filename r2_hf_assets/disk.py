@@ -8,9 +8,10 @@ because the shards of runs beside it go with their commits; all other trouble wa
 """
 
 import errno
+import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,3 +89,14 @@ def sweep_torn_writes(folder: Path, names: str) -> None:
         with suppress(FileNotFoundError):  # it got its name just now
             if time.time() - path.stat().st_mtime > _TORN_SECONDS:
                 path.unlink()
+
+
+def sync(files: Iterable[Path]) -> None:
+    """Have the disk itself hold these files and their names: a host that loses power keeps them."""
+    paths = list(files)
+    for path in (*paths, *{path.parent for path in paths}):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

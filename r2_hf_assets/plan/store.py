@@ -23,7 +23,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
-from r2_hf_assets.disk import sweep_torn_writes
+from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
 from r2_hf_assets.retry import Retry, default_retry
@@ -135,11 +135,19 @@ class PlanStore:
         return [index[name] for name in names]
 
     def write_index(self) -> list[Planned]:
-        """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag."""
+        """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
+
+        What it names lies on the disk itself by then, so a host that loses power does not lose the plan.
+        """
+        indexed = self._read_index()
         planned = self.planned()
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
+        folder = folder_of(self.store)
+        if folder:
+            with on_disk(folder):
+                sync(folder / _path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
         self._overwrite(_INDEX, json.dumps(rows).encode())
-        if folder := folder_of(self.store):
+        if folder:
             sweep_torn_writes(folder, "plan/**/*#*")
         return planned
 

@@ -156,14 +156,18 @@ class Asker:
         """Submit as the daemon does. With the code server down nothing is submitted: the next tick tries again."""
         try:
             with self._workspace() as (process, workspace):
-                for index, request in enumerate(requests):
-                    asyncio.run(
-                        submit_asset_run(None, request, index, self.instance, process, workspace, {}, {}, _QUIET)
-                    )
-                    self.asked += 1
+                # One event loop for all of them: what a workspace has loaded belongs to the loop that asked for it.
+                asyncio.run(self._submit_in(process, workspace, requests))
         except Exception as error:
             if type(error).__name__ not in _UNREACHABLE:
                 raise
+
+    async def _submit_in(
+        self, process: WorkspaceProcessContext, workspace: BaseWorkspaceRequestContext, requests: Sequence[RunRequest]
+    ) -> None:
+        for index, request in enumerate(requests):
+            await submit_asset_run(None, request, index, self.instance, process, workspace, {}, {}, _QUIET)
+            self.asked += 1
 
     @contextmanager
     def _workspace(self) -> Iterator[tuple[WorkspaceProcessContext, BaseWorkspaceRequestContext]]:

@@ -1,9 +1,10 @@
-"""A killed scan may leave half a manifest under obstore's temporary name; the next scan removes it once it is old."""
+"""What a scan that was killed, or a host that loses power, leaves of the plan: whole manifests, and nothing else."""
 
 import os
 import time
 from pathlib import Path
 
+import pytest
 from obstore.store import LocalStore
 
 from r2_hf_assets.plan.chunks import Chunk
@@ -20,3 +21,25 @@ def test_a_scan_removes_what_a_killed_one_left_and_leaves_what_may_be_anothers(t
     os.utime(torn, (time.time() - 120,) * 2)
     plan.write_index()
     assert [path.name for path in sorted((tmp_path / "plan/en").iterdir())] == ["chunk_0000.json", "chunk_0001.json#2"]
+
+
+def test_manifests_are_on_the_disk_before_the_index_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = PlanStore(LocalStore(tmp_path), "podcasts", "processed/")
+    plan.check_identity()
+    index = tmp_path / "plan/index.json"
+    before = index.stat().st_mtime_ns if index.exists() else 0
+    synced: list[Path] = []
+
+    def fsync(descriptor: int) -> None:
+        assert (index.stat().st_mtime_ns if index.exists() else 0) == before
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for number in range(2):
+        assert plan.create(Chunk("en", number, "processed/", (f"en/{number}",)))
+        before = index.stat().st_mtime_ns if index.exists() else 0
+        plan.write_index()
+        assert synced == [tmp_path / f"plan/en/chunk_000{number}.json", tmp_path / "plan/en"]
+        synced.clear()
+    plan.write_index()
+    assert synced == []
