@@ -24,8 +24,8 @@ from r2_hf_assets.settings import HubSettings
 
 # What hf_xet holds in memory are xorbs of 64 MB, raw and packed: some for every upload stream and every file that it
 # reads at once. Its own defaults (64 streams, 8 files) take over a gigabyte for a chunk of several parts on a fast
-# line; with these it is about 300 MB, and four streams still fill a line of several Gbit/s.
-_XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "4", "HF_XET_DATA_MAX_CONCURRENT_FILE_INGESTION": "1"}
+# line; with these it is 350 MB, and two streams still fill a line of 1 Gbit/s.
+_XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "2", "HF_XET_DATA_MAX_CONCURRENT_FILE_INGESTION": "1"}
 
 _REPO_TYPE = "dataset"
 _BRANCH = "main"

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
 from r2_hf_assets.bucket.listing import newest_object
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.errors import ShardError, StillUploading
-from r2_hf_assets.memory import share_arenas
+from r2_hf_assets.memory import give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
@@ -208,14 +206,13 @@ def build_chunk(
 @contextmanager
 def _frozen() -> Iterator[None]:
     """Spare the garbage collector what was there before: it would look at it again with every few thousand rows."""
-    share_arenas()
+    give_memory_back()
     gc.freeze()
     try:
         yield
     finally:
         gc.unfreeze()
-        # The row group's buffer goes back to the system: the upload that follows needs memory of its own.
-        pa.default_memory_pool().release_unused()
+        release()
 
 
 def _count_row(tally: Tally, segment: Segment, size: int) -> None:

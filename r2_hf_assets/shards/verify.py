@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from r2_hf_assets.memory import release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -57,6 +58,7 @@ def check_ledger(chunk: Chunk, record: BuildRecord, shards: Sequence[Path], reje
         audit.find_losses()
         _check_record(record, audit)
     numbers = audit.numbers() | {"files": len(shards), "bytes": record.bytes}
+    release()
     good = (
         f"{numbers['episodes_planned']} episodes = {numbers['episodes_with_rows']} with rows + "
         f"{numbers['episodes_rejected']} rejected; {numbers['entries']} entries = {numbers['rows']} rows + "
