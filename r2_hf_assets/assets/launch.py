@@ -5,7 +5,7 @@ process for every chunk.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 from dagster._core.events import RunFailureReason
 
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
+from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import is_persistent
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plan.chunks import Planned
@@ -86,12 +86,6 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
     settings = load(needs=["r2"])
     assert settings.r2 is not None
     return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT))
-
-
-def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
-    """Make these chunk numbers partitions; what is one already stays. A new database knows none."""
-    keys = [chunk_key(number) for number in sorted(set(numbers))]
-    instance.add_dynamic_partitions(plan_chunk_partitions.name or "", keys)
 
 
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:

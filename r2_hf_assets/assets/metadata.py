@@ -24,6 +24,8 @@ from r2_hf_assets.shards.schema import SCHEMA
 # Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
 # Dagster indexes it, while people read the tag.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
+# work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
+PLAN_VERSION = "append-only"
 
 _DESCRIPTIONS = {
     "audio": "MP3 as it lies in the bucket; path is its key there",

@@ -5,8 +5,10 @@ type that key; its shape must never change. LANGUAGES narrows the grid when the 
 """
 
 import re
+from collections.abc import Iterable
 
 from dagster import (
+    DagsterInstance,
     DynamicPartitionsDefinition,
     MultiPartitionKey,
     MultiPartitionsDefinition,
@@ -31,6 +33,12 @@ def chunk_key(number: int) -> str:
 def partition_key(language: str, number: int) -> MultiPartitionKey:
     """en|chunk_0007"""
     return MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
+
+
+def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
+    """Make these chunk numbers partitions; what is one already stays. A new database knows none."""
+    keys = [chunk_key(number) for number in sorted(set(numbers))]
+    instance.add_dynamic_partitions(PLAN_CHUNK, keys)
 
 
 def read_key(key: str) -> tuple[str, int]:

@@ -18,14 +18,11 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, add_partitions
-from r2_hf_assets.assets.metadata import DIGEST_TAG
-from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION
+from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.shards.names import path_in_repo
-
-# The data version that work_plan always has.
-_PLAN_VERSION = "append-only"
 
 Emit = Callable[[AssetMaterialization], Any]
 
@@ -83,7 +80,7 @@ def _tags(asset: AssetKey, item: Recovered, key: MultiPartitionKey, by: str) -> 
     Without the latter Dagster goes by time, and the next scan would show every recorded chunk as out of date.
     """
     digest = item.chunk.digest
-    upstream, version = (WORK_PLAN, _PLAN_VERSION) if asset == SHARDS else (SHARDS, digest)
+    upstream, version = (WORK_PLAN, PLAN_VERSION) if asset == SHARDS else (SHARDS, digest)
     return {
         DIGEST_TAG: digest,
         DATA_VERSION_TAG: digest,

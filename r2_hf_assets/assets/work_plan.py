@@ -6,8 +6,8 @@ from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResul
 from pydantic import Field
 
 from r2_hf_assets.assets.history import lost_chunks, record_unplanned
-from r2_hf_assets.assets.metadata import scan_metadata
-from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
+from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
+from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -69,12 +69,10 @@ def work_plan(
         if config.start_anew:
             record_unplanned(context.instance, lost_chunks(context.instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
-    numbers = {chunk.number for chunk in report.planned}
-    context.instance.add_dynamic_partitions(plan_chunk_partitions.name or "", [chunk_key(n) for n in sorted(numbers)])
+    add_partitions(context.instance, (chunk.number for chunk in report.planned))
     return MaterializeResult(
         metadata=scan_metadata(report) | {"dagster/uri": loaded.plan.state_url},
-        # The plan only grows and sealed chunks never change, so a scan makes no built partition stale.
-        data_version=DataVersion("append-only"),
+        data_version=DataVersion(PLAN_VERSION),
     )
 
 

@@ -60,8 +60,8 @@ def adopt(work_plan: Path, progress_logs: tuple[Path, ...], dry_run: bool, rebui
     settings = load()
     assert settings.r2 is not None and settings.hub is not None
     from r2_hf_assets.assets.history import recorded_digests
-    from r2_hf_assets.assets.launch import COMMIT, add_partitions, open_instance
-    from r2_hf_assets.assets.partitions import partition_key
+    from r2_hf_assets.assets.launch import COMMIT, open_instance
+    from r2_hf_assets.assets.partitions import add_partitions, partition_key
     from r2_hf_assets.assets.recovered import record
     from r2_hf_assets.bucket.client import object_store
     from r2_hf_assets.hub.inventory import take_inventory

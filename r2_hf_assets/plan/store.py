@@ -14,7 +14,7 @@ rewritten or deleted.
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -128,11 +128,13 @@ class PlanStore:
 
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
-        index = self._read_index()
+        return self._planned(self._read_index())
+
+    def _planned(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         behind = [name for name in names if name not in index]
-        index |= {(c.language, c.number): _planned(c) for c in self.read_many(behind)}
-        return [index[name] for name in names]
+        known = {**index, **{(c.language, c.number): _planned(c) for c in self.read_many(behind)}}
+        return [known[name] for name in names]
 
     def write_index(self) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
@@ -140,7 +142,7 @@ class PlanStore:
         What it names lies on the disk itself by then, so a host that loses power does not lose the plan.
         """
         indexed = self._read_index()
-        planned = self.planned()
+        planned = self._planned(indexed)
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
         folder = folder_of(self.store)
         if folder:
