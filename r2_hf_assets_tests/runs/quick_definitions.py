@@ -8,6 +8,7 @@ from r2_hf_assets.definitions import defs
 signs_of_life.BEAT_SECONDS = 0.5
 lost_runs.LOOKS = 2
 
-(sensor,) = (sensor for sensor in defs.sensors or () if sensor.name == "lost_runs")
-assert isinstance(sensor, SensorDefinition)
-sensor._min_interval = 1
+for sensor in defs.sensors or ():
+    if sensor.name in ("lost_runs", "lost_retries"):
+        assert isinstance(sensor, SensorDefinition)
+        sensor._min_interval = 1

@@ -1,0 +1,144 @@
+"""lost_retries: which failed runs it reports once more, and which it leaves alone."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin
+
+from r2_hf_assets.assets.lost_retries import QUIET_LOOKS, Decision, decide, lost_retries
+from r2_hf_assets.definitions import defs
+from r2_hf_assets_tests.assets.test_lost_runs import HERE, started
+from r2_hf_assets_tests.world import ROOT
+
+SETTLED = -1
+
+
+@pytest.mark.parametrize(
+    ("waits", "before", "now", "again"),
+    [
+        (True, None, SETTLED, False),  # it had failed before anybody looked
+        (True, {}, 1, False),
+        (True, {"run": 1}, 2, False),
+        (True, {"run": 2}, SETTLED, True),
+        (False, {"run": 2}, SETTLED, False),  # its retry has begun
+        (False, {}, SETTLED, False),
+        (True, {"run": SETTLED}, SETTLED, False),  # reported once is enough
+        (True, {"run of long ago": 2}, 1, False),
+    ],
+)
+def test_decide(waits, before, now, again):
+    assert decide({"run": waits}, before, looks=3) == Decision({"run": now}, ("run",) if again else ())
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    shipped = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    with DagsterInstance.ephemeral(settings={"run_retries": shipped["run_retries"]}) as made:
+        yield made
+
+
+class Looks:
+    """The sensor as the daemon evaluates it, look after look; the first has been."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: str | None = None
+        self()
+
+    def __call__(self, times: int = 1) -> str:
+        said = ""
+        for _ in range(times):
+            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name="lost_retries")
+            context._code_location_origin = HERE
+            result = lost_retries(context)
+            assert isinstance(result, SensorResult) and isinstance(result.skip_reason, SkipReason)
+            self.cursor, said = result.cursor, result.skip_reason.skip_message or ""
+        return said
+
+
+def failures(instance: DagsterInstance, run_id: str) -> int:
+    """How often the run was reported as failed."""
+    return sum(log.dagster_event is not None and log.dagster_event.is_run_failure for log in instance.all_logs(run_id))
+
+
+def fail(instance: DagsterInstance, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    instance.report_run_failed(run)
+
+
+@pytest.mark.parametrize("marked", ["true", "false"], ids=["missed", "given up"])
+def test_a_failed_run_without_its_retry_is_reported_once_more(instance, marked):
+    look = Looks(instance)
+    run_id = started(instance)
+    fail(instance, run_id)
+    instance.add_run_tags(run_id, {"dagster/will_retry": marked})
+    assert look(QUIET_LOOKS - 1) == "1 failed runs looked at, 1 wait for their retry; reported again: none"
+    assert failures(instance, run_id) == 1
+    assert look() == f"1 failed runs looked at, 0 wait for their retry; reported again: {run_id}"
+    assert failures(instance, run_id) == 2
+    assert instance.get_run_by_id(run_id).tags["dagster/will_retry"] == "true"
+    look(QUIET_LOOKS + 1)
+    assert failures(instance, run_id) == 2
+
+
+def test_a_retry_that_was_made_and_never_queued_is_asked_for_again(instance):
+    look = Looks(instance)
+    run_id = started(instance)
+    fail(instance, run_id)
+    retry = {"parent_run_id": run_id, "root_run_id": run_id, "tags": {"dagster/parent_run_id": run_id}}
+    started(instance, status=DagsterRunStatus.NOT_STARTED, **retry)
+    look(QUIET_LOOKS)
+    assert failures(instance, run_id) == 2
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED, DagsterRunStatus.SUCCESS])
+def test_a_run_whose_retry_has_begun_is_left_alone(instance, status):
+    look = Looks(instance)
+    run_id = started(instance)
+    fail(instance, run_id)
+    retry = {"parent_run_id": run_id, "root_run_id": run_id, "tags": {"dagster/parent_run_id": run_id}}
+    started(instance, status=status, **retry)
+    look(QUIET_LOOKS + 1)
+    assert failures(instance, run_id) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"location": RegisteredCodeLocationOrigin("another")},
+        {"origin": False},
+        {"tags": {"dagster/max_retries": "0"}},
+        {"tags": {"dagster/retry_on_asset_or_op_failure": "false", "dagster/failure_reason": "STEP_FAILURE"}},
+    ],
+    ids=("elsewhere", "of the command line", "told not to", "waiting does not mend it"),
+)
+def test_runs_that_are_not_retried(instance, options):
+    look = Looks(instance)
+    run_id = started(instance, **options)
+    fail(instance, run_id)
+    look(QUIET_LOOKS + 1)
+    assert failures(instance, run_id) == 1
+
+
+def test_a_canceled_run_is_not_retried(instance):
+    look = Looks(instance)
+    instance.report_run_canceled(instance.get_run_by_id(started(instance)))
+    assert look(QUIET_LOOKS + 1).startswith("0 failed runs")
+
+
+def test_runs_that_failed_before_the_first_look_are_left_as_they_are(instance):
+    run_id = started(instance)
+    fail(instance, run_id)
+    look = Looks(instance)
+    look(QUIET_LOOKS + 1)
+    assert failures(instance, run_id) == 1
+    assert json.loads(look.cursor or "") == {run_id: SETTLED}
+
+
+def test_without_run_retries_nothing_is_looked_at():
+    with DagsterInstance.ephemeral() as instance:
+        assert "not enabled" in Looks(instance)()
