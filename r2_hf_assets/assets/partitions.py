@@ -41,6 +41,12 @@ def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
     instance.add_dynamic_partitions(PLAN_CHUNK, keys)
 
 
+def chunk_tags(key: str) -> dict[str, str]:
+    """Tags of a run of this partition, for people to filter runs by: {"language": "en", "chunk": "chunk_0007"}."""
+    language, number = read_key(key)
+    return {"language": language, "chunk": chunk_key(number)}
+
+
 def read_key(key: str) -> tuple[str, int]:
     """("en", 7) from "en|chunk_0007". Raises ValueError for a key of another shape."""
     match = re.fullmatch(r"([a-z]+)\|chunk_(\d{4,})", key)

@@ -82,7 +82,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
-def s3_client(r2: BucketSettings) -> Any:
+def s3_client(r2: BucketSettings, *, read_timeout_s: float = _READ_TIMEOUT_S) -> Any:
     """A boto3 S3 client that R2 accepts."""
     import boto3
     from botocore.config import Config
@@ -98,7 +98,7 @@ def s3_client(r2: BucketSettings) -> Any:
             response_checksum_validation="when_required",
             retries=_BOTO_RETRIES,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=_READ_TIMEOUT_S,
+            read_timeout=read_timeout_s,
             s3={"addressing_style": "path"},
         ),
     )

@@ -6,11 +6,14 @@ Folders are read language by language in the bucket's own (byte) order: that ord
 obstore refuses names with control characters, and `.`, `..` and empty names, and one of them fails its whole listing;
 a control character that XML can't hold reaches it as U+FFFD, so as another name. Such a listing is made once more with
 boto3, which has names sent URL-encoded: what obstore can ask for is kept, the other names are given to `unreadable`.
+
+A listing by obstore is whole or nothing. Who has little time takes `episode_pages`: page by page, and from its middle.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import obstore
 from obstore.exceptions import InvalidPathError
@@ -51,6 +54,35 @@ def episode_ids(
 ) -> Iterator[str]:
     """The episode folders below one language folder, in byte order."""
     yield from _folders(store, f"{prefix}{folder.name}/", retry, unreadable)
+
+
+def episode_pages(
+    client: Any, bucket: str, prefix: str, folder: str, after: str, retry: Retry
+) -> Iterator[tuple[list[str], str | None]]:
+    """Episode ids below one language folder, page by page (up to 1,000), and where each page ends; None: at the end.
+
+    Args:
+        client: a boto3 client.
+        after: where an earlier page ended, to go on behind it; "" for the beginning.
+    """
+    below = f"{prefix}{folder}/"
+    where = {"StartAfter": below + after} if after else {}
+    while True:
+        page = retry.call(
+            f"listing {below}",
+            lambda where=where: client.list_objects_v2(Bucket=bucket, Prefix=below, Delimiter="/", **where),  # type: ignore[misc]
+            classify_boto,
+        )
+        folders = [item["Prefix"].removeprefix(below) for item in page.get("CommonPrefixes", ())]
+        strays = [item["Key"].removeprefix(below) for item in page.get("Contents", ())]
+        # Some servers list the folder again behind whose name one goes on.
+        ids = [name.removesuffix("/") for name in folders if name != after]
+        more = page.get("IsTruncated", False)
+        end = max([*folders[-1:], *strays[-1:]], default=after) if more else None
+        yield [name for name in ids if _can_be_asked_for(name)], end
+        if not more:
+            return
+        where = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 def newest_object(store: Store, prefix: str, retry: Retry) -> datetime | None:

@@ -4,12 +4,13 @@ Kept apart from the comparison, because the command line, the job and the proof 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.verdict import Severity, Verdict
 
 Name = tuple[str, int]
 
@@ -39,6 +40,10 @@ ADVICE: Mapping[Kind, str] = {
     Kind.UNVERIFIABLE: "on the Hub, but it can't be shown to be this chunk, whole: it stays due, the next run mends it",
     Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be double: delete it, or restore its plan",
 }
+
+# These are due, so the next runs mend them, or a word of the user's; all others mean rows missing, other or double.
+_MENDED = (Kind.OTHER_DIGEST, Kind.OTHER_BUILD, Kind.UNRECORDED, Kind.UNVERIFIABLE)
+_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -91,3 +96,26 @@ class Report:
         """Differences by kind, in the order of Kind."""
         found = Counter(difference.kind for difference in self.differences)
         return {kind.value: found[kind] for kind in Kind if found[kind]}
+
+
+def judge(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
+    """The report as a check: ERROR when rows are missing, other or double, WARN when the next runs mend it.
+
+    Args:
+        lines: the differences in words.
+    """
+    numbers = {
+        "planned": report.planned,
+        "recorded": report.recorded,
+        "due": report.due,
+        "files": report.files,
+        "as_built": report.as_built,
+        "unchecked": report.unchecked,
+        "revision": report.revision or "none",
+        "differences": len(report.differences),
+        "differences_by_kind": report.counts,
+        "first_differences": list(lines[:_LISTED]),
+        "what_to_do": {kind: ADVICE[Kind(kind)] for kind in report.counts},
+    }
+    harmless = all(difference.kind in _MENDED for difference in report.differences)
+    return Verdict(not report.differences, Severity.WARN if harmless else Severity.ERROR, summary, numbers)

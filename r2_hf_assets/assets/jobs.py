@@ -1,0 +1,40 @@
+"""Jobs: what sensors, schedules and the Jobs page start; and the tags of their runs.
+
+`scan_job` plans, `build_job` builds and commits one partition, `check_job` looks at the whole dataset. They select the
+same assets as the asset graph does, so history, checks and retries are the same whichever way a run was started.
+
+A run of a partition says in its tags `language` and `chunk` what it is about, to filter the list of runs by. (Runs that
+the asset graph or a backfill starts belong to no job of ours; they have Dagster's own dagster/partition/language.)
+"""
+
+from dagster import AssetSelection, PartitionedConfig, define_asset_job
+
+from r2_hf_assets.assets.dataset import whole_dataset
+from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.assets.partitions import chunk_partitions, chunk_tags
+
+SCAN_JOB = "scan_job"
+BUILD_JOB = "build_job"
+
+scan_job = define_asset_job(
+    SCAN_JOB,
+    AssetSelection.assets(WORK_PLAN),
+    description="Plans what is new in the bucket: work_plan and its check.",
+)
+
+build_job = define_asset_job(
+    BUILD_JOB,
+    AssetSelection.assets(SHARDS, COMMIT),
+    description="Builds one planned partition and commits it: parquet_shards, then hub_commit.",
+    config=PartitionedConfig(
+        partitions_def=chunk_partitions,
+        run_config_for_partition_key_fn=lambda key: {},
+        tags_for_partition_key_fn=chunk_tags,
+    ),
+)
+
+check_job = define_asset_job(
+    "check_job",
+    AssetSelection.checks(whole_dataset),
+    description="Compares plan, history and Hub, and says so as the check whole_dataset. Changes nothing.",
+)

@@ -1,0 +1,107 @@
+"""`planned_chunks`: asks for a run of each planned partition that is due, a few at a time, until all is committed.
+
+Due is what the history lacks (plan/due.py); cells that the plan does not fill are never asked for. Whoever works on a
+partition keeps this sensor from it: any queued or running run of it, a backfill that still owes it, a failed run that
+Dagster is about to retry. So it goes on beside backfills and `r2-hf process`.
+
+How often a partition was tried, and when last, is read from Dagster's runs; nothing is kept. A run that is asked for
+here carries the chunk's digest and the number of the attempt, and its run key is made of them, so no attempt can start
+twice. When its process dies Dagster retries it at once; when a step fails, this sensor asks again, later and later, and
+in the end not any more (plan/turns.py): then it names the partition. One that a person terminated it leaves alone, too.
+
+There are never more than twice as many runs queued and running as may run at once (max_concurrent_runs): enough to keep
+all of them busy, and a run that a person launches waits behind few.
+"""
+
+import time
+from collections.abc import Sequence
+
+from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
+
+from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.jobs import build_job
+from r2_hf_assets.assets.launch import COMMIT
+from r2_hf_assets.assets.metadata import DIGEST_TAG
+from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, partition_key, plan_chunk_partitions
+from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.assets.work_in_hand import ATTEMPT_TAG, bad_since, in_hand, tried
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Name, Turn, decide
+
+TICK_EVERY_S = 30
+# Dagster needs some tenths of a second to make each run, within the minute that a tick has.
+PER_TICK = 20
+_NAMED = 5
+
+
+@sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
+def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
+    """Builds and commits what is planned: asks for a run of each due partition, and again when one failed."""
+    loaded = settings.load("r2", "hub")
+    assert loaded.r2 is not None and context.repository_def is not None
+    instance, now = context.instance, time.time()
+    # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
+    hand = in_hand(instance, context.repository_def.asset_graph)
+    left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT))
+    left = [chunk for chunk in left if chunk.language in loaded.plan.languages]
+    known, retried = tried(instance, left, now)
+    limit = in_flight(instance.get_concurrency_config().run_queue_config)
+    turn = decide(
+        left,
+        hand.busy | retried,
+        known,
+        running=hand.runs,
+        in_flight=limit,
+        per_tick=PER_TICK,
+        bad_since=bad_since(instance, context.sensor_name, BAD_SERIES),
+        now=now,
+    )
+    said = line(turn, hand.runs, limit)
+    if not turn.asks:
+        return SensorResult(skip_reason=said)
+    context.log.info(said)
+    there = set(instance.get_dynamic_partitions(PLAN_CHUNK))
+    new = sorted({chunk_key(chunk.number) for chunk, _ in turn.asks} - there)
+    return SensorResult(
+        [request(chunk, attempt) for chunk, attempt in turn.asks],
+        dynamic_partitions_requests=[plan_chunk_partitions.build_add_request(new)] if new else [],
+    )
+
+
+def in_flight(queue) -> int:
+    """How many runs may be queued and running: twice what may run at once; 20 where nothing limits that."""
+    at_once = queue.max_concurrent_runs if queue else -1
+    return 2 * (at_once if at_once > 0 else 10)
+
+
+def request(chunk: Planned, attempt: int) -> RunRequest:
+    """A run of this chunk. A step that fails is this sensor's to try again; a process that dies, Dagster's."""
+    key = partition_key(chunk.language, chunk.number)
+    tags = {DIGEST_TAG: chunk.digest, ATTEMPT_TAG: str(attempt), RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
+    return RunRequest(f"{key} {chunk.digest} {attempt}", partition_key=key, tags=tags)
+
+
+def line(turn: Turn, runs: int, limit: int) -> str:
+    """The turn in numbers, and what a person has to do."""
+    if not turn.due:
+        return "nothing is due"
+    parts = [f"{turn.due} due: {len(turn.asks)} asked for now, {turn.busy} in hand ({runs} of {limit} runs)"]
+    if turn.later:
+        parts.append(f"{turn.later} failed and are tried again later, the next in {turn.next_s / 60:.0f} min")
+    if turn.given_up:
+        what = f"failed {ATTEMPTS} times and are left: {_named(turn.given_up)}"
+        parts.append(f"{len(turn.given_up)} {what}: see their runs, then materialize them by hand")
+    if turn.terminated:
+        what = f"were terminated and are left: {_named(turn.terminated)}"
+        parts.append(f"{len(turn.terminated)} {what}: materialize them by hand to go on")
+    if turn.bad_series:
+        parts.append(f"the last {BAD_SERIES} runs failed, so one at a time is tried until one succeeds")
+    return "; ".join(parts)
+
+
+def _named(names: Sequence[Name]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(str(partition_key(*name)) for name in names[:_NAMED]) + more

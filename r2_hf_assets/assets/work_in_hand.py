@@ -1,0 +1,103 @@
+"""What Dagster is working on, and how it went before: read from its runs and backfills, by a few queries.
+
+Who started a run does not matter: a sensor, a backfill, the launchpad, `r2-hf`. A backfill counts with all partitions
+that it still owes, although their runs do not exist yet.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
+from dagster._core.errors import DagsterDefinitionChangedDeserializationError
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES, RunRecord
+from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
+
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.metadata import DIGEST_TAG
+from r2_hf_assets.assets.partitions import partition_key, read_key
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.turns import Name, Tried
+
+ATTEMPT_TAG = "r2_hf_assets/attempt"
+# A run that failed a moment ago and is to be retried: the daemon looks every few seconds.
+_RETRY_COMES_S = 600.0
+_KEYS_AT_ONCE = 5000
+
+
+@dataclass(frozen=True)
+class InHand:
+    """Partitions that somebody works on, and how many runs are queued or running."""
+
+    busy: frozenset[Name]
+    runs: int
+
+
+def in_hand(instance: DagsterInstance, graph: BaseAssetGraph) -> InHand:
+    """What is under way now."""
+    runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    names = [name for run in runs if (name := _partition(run))]
+    return InHand(frozenset(names) | frozenset(_owed_by_backfills(instance, graph)), len(names))
+
+
+def _partition(run: DagsterRun) -> Name | None:
+    try:
+        return read_key(run.tags.get(PARTITION_NAME_TAG, ""))
+    except ValueError:  # a run of something else
+        return None
+
+
+def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iterable[Name]:
+    open_ones = [status for status in BulkActionStatus if status not in BULK_ACTION_TERMINAL_STATUSES]
+    for backfill in instance.get_backfills(BulkActionsFilter(statuses=open_ones)):
+        if not backfill.is_asset_backfill:
+            continue
+        try:
+            data = backfill.get_asset_backfill_data(graph)
+        except DagsterDefinitionChangedDeserializationError:
+            continue  # of another code location, or of a grid that is no more
+        owed = data.target_subset - (data.materialized_subset | data.failed_and_downstream_subset)
+        for item in owed.iterate_asset_partitions():
+            if item.asset_key in (SHARDS, COMMIT) and item.partition_key:
+                yield read_key(item.partition_key)
+
+
+def tried(instance: DagsterInstance, due: Sequence[Planned], now: float) -> tuple[dict[Name, Tried], set[Name]]:
+    """How the finished runs of these chunks went, and those of them that Dagster is about to retry."""
+    digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
+    keys = [str(partition_key(*name)) for name in digests]
+    known: dict[Name, Tried] = {}
+    retried = set()
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_AT_ONCE]}
+        for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
+            run, ended = record.dagster_run, _ended(record)
+            name = _partition(run)
+            if name is None:
+                continue
+            if run.is_complete_and_waiting_to_retry and now - ended < _RETRY_COMES_S:
+                retried.add(name)
+            mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
+            newest = known.get(name) or Tried(0, ended, run.status is DagsterRunStatus.CANCELED)
+            known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
+    return known, retried
+
+
+def bad_since(instance: DagsterInstance, sensor: str, series: int) -> float | None:
+    """When the newest of a sensor's runs ended, if all of the last `series` failed."""
+    wanted = RunsFilter(statuses=FINISHED_STATUSES, tags={SENSOR_NAME_TAG: sensor})
+    records = instance.get_run_records(wanted, limit=series)
+    if len(records) < series or any(r.dagster_run.status is not DagsterRunStatus.FAILURE for r in records):
+        return None
+    return max(map(_ended, records))
+
+
+def under_way(instance: DagsterInstance, asset: AssetKey, job: str) -> list[str]:
+    """Queued and running runs that make this asset; `job` is the job of ours that does."""
+    runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    return [run.run_id for run in runs if run.job_name == job or asset in (run.asset_selection or ())]
+
+
+def _ended(record: RunRecord) -> float:
+    return record.end_time or record.update_timestamp.timestamp()

@@ -1,0 +1,94 @@
+"""Whose turn it is: plan order, limits, backoff, the end, and a series in which everything fails."""
+
+from typing import Any
+
+import pytest
+
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.turns import ATTEMPTS, FIRST_WAIT_S, Tried, Turn, decide
+
+NOW = 1_000_000.0
+CHUNKS = [Planned("de", 0, "d0", 3), *(Planned("en", number, f"e{number}", 3) for number in range(6))]
+
+
+def turn(**changes: Any) -> Turn:
+    usual: dict[str, Any] = {
+        "due": CHUNKS,
+        "busy": (),
+        "tried": {},
+        "running": 0,
+        "in_flight": 100,
+        "per_tick": 100,
+        "bad_since": None,
+        "now": NOW,
+    }
+    return decide(**{**usual, **changes})
+
+
+def asked(made: Turn) -> list[tuple[str, int, int]]:
+    return [(chunk.language, chunk.number, attempt) for chunk, attempt in made.asks]
+
+
+def test_everything_in_plan_order_when_there_is_room() -> None:
+    assert asked(turn()) == [("de", 0, 1), *(("en", number, 1) for number in range(6))]
+    assert turn().due == 7 and turn(due=[]).asks == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({"per_tick": 2}, 2),
+        ({"in_flight": 3}, 3),
+        ({"in_flight": 8, "running": 5}, 3),
+        ({"in_flight": 8, "running": 8}, 0),
+        ({"in_flight": 8, "running": 50}, 0),
+        ({"in_flight": 8, "running": 5, "per_tick": 2}, 2),
+    ],
+)
+def test_limits(limits: dict[str, int], count: int) -> None:
+    assert asked(turn(**limits)) == asked(turn())[:count]
+
+
+def test_a_chunk_in_hand_is_left_to_whoever_has_it() -> None:
+    made = turn(busy={("en", 0), ("fr", 9)}, per_tick=2)
+    assert asked(made) == [("de", 0, 1), ("en", 1, 1)] and made.busy == 1
+
+
+@pytest.mark.parametrize(
+    ("attempts", "wait"),
+    [
+        (0, FIRST_WAIT_S),  # failed in a run that somebody else asked for
+        (1, FIRST_WAIT_S),
+        (2, 4 * FIRST_WAIT_S),
+        (3, 16 * FIRST_WAIT_S),
+        (4, 64 * FIRST_WAIT_S),
+    ],
+)
+def test_what_failed_waits_ever_longer(attempts: int, wait: float) -> None:
+    known = {("en", 0): Tried(attempts, NOW)}
+    early = turn(tried=known, now=NOW + wait - 1)
+    assert ("en", 0) not in [name[:2] for name in asked(early)]
+    assert (early.later, early.next_s) == (1, 1.0)
+    late = turn(tried=known, now=NOW + wait)
+    assert ("en", 0, attempts + 1) in asked(late) and late.later == 0
+
+
+def test_after_the_last_attempt_it_is_named_and_left_for_ever() -> None:
+    made = turn(tried={("en", 0): Tried(ATTEMPTS, 0.0)})
+    assert made.given_up == (("en", 0),) and len(made.asks) == 6
+
+
+def test_what_a_person_terminated_is_left_to_people() -> None:
+    made = turn(tried={("en", 0): Tried(1, 0.0, terminated=True)})
+    assert made.terminated == (("en", 0),) and len(made.asks) == 6
+
+
+def test_chunks_that_wait_take_no_room_from_others() -> None:
+    known = {("de", 0): Tried(1, NOW), ("en", 0): Tried(ATTEMPTS, NOW)}
+    assert asked(turn(tried=known, per_tick=1)) == [("en", 1, 1)]
+
+
+def test_in_a_bad_series_one_at_a_time_is_tried() -> None:
+    assert turn(bad_since=NOW).asks == () and turn(bad_since=NOW).bad_series
+    assert turn(bad_since=NOW - FIRST_WAIT_S, running=1).asks == ()
+    assert asked(turn(bad_since=NOW - FIRST_WAIT_S)) == [("de", 0, 1)]
