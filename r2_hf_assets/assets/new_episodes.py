@@ -139,9 +139,10 @@ def _tick(context: SensorEvaluationContext, settings: SettingsResource) -> Senso
     if running:
         said = f"{len(running)} scans are queued or running ({running[0][:8]}); looking again when they are done"
         return SensorResult(skip_reason=said, cursor=replace(cursor, sweep=None, ended=0.0).write())
-    quiet = SWEEP_EVERY_S - max(0.0, time.time() - cursor.ended)
-    if cursor.sweep is None and quiet > 0:
-        return SensorResult(skip_reason=f"{cursor.said}; next look in {_span(quiet)}", cursor=cursor.write())
+    since = time.time() - cursor.ended
+    if cursor.sweep is None and 0 <= since < SWEEP_EVERY_S:  # below 0: the clock was set back
+        said = f"{cursor.said}; next look in {_span(SWEEP_EVERY_S - since)}"
+        return SensorResult(skip_reason=said, cursor=cursor.write())
     plan = replace(open_plan(loaded.plan, loaded.r2), retry=_HASTY)
     plan.check_identity()
     sweep, said = _go_on(cursor.sweep, loaded, plan, lambda: time.monotonic() < end)

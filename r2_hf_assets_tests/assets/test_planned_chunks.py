@@ -1,0 +1,267 @@
+"""planned_chunks on a real plan and instance: whom it asks for, whom it leaves to others, and what it says."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dagster import (
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+)
+from dagster._core.execution.asset_backfill import AssetBackfillData
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, SENSOR_NAME_TAG, WILL_RETRY_TAG
+from dagster._core.test_utils import create_run_for_test
+
+from r2_hf_assets.assets import planned_chunks as module
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.partitions import add_partitions
+from r2_hf_assets.assets.planned_chunks import line, planned_chunks
+from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.definitions import defs
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Turn
+from r2_hf_assets.settings import load
+from r2_hf_assets_tests.build_samples import PREFIX
+
+KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
+LONG_AGO = time.time() - 30 * 86400
+
+
+class Ticks:
+    """The sensor as the daemon evaluates it."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self.instance = instance
+        self.digests: dict[str, str] = {}
+
+    def __call__(self) -> SensorResult:
+        context = build_sensor_context(
+            self.instance,
+            definitions=defs,
+            sensor_name="planned_chunks",
+            resources={"settings": SettingsResource()},
+        )
+        result = planned_chunks(context)
+        assert isinstance(result, SensorResult)
+        return result
+
+    def requests(self) -> list[RunRequest]:
+        return list(self().run_requests or ())
+
+    def asked(self) -> list[str]:
+        return [str(request.partition_key) for request in self.requests()]
+
+    def said(self) -> str:
+        result = self()
+        assert not result.run_requests and isinstance(result.skip_reason, SkipReason)
+        return result.skip_reason.skip_message or ""
+
+    def run(self, key: str, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
+        """A run of this partition, by whomever; ended then, unless it has not."""
+        run = create_run_for_test(self.instance, "build_job", status=status, tags={"dagster/partition": key, **tags})
+        if run.is_finished:
+            self._end(run.run_id, ended)
+        return run.run_id
+
+    def attempt(self, key: str, number: int, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
+        """A run that the sensor asked for."""
+        mine = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
+        return self.run(key, status, ended, **mine, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
+
+    def _end(self, run_id: str, ended: float) -> None:
+        from dagster._core.storage.runs.schema import RunsTable
+
+        storage: Any = self.instance.run_storage
+        with storage.connect() as connection:
+            connection.execute(RunsTable.update().where(RunsTable.c.run_id == run_id).values(end_time=ended))
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
+    """Four chunks are planned, and none of them is a partition yet. No bucket or Hub is asked."""
+    values = {
+        "R2_ENDPOINT_URL": "http://127.0.0.1:9",
+        "R2_ACCESS_KEY_ID": "a",
+        "R2_SECRET_ACCESS_KEY": "b",
+        "R2_BUCKET": "podcasts",
+        "HF_REPO_ID": "me/speech",
+        "HF_TOKEN": "t",
+        "STATE_URL": str(tmp_path / "state"),
+        "LANGUAGES": "",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert settings.r2 is not None
+    plan = open_plan(settings.plan, settings.r2)
+    plan.check_identity()
+    with DagsterInstance.ephemeral() as instance:
+        made = Ticks(instance)
+        for key in KEYS:
+            language, number = key.split("|")[0], int(key[-4:])
+            chunk = Chunk(language, number, PREFIX, (f"{language}/{number}",))
+            assert plan.create(chunk)
+            made.digests[key] = chunk.digest
+        yield made
+
+
+def committed(ticks: Ticks, key: str, digest: str | None = None) -> None:
+    tags = {"dagster/data_version": digest or ticks.digests[key]}
+    ticks.instance.report_runless_asset_event(AssetMaterialization(COMMIT, partition=key, tags=tags))
+
+
+def test_it_asks_for_what_is_due_and_adds_the_partitions(ticks: Ticks) -> None:
+    add_partitions(ticks.instance, [1])
+    committed(ticks, "en|chunk_0000")
+    committed(ticks, "en|chunk_0001", "another digest")
+    result = ticks()
+    assert [request.partition_key for request in result.run_requests or ()] == [KEYS[0], KEYS[2], KEYS[3]]
+    (added,) = result.dynamic_partitions_requests or ()
+    assert added.partition_keys == ["chunk_0000", "chunk_0002"]
+    request = (result.run_requests or [])[0]
+    assert request.tags["r2_hf_assets/attempt"] == "1" and request.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "false"
+    assert request.run_key == f"de|chunk_0000 {ticks.digests['de|chunk_0000']} 1"
+    for key in KEYS:
+        committed(ticks, key)
+    assert ticks.said() == "nothing is due"
+
+
+def test_a_request_carries_language_and_chunk(ticks: Ticks) -> None:
+    add_partitions(ticks.instance, [0, 1, 2])
+    (request, *_) = ticks.requests()
+    job = defs.resolve_job_def("build_job")
+    resolved = request.with_resolved_tags_and_config(
+        job, dynamic_partitions_requests=[], dynamic_partitions_store=ticks.instance
+    )
+    assert (resolved.tags["language"], resolved.tags["chunk"]) == ("de", "chunk_0000")
+    assert resolved.tags["dagster/partition"] == "de|chunk_0000"
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
+def test_a_run_of_anyone_keeps_it_from_the_partition(ticks: Ticks, status: DagsterRunStatus) -> None:
+    ticks.run("en|chunk_0000", status)
+    ticks.run("2026-01-01", status)  # of another project
+    assert ticks.asked() == [KEYS[0], KEYS[2], KEYS[3]]
+
+
+def test_a_backfill_keeps_it_from_the_partitions_that_it_still_owes(ticks: Ticks) -> None:
+    add_partitions(ticks.instance, [0, 1, 2])
+    graph = defs.resolve_asset_graph()
+    data = AssetBackfillData.from_asset_partitions(
+        asset_graph=graph,
+        dynamic_partitions_store=ticks.instance,
+        partition_names=KEYS[1:3],
+        asset_selection=[SHARDS, COMMIT],
+        all_partitions=False,
+        backfill_start_timestamp=time.time(),
+    )
+
+    def backfill(status: BulkActionStatus) -> PartitionBackfill:
+        return PartitionBackfill(
+            backfill_id=status.value,
+            status=status,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=time.time(),
+            asset_selection=[SHARDS, COMMIT],
+            serialized_asset_backfill_data=None,
+            asset_backfill_data=data,
+        )
+
+    ticks.instance.add_backfill(backfill(BulkActionStatus.COMPLETED_SUCCESS))
+    assert ticks.asked() == KEYS
+    ticks.instance.add_backfill(backfill(BulkActionStatus.REQUESTED))
+    assert ticks.asked() == [KEYS[0], KEYS[3]]
+
+
+def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
+    for number in (1, 2):
+        ticks.attempt("en|chunk_0000", number, DagsterRunStatus.FAILURE)
+    ticks.attempt("en|chunk_0000", 2, DagsterRunStatus.FAILURE)  # Dagster's retry of the second one
+    ticks.attempt("en|chunk_0001", 4, DagsterRunStatus.FAILURE, **{"r2_hf_assets/chunk_digest": "of an earlier plan"})
+    ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.SUCCESS)  # and then somebody wiped its materialization
+    attempts = {request.partition_key: request.run_key and request.run_key[-2:] for request in ticks.requests()}
+    assert attempts == dict(zip(KEYS, (" 1", " 3", " 1", " 2"), strict=True))
+
+
+def test_a_failure_waits_and_the_end_is_named(ticks: Ticks) -> None:
+    for key in KEYS:
+        ticks.attempt(key, ATTEMPTS, DagsterRunStatus.FAILURE)
+    ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.FAILURE, time.time())
+    assert ticks.said() == (
+        "4 due: 0 asked for now, 0 in hand (0 of 20 runs); 4 failed 5 times and are left: de|chunk_0000, "
+        "en|chunk_0000, en|chunk_0001, en|chunk_0002: see their runs, then materialize them by hand"
+    )
+
+
+def test_a_fresh_failure_waits_whoever_asked_for_the_run(ticks: Ticks) -> None:
+    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time())
+    ticks.run("en|chunk_0000", DagsterRunStatus.FAILURE, time.time())
+    assert ticks.asked() == KEYS[2:]
+
+
+def test_a_run_that_dagster_is_about_to_retry_is_in_hand_for_a_while(ticks: Ticks) -> None:
+    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 300, **{WILL_RETRY_TAG: "true"})
+    ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 3000, **{WILL_RETRY_TAG: "true"})
+    assert ticks.asked() == KEYS[1:]
+
+
+def test_a_terminated_run_is_left_until_a_person_asks(ticks: Ticks) -> None:
+    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED)
+    assert ticks.asked() == KEYS[1:]
+    ticks.run("de|chunk_0000", DagsterRunStatus.FAILURE)
+    assert ticks.asked() == KEYS
+
+
+def test_runs_in_flight_and_a_tick_are_limited(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "in_flight", lambda queue: 3)
+    assert ticks.asked() == KEYS[:3]
+    ticks.run("en|chunk_0099", DagsterRunStatus.STARTED)
+    ticks.run("de|chunk_0000", DagsterRunStatus.STARTED)
+    assert ticks.asked() == ["en|chunk_0000"]
+    ticks.run("en|chunk_0098", DagsterRunStatus.STARTED)
+    assert ticks.said() == "4 due: 0 asked for now, 1 in hand (3 of 3 runs)"
+    monkeypatch.setattr(module, "in_flight", lambda queue: 30)
+    monkeypatch.setattr(module, "PER_TICK", 2)
+    assert len(ticks.asked()) == 2
+
+
+def test_the_limit_follows_the_queue() -> None:
+    class Queue:
+        max_concurrent_runs = 4
+
+    assert module.in_flight(Queue()) == 8
+    Queue.max_concurrent_runs = -1
+    assert module.in_flight(Queue()) == module.in_flight(None) == 20
+
+
+def test_after_a_series_of_failures_one_at_a_time(ticks: Ticks) -> None:
+    for number in range(BAD_SERIES):
+        ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 100 - number)
+    assert "the last 8 runs failed, so one at a time is tried" in ticks.said()
+    ticks.attempt("en|chunk_0001", 1, DagsterRunStatus.SUCCESS)
+    assert len(ticks.asked()) > 1
+
+
+def test_languages_narrow_what_is_asked_for(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGUAGES", "de")
+    assert ticks.asked() == KEYS[:1]
+
+
+def test_many_are_named_briefly() -> None:
+    names = tuple(("en", number) for number in range(9))
+    made = Turn((), 20, 1, 2, 300.0, names, names[:1], 0, False)
+    assert line(made, 4, 8) == (
+        "20 due: 0 asked for now, 1 in hand (4 of 8 runs); 2 failed and are tried again later, the next in 5 min; "
+        "9 failed 5 times and are left: en|chunk_0000, en|chunk_0001, en|chunk_0002, en|chunk_0003, en|chunk_0004 and "
+        "4 more: see their runs, then materialize them by hand; 1 were terminated and are left: en|chunk_0000: "
+        "materialize them by hand to go on"
+    )
