@@ -1,0 +1,13 @@
+"""The project's definitions, with sensors that tick every second and sweeps that follow each other at once."""
+
+from dagster import SensorDefinition
+
+from r2_hf_assets.assets import new_episodes
+from r2_hf_assets.definitions import defs
+
+new_episodes.SWEEP_EVERY_S = 1.0
+
+for sensor in defs.sensors or ():
+    assert isinstance(sensor, SensorDefinition)
+    if sensor.name != "lost_runs":
+        sensor._min_interval = 1
