@@ -9,7 +9,7 @@ import pytest
 import r2_hf_assets
 
 PACKAGE = Path(r2_hf_assets.__file__).parent
-ROOMS = ("bucket", "plan", "shards", "hub", "reconcile")
+ROOMS = ("bucket", "plan", "shards", "hub", "reconcile", "doctor")
 SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
 
 
@@ -56,6 +56,7 @@ def test_the_list_of_modules_is_the_tree():
         ("shards", ("hub", "assets")),
         ("hub", ("bucket", "assets")),
         ("reconcile", ("assets", "cli")),
+        ("doctor", ("assets", "cli")),
     ],
 )
 def test_imports_go_one_way(room, strangers):

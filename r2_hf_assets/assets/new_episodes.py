@@ -175,7 +175,7 @@ def _go_on(sweep: Sweep | None, settings: Settings, plan: PlanStore, in_time: Ca
         return sweep, f"reading the plan: {known.chunks} of {sum(sweep.chunks.values())} chunks; goes on"
     listed = language_folders(object_store(r2), r2.prefix, _HASTY)
     folders = [folder for folder in listed if folder.language in settings.plan.languages]
-    client = s3_client(r2, read_timeout_s=_READ_TIMEOUT_S)
+    client = s3_client(r2, _READ_TIMEOUT_S)
     pages = partial(_pages, client, r2.name, r2.prefix)
     sweep = look(sweep, folders, pages, known, in_time)
     counts = f"{sum(sweep.seen.values())} episodes seen, {sum(sweep.new.values())} not planned"

@@ -82,8 +82,12 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
-def s3_client(r2: BucketSettings, *, read_timeout_s: float = _READ_TIMEOUT_S) -> Any:
-    """A boto3 S3 client that R2 accepts."""
+def s3_client(r2: BucketSettings, patience_s: float | None = None) -> Any:
+    """A boto3 S3 client that R2 accepts.
+
+    Args:
+        patience_s: how long to wait for an answer, once; None waits and tries again as work that must be done does.
+    """
     import boto3
     from botocore.config import Config
 
@@ -96,9 +100,9 @@ def s3_client(r2: BucketSettings, *, read_timeout_s: float = _READ_TIMEOUT_S) ->
         config=Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries=_BOTO_RETRIES,
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=read_timeout_s,
+            retries={"total_max_attempts": 1} if patience_s else _BOTO_RETRIES,
+            connect_timeout=patience_s or _CONNECT_TIMEOUT_S,
+            read_timeout=patience_s or _READ_TIMEOUT_S,
             s3={"addressing_style": "path"},
         ),
     )
@@ -135,9 +139,13 @@ def check_access(client: Any, bucket: str, prefix: str) -> None:
             classify_boto,
         )
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        advice = _ADVICE.get(code, f"the server answers {code or 'an error'}")
-        raise AccessError(f"bucket {bucket!r} can't be read: {advice}") from None
+        raise AccessError(f"bucket {bucket!r} can't be read: {refusal(error)}") from None
+
+
+def refusal(error: Any) -> str:
+    """What a boto3 ClientError means, and what to do about it."""
+    code = error.response.get("Error", {}).get("Code", "")
+    return _ADVICE.get(code, f"the server answers {code or 'an error'}")
 
 
 def classify_boto(error: BaseException) -> Trouble | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from r2_hf_assets.cli.adopt import adopt
+from r2_hf_assets.cli.doctor import doctor
 from r2_hf_assets.cli.process import chunk_options, process
 from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.sandbox import sandbox
@@ -36,6 +37,7 @@ def commands(
     Dagster's own commands. DAGSTER_HOME must be set: progress is kept there.
 
     \b
+      r2-hf doctor                      is everything there that the job needs?
       r2-hf scan                        plan what is new in the bucket
       r2-hf process                     build and commit every due chunk
       r2-hf status                      how far it is
@@ -66,7 +68,7 @@ def commands(
         context.invoke(process, language=language, chunk_mod=chunk_mod, chunk_rem=chunk_rem)
 
 
-for _command in (scan, process, status, reconcile, adopt, sandbox):
+for _command in (doctor, scan, process, status, reconcile, adopt, sandbox):
     commands.add_command(_command)
 
 

@@ -53,6 +53,17 @@ class PlanStore:
         if not self._create(_IDENTITY, json.dumps(self._identity).encode()):
             self._check_bound(self._read_json(_IDENTITY, dict))
 
+    def is_begun(self) -> bool:
+        """Whether there is a plan here; nothing is written.
+
+        Raises:
+            PlanError: it is of another bucket or prefix.
+        """
+        found = self._read_json(_IDENTITY, dict)
+        if found is not None:
+            self._check_bound(found)
+        return found is not None
+
     @property
     def _identity(self) -> dict[str, str]:
         return {"bucket": self.bucket, "prefix": self.prefix}

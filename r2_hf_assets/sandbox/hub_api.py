@@ -55,7 +55,8 @@ async def whoami(request: Request) -> Response:
     if role is None:
         raise HubRefusal(401, "Invalid username or password.")
     user = hub_of(request).config.user
-    orgs = [{"type": "org", "name": name} for name in hub_of(request).config.namespaces if name != user]
+    teams = [name for name in hub_of(request).config.namespaces if name != user]
+    orgs = [{"type": "org", "name": name, "fullname": name, "roleInOrg": "write"} for name in teams]
     token = {"displayName": f"sandbox-{role}", "role": role}
     return JSONResponse(
         {"type": "user", "id": user, "name": user, "fullname": user, "orgs": orgs}

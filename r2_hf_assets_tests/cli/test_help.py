@@ -12,7 +12,7 @@ from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.world import BIN, ROOT
 
-COMMANDS = ["scan", "process", "status", "reconcile", "import", "sandbox"]
+COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import", "sandbox"]
 HEAVY = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
 
 

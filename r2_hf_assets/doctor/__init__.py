@@ -1,0 +1,1 @@
+"""Looks whether everything that the job needs is there, before it is needed. See finding.py and checkup.py."""
