@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dagster import DagsterInstance
+from dagster import DagsterError, DagsterInstance
 
 from r2_hf_assets.assets.launch import last_scan, open_instance
 from r2_hf_assets.doctor.finding import Finding, fail, ok, warn
@@ -14,6 +14,7 @@ from r2_hf_assets.doctor.machine import judge_languages
 from r2_hf_assets.errors import SettingsError
 
 _TEMPLATE = "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME"
+_ANEW = "in it move history and schedules away (r2_hf_assets, the plan, stays), then: r2-hf reconcile --record"
 # What a restart of the host may empty.
 _FLEETING = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 
@@ -29,11 +30,14 @@ def look_at_instance(grid: tuple[str, ...]) -> list[Finding]:
             found = [judge_home(Path(home).expanduser()), judge_daemon(instance), judge_database(_revisions(instance))]
             return [*found, judge_languages(grid, last_scan(instance))]
     except SettingsError as error:
-        return [fail("DAGSTER_HOME", str(error))]
-    except Exception as error:
+        cause = error.__cause__
+        if cause is None:
+            return [fail("DAGSTER_HOME", str(error))]
+        if isinstance(cause, DagsterError):
+            return [fail("dagster.yaml", _first_line(cause), _TEMPLATE)]
         # Two schema versions end as alembic's CommandError, a file that is no database as SQLAlchemy's.
-        seen = f"the history at {home} can't be opened: {_first_line(error)}"
-        return [fail("database", seen, "move DAGSTER_HOME away, make home, and: r2-hf reconcile --record")]
+        seen = f"the history at {home} can't be opened: {_first_line(cause)}"
+        return [fail("database", seen, _ANEW)]
 
 
 def _judge_yaml(path: Path) -> Finding | None:
@@ -73,7 +77,7 @@ def judge_database(revisions: dict[str, tuple[str | None, str | None] | str]) ->
     """Schema versions by storage: (what it has, what this Dagster wants), or why that can't be told."""
     broken = [f"{name}: {found}" for name, found in revisions.items() if isinstance(found, str)]
     if broken:
-        advice = "move DAGSTER_HOME away, make home, and: r2-hf reconcile --record"
+        advice = _ANEW
         return fail("database", "; ".join(broken), advice)
     old = [name for name, found in revisions.items() if found[0] != found[1]]
     if old:

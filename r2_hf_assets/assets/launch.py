@@ -17,6 +17,7 @@ from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 from dagster._core.events import RunFailureReason
 
 from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import is_persistent
 from r2_hf_assets.errors import SettingsError
@@ -48,10 +49,21 @@ def open_instance() -> Iterator[DagsterInstance]:
         )
     if not Path(home).expanduser().is_absolute() or not Path(home).expanduser().is_dir():
         raise SettingsError(f"DAGSTER_HOME={home} is no absolute path of a folder that exists; make it, or set another")
-    with DagsterInstance.get() as instance:
+    with _opened(home) as instance:
         if not is_persistent(instance):
             raise SettingsError(f"DAGSTER_HOME={home} forgets what is done at exit; set it to a folder of its own")
         yield instance
+
+
+def _opened(home: str) -> DagsterInstance:
+    try:
+        return DagsterInstance.get()
+    except Exception as error:  # dagster.yaml, or the database that it names
+        said = (str(error).splitlines() or [""])[0][:200]
+        raise SettingsError(
+            f"the Dagster instance in DAGSTER_HOME={home} can't be opened: {type(error).__name__}: {said}; "
+            "r2-hf doctor tells more"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def execute(
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
     assert job is not None, "the assets share one partitions definition"
-    result = job.execute_in_process(
+    result = job.with_logger_defs({"console": plain_lines}).execute_in_process(
         run_config={"ops": ops or {}, "loggers": _QUIET},
         instance=instance,
         partition_key=key,

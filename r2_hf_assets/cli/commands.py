@@ -5,7 +5,11 @@ Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exi
 """
 
 import os
-from collections.abc import Sequence
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -20,7 +24,10 @@ from r2_hf_assets.cli.status import status
 from r2_hf_assets.cli.talk import language_option, say
 from r2_hf_assets.errors import R2HfError, SettingsError
 
-_INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+# As shells have it: 128 and the signal's number.
+_INTERRUPTED = 128 + signal.SIGINT
+_TERMINATED = 128 + signal.SIGTERM
+_UNREAD = 128 + signal.SIGPIPE
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,8 +59,13 @@ def commands(
       r2-hf                             = r2-hf process
 
     \b
-    Exit codes: 0 done; 1 something failed (the rest was still done);
-    2 wrong usage or settings; 130 stopped by Ctrl-C.
+    Exit codes:
+      0    done
+      1    something failed; the rest was still done
+      2    wrong usage or settings; nothing was done
+      3    sandbox status: it is not up
+      130  stopped by Ctrl-C, 143 by SIGTERM; what is recorded is done,
+           the rest is due
     """
     _read_dotenv()
     given = only_scan or language or chunk_mod is not None or chunk_rem is not None
@@ -74,18 +86,60 @@ for _command in (doctor, scan, process, status, reconcile, adopt, sandbox):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    with _sigterm_as_ctrl_c() as terminated:
+        try:
+            return _run(arguments)
+        except BrokenPipeError:  # `| head` has read enough; nothing must be flushed into it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _UNREAD
+        except KeyboardInterrupt:
+            say("r2-hf: stopped; what is recorded is done, the rest is due")
+            return _TERMINATED if terminated() else _INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         return commands.main(arguments, prog_name="r2-hf", standalone_mode=False) or 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         say(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
         return 2 if isinstance(error, click.UsageError) else 1
-    except (click.Abort, KeyboardInterrupt):
-        say("r2-hf: stopped; what is recorded is done, the rest is due")
-        return _INTERRUPTED
+    except click.Abort:  # what click makes of Ctrl-C
+        raise KeyboardInterrupt from None
     except R2HfError as error:
         say(f"r2-hf: {error}")
         return 2 if isinstance(error, SettingsError) else 1
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM stop as cleanly as Ctrl-C does, and give what tells whether it came.
+
+    Dagster takes the one for the other too while it runs something, with handlers of its own. So which it was is read
+    from the pipe into which Python writes the number of every signal that it handles.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    numbers, signals = os.pipe()
+    os.set_blocking(numbers, False)
+    os.set_blocking(signals, False)
+    wakeup = signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def came() -> bool:
+        try:
+            return signal.SIGTERM in os.read(numbers, 1024)
+        except BlockingIOError:
+            return False
+
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(numbers)
+        os.close(signals)
 
 
 def _read_dotenv() -> None:

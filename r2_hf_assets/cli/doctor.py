@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Look whether everything is there that the job needs, and say what to do where it is not.
+    """Look whether the job has all it needs.
 
-    Settings, .env, the bucket and an episode in it, STATE_URL and SHARD_URL, the plan, the Hub, the token's rights, the
-    repo, the clock, disks, open files, versions, DAGSTER_HOME and its database. Everything is looked at whatever fails,
-    within 15 seconds. Nothing is changed; in STATE_URL and SHARD_URL an empty object is made and removed.
+    Settings, .env, the bucket and an episode in it, STATE_URL and SHARD_URL, the plan, the Hub, the token's rights,
+    the repo, the clock, disks, open files, versions, DAGSTER_HOME and its database. Everything is looked at
+    whatever fails, within 15 seconds, and what to do is said behind the arrow. Nothing is changed; in STATE_URL and
+    SHARD_URL an empty object is made and removed.
 
     \b
       r2-hf doctor

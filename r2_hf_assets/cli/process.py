@@ -7,12 +7,12 @@ second commit finds nothing to do.
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from r2_hf_assets.cli.bars import in_bytes, show_progress
 from r2_hf_assets.cli.talk import language_option, languages_of, say
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def chunk_options(command: F) -> F:
     multiple=True,
     help="This partition, due or not, e.g. 'en|chunk_0007'; may be repeated; - reads keys from stdin, one a line.",
 )
+@click.option("--dry-run", is_flag=True, help="Print the partitions that would be done, one a line, and do nothing.")
 @click.pass_context
 def process(
     context: click.Context,
@@ -47,14 +48,18 @@ def process(
     chunk_rem: int | None,
     limit: int | None = None,
     keys: tuple[str, ...] = (),
+    dry_run: bool = False,
 ) -> None:
-    """Build and commit every due chunk, one after the other.
+    """Build and commit every due chunk.
 
-    A chunk that fails is said and left due, and the rest is still done; then the exit code is 1. Ctrl-C stops after
-    leaving things clean. Started again, it goes on with what is due.
+    One after the other, each as a Dagster run of its own. A chunk that fails is said and left due, and the rest is
+    still done; then the exit code is 1. Ctrl-C stops after leaving things clean. Started again, it goes on with
+    what is due. On a terminal, bars show how far it is, in episodes and bytes; a pipe gets a line a chunk.
+    --dry-run prints what would be done, on stdout.
 
     \b
       r2-hf process
+      r2-hf process --dry-run
       r2-hf process --language en --limit 10
       r2-hf process --chunk-mod 4 --chunk-rem 0      # on machine 0 of 4
       r2-hf process --partition 'en|chunk_0007'      # once more
@@ -69,6 +74,8 @@ def process(
 
     load()
     from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks
+    from r2_hf_assets.assets.lines import heard_by
+    from r2_hf_assets.shards.ahead import AHEAD
 
     with open_instance() as instance:
         chunks: Sequence[Planned] = _named(_from_stdin(keys)) if keys else due_chunks(instance)
@@ -76,15 +83,19 @@ def process(
         if not chunks:
             say("nothing is due" if not keys else "nothing to do")
             return
+        if dry_run:
+            _show(chunks)
+            return
         failed = 0
-        with show_progress(sum(chunk.episodes for chunk in chunks)) as (tell, advance):
+        with show_progress(chunks) as progress, AHEAD.watched(progress.watch), heard_by(progress.say):
             started = time.monotonic()
             for done, run in enumerate(run_chunks(instance, chunks), 1):
                 seconds, started = time.monotonic() - started, time.monotonic()
                 failed += run.error is not None
-                how = f"FAILED: {run.error} (run {run.run_id})" if run.error else f"done, {run.chunk.episodes} episodes"
-                tell(f"{run.key}: {how} in {seconds:.1f} s; {done} of {len(chunks)}")
-                advance(run.chunk.episodes)
+                progress.done(run.chunk, run.error is None)
+                built = f"{run.chunk.episodes:,} episodes, {in_bytes(progress.bytes_of(run.chunk))}"
+                how = f"FAILED: {run.error} (run {run.run_id})" if run.error else f"done, {built}"
+                progress.say(f"{run.key}: {how} in {seconds:.1f} s; {done} of {len(chunks)}")
     say(f"{len(chunks) - failed} chunks done, {failed} failed" + ("; the failed ones are still due" if failed else ""))
     if failed:
         context.exit(1)
@@ -100,6 +111,15 @@ def choose(
         if (not languages or chunk.language in languages) and (mod is None or chunk.number % mod == rem)
     ]
     return mine[:limit]
+
+
+def _show(chunks: Sequence["Planned"]) -> None:
+    """What a dry run prints: keys on stdout, fit for --partition -, and the sum on stderr."""
+    from r2_hf_assets.assets.partitions import partition_key
+
+    for chunk in chunks:
+        click.echo(partition_key(chunk.language, chunk.number))
+    say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
 
 
 def _from_stdin(keys: Sequence[str]) -> list[str]:
@@ -126,15 +146,3 @@ def _named(keys: Sequence[str]) -> list["Planned"]:
             raise click.UsageError(f"--partition {key}: not planned; scan first, or see status")
         found[name] = planned[name]
     return list(found.values())
-
-
-@contextmanager
-def show_progress(episodes: int) -> Iterator[tuple[Callable[[str], None], Callable[[int], object]]]:
-    """What says a line and what moves the bar; there is a bar only where somebody looks."""
-    if not sys.stderr.isatty():
-        yield say, lambda count: None
-        return
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    with tqdm(total=episodes, unit=" episodes", file=sys.stderr, dynamic_ncols=True) as bar:
-        yield (lambda line: bar.write(line, file=sys.stderr)), bar.update

@@ -21,11 +21,12 @@ _KEYS_IN_A_COMMAND = 20
 @click.option("--redo", is_flag=True, help="Print only the partitions to process again, one a line.")
 @json_option
 def reconcile(do_record: bool, redo: bool, as_json: bool) -> None:
-    """Compare the plan, the history and the Hub's head; every difference is a line on stdout.
+    """Compare plan, history and Hub.
 
-    After a lost DAGSTER_HOME, --record makes the history good without building anything again. Nothing on the Hub is
-    changed. Chunks that are recorded and are not on the Hub as they were built are only named, with the command that
-    makes them again: the history says what was done, and that stays true.
+    Every difference between the plan, the history and the Hub's head is a line on stdout. After a lost
+    DAGSTER_HOME, --record makes the history good without building anything again. Nothing on the Hub is changed.
+    Chunks that are recorded and are not on the Hub as they were built are only named, with the command that makes
+    them again: the history says what was done, and that stays true.
 
     \b
       r2-hf reconcile

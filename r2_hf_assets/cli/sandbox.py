@@ -12,10 +12,10 @@ import click
 @click.option("--episodes", type=click.IntRange(0), help="How many sample episodes [a few in every kind of folder].")
 @click.pass_context
 def sandbox(context: click.Context, verb: str, folder: Path, seed: int, episodes: int | None) -> None:
-    """A local S3 server with sample episodes, and a local Hub, to try everything on.
+    """A local bucket and Hub to try it on.
 
-    Needs the extra: pip install 'r2_hf_assets[sandbox]'. `up` prints the settings as an .env; `status` exits with 3
-    when it is not up.
+    An S3 server with sample episodes, and a Hub, on this machine. Needs the extra: pip install
+    'r2_hf_assets[sandbox]'. `up` prints the settings as an .env; `status` exits with 3 when it is not up.
 
     \b
       r2-hf sandbox up > .env

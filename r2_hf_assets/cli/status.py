@@ -11,7 +11,7 @@ from r2_hf_assets.cli.talk import json_option, say, show_table
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """How far each language is, in chunks: planned, built, committed, failed, due, and which is next.
+    """How far each language is.
 
     Read from the plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the Hub).
 

@@ -25,6 +25,8 @@ from r2_hf_assets.shards.store import open_shards
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[Tally], None]
+# Told a chunk's digest and its running tally after each row group, from whichever thread builds it.
+Watch = Callable[[str, Tally], None]
 # Builds a chunk, telling the progress; the build's files are gone when the context is left.
 Building = Callable[[Progress], AbstractContextManager[Build]]
 
@@ -50,6 +52,16 @@ class BuildAhead:
     def __init__(self) -> None:
         self._next: tuple[str, Building] | None = None
         self._started: _Started | None = None
+        self._watch: Watch | None = None
+
+    @contextmanager
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """Let somebody follow every build of this process, made ahead or not, until the block ends."""
+        self._watch = watch
+        try:
+            yield
+        finally:
+            self._watch = None
 
     def announce(self, digest: str, building: Building) -> None:
         """Say which chunk will be wanted next; nothing starts yet."""
@@ -77,8 +89,17 @@ class BuildAhead:
                 if started.build is not None and not started.dropped:
                     yield started.build
                     return
-        with building(progress) as build:
+
+        def told(tally: Tally) -> None:
+            progress(tally)
+            self._tell(digest, tally)
+
+        with building(told) as build:
             yield build
+
+    def _tell(self, digest: str, tally: Tally) -> None:
+        if self._watch is not None:
+            self._watch(digest, tally)
 
     def drop(self) -> None:
         """Forget what was announced or begun; a build in its thread is waited for, it ends with its row group."""
@@ -90,9 +111,10 @@ class BuildAhead:
             started.stack.close()
 
     def _work(self, started: _Started, building: Building) -> None:
-        def progress(_: Tally) -> None:
+        def progress(tally: Tally) -> None:
             if started.dropped:
                 raise _Dropped
+            self._tell(started.digest, tally)
 
         try:
             started.build = started.stack.enter_context(building(progress))

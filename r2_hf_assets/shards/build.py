@@ -186,6 +186,7 @@ def build_chunk(
                     flush()
                 group.add(item, memoryview(fetched.body).cast("B"))
                 _count_row(tally, item, fetched.size)
+                tally.episodes_with_rows += not rows_of[item.episode]  # for who watches; counted again at the end
                 rows_of[item.episode] += 1
         flush()
         group.release()

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import shutil
 import signal
+import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.assets.progress import progress
-from r2_hf_assets.cli.process import choose, show_progress
+from r2_hf_assets.cli.process import choose
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
@@ -35,8 +38,12 @@ def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.Capt
     mine = call(capfd, "--language", "en", "--chunk-mod", "2", "--chunk-rem", "1")
     assert (mine.code, mine.data) == (0, [])
     assert shell.files() == ["data/en/chunk-00001.parquet"]
-    assert [line for line in mine.talk if line.startswith("en|chunk_0001: done, 3 episodes in")]
+    assert [line for line in mine.talk if line.startswith("en|chunk_0001: done, 3 episodes, ")]
     assert mine.talk[-1] == "1 chunks done, 0 failed"
+    would = call(capfd, "process", "--language", "en", "--dry-run")
+    assert (would.code, would.data) == (0, ["en|chunk_0000", "en|chunk_0002"])
+    assert would.talk == ["would do 2 chunks, 4 episodes"]
+    assert shell.files() == ["data/en/chunk-00001.parquet"]
     limited = call(capfd, "process", "--language", "en", "--limit", "1")
     assert limited.code == 0
     assert shell.due() == ["de|chunk_0000", "en|chunk_0002"]
@@ -63,6 +70,7 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     answer = call(capfd, "process")
     assert answer.code == 1
     (failed,) = [line for line in answer.talk if "FAILED" in line]
+    assert [line for line in answer.talk if line.startswith((" ", "Traceback"))] == []
     assert failed.startswith("de|chunk_0000: FAILED: ")
     assert answer.talk[-1] == "1 chunks done, 1 failed; the failed ones are still due"
     assert shell.files() == ["data/en/chunk-00000.parquet"]
@@ -161,32 +169,64 @@ def test_a_lost_database_and_a_lost_file(
     assert len(shell.files()) == 2
 
 
-def test_ctrl_c_stops_and_the_next_call_goes_on(shell: World) -> None:
-    shell.upload(episodes={"en": 6}, expect=False)
+def test_the_scripts_calls_as_processes_stopped_and_gone_on_with(shell: World) -> None:
+    shell.upload(episodes={"en": 6, "de": 1}, expect=False)
     shell.write_dotenv()
-    shell.scan()
-    shell.sandbox.hub.faults({"method": "POST", "path_regex": f"{shell.repo_id}/commit/", "delay_s": 20, "drop": True})
+    assert finish(start(shell, "--scan", "--language", "en")) == (0, ["2 chunks planned"])
+    assert finish(start(shell, "--scan")) == (0, ["3 chunks planned"])
+    shell.sandbox.hub.faults(hanging_commit(shell))
     mark = shell.sandbox.hub.mark()
-    stopped = start(shell, "process")
+    stopped = start(shell, "--chunk-mod", "2", "--chunk-rem", "1")
     try:
         wait_for_upload(shell, mark)
-        stopped.send_signal(signal.SIGINT)
+        stopped.terminate()
         _, talk = stopped.communicate(timeout=60)
     finally:
         stopped.kill()
         stopped.wait()
         shell.sandbox.hub.clear_faults()
-    assert stopped.returncode == 130, talk
-    assert talk.splitlines()[-1] == "r2-hf: stopped; what is recorded is done, the rest is due"
-    assert "Traceback" not in talk
-    assert shell.due() == ["en|chunk_0000", "en|chunk_0001"]
-    goes_on = start(shell)
-    _, talk = goes_on.communicate(timeout=120)
-    assert goes_on.returncode == 0, talk
+    assert stopped.returncode == 143, talk
+    assert talk.strip().splitlines() == ["r2-hf: stopped; what is recorded is done, the rest is due"]
+    assert shell.due() == ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001"]
+    assert finish(start(shell)) == (0, [])
     assert shell.due() == []
-    assert len(shell.commits()) == 2
+    assert len(shell.commits()) == 3
     building = Path(shell.env["DAGSTER_HOME"]) / "r2_hf_assets" / "shards" / ".building"
     assert list(building.iterdir()) == []
+
+
+def test_ctrl_c_leaves_the_rest_due(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+    shell.upload(episodes={"en": 4}, expect=False)
+    shell.scan()
+    shell.sandbox.hub.faults(hanging_commit(shell))
+    mark = shell.sandbox.hub.mark()
+
+    def interrupt() -> None:
+        wait_for_upload(shell, mark)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        answer = call(capfd, "process")
+    finally:
+        thread.join()
+        shell.sandbox.hub.clear_faults()
+    assert answer.code == 130
+    assert [line for line in answer.talk if line] == ["r2-hf: stopped; what is recorded is done, the rest is due"]
+    assert shell.due() == ["en|chunk_0000", "en|chunk_0001"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def hanging_commit(world: World) -> dict[str, object]:
+    return {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "delay_s": 20, "drop": True}
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """Exit code and stdout of a call."""
+    out, talk = process.communicate(timeout=120)
+    assert "Traceback" not in talk
+    return process.returncode, out.splitlines()
 
 
 def wait_for_upload(world: World, mark: int) -> None:
@@ -227,25 +267,6 @@ def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
         finally:
             event.remove(Engine, "before_cursor_execute", count)
     assert numbers[1] == numbers[2] > 0
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("stream", "bar"), [(Terminal, True), (io.StringIO, False)])
-def test_there_is_a_bar_only_where_somebody_looks(
-    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], bar: bool
-) -> None:
-    seen = stream()
-    monkeypatch.setattr("sys.stderr", seen)
-    with show_progress(5) as (tell, advance):
-        tell("a line")
-        advance(2)
-        advance(3)
-    assert "a line\n" in seen.getvalue()
-    assert ("5/5" in seen.getvalue()) is bar
 
 
 def planned(*names: str) -> list[Planned]:

@@ -130,3 +130,16 @@ def test_a_failing_use_leaves_nothing_behind(bench):
     with pytest.raises(KeyError), ahead.built("b", bench.building("b"), lambda _: None):
         raise KeyError
     assert bench.said == ["b ahead", "b gone"]
+
+
+def test_who_watches_hears_of_every_build_ahead_or_not(bench):
+    ahead = BuildAhead()
+    heard: list[str] = []
+    with ahead.watched(lambda digest, tally: heard.append(digest)):
+        taken(ahead, bench, "a")
+        ahead.announce("b", bench.building("b"))
+        ahead.begin()
+        taken(ahead, bench, "b")
+    taken(ahead, bench, "c")
+    assert heard == ["a", "b"]
+    assert "b ahead" in bench.said

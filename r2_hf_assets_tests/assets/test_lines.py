@@ -1,0 +1,34 @@
+"""What a run in this process says: its warnings, a line each, and no trace of a failure."""
+
+import pytest
+from dagster import DagsterInstance, OpExecutionContext, job, op
+
+from r2_hf_assets.assets.lines import heard_by, plain_lines
+
+CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+
+
+@op
+def careful(context: OpExecutionContext) -> None:
+    context.log.info("nothing to mind")
+    context.log.warning("mind this")
+    raise ValueError("it failed")
+
+
+@job(logger_defs={"console": plain_lines})
+def work() -> None:
+    careful()
+
+
+def test_warnings_are_lines_and_a_failure_is_none(capfd: pytest.CaptureFixture[str]) -> None:
+    heard: list[str] = []
+    with DagsterInstance.ephemeral() as instance:
+        with heard_by(heard.append):
+            work.execute_in_process(
+                CONSOLE, instance=instance, raise_on_error=False, tags={"dagster/partition": "en|c"}
+            )
+        assert heard == ["en|c: mind this"]
+        capfd.readouterr()
+        work.execute_in_process(CONSOLE, instance=instance, raise_on_error=False)
+    assert capfd.readouterr() == ("", "careful: mind this\n")
+    assert len(heard) == 1
