@@ -20,10 +20,13 @@ from r2_hf_assets.plan.scan import ScanReport
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.stats import Stats
 
 # Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
 # Dagster indexes it, while people read the tag.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
+# Stats.as_json of a chunk: the sum over hub_commit's latest materializations is the dataset.
+STATS = "stats"
 # work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
 PLAN_VERSION = "append-only"
 
@@ -87,13 +90,14 @@ def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
         "segments_rejected": tally.segments_rejected,
         "rejects_by_reason": MetadataValue.json(tally.rejects),
         "texts_repaired": tally.repaired_texts,
-        "hours": round(tally.audio_seconds / 3600, 4),
+        "hours": round(record.hours, 4),
         "audio_bytes": tally.audio_bytes,
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
         "files": _files(record.files),
         "rejects_ledger": record.rejects.name if record.rejects else "none",
+        **stats_metadata(record.stats),
     }
 
 
@@ -112,11 +116,12 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -
         "files": _files(record.files, record.language),
         "removed": MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
-        "hours": round(record.tally.audio_seconds / 3600, 4),
+        "hours": round(record.hours, 4),
         "bytes": record.bytes,
         "bytes_uploaded": uploaded,
         "seconds": round(seconds, 3),
         "MB_per_second": round(uploaded / 1e6 / seconds, 1) if seconds else 0.0,
+        **stats_metadata(record.stats),
     }
 
 
@@ -134,6 +139,11 @@ def unplanned_result(check: AssetCheckResult) -> MaterializeResult:
         data_version=DataVersion(UNPLANNED),
         check_results=[check],
     )
+
+
+def stats_metadata(stats: Stats | None) -> Metadata:
+    """What can be added up over partitions, see shards/stats.py; the other entries are for people."""
+    return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
 
 
 def _files(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:

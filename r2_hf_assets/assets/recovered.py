@@ -19,7 +19,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
 
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
-from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION
+from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION, stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.shards.names import path_in_repo
@@ -70,6 +70,7 @@ def _materialization(asset: AssetKey, item: Recovered, revision: str | None, by:
             "episodes_planned": chunk.episodes,
             "bytes": sum(file.size for file in item.files),
             "files": MetadataValue.table([TableRecord({**row}) for row in files]) if files else "none",
+            **stats_metadata(item.stats),
         },
     )
 

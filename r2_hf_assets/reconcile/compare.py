@@ -119,7 +119,7 @@ def _judge(chunk: Planned, facts: Facts, there: Mapping[str, RemoteFile], found:
         if missing:
             what = f"{len(mine)} files as built" if mine else "built without a row, so without a file"
             differs(Kind.UNRECORDED, f"{what}; not recorded: {', '.join(missing)}")
-            found.recordable.append(Recovered(chunk, build.files, "the build record"))
+            found.recordable.append(Recovered(chunk, build.files, "the build record", build.stats))
         return
     if not there and not committed:
         return  # built, and not committed yet: simply due

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
 
 Name = tuple[str, int]
@@ -57,11 +58,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A chunk that is verifiably on the Hub: what its record needs. `how` says by what it was verified."""
+    """A chunk that is verifiably on the Hub: what its record needs. `how` says by what it was verified.
+
+    `stats` are known from the build record alone.
+    """
 
     chunk: Planned
     files: tuple[ShardFile, ...]
     how: str
+    stats: Stats | None = None
 
     @property
     def rows(self) -> int:

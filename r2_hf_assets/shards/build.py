@@ -27,6 +27,7 @@ from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rejects import RejectLedger
 from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.stats import Counting
 from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
@@ -158,12 +159,15 @@ def build_chunk(
     source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
+    counting = Counting()
     rejects_path = folder / "rejects"
     with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
 
         def flush() -> None:
             if len(group):
-                writer.write(group.to_table(), group.size)
+                table = group.to_table()
+                counting.take(table)
+                writer.write(table, group.size)
                 group.clear()
                 if progress:
                     progress(tally)
@@ -200,7 +204,8 @@ def build_chunk(
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
     rejects = ledger.file(rejects_name(chunk.number))
-    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally)
+    stats = counting.stats(tally.rejects)
+    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, stats)
     return Build(record, tuple(writer.parts), rejects_path if rejects else None, time.monotonic() - started)
 
 

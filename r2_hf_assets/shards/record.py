@@ -3,7 +3,8 @@
     planned episodes = episodes with rows + episodes rejected
     entries read     = rows + segments rejected
 
-Stored as JSON beside the shards; its presence says that the build is whole.
+Stored as JSON beside the shards; its presence says that the build is whole. Version 2 added `stats`; a record of
+version 1 says no version, and has none.
 """
 
 import json
@@ -11,6 +12,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.shards.stats import Stats
+
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One built chunk. `rejects` is None when nothing was rejected."""
+    """One built chunk. `rejects` is None when nothing was rejected, `stats` when an earlier release built it."""
 
     language: str
     number: int
@@ -57,24 +61,36 @@ class BuildRecord:
     files: tuple[ShardFile, ...]
     rejects: ShardFile | None
     tally: Tally
+    stats: Stats | None = None
 
     @property
     def bytes(self) -> int:
         return sum(file.size for file in self.files)
 
+    @property
+    def hours(self) -> float:
+        """Of audio; without broken time stamps where the stats know them."""
+        return (self.stats.audio_seconds if self.stats else self.tally.audio_seconds) / 3600
+
 
 def encode(record: BuildRecord) -> bytes:
     """The record as JSON."""
-    return json.dumps(asdict(record), indent=1).encode()
+    stats = record.stats.as_json() if record.stats else None
+    return json.dumps({"version": _VERSION, **asdict(record), "stats": stats}, indent=1).encode()
 
 
 def decode(data: bytes) -> BuildRecord:
-    """Read a record. Raises ShardError when it is damaged."""
+    """Read a record. Raises ShardError when it is damaged, or of a later release."""
     try:
         raw: dict[str, Any] = json.loads(data)
+        version = raw.pop("version", 1)
+        if version > _VERSION:
+            raise ShardError(f"a build record is of version {version}, a later release's; update r2_hf_assets here")
         files = tuple(ShardFile(**file) for file in raw.pop("files"))
-        rejects = raw.pop("rejects")
-        tally = Tally(**raw.pop("tally"))
-        return BuildRecord(**raw, files=files, rejects=ShardFile(**rejects) if rejects else None, tally=tally)
+        rejects, stats = raw.pop("rejects"), raw.pop("stats", None)
+        tally, counted = Tally(**raw.pop("tally")), Stats.from_json(stats) if stats else None
+        return BuildRecord(
+            **raw, files=files, rejects=ShardFile(**rejects) if rejects else None, tally=tally, stats=counted
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"a build record can't be read ({type(error).__name__}); build the chunk again") from None

@@ -82,6 +82,7 @@ def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPa
         assert set(instance.get_dynamic_partitions(plan_chunk_partitions.name or "")) == {"chunk_0000", "chunk_0001"}
     assert look().differences == ()
     found = materializations(built, "hub_commit", "de|chunk_0000")[0]
+    assert found["stats"]["rows"] == found["dagster/row_count"] > 0
     assert (found["recorded_by"], found["verified_by"]) == ("reconcile", "the build record")
     assert found["revision"] == built.head() == well.revision
     assert [file["file"] for file in found["files"]] == ["data/de/chunk-00000.parquet"]

@@ -7,6 +7,7 @@ import pytest
 
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally, decode, encode
+from r2_hf_assets.shards.stats import Stats
 
 TALLY = Tally(
     episodes=3,
@@ -27,10 +28,14 @@ RECORD = BuildRecord(
     files=(ShardFile("a-part-00.parquet", 5, 100, "a" * 64), ShardFile("a-part-01.parquet", 3, 50, "b" * 64)),
     rejects=ShardFile("a.rejects.parquet", 3, 20, "c" * 64),
     tally=TALLY,
+    stats=Stats(rows=8, episodes=2, audio_seconds=67.0, speakers=3, languages={"en": 67.0}, rejects=TALLY.rejects),
 )
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, rejects=None), replace(RECORD, files=(), tally=Tally())])
+@pytest.mark.parametrize(
+    "record",
+    [RECORD, replace(RECORD, rejects=None), replace(RECORD, files=(), tally=Tally()), replace(RECORD, stats=None)],
+)
 def test_a_record_survives_the_round_trip(record):
     assert decode(encode(record)) == record
     assert encode(decode(encode(record))) == encode(record)
@@ -60,12 +65,31 @@ def raw(**changes) -> bytes:
         raw(tally=None),
         raw(tally={"unheard_of": 1}),
         raw(unheard_of=1),
+        raw(version="two"),
+        raw(stats={"unheard_of": 1}),
+        raw(stats={**Stats().as_json(), "dnsmos": [1, 2]}),
     ],
 )
 def test_a_damaged_record_is_a_shard_error(data):
     with pytest.raises(ShardError, match="build the chunk again") as caught:
         decode(data)
     assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_the_first_version_is_read_and_has_no_stats():
+    old = json.loads(encode(RECORD))
+    del old["version"], old["stats"]
+    assert decode(json.dumps(old).encode()) == replace(RECORD, stats=None)
+
+
+def test_a_record_of_a_later_release_says_so():
+    with pytest.raises(ShardError, match="version 99, a later release's; update r2_hf_assets here"):
+        decode(raw(version=99))
+
+
+def test_hours_leave_out_broken_time_stamps_where_they_are_known():
+    assert RECORD.hours == 67.0 / 3600
+    assert replace(RECORD, stats=None).hours == 67.25 / 3600
 
 
 @pytest.mark.parametrize(
