@@ -45,10 +45,10 @@ class Findings:
         if len(kept) < _EXAMPLES:
             kept.append(example[:_EXAMPLE_CHARACTERS])
 
-    def verdict(self, good: str, numbers: Mapping[str, Any]) -> Verdict:
-        """Passed with the line `good` when nothing was found, else failed with ERROR."""
+    def verdict(self, good: str, numbers: Mapping[str, Any], severity: Severity = Severity.ERROR) -> Verdict:
+        """Passed with the line `good` when nothing was found, else failed with this severity."""
         if not self.counts:
-            return Verdict(True, Severity.ERROR, good, numbers)
+            return Verdict(True, severity, good, numbers)
         kinds = [f"{count} x {kind} ({self.examples[kind][0]})" for kind, count in self.counts.most_common()]
         found = {"problems": self.counts.total(), "problems_by_kind": dict(self.counts), "examples": self.examples}
-        return Verdict(False, Severity.ERROR, "; ".join(kinds), {**numbers, **found})
+        return Verdict(False, severity, "; ".join(kinds), {**numbers, **found})

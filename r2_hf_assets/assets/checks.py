@@ -1,6 +1,8 @@
-"""The checks of the UI: `plan` on work_plan, `ledger` on parquet_shards, `on_hub` on hub_commit.
+"""The checks of the UI: `plan` on work_plan; `ledger`, `audio`, `ranges`, `texts` and `duplicates` on parquet_shards;
+`on_hub` on hub_commit.
 
-The rules are the data plane's (plan/verify.py, shards/verify.py, hub/verify.py); here a verdict becomes a check result.
+The rules are the data plane's (plan/verify.py, shards/verify.py, shards/quality.py, hub/verify.py); here a verdict
+becomes a check result.
 
 `ledger` and `on_hub` are evaluated inside the step that makes what they judge, not by steps of their own, because they
 judge what only that step has: shards before they are published, and a commit before it is recorded as done. When one
@@ -10,6 +12,9 @@ hub_commit that somebody starts later finds no build, or an earlier one of the s
 means materializing again, which for the same input gives the same bytes. (A check as a step of its own is blocking as
 well, but only in a run that selects it, and after the commit the shards that it would read are gone.)
 
+The others on parquet_shards are evaluated there too, but they judge the input: they warn, and the chunk goes on. Only
+where one of them finds what no input gives, its severity is ERROR, and the step fails as it does for the ledger.
+
 `plan` reads what is stored and changes nothing, so it is a step of its own: it runs with every scan and can be run
 alone. It blocks nothing: a plan that is damaged for one language must not stop the others.
 
@@ -18,6 +23,7 @@ unless it is hushed here.
 """
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from dagster import (
@@ -42,11 +48,11 @@ from r2_hf_assets.verdict import Severity, Verdict
 NOTHING_PLANNED = Verdict(True, Severity.ERROR, "nothing planned")
 
 
-def _in_step(name: str, asset: str, description: str) -> AssetCheckSpec:
+def _in_step(name: str, asset: str, description: str, *, blocking: bool = True) -> AssetCheckSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PreviewWarning)
         return AssetCheckSpec(
-            name, asset=AssetKey(asset), blocking=True, partitions_def=chunk_partitions, description=description
+            name, asset=AssetKey(asset), blocking=blocking, partitions_def=chunk_partitions, description=description
         )
 
 
@@ -56,11 +62,30 @@ LEDGER = _in_step(
     "Counted again from the files: every planned episode has rows or is rejected, every segment is one row or one "
     "reject, nothing twice, in order, with the dataset's schema and features. Fails before anything is published.",
 )
+QUALITY = [
+    _in_step(name, "parquet_shards", description, blocking=False)
+    for name, description in (
+        ("audio", "A sample of the audio decodes and is as long as duration_seconds says. Warns."),
+        ("ranges", "Durations lie within 0.1 s and an hour, DNSMOS within 1 and 5, few are null. Warns."),
+        ("texts", "At most one text in a hundred is null or blank. Warns."),
+        ("duplicates", "No two rows of the chunk hold the same audio, byte for byte. Warns."),
+    )
+]
 ON_HUB = _in_step(
     "on_hub",
     "hub_commit",
     "Asked of the Hub at the recorded commit: SHA-256 and size of each file are ours, no stale part is left.",
 )
+
+
+def quality_results(verdicts: Mapping[str, Verdict]) -> list[AssetCheckResult]:
+    """The verdicts of shards/quality.py, by name."""
+    return [check_result(spec, verdicts[spec.name]) for spec in QUALITY]
+
+
+def nothing_planned(*specs: AssetCheckSpec) -> list[AssetCheckResult]:
+    """The results of a cell of the grid that the plan does not fill."""
+    return [check_result(spec, NOTHING_PLANNED) for spec in specs]
 
 
 def check_result(spec: AssetCheckSpec, verdict: Verdict) -> AssetCheckResult:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
 
-from r2_hf_assets.assets.checks import NOTHING_PLANNED, ON_HUB, check_result
+from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
@@ -45,7 +45,7 @@ def hub_commit(
         language, number = read_key(context.partition_key)
         chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
         if chunk is None:
-            yield unplanned_result(check_result(ON_HUB, NOTHING_PLANNED))
+            yield unplanned_result(nothing_planned(ON_HUB))
             return
         shards = open_shards(loaded.shards, loaded.r2)
         record = shards.record(language, number)
@@ -64,4 +64,4 @@ def hub_commit(
         shards.discard(record)
         context.log.info(f"{'committed' if commit.committed else 'nothing to commit'}: {commit.url}")
         metadata = commit_metadata(commit, record, time.monotonic() - started)
-        yield result_for(record.digest, metadata, check_result(ON_HUB, on_hub))
+        yield result_for(record.digest, metadata, [check_result(ON_HUB, on_hub)])

@@ -125,19 +125,19 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -
     }
 
 
-def result_for(digest: str, metadata: Metadata, check: AssetCheckResult) -> MaterializeResult:
-    """A materialization that is made for the chunk with this digest, and the check it passed."""
+def result_for(digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult]) -> MaterializeResult:
+    """A materialization that is made for the chunk with this digest, and what its checks said."""
     return MaterializeResult(
-        metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest), check_results=[check]
+        metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest), check_results=checks
     )
 
 
-def unplanned_result(check: AssetCheckResult) -> MaterializeResult:
+def unplanned_result(checks: Sequence[AssetCheckResult]) -> MaterializeResult:
     """A cell of the grid in which the plan has nothing: a success with nothing in it."""
     return MaterializeResult(
         metadata={"dagster/row_count": 0, "planned": False},
         data_version=DataVersion(UNPLANNED),
-        check_results=[check],
+        check_results=checks,
     )
 
 

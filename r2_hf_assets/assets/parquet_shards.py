@@ -6,7 +6,7 @@ from functools import partial
 
 from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, asset
 
-from r2_hf_assets.assets.checks import LEDGER, NOTHING_PLANNED, check_result
+from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource
@@ -16,9 +16,11 @@ from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.ahead import AHEAD, building
+from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.shards.store import open_shards
 from r2_hf_assets.shards.verify import check_ledger
+from r2_hf_assets.verdict import Severity
 
 
 @asset(
@@ -28,7 +30,7 @@ from r2_hf_assets.shards.verify import check_ledger
     kinds={"s3", "parquet"},
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
-    check_specs=[LEDGER],
+    check_specs=[LEDGER, *QUALITY],
 )
 def parquet_shards(
     context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
@@ -49,7 +51,7 @@ def parquet_shards(
         chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
-            yield unplanned_result(check_result(LEDGER, NOTHING_PLANNED))
+            yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
         started = time.monotonic()
         shards = open_shards(loaded.shards, loaded.r2)
@@ -64,11 +66,20 @@ def parquet_shards(
             if not ledger.passed:
                 yield check_result(LEDGER, ledger)
                 raise ShardError(f"{context.partition_key}: the ledger check failed: {ledger.summary}; not published")
+            quality = check_all(build.observed, [part.path for part in build.parts])
+            for name, verdict in quality.items():
+                if not verdict.passed and verdict.severity is Severity.ERROR:
+                    yield from [check_result(LEDGER, ledger), *quality_results(quality)]
+                    told = f"the {name} check failed: {verdict.summary}; not published"
+                    raise ShardError(f"{context.partition_key}: {told}")
             shards.publish(build)
         AHEAD.begin()
         record = build.record
         for reason, count in sorted(record.tally.rejects.items()):
             context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
+        for name, verdict in quality.items():
+            if not verdict.passed:
+                context.log.warning(f"check {name}: {verdict.summary}")
         uri = shards.uri(language, record.files[0].name if record.files else "")
         metadata = build_metadata(record, uri, build.seconds)
-        yield result_for(record.digest, metadata, check_result(LEDGER, ledger))
+        yield result_for(record.digest, metadata, [check_result(LEDGER, ledger), *quality_results(quality)])

@@ -24,10 +24,10 @@ from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
+from r2_hf_assets.shards.observe import NOTHING, Observed, Observer
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rejects import RejectLedger
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.stats import Counting
 from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
@@ -37,12 +37,13 @@ _LOOKAHEAD_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk that is not yet published: the record, where its files lie for now, and the seconds it took."""
+    """A built chunk that is not yet published: the record, where its files lie for now, and what was seen of it."""
 
     record: BuildRecord
     parts: tuple[Part, ...]
     rejects_path: Path | None
     seconds: float = 0.0
+    observed: Observed = NOTHING
 
 
 @dataclass
@@ -159,14 +160,14 @@ def build_chunk(
     source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
-    counting = Counting()
+    observer = Observer(chunk.digest)
     rejects_path = folder / "rejects"
     with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
 
         def flush() -> None:
             if len(group):
                 table = group.to_table()
-                counting.take(table)
+                observer.take(table)
                 writer.write(table, group.size)
                 group.clear()
                 if progress:
@@ -204,9 +205,10 @@ def build_chunk(
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
     rejects = ledger.file(rejects_name(chunk.number))
-    stats = counting.stats(tally.rejects)
+    stats = observer.counting.stats(tally.rejects)
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, stats)
-    return Build(record, tuple(writer.parts), rejects_path if rejects else None, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Build(record, tuple(writer.parts), rejects_path if rejects else None, seconds, observer.observed())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The three checks on the real assets: their results by partition, and a failed one that really stops the commit."""
+"""The checks on the real assets: their results by partition, and a failed one that really stops the commit."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +11,7 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
 
 from r2_hf_assets.assets import hub_commit as commit_module
+from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.client import HubClient
@@ -23,6 +24,7 @@ from r2_hf_assets_tests.world import World, materializations
 PLAN = AssetCheckKey(WORK_PLAN, "plan")
 LEDGER = AssetCheckKey(SHARDS, "ledger")
 ON_HUB = AssetCheckKey(COMMIT, "on_hub")
+QUALITY_KEYS = [spec.key for spec in QUALITY]
 
 
 def results(check: AssetCheckKey, partition: str | None = None) -> list[tuple[str, Any]]:
@@ -73,7 +75,7 @@ def loses_a_row() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def test_all_three_pass_and_are_kept_by_partition(planned: World) -> None:
+def test_all_pass_and_are_kept_by_partition(planned: World) -> None:
     assert [done.error for done in planned.build_due()] == [None, None]
     for check in (LEDGER, ON_HUB):
         assert results(check) == []
@@ -83,6 +85,13 @@ def test_all_three_pass_and_are_kept_by_partition(planned: World) -> None:
             assert evaluation.blocking and evaluation.severity.value == "ERROR"
     ((status, plan),) = results(PLAN)
     assert (status, plan.passed, number(plan, "episodes")) == ("SUCCEEDED", True, 4)
+    for check in QUALITY_KEYS:
+        for key in ("en|chunk_0000", "en|chunk_0001"):
+            ((status, evaluation),) = results(check, key)
+            assert (status, evaluation.partition, evaluation.blocking) == ("SUCCEEDED", key, False)
+    audio = results(AssetCheckKey(SHARDS, "audio"), "en|chunk_0000")[0][1]
+    assert number(audio, "decoded") == number(audio, "sampled") >= 4
+    assert number(audio, "largest_difference_s") < 0.1
     ledger, on_hub = (results(check, "en|chunk_0000")[0][1] for check in (LEDGER, ON_HUB))
     shards = materializations(planned, "parquet_shards", "en|chunk_0000")[0]
     assert number(ledger, "rows") == shards["dagster/row_count"]
@@ -160,7 +169,7 @@ def test_the_command_line_stops_too(planned: World) -> None:
 
 def test_a_cell_without_a_chunk_passes(planned: World) -> None:
     assert run(SHARDS, COMMIT, language="de")
-    for check in (LEDGER, ON_HUB):
+    for check in (LEDGER, ON_HUB, *QUALITY_KEYS):
         ((status, evaluation),) = results(check, "de|chunk_0000")
         assert (status, evaluation.description) == ("SUCCEEDED", "nothing planned")
 

@@ -1,0 +1,74 @@
+"""The checks of a chunk's content on the real assets: they warn with numbers and the chunk goes on, or stop it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from dagster import AssetCheckKey, AssetKey
+
+from r2_hf_assets.assets.checks import QUALITY
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.shards import ahead as shards_module
+from r2_hf_assets.shards.build import Build
+from r2_hf_assets.shards.observe import ValueCounts
+from r2_hf_assets_tests.assets.test_checks import number, results, run
+from r2_hf_assets_tests.build_samples import entry, put_episode
+from r2_hf_assets_tests.world import World, materializations
+
+EN = "en|chunk_0000"
+
+
+def check(name: str, partition: str = EN) -> tuple[str, Any]:
+    ((status, evaluation),) = results(AssetCheckKey(AssetKey("parquet_shards"), name), partition)
+    return status, evaluation
+
+
+def test_bad_content_warns_and_reaches_the_hub_all_the_same(in_process: World) -> None:
+    world = in_process
+    entries = [entry(0), entry(1, text=" "), entry(2, dnsmos=7.5), entry(3, start=0.0, end=1e9), entry(4, start=None)]
+    put_episode(world.store(), "en/one", entries)
+    put_episode(world.store(), "en-US/one", entries)  # the same bytes: they are made from the episode's name
+    for index in range(5):
+        key = f"processed/en/one/one_{index:06d}.mp3"
+        world.store().put(f"processed/en-US/one/one_{index:06d}.mp3", world.object(key))
+    world.scan()
+    assert [done.error for done in world.build_due()] == [None]
+    assert world.table().num_rows == 10
+    found = {spec.name: check(spec.name) for spec in QUALITY}
+    assert {status for status, _ in found.values()} == {"FAILED"}
+    assert {evaluation.severity.value for _, evaluation in found.values()} == {"WARN"}
+    problems = {name: number(evaluation, "problems_by_kind") for name, (_, evaluation) in found.items()}
+    assert problems == {
+        "audio": {"undecodable": 4},
+        "ranges": {"dnsmos_high": 2, "duration_long": 2, "duration_null": 2},
+        "texts": {"text_empty": 2},
+        "duplicates": {"duplicate": 5},
+    }
+    # One broken end time does not drown the hours.
+    shards = materializations(world, "parquet_shards", EN)[0]
+    assert shards["hours"] == round(6 * 1.5 / 3600, 4)
+    assert shards["stats"]["audio_seconds"] == 9.0
+
+
+def test_a_value_that_no_input_gives_stops_the_chunk(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = in_process
+    world.upload(episodes={"en": 1}, awkward=False, expect=False)
+    world.scan()
+    real = shards_module.build_chunk
+
+    def spoilt(*arguments: Any, **options: Any) -> Build:
+        build = real(*arguments, **options)
+        return replace(build, observed=replace(build.observed, counts=ValueCounts(rows=7, impossible=1)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module, "build_chunk", spoilt)
+        (done,) = world.build_due()
+    assert done.error is not None
+    assert done.error.startswith(f"{EN}: the ranges check failed: 1 x impossible")
+    status, ranges = check("ranges")
+    assert (status, ranges.passed, ranges.severity.value) == ("FAILED", False, "ERROR")
+    assert check("texts")[0] == "SUCCEEDED"
+    assert materializations(world, "parquet_shards") == materializations(world, "hub_commit") == []
+    assert not world.api().repo_exists(world.repo_id, repo_type="dataset")
+    assert not run(COMMIT)
+    assert run(SHARDS, COMMIT)

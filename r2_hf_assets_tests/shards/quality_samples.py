@@ -1,0 +1,51 @@
+"""Tables and observations for the tests of what is looked at while a chunk is built."""
+
+import random
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r2_hf_assets.sandbox.sample_audio import make_voices, splice
+from r2_hf_assets.shards.observe import Observed, Observer
+from r2_hf_assets.shards.schema import SCHEMA
+
+Row = dict[str, Any]
+
+
+def row(index: int = 0, *, episode: str = "ep", body: bytes | None = None, **changes: Any) -> Row:
+    """A sound row; its body is bytes that stand for audio, each row's own."""
+    key = f"processed/en/{episode}/{episode}_{index:06d}.mp3"
+    data = random.Random(key).randbytes(300) if body is None else body
+    usual = {"text": "words", "speaker_id": "SPEAKER_00", "duration_seconds": 1.5, "dnsmos": 3.25, "language": "en"}
+    return {"audio": {"path": key, "bytes": data}} | usual | changes
+
+
+def table(rows: list[Row]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def observed(*groups: list[Row], digest: str = "digest") -> Observed:
+    observer = Observer(digest)
+    for rows in groups:
+        observer.take(table(rows))
+    return observer.observed()
+
+
+def write(folder: Path, *files: list[list[Row]]) -> list[Path]:
+    """Shards of row groups."""
+    paths = []
+    for number, groups in enumerate(files):
+        paths.append(folder / f"part-{number:02d}")
+        with pq.ParquetWriter(paths[-1], SCHEMA) as writer:
+            for rows in groups:
+                writer.write_table(table(rows))
+    return paths
+
+
+@lru_cache
+def mp3(seconds: float = 2.0) -> tuple[bytes, float]:
+    """A real MP3 and its length in seconds."""
+    return splice(make_voices(1), 0, seconds, "quality", random.Random(1))

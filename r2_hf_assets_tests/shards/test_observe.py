@@ -1,0 +1,65 @@
+"""What is taken down of row groups: a sample that the digest chooses, a number a row, counts; little of each."""
+
+import pytest
+
+from r2_hf_assets.shards import observe
+from r2_hf_assets_tests.shards.quality_samples import observed, row
+
+ROWS = [row(index, body=b"%d" % index * 3) for index in range(1000)]
+
+
+def places(found: observe.Observed) -> list[int]:
+    return [int(sampled.key[-10:-4]) for sampled in found.sample]
+
+
+def test_the_same_digest_takes_the_same_sample_however_rows_are_grouped():
+    whole = observed(ROWS)
+    assert observed(ROWS[:1], ROWS[1:700], ROWS[700:]).sample == whole.sample
+    assert set(places(whole)) != set(places(observed(ROWS, digest="another")))
+    by_key = {r["audio"]["path"]: r for r in ROWS}
+    for sampled in whole.sample:
+        assert sampled.body == by_key[sampled.key]["audio"]["bytes"]
+        assert sampled.duration == 1.5
+
+
+@pytest.mark.parametrize(("rows", "sampled"), [(0, 0), (1, 1), (3, 3), (50, 4), (1000, 10)])
+def test_a_small_chunk_gives_a_small_sample(rows, sampled):
+    found = places(observed(ROWS[:rows]))
+    assert len(found) == len(set(found)) == sampled
+
+
+def test_a_large_chunk_gives_no_more_than_a_few_rows_from_everywhere():
+    digests = [f"{n}" for n in range(40)]
+    found = [observed([row(0, body=b"x")] * 3000, digest=digest) for digest in digests]
+    assert {len(one.sample) for one in found} == {24}
+    drawn = [place for digest in digests for place in places(observed(ROWS, digest=digest))]
+    assert sum(place < 500 for place in drawn) == pytest.approx(len(drawn) / 2, rel=0.25)
+
+
+def test_large_bodies_are_kept_within_a_few_megabytes(monkeypatch):
+    monkeypatch.setattr(observe, "_SAMPLE_BYTES", 10_000)
+    rows = [row(index, body=bytes([index % 256]) * (20_000 if index % 10 == 0 else 3000)) for index in range(400)]
+    found = observed(rows[:200], rows[200:])
+    assert 0 < sum(len(sampled.body) for sampled in found.sample) <= 10_000
+    assert all(len(sampled.body) == 3000 for sampled in found.sample)
+
+
+def test_rows_with_equal_audio_and_no_others_have_equal_sketches():
+    bodies = [b"", b"a", b"b", b"ab" * 20, b"x" * 1000, b"x" * 1001, b"x" * 500 + b"y" + b"x" * 499, b"a"]
+    # The seventh differs from the fifth in a byte that is not looked at: a candidate, told apart by a full hash.
+    sketches = observed([row(index, body=body) for index, body in enumerate(bodies)]).sketches
+    assert len(sketches) == len(bodies)
+    assert sketches[1] == sketches[7]
+    assert len(set(sketches[:6])) == 6
+    assert observed([row(1, body=b"a")]).sketches[0] == sketches[1]
+
+
+def test_values_are_tested_in_float32_as_they_are_stored():
+    edges = [row(0, duration_seconds=0.1, dnsmos=5.0), row(1, duration_seconds=3600.0, dnsmos=1.0)]
+    assert observed(edges).counts == observe.ValueCounts(rows=2)
+
+
+def test_the_pace_is_one_point_a_row_group():
+    found = observed(ROWS[:10], ROWS[10:15])
+    assert [size for _, size in found.pace] == [30, 60]
+    assert 0 <= found.pace[0][0] <= found.pace[1][0]
