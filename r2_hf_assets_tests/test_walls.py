@@ -10,7 +10,7 @@ import r2_hf_assets
 
 PACKAGE = Path(r2_hf_assets.__file__).parent
 ROOMS = ("bucket", "plan", "shards", "hub", "reconcile", "doctor")
-SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
+SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "svg", "verdict")
 
 
 def modules() -> list[str]:

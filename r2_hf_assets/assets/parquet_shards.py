@@ -9,6 +9,7 @@ from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, Materiali
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
+from r2_hf_assets.assets.pictures import chunk_pictures
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -81,5 +82,5 @@ def parquet_shards(
             if not verdict.passed:
                 context.log.warning(f"check {name}: {verdict.summary}")
         uri = shards.uri(language, record.files[0].name if record.files else "")
-        metadata = build_metadata(record, uri, build.seconds)
+        metadata = build_metadata(record, uri, build.seconds) | chunk_pictures(build)
         yield result_for(record.digest, metadata, [check_result(LEDGER, ledger), *quality_results(quality)])

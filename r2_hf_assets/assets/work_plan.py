@@ -5,9 +5,12 @@ from datetime import timedelta
 from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
-from r2_hf_assets.assets.history import lost_chunks, record_unplanned
+from r2_hf_assets.assets.history import lost_chunks, record_unplanned, recorded_digests
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
+from r2_hf_assets.assets.pictures import plan_pictures
+from r2_hf_assets.assets.progress import by_language
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -70,8 +73,10 @@ def work_plan(
             record_unplanned(context.instance, lost_chunks(context.instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
     add_partitions(context.instance, (chunk.number for chunk in report.planned))
+    built, committed = (recorded_digests(context.instance, asset) for asset in (SHARDS, COMMIT))
+    how_far = by_language(report.planned, built, committed, ())
     return MaterializeResult(
-        metadata=scan_metadata(report) | {"dagster/uri": loaded.plan.state_url},
+        metadata=scan_metadata(report) | plan_pictures(how_far) | {"dagster/uri": loaded.plan.state_url},
         data_version=DataVersion(PLAN_VERSION),
     )
 
