@@ -27,6 +27,10 @@ class ShardError(R2HfError):
     """A chunk's shards are absent, or are not what their record says."""
 
 
+class CardError(R2HfError):
+    """The dataset's README.md on the Hub is not in a state to be written anew without harm to what people wrote."""
+
+
 class DiskError(R2HfError):
     """A folder can't be written or read: read-only, removed, no right to it, a file in its place."""
 

@@ -8,8 +8,10 @@ without Xet is noticed here.
 """
 
 import importlib
+import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from typing import Any
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
-from r2_hf_assets.hub.card import CARD, CARD_PATH
+from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.retry import Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
@@ -93,6 +95,22 @@ class HubClient:
             if hasattr(info, "blob_id")  # a folder has none
         }
 
+    def read(self, path: str, revision: str) -> bytes | None:
+        """The content of a small file at `revision`; None when it is not there."""
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        # Asked first: a download that fails for the network says "entry not found" as well.
+        if path not in self.files([path], revision):
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                local = self._api.hf_hub_download(
+                    self.repo_id, path, repo_type=_REPO_TYPE, revision=revision, local_dir=folder
+                )
+            except LocalEntryNotFoundError as error:
+                raise error.__cause__ or ConnectionError(f"{path} can't be fetched") from error
+            return Path(local).read_bytes()
+
     def upload(self, files: Iterable[tuple[str, Path]]) -> list[Upload]:
         """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends
         nothing twice."""
@@ -135,7 +153,8 @@ class HubClient:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         operations = [upload.operation for upload in uploads]
-        if CARD_PATH not in self.files([CARD_PATH], parent):
+        brings_card = any(operation.path_in_repo == CARD_PATH for operation in operations)
+        if not brings_card and CARD_PATH not in self.files([CARD_PATH], parent):
             operations.append(CommitOperationAdd(path_in_repo=CARD_PATH, path_or_fileobj=CARD))
         operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
         info = self._api.create_commit(
@@ -166,6 +185,8 @@ def classify(error: BaseException) -> Trouble | None:
         return status_trouble(response.status_code, response.headers)
     if isinstance(error, NotVisibleYet):
         return Trouble("the new repo does not show yet")
+    if isinstance(error, json.JSONDecodeError):
+        return Trouble("the Hub's answer can't be read")  # a proxy's page: validate-yaml is read whatever the status
     if isinstance(error, _transport_errors()):
         return Trouble(f"the Hub can't be reached ({type(error).__name__})")
     if disk_error(error, ""):

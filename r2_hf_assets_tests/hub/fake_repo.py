@@ -38,7 +38,7 @@ class FakeRepo:
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
         self.calls: Counter[str] = Counter()
         self.uploaded: list[str] = []
-        self._known: set[str] = set()
+        self._known: dict[str, bytes] = {}
         self._before: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._after: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._lock = threading.RLock()
@@ -59,6 +59,16 @@ class FakeRepo:
     def now(self) -> Files:
         return self.revisions[-1]
 
+    def write(self, path: str, data: bytes) -> None:
+        """Somebody else's commit of a file that can be read."""
+        file = remote(path, data)
+        self._known[file.sha256 or ""] = data
+        self.put(file)
+
+    def text(self, path: str) -> str:
+        """A file as it is now."""
+        return self._known[self.now[path].sha256 or ""].decode()
+
     def put(self, *files: RemoteFile) -> None:
         """Somebody else's commit."""
         with self._lock:
@@ -78,13 +88,18 @@ class FakeRepo:
             there = self.revisions[int(revision.removeprefix("oid-"))]
             return {path: there[path] for path in paths if path in there}
 
+    def read(self, path: str, revision: str) -> bytes | None:
+        with self._call("read"):
+            file = self.revisions[int(revision.removeprefix("oid-"))].get(path)
+            return self._known[file.sha256 or ""] if file else None
+
     def upload(self, files: list[tuple[str, Path]]) -> list[Upload]:
         with self._call("upload"):
             made = []
             for path, local in files:
                 data = local.read_bytes()
                 remote = RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())
-                self._known.add(remote.sha256 or "")
+                self._known[remote.sha256 or ""] = data
                 self.uploaded.append(path)
                 made.append(Upload(path, remote))
             return made
@@ -97,7 +112,7 @@ class FakeRepo:
         with self._call("commit"), self._lock:
             if parent != self._head():
                 raise http_error(412)
-            if {*deleted} - {*self.now} or {upload.operation.sha256 for upload in uploads} - self._known:
+            if {*deleted} - {*self.now} or {upload.operation.sha256 for upload in uploads} - self._known.keys():
                 raise http_error(400)
             kept = {path: file for path, file in self.now.items() if path not in deleted}
             self.revisions.append(kept | {upload.path: upload.operation for upload in uploads})

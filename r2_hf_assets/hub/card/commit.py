@@ -1,0 +1,144 @@
+"""The card on the Hub: one small commit when the figures changed, none when they did not.
+
+As for a chunk, the card is written on top of the very head that it was read at, so what a person writes at the same
+moment is not lost: whoever comes second reads again. Chunks go first. A card that meets one of their commits waits
+longer than they do, and nobody waits for a card: it holds nothing while it waits.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from r2_hf_assets.errors import CardError
+from r2_hf_assets.hub.card.facts import CardFacts
+from r2_hf_assets.hub.card.merge import read_card, write_card
+from r2_hf_assets.hub.card.picture import draw
+from r2_hf_assets.hub.card.start import CARD_PATH
+from r2_hf_assets.hub.card.text import (
+    PICTURE_PATH,
+    Stamp,
+    chunks_of,
+    default_yaml,
+    has_picture,
+    owned_yaml,
+    section,
+    stamp_of,
+)
+from r2_hf_assets.hub.commit import Repo, ask
+from r2_hf_assets.retry import Retry
+
+# The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second.
+CARD_RETRY = Retry(attempts=20, base=2.0, cap=120.0, limit=3600.0)
+# huggingface_hub asks the Hub about the YAML before it commits, and says its answer in a ValueError.
+_REFUSED = "Invalid metadata in README.md"
+
+
+class CardRepo(Repo, Protocol):
+    """What the card needs of the Hub beyond a chunk's commit; HubClient is the real one."""
+
+    def read(self, path: str, revision: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True)
+class CardRecord:
+    """Where the card stands.
+
+    Attributes:
+        oid: the commit that was made, or the head that the card was found true at; None when there is no repo yet.
+        committed: whether this call made a commit.
+        text: the card as it stands now.
+    """
+
+    oid: str | None
+    committed: bool
+    text: str
+
+
+def commit_card(
+    repo: CardRepo,
+    facts: CardFacts,
+    at: str,
+    *,
+    may_shrink: bool = False,
+    retry: Retry | None = None,
+    log: Callable[[str], None] | None = None,
+) -> CardRecord:
+    """Bring README.md and its picture to say what `facts` say.
+
+    Args:
+        at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
+        may_shrink: write also when the card that stands there counts more chunks.
+
+    Raises:
+        CardError: the card that stands there can't be read, or the Hub refuses the new one; nothing changed.
+        AccessError: the Hub refuses the token or the repo.
+        GaveUp: passing trouble outlasted the retries.
+    """
+    drawn: list[bytes] = []  # by the first try that needs it
+
+    def attempt() -> CardRecord:
+        head = repo.head()
+        if head is None:
+            return CardRecord(None, False, "")
+        standing = repo.read(CARD_PATH, head)
+        if not may_shrink:
+            _refuse_to_shrink(standing, facts)
+        now = whole_card(standing, facts, Stamp(at, head))
+        lacking = has_picture(facts) and not repo.files([PICTURE_PATH], head)
+        if now == standing and not lacking:
+            return CardRecord(head, False, now.decode())
+        if has_picture(facts) and not drawn:
+            drawn.append(draw(facts.all.stats))
+        files = {CARD_PATH: now, **dict.fromkeys([PICTURE_PATH] * bool(drawn), b"".join(drawn))}
+        oid = _commit(repo, files, head, f"Update the card: {facts.all.rows} segments in {facts.all.chunks} chunks")
+        return CardRecord(oid, oid != head, now.decode())
+
+    # Repeating an attempt is safe: it begins with a fresh look at the head.
+    return ask(repo, "write the card of", attempt, retry or CARD_RETRY, log)
+
+
+def _refuse_to_shrink(standing: bytes | None, facts: CardFacts) -> None:
+    """A history that knows fewer chunks is one of several, or a new one after a loss: its card would not be true."""
+    there, here = chunks_of(read_card(standing).section), facts.all.chunks
+    if there > here:
+        raise CardError(
+            f"the card on the Hub counts {there} chunks and this history {here}; record what is there with `r2-hf "
+            "reconcile --record`, or leave the card to where all chunks are recorded, or set may_shrink: true"
+        )
+
+
+def whole_card(standing: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
+    """The card that `facts` make of the one that stands there; the very same one when only the stamp would differ.
+
+    Raises:
+        CardError: the card that stands there can't be read.
+    """
+    card = read_card(standing)
+    owned, defaults = owned_yaml(facts), default_yaml(facts)
+
+    def stamped(with_stamp: Stamp) -> bytes:
+        text = section(facts, with_stamp, alone=not card.written_by_people)
+        return write_card(card, owned, defaults, text)
+
+    before = stamp_of(card.section)
+    if before is not None and stamped(before) == standing:
+        return standing
+    return stamped(stamp)
+
+
+def _commit(repo: Repo, files: dict[str, bytes], parent: str, message: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="card-") as folder:
+        # Files, as the client uploads those; they are read until the commit is made.
+        paths = [(path, Path(folder) / path.replace("/", "-")) for path in files]
+        for path, local in paths:
+            local.write_bytes(files[path])
+        try:
+            oid, _ = repo.commit(repo.upload(paths), [], parent, message)
+        except ValueError as error:
+            if not str(error).startswith(_REFUSED):
+                raise
+            said = " ".join(str(error).removeprefix(_REFUSED).lstrip(".\n -").split())
+            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {said[:200]}; mend it on the Hub") from None
+    return oid

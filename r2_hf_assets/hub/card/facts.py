@@ -1,0 +1,97 @@
+"""What the card tells, as figures: of each committed chunk, of each language, of the whole.
+
+A chunk's rows and bytes are always known. Its Stats (hours, speakers, histograms) are counted when it is built, so a
+chunk that was found on the Hub, or taken over from the script, has none: then the sums over Stats are of fewer chunks,
+and the card says of how many.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from itertools import groupby
+from operator import add
+
+from r2_hf_assets.shards.stats import Stats
+
+
+@dataclass(frozen=True)
+class ChunkFacts:
+    """One committed chunk. `bytes` are of its Parquet files; `stats` is None where nobody counted."""
+
+    language: str
+    number: int
+    digest: str
+    rows: int
+    bytes: int
+    stats: Stats | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Sums over chunks; `counted` of the `chunks` have Stats, and `stats` is the sum over these."""
+
+    chunks: int = 0
+    rows: int = 0
+    bytes: int = 0
+    counted: int = 0
+    stats: Stats = field(default_factory=Stats)
+
+    def __add__(self, other: "Figures") -> "Figures":
+        return Figures(
+            self.chunks + other.chunks,
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.counted + other.counted,
+            self.stats + other.stats,
+        )
+
+    @property
+    def hours(self) -> float:
+        return self.stats.audio_seconds / 3600
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """All that the card is made from.
+
+    Attributes:
+        languages: figures of those with rows, in order of their names.
+        planned: chunks of the plan, committed or not.
+        digest: over the committed chunks' names and digests; names what the dataset holds.
+        title, license: as set; empty for not set.
+    """
+
+    repo_id: str
+    languages: dict[str, Figures]
+    planned: int
+    digest: str
+    title: str = ""
+    license: str = ""
+    endpoint: str = "https://huggingface.co"
+
+    @cached_property
+    def all(self) -> Figures:
+        """Over all languages."""
+        return reduce(add, self.languages.values(), Figures())
+
+
+def digest_of(chunks: Iterable[ChunkFacts]) -> str:
+    """128 bits of SHA-256 over the chunks' names and digests, in order of their names."""
+    lines = sorted(f"{chunk.language} {chunk.number} {chunk.digest}\n" for chunk in chunks)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+
+
+def by_language(chunks: Iterable[ChunkFacts]) -> dict[str, Figures]:
+    """The figures of each language that has rows; a language without any has no files to load."""
+    ordered = sorted(chunks, key=lambda chunk: (chunk.language, chunk.number))
+    sums = {
+        language: reduce(add, map(_figures, group), Figures())
+        for language, group in groupby(ordered, lambda chunk: chunk.language)
+    }
+    return {language: figures for language, figures in sums.items() if figures.rows}
+
+
+def _figures(chunk: ChunkFacts) -> Figures:
+    known = Figures(chunks=1, rows=chunk.rows, bytes=chunk.bytes)
+    return known if chunk.stats is None else replace(known, counted=1, stats=chunk.stats)

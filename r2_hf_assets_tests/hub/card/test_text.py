@@ -1,0 +1,153 @@
+"""The card's text: figures by language, how to load it, what it was made from; valid to `datasets` and the Hub."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+from datasets import DatasetInfo, Features
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+
+from r2_hf_assets.hub.card.commit import whole_card
+from r2_hf_assets.hub.card.facts import by_language, digest_of
+from r2_hf_assets.hub.card.text import chunks_of, fingerprint, section, size, size_category, stamp_of
+from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts, stats
+
+
+def card(*chunks, **more) -> DatasetCard:
+    return DatasetCard(whole_card(None, facts(*chunks, **more), THEN).decode())
+
+
+def row(text: str, name: str) -> list[str]:
+    (found,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_datasets_reads_a_config_for_each_language_and_one_for_all():
+    data = card(chunk("de"), chunk("no"), chunk("unknown", rows=50)).data
+    configs = MetadataConfigs.from_dataset_card_data(data)
+    assert {name: config["data_files"] for name, config in configs.items()} == {
+        "all": [{"split": "train", "path": "data/*/*.parquet"}],
+        "de": [{"split": "train", "path": "data/de/*.parquet"}],
+        "no": [{"split": "train", "path": "data/no/*.parquet"}],
+        "unknown": [{"split": "train", "path": "data/unknown/*.parquet"}],
+    }
+    assert configs.get_default_config_name() == "all"
+    infos: dict[str, DatasetInfo] = DatasetInfosDict.from_dataset_card_data(data)
+    assert list(infos) == list(configs)
+    for info in infos.values():
+        assert isinstance(info.features, Features)
+        assert list(info.features) == SCHEMA.names
+        assert type(info.features["audio"]).__name__ == "Audio"
+        # datasets refuses a dataset with more rows than its card says, and this one grows between two cards.
+        assert info.splits is None
+    assert [info.download_size for info in infos.values()] == [2_500_000, 1_000_000, 1_000_000, 500_000]
+
+
+def test_the_hub_hears_of_languages_size_license_and_title():
+    data = card(chunk("no"), chunk("yue"), chunk("unknown"), title="Talks", license="cc-by-4.0").data
+    assert (data.language, data.size_categories, data.license) == (["no", "yue"], ["n<1K"], "cc-by-4.0")
+    assert (data.pretty_name, data.tags) == ("Talks", ["audio", "speech"])
+    assert data.task_categories == ["automatic-speech-recognition", "text-to-speech"]
+    bare = card(chunk("unknown")).data.to_dict()
+    assert {"language", "license", "pretty_name"}.isdisjoint(bare)
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"),
+    [
+        (1, "n<1K"),
+        (999, "n<1K"),
+        (1000, "1K<n<10K"),
+        (9_999, "1K<n<10K"),
+        (10_000, "10K<n<100K"),
+        (999_999_999, "100M<n<1B"),
+        (10**9, "1B<n<10B"),
+        (10**12 - 1, "100B<n<1T"),
+        (10**12, "n>1T"),
+    ],
+)
+def test_size_categories_are_the_hubs(rows, name):
+    assert size_category(rows) == name
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1.0 MB"),
+        (5 * 10**13, "50.0 TB"),
+    ],
+)
+def test_sizes_are_for_people(number, text):
+    assert size(number) == text
+
+
+def test_the_table_adds_up():
+    text = card(chunk("de"), chunk("en", rows=2000), chunk("en", 1, rows=1000)).text
+    assert row(text, "`de`") == ["`de`", "0.12", "10", "100", "20", "1.0 MB"]
+    assert row(text, "`en`") == ["`en`", "3.75", "300", "3,000", "600", "30.0 MB"]
+    assert row(text, "**`all`**") == ["**`all`**", "3.88", "310", "3,100", "620", "31.0 MB"]
+    assert "![Segments by duration (3,100 known) and by DNSMOS (3,100 known)](assets/quality.png)" in text
+    assert 'load_dataset("me/speech", "de", split="train", streaming=True)' in text
+    assert "still grows" not in text and "chunks;" not in text
+
+
+def test_one_language_needs_no_sum_and_a_growing_dataset_says_so():
+    text = card(chunk("de"), planned=3).text
+    assert "**`all`**" not in text
+    assert "1 of 3 planned chunks are here" in text
+
+
+def test_chunks_without_stats_are_counted_where_they_can_be():
+    text = card(chunk("de"), chunk("de", 1, counted=False), chunk("en", counted=False)).text
+    assert row(text, "`de`") == ["`de`", "0.12", "10", "200", "20", "2.0 MB"]
+    assert row(text, "`en`") == ["`en`", "?", "?", "100", "?", "1.0 MB"]
+    assert "are of 1 of 3 chunks" in text
+    assert "assets/quality.png" not in card(chunk("en", counted=False)).text
+
+
+def test_a_language_whose_chunks_are_all_empty_has_no_config():
+    """A config without a file can't be loaded."""
+    assert [c["config_name"] for c in card(chunk("de"), chunk("fr", rows=0)).data.configs] == ["all", "de"]
+
+
+def test_provenance_names_the_chunks_and_reads_back():
+    about = facts(chunk("de"), chunk("en"))
+    text = section(about, THEN, alone=True)
+    assert stamp_of(text) == THEN and stamp_of(section(about, LATER, alone=False)) == LATER
+    assert chunks_of(text) == 2 and chunks_of(None) == chunks_of("12 chunks") == 0
+    assert chunks_of(section(facts(*(chunk("de", n, 1) for n in range(1234))), THEN, alone=True)) == 1234
+    assert stamp_of(None) is stamp_of("As of yesterday") is None
+    assert f"by digest `{about.digest}`" in text
+    assert "https://huggingface.co/datasets/me/speech/tree/abc123" in text
+
+
+def test_the_digest_names_chunks_and_their_members_in_any_order():
+    de, en = chunk("de"), chunk("en")
+    assert digest_of([de, en]) == digest_of([en, de])
+    others = ([de], [de, chunk("en", 1)], [de, replace(en, digest="other")])
+    assert len({digest_of(found) for found in ([de, en], *others)}) == 4
+
+
+def test_the_fingerprint_sees_what_only_the_picture_shows():
+    one = facts(chunk("de"))
+    moved = replace(stats(), dnsmos=(100, *(0,) * (len(stats().dnsmos) - 1)))
+    other = replace(one, languages=by_language([replace(chunk("de"), stats=moved)]))
+    assert section(one, THEN, alone=True).splitlines()[:-1] == section(other, THEN, alone=True).splitlines()[:-1]
+    assert fingerprint(one) != fingerprint(other)
+    assert whole_card(whole_card(None, one, THEN), other, LATER).count(b"def456") == 2
+
+
+def test_a_card_of_every_language_is_sound():
+    text = whole_card(None, facts(*(chunk(name) for name in LANGUAGES)), THEN).decode()
+    found = yaml.safe_load(text.split("---")[1])
+    assert [config["config_name"] for config in found["configs"]] == ["all", *sorted(LANGUAGES)]
+    assert all(isinstance(name, str) for name in found["language"])
+    assert whole_card(text.encode(), facts(*(chunk(name) for name in LANGUAGES)), LATER) == text.encode()

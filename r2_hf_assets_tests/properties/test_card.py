@@ -1,0 +1,31 @@
+"""Whatever people write around our section and into the YAML: it is there after the card was written, and stays."""
+
+import yaml
+from huggingface_hub import DatasetCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from r2_hf_assets.hub.card.commit import whole_card
+from r2_hf_assets.hub.card.merge import read_card
+from r2_hf_assets.hub.card.start import BEGIN, END
+from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts
+
+FACTS = facts(chunk("de"), chunk("en"))
+TEXTS = st.text(st.sampled_from("ab-# \n\r\t🎙<!>:'\"|&*{}[]"), max_size=60)
+
+
+# A card takes a tenth of a second: YAML is read and written in Python.
+@settings(max_examples=max(20, settings().max_examples // 5))
+@given(before=TEXTS, after=TEXTS, value=TEXTS, crlf=st.booleans())
+def test_any_text_and_any_value_survive(before, after, value, crlf):
+    front = yaml.safe_dump({"theirs": value, "license": "mit"}, allow_unicode=True)
+    standing = f"---\n{front}---\n{before}{BEGIN}\nold\n{END}{after}"
+    standing = standing.replace("\n", "\r\n") if crlf else standing
+    card = read_card(standing.encode())
+    data = whole_card(standing.encode(), FACTS, THEN)
+    again = read_card(data)
+    assert (again.before, again.after) == (card.before, card.after)
+    parsed = DatasetCard(data.decode()).data.to_dict()
+    assert parsed["license"] == "mit"
+    assert parsed.get("theirs") == value
+    assert whole_card(data, FACTS, LATER) == data
