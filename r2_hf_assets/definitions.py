@@ -4,6 +4,7 @@ from dagster import Definitions, in_process_executor
 
 from r2_hf_assets.assets.checks import plan
 from r2_hf_assets.assets.dataset import dataset, whole_dataset
+from r2_hf_assets.assets.dataset_card import card_job, dataset_card
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.assets.jobs import build_job, check_job, scan_job
 from r2_hf_assets.assets.lost_retries import lost_retries
@@ -15,14 +16,15 @@ from r2_hf_assets.assets.reconcile import reconcile_job
 from r2_hf_assets.assets.resources import r2_resource, settings_resource
 from r2_hf_assets.assets.schedules import check_schedule, scan_schedule
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.assets.stale_card import stale_card
 from r2_hf_assets.assets.work_plan import work_plan
 
 defs = Definitions(
-    assets=[work_plan, parquet_shards, hub_commit, dataset],
+    assets=[work_plan, parquet_shards, hub_commit, dataset, dataset_card],
     asset_checks=[plan, whole_dataset],
-    jobs=[scan_job, build_job, check_job, reconcile_job],
+    jobs=[scan_job, build_job, card_job, check_job, reconcile_job],
     schedules=[scan_schedule, check_schedule],
-    sensors=[new_episodes, planned_chunks, lost_runs, lost_retries],
+    sensors=[new_episodes, planned_chunks, stale_card, lost_runs, lost_retries],
     resources={"settings": settings_resource, "r2": r2_resource, "signs_of_life": SignsOfLife()},
     # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
     executor=in_process_executor,

@@ -43,6 +43,8 @@ class HubSettings:
     endpoint: str = "https://huggingface.co"
     private: bool = False
     fast_transfer: bool = False
+    title: str = ""
+    license: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,16 @@ def _endpoint(value: str) -> str:
 def _prefix(value: str) -> str:
     trimmed = value.strip("/")
     return f"{trimmed}/" if trimmed else ""
+
+
+def _line(value: str) -> str:
+    return " ".join(value.split())
+
+
+def _license(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
+        raise ValueError("must be one of the Hub's names, e.g. cc-by-4.0")
+    return value
 
 
 def _repo_id(value: str) -> str:
@@ -219,6 +231,8 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("HF_PRIVATE", "hub", "private", "0", _flag, "1: a repo that is created is private."),
     Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", _http_url, "The Hub."),
+    Variable("DATASET_TITLE", "hub", "title", "", _line, "The dataset's name on its card."),
+    Variable("DATASET_LICENSE", "hub", "license", "", _license, "Its license on the card, e.g. cc-by-4.0."),
     Variable("KEEP_SHARDS", "shards", "keep", "0", _flag, "1: keep local shards after their commit."),
 )
 

@@ -130,6 +130,18 @@ def _build(chunk: Planned, progress: Progress) -> Iterator[Build]:
         yield build
 
 
+def refresh_card(instance: DagsterInstance, *, at_once: bool = True) -> str | None:
+    """Materialize dataset_card if chunks were committed since the last one; unless `at_once`, not too often.
+
+    Returns the error's line, None when it went well or no card is due.
+    """
+    from r2_hf_assets.assets.stale_card import CARD, EVERY_MINUTES, card_state, decide  # as in execute
+
+    if decide(card_state(instance), 0.0 if at_once else EVERY_MINUTES) is not None:
+        return None
+    return _error(execute(instance, [CARD], None))
+
+
 def execute(
     instance: DagsterInstance, assets: list[AssetKey], key: str | None, ops: dict[str, Any] | None = None
 ) -> ExecuteInProcessResult:

@@ -38,6 +38,8 @@ class SettingsResource(ConfigurableResource):
     plan_max_wait_hours: str = ""
     hf_private: str = ""
     hf_endpoint: str = ""
+    dataset_title: str = ""
+    dataset_license: str = ""
     keep_shards: str = ""
 
     def load(self, *needs: core.Group) -> core.Settings:

@@ -40,6 +40,7 @@ def chunk_options(command: F) -> F:
     help="This partition, due or not, e.g. 'en|chunk_0007'; may be repeated; - reads keys from stdin, one a line.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the partitions that would be done, one a line, and do nothing.")
+@click.option("--no-card", is_flag=True, help="Leave the dataset's card on the Hub as it is.")
 @click.pass_context
 def process(
     context: click.Context,
@@ -49,6 +50,7 @@ def process(
     limit: int | None = None,
     keys: tuple[str, ...] = (),
     dry_run: bool = False,
+    no_card: bool = False,
 ) -> None:
     """Build and commit every due chunk.
 
@@ -56,6 +58,8 @@ def process(
     still done; then the exit code is 1. Ctrl-C stops after leaving things clean. Started again, it goes on with
     what is due. On a terminal, bars show how far it is, in episodes and bytes; a pipe gets a line a chunk.
     --dry-run prints what would be done, on stdout.
+    The dataset's card is written anew at the end, and every half hour until then; with --chunk-mod it is not, as the
+    history may be one machine's.
 
     \b
       r2-hf process
@@ -73,7 +77,7 @@ def process(
     from r2_hf_assets.settings import load
 
     load()
-    from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks
+    from r2_hf_assets.assets.launch import due_chunks, open_instance, refresh_card, run_chunks
     from r2_hf_assets.assets.lines import heard_by
     from r2_hf_assets.shards.ahead import AHEAD
 
@@ -86,7 +90,7 @@ def process(
         if dry_run:
             _show(chunks)
             return
-        failed = 0
+        failed, card_error = 0, None
         with show_progress(chunks) as progress, AHEAD.watched(progress.watch), heard_by(progress.say):
             started = time.monotonic()
             for done, run in enumerate(run_chunks(instance, chunks), 1):
@@ -96,8 +100,12 @@ def process(
                 built = f"{run.chunk.episodes:,} episodes, {in_bytes(progress.bytes_of(run.chunk))}"
                 how = f"FAILED: {run.error} (run {run.run_id})" if run.error else f"done, {built}"
                 progress.say(f"{run.key}: {how} in {seconds:.1f} s; {done} of {len(chunks)}")
+                if not no_card and chunk_mod is None:
+                    card_error = refresh_card(instance, at_once=done == len(chunks))
+                if card_error:
+                    progress.say(f"card: FAILED: {card_error}")
     say(f"{len(chunks) - failed} chunks done, {failed} failed" + ("; the failed ones are still due" if failed else ""))
-    if failed:
+    if failed or card_error:
         context.exit(1)
 
 

@@ -100,7 +100,7 @@ def _run_job() -> None:
     # Dagster is imported late: it reads DAGSTER_HOME, and the sandbox itself does without it.
     from dagster import DagsterInstance  # noqa: TID251
 
-    from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
+    from r2_hf_assets.assets.launch import due_chunks, refresh_card, run_chunks, run_scan
 
     with DagsterInstance.get() as instance:
         _say("a Dagster instance of the demo's own: what it records goes with it")
@@ -110,6 +110,8 @@ def _run_job() -> None:
         for run in run_chunks(instance, chunks):
             _check(run.error)
             _say(f"  {run.key}: {run.chunk.episodes} episodes built and committed")
+        _check(refresh_card(instance))
+        _say("dataset_card: README.md tells of all this")
         if left := due_chunks(instance):
             raise DemoError(f"{len(left)} partitions are still due after all of them succeeded")
 
@@ -138,6 +140,7 @@ def _report(sandbox: Sandbox) -> None:
     _say("\nOpen it with\n")
     _say("  from datasets import load_dataset")
     _say(f'  load_dataset("{sandbox.repo_id}", split="train")')
+    _say(f'  load_dataset("{sandbox.repo_id}", "en", split="train")')
     _say(f"\n(here with HF_ENDPOINT={sandbox.hub.endpoint} in the environment)\n")
 
 

@@ -8,6 +8,7 @@ longer than they do, and nobody waits for a card: it holds nothing while it wait
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +30,9 @@ from r2_hf_assets.hub.card.text import (
 from r2_hf_assets.hub.commit import Repo, ask
 from r2_hf_assets.retry import Retry
 
-# The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second.
-CARD_RETRY = Retry(attempts=20, base=2.0, cap=120.0, limit=3600.0)
+# The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second, and try three times as
+# often. A card that does not get in within ten minutes is due again later.
+CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
 # huggingface_hub asks the Hub about the YAML before it commits, and says its answer in a ValueError.
 _REFUSED = "Invalid metadata in README.md"
 
@@ -76,7 +78,7 @@ def commit_card(
         AccessError: the Hub refuses the token or the repo.
         GaveUp: passing trouble outlasted the retries.
     """
-    drawn: list[bytes] = []  # by the first try that needs it
+    picture = cache(lambda: draw(facts.all.stats))  # once, by the first try that needs it
 
     def attempt() -> CardRecord:
         head = repo.head()
@@ -89,9 +91,7 @@ def commit_card(
         lacking = has_picture(facts) and not repo.files([PICTURE_PATH], head)
         if now == standing and not lacking:
             return CardRecord(head, False, now.decode())
-        if has_picture(facts) and not drawn:
-            drawn.append(draw(facts.all.stats))
-        files = {CARD_PATH: now, **dict.fromkeys([PICTURE_PATH] * bool(drawn), b"".join(drawn))}
+        files = {CARD_PATH: now, **({PICTURE_PATH: picture()} if has_picture(facts) else {})}
         oid = _commit(repo, files, head, f"Update the card: {facts.all.rows} segments in {facts.all.chunks} chunks")
         return CardRecord(oid, oid != head, now.decode())
 
