@@ -45,6 +45,7 @@ class HubSettings:
     fast_transfer: bool = False
     title: str = ""
     license: str = ""
+    chunks_per_commit: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,23 @@ class Settings:
     hub: HubSettings | None = None
 
 
-def _text(value: str) -> str:
-    return value
-
-
 def _count(value: str) -> int:
     if not re.fullmatch(r"\d{1,15}", value) or int(value) < 1:
         raise ValueError("must be a whole number, 1 or more")
     return int(value)
 
 
-def _rowgroup(value: str) -> int:
-    number = _count(value)
-    if number > MAX_ROWGROUP_BYTES:
-        raise ValueError(f"must be at most {MAX_ROWGROUP_BYTES}")
-    return number
+def _at_most(limit: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = _count(value)
+        if number > limit:
+            raise ValueError(f"must be at most {limit}")
+        return number
+
+    return parse
+
+
+_rowgroup = _at_most(MAX_ROWGROUP_BYTES)
 
 
 def _amount(value: str) -> float:
@@ -179,11 +182,11 @@ class Variable:
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("R2_ENDPOINT_URL", "r2", "endpoint_url", None, _endpoint, "https://<account>.r2.cloudflarestorage.com"),
-    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, _text, "Read access is enough.", secret=True),
-    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, _text, "Its secret.", secret=True),
-    Variable("R2_BUCKET", "r2", "name", None, _text, "The bucket that holds the episodes."),
+    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, str, "Read access is enough.", secret=True),
+    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, str, "Its secret.", secret=True),
+    Variable("R2_BUCKET", "r2", "name", None, str, "The bucket that holds the episodes."),
     Variable("HF_REPO_ID", "hub", "repo_id", None, _repo_id, "owner/name of the dataset; created when missing."),
-    Variable("HF_TOKEN", "hub", "token", None, _text, "A token that may write to it.", secret=True),
+    Variable("HF_TOKEN", "hub", "token", None, str, "A token that may write to it.", secret=True),
     Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", _count, "Episodes in a new chunk."),
     Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", _count, "GET requests in flight."),
     Variable(
@@ -234,6 +237,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("DATASET_TITLE", "hub", "title", "", _line, "The dataset's name on its card."),
     Variable("DATASET_LICENSE", "hub", "license", "", _license, "Its license on the card, e.g. cc-by-4.0."),
     Variable("KEEP_SHARDS", "shards", "keep", "0", _flag, "1: keep local shards after their commit."),
+    Variable("CHUNKS_PER_COMMIT", "hub", "chunks_per_commit", "1", _at_most(100), "Up to so many chunks in a commit."),
 )
 
 
@@ -296,10 +300,12 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
     )
 
 
-def grid_languages(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The language partitions. A wrong LANGUAGES gives all of them: `load` tells the user about it before any work."""
+def at_load(name: str, environ: Mapping[str, str] | None = None) -> Any:
+    """A variable that shapes the definitions. A wrong value gives the default: `load` names it before any work."""
     environ = os.environ if environ is None else environ
+    (variable,) = (found for found in VARIABLES if found.name == name)
+    default = variable.default or ""
     try:
-        return _languages(environ.get("LANGUAGES", ""))
+        return variable.parse(environ.get(name, "").strip() or default)
     except ValueError:
-        return LANGUAGES
+        return variable.parse(default)

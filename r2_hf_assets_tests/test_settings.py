@@ -8,7 +8,7 @@ import pytest
 from r2_hf_assets import settings
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, VARIABLES, data_home, grid_languages, load
+from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, VARIABLES, at_load, data_home, load
 
 FULL = {
     "R2_ENDPOINT_URL": "https://account.r2.cloudflarestorage.com",
@@ -203,12 +203,22 @@ def test_urls_of_ones_own_win_over_the_data_home(tmp_path):
 )
 def test_languages_are_normalized_and_in_grid_order(value, expected):
     assert load({"LANGUAGES": value}, needs=()).plan.languages == expected
-    assert grid_languages({"LANGUAGES": value}) == expected
+    assert at_load("LANGUAGES", {"LANGUAGES": value}) == expected
 
 
 def test_a_wrong_languages_line_never_breaks_the_grid():
-    assert grid_languages({"LANGUAGES": "en,klingon"}) == LANGUAGES
-    assert grid_languages({}) == LANGUAGES
+    assert at_load("LANGUAGES", {"LANGUAGES": "en,klingon"}) == LANGUAGES
+    assert at_load("LANGUAGES", {}) == LANGUAGES
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", 1), (" 7 ", 7), ("100", 100), ("101", 1), ("0", 1), ("many", 1)])
+def test_chunks_a_commit_are_a_few(value, expected):
+    assert at_load("CHUNKS_PER_COMMIT", {"CHUNKS_PER_COMMIT": value}) == expected
+    if value and str(expected) != value.strip():
+        assert "CHUNKS_PER_COMMIT" in problem(FULL | {"CHUNKS_PER_COMMIT": value})
+    else:
+        loaded = load(FULL | {"CHUNKS_PER_COMMIT": value})
+        assert loaded.hub and loaded.hub.chunks_per_commit == expected
 
 
 def test_every_variable_stands_in_env_example():

@@ -1,27 +1,36 @@
-"""`hub_commit`: one chunk's shards in the dataset repo, by at most one commit."""
+"""`hub_commit`: a chunk's shards in the dataset repo by at most one commit; with CHUNKS_PER_COMMIT those of several."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
+from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
+from r2_hf_assets.assets.outcome import Outcome
 from r2_hf_assets.assets.parquet_shards import parquet_shards
-from r2_hf_assets.assets.partitions import chunk_partitions, read_key
+from r2_hf_assets.assets.partitions import chunk_backfills, chunk_partitions, partition_key, read_key
+from r2_hf_assets.assets.ranges import commit_range, is_range
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, commit_chunks
 from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.shards.store import open_shards
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.shards.record import BuildRecord
+from r2_hf_assets.shards.store import ShardStore, open_shards
 
 
 @asset(
     partitions_def=chunk_partitions,
+    backfill_policy=chunk_backfills,
     deps=[parquet_shards],
     group_name="speech_dataset",
     kinds={"huggingface"},
@@ -32,22 +41,28 @@ from r2_hf_assets.shards.store import open_shards
 )
 def hub_commit(
     context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult | AssetCheckResult | Output[Any]]:
     """A chunk's shards on the Hub: at most one commit, none when the head holds them already.
 
     Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress
-    record.
+    record. With CHUNKS_PER_COMMIT one commit takes several chunks, and each has its own record.
     """
     with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load("r2", "hub")
         assert loaded.r2 is not None and loaded.hub is not None
+        plan, shards = open_plan(loaded.plan, loaded.r2), open_shards(loaded.shards, loaded.r2)
+        repo = HubClient(loaded.hub)
+        conclude = partial(_conclude, context, repo, shards)
+        if is_range(context):
+            commit = partial(_commit_together, context, repo, shards, signs_of_life)
+            yield from commit_range(context, plan, shards, loaded.hub.chunks_per_commit, commit, conclude)
+            return
         language, number = read_key(context.partition_key)
-        chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
+        chunk = plan.find(language, number)
         if chunk is None:
             yield unplanned_result(nothing_planned(ON_HUB))
             return
-        shards = open_shards(loaded.shards, loaded.r2)
         record = shards.record(language, number)
         if record is None or record.digest != chunk.digest:
             raise ShardError(
@@ -55,13 +70,59 @@ def hub_commit(
             )
         started = time.monotonic()
         signs_of_life.stop_if_ended()
-        repo = HubClient(loaded.hub)
-        commit = commit_chunk(repo, record, lambda files: shards.files(language, files), log=context.log.warning)
-        on_hub = check_on_hub(repo, record, commit.oid, log=context.log.warning)
-        if not on_hub.passed:
-            yield check_result(ON_HUB, on_hub)
-            raise ShardError(f"{context.partition_key}: the Hub does not hold what was built: {on_hub.summary}")
-        shards.discard(record)
-        context.log.info(f"{'committed' if commit.committed else 'nothing to commit'}: {commit.url}")
-        metadata = commit_metadata(commit, record, time.monotonic() - started)
-        yield result_for(record.digest, metadata, [check_result(ON_HUB, on_hub)])
+        committed = commit_chunk(
+            repo,
+            record,
+            lambda files: shards.files(language, files),
+            retry=_patience(signs_of_life),
+            log=context.log.warning,
+        )
+        done = conclude(record, committed, time.monotonic() - started)
+        if done.error is not None:
+            yield from done.checks
+            raise done.error
+        yield result_for(done.digest, done.metadata, done.checks)
+
+
+def _commit_together(
+    context: AssetExecutionContext,
+    repo: HubClient,
+    shards: ShardStore,
+    signs_of_life: SignsOfLife,
+    records: Sequence[BuildRecord],
+) -> list[CommitRecord | ShardError]:
+    """Commit several chunks at once."""
+    signs_of_life.stop_if_ended()
+    return commit_chunks(
+        repo,
+        records,
+        lambda record, files: shards.files(record.language, files),
+        retry=_patience(signs_of_life),
+        log=context.log.warning,
+    )
+
+
+def _conclude(
+    context: AssetExecutionContext,
+    repo: HubClient,
+    shards: ShardStore,
+    record: BuildRecord,
+    committed: CommitRecord,
+    seconds: float,
+) -> Outcome:
+    """Ask the Hub whether the chunk is there, and let its local shards go."""
+    key = partition_key(record.language, record.number)
+    on_hub = check_on_hub(repo, record, committed.oid, log=context.log.warning)
+    check = check_result(ON_HUB, on_hub)
+    if not on_hub.passed:
+        error = ShardError(f"{key}: the Hub does not hold what was built: {on_hub.summary}")
+        return Outcome(record.digest, {}, (check,), error)
+    shards.discard(record)
+    context.log.info(f"{key}: {'committed' if committed.committed else 'nothing to commit'}: {committed.url}")
+    return Outcome(record.digest, commit_metadata(committed, record, seconds), (check,))
+
+
+def _patience(signs_of_life: SignsOfLife) -> Retry:
+    """A commit's retries. What the Hub asks to wait is waited here, in the slot of the pool, so that commits that queue
+    for it wait too; a run that was ended lets the slot go."""
+    return replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)

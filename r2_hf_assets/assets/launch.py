@@ -5,7 +5,7 @@ process for every chunk.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +13,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
+from dagster import AssetKey, DagsterEventType, DagsterInstance, ExecuteInProcessResult, JsonMetadataValue
 from dagster._core.events import RunFailureReason
 
+from r2_hf_assets.assets.batches import Batch, batches, chunk_order
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.runs import is_persistent
+from r2_hf_assets.assets.runs import FAILED, is_persistent
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
@@ -103,18 +104,23 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
     """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest.
 
-    While one chunk is being committed, the next one is built ahead (see shards/ahead.py).
+    With CHUNKS_PER_COMMIT a run takes several that lie side by side. While one run commits, the next chunk is built
+    ahead (see shards/ahead.py).
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the chunk's run is recorded as interrupted, and the chunk is due.
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
+    hub = load(needs=[]).hub
+    runs = batches(chunks, hub.chunks_per_commit if hub else 1, chunk_order(instance))
     try:
-        for chunk, following in zip_longest(chunks, chunks[1:]):
+        for batch, following in zip_longest(runs, runs[1:]):
             if following is not None:
-                AHEAD.announce(following.digest, partial(_build, following))
-            result = execute(instance, [SHARDS, COMMIT], partition_key(chunk.language, chunk.number))
-            yield ChunkRun(chunk, result.run_id, _error(result))
+                AHEAD.announce(following.chunks[0].digest, partial(_build, following.chunks[0]))
+            result = execute(instance, [SHARDS, COMMIT], batch.partition_key, tags=batch.tags)
+            errors = _errors(instance, result, batch)
+            for chunk, error in zip(batch.chunks, errors, strict=True):
+                yield ChunkRun(chunk, result.run_id, error)
     finally:
         AHEAD.drop()
 
@@ -143,9 +149,14 @@ def refresh_card(instance: DagsterInstance, *, at_once: bool = True) -> str | No
 
 
 def execute(
-    instance: DagsterInstance, assets: list[AssetKey], key: str | None, ops: dict[str, Any] | None = None
+    instance: DagsterInstance,
+    assets: list[AssetKey],
+    key: str | None,
+    ops: dict[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> ExecuteInProcessResult:
-    """One run of `assets`, for one partition unless they have none. The console shows warnings, the run's log all."""
+    """One run of `assets`, for one partition unless they have none or `tags` name a range. The console shows warnings,
+    the run's log all."""
     from r2_hf_assets.definitions import defs  # it lists the assets, which import this package
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
@@ -154,6 +165,7 @@ def execute(
         run_config={"ops": ops or {}, "loggers": _QUIET},
         instance=instance,
         partition_key=key,
+        tags=tags,
         asset_selection=assets,
         raise_on_error=False,
     )
@@ -167,6 +179,28 @@ def _interrupted(result: ExecuteInProcessResult) -> bool:
         event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION
         for event in result.all_events
     )
+
+
+def _errors(instance: DagsterInstance, result: ExecuteInProcessResult, batch: Batch) -> list[str | None]:
+    """The error of each chunk of a run, None for one that is committed."""
+    error = _error(result)
+    if error is None or len(batch.chunks) == 1:
+        return [error] * len(batch.chunks)
+    entries = instance.all_logs(result.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION)
+    events = [entry.get_dagster_event() for entry in entries]
+    committed = {event.partition for event in events if event.asset_key == COMMIT}
+    failed = _failed(result)
+    return [None if key in committed else failed.get(key, error) for key in batch.keys]
+
+
+def _failed(result: ExecuteInProcessResult) -> dict[str, str]:
+    """What a run of several chunks says of each that failed."""
+    for event in result.all_events:
+        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            found = failure.metadata.get(FAILED)
+            if isinstance(found, JsonMetadataValue) and isinstance(found.data, dict):
+                return found.data
+    return {}
 
 
 def _error(result: ExecuteInProcessResult) -> str | None:

@@ -1,21 +1,26 @@
-"""`parquet_shards`: one planned chunk as Parquet files."""
+"""`parquet_shards`: a planned chunk as Parquet files; with CHUNKS_PER_COMMIT a run may build several."""
 
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, asset
+from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
-from r2_hf_assets.assets.partitions import chunk_partitions, read_key
+from r2_hf_assets.assets.outcome import Outcome
+from r2_hf_assets.assets.partitions import chunk_backfills, chunk_partitions, read_key
 from r2_hf_assets.assets.pictures import chunk_pictures
+from r2_hf_assets.assets.ranges import build_range, is_range
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.ahead import AHEAD, building
 from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import Tally
@@ -26,6 +31,7 @@ from r2_hf_assets.verdict import Severity
 
 @asset(
     partitions_def=chunk_partitions,
+    backfill_policy=chunk_backfills,
     deps=[work_plan],
     group_name="speech_dataset",
     kinds={"s3", "parquet"},
@@ -35,7 +41,7 @@ from r2_hf_assets.verdict import Severity
 )
 def parquet_shards(
     context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+) -> Iterator[MaterializeResult | AssetCheckResult | Output[Any]]:
     """A chunk's segments as Parquet with embedded MP3: data/<language>/chunk-NNNNN[-part-NN].parquet.
 
     Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
@@ -48,39 +54,55 @@ def parquet_shards(
         commits_too = selected is None or AssetKey("hub_commit") in selected
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
-        language, number = read_key(context.partition_key)
-        chunk = open_plan(loaded.plan, loaded.r2).find(language, number)
+        plan = open_plan(loaded.plan, loaded.r2)
+        build = partial(_build, context, loaded, signs_of_life)
+        if is_range(context):
+            shards = open_shards(loaded.shards, loaded.r2)
+            yield from build_range(context, plan, shards, build, commits_too=commits_too)
+            return
+        chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
-        started = time.monotonic()
-        shards = open_shards(loaded.shards, loaded.r2)
-
-        def progress(tally: Tally) -> None:
-            signs_of_life.stop_if_ended()
-            rate = tally.audio_bytes / 1e6 / (time.monotonic() - started)
-            context.log.info(f"{tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
-
-        with AHEAD.built(chunk.digest, partial(building, loaded, chunk), progress) as build:
-            ledger = check_ledger(chunk, build.record, [part.path for part in build.parts], build.rejects_path)
-            if not ledger.passed:
-                yield check_result(LEDGER, ledger)
-                raise ShardError(f"{context.partition_key}: the ledger check failed: {ledger.summary}; not published")
-            quality = check_all(build.observed, [part.path for part in build.parts])
-            for name, verdict in quality.items():
-                if not verdict.passed and verdict.severity is Severity.ERROR:
-                    yield from [check_result(LEDGER, ledger), *quality_results(quality)]
-                    told = f"the {name} check failed: {verdict.summary}; not published"
-                    raise ShardError(f"{context.partition_key}: {told}")
-            shards.publish(build)
+        done = build(chunk, context.partition_key)
+        if done.error is not None:
+            yield from done.checks
+            raise done.error
         AHEAD.begin()
-        record = build.record
-        for reason, count in sorted(record.tally.rejects.items()):
-            context.log.warning(f"rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
+        yield result_for(done.digest, done.metadata, done.checks)
+
+
+def _build(
+    context: AssetExecutionContext, loaded: Settings, signs_of_life: SignsOfLife, chunk: Chunk, key: str
+) -> Outcome:
+    """Build one chunk, check it, and publish what passed."""
+    started = time.monotonic()
+    shards = open_shards(loaded.shards, loaded.r2)
+
+    def progress(tally: Tally) -> None:
+        signs_of_life.stop_if_ended()
+        rate = tally.audio_bytes / 1e6 / (time.monotonic() - started)
+        context.log.info(f"{key}: {tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
+
+    with AHEAD.built(chunk.digest, partial(building, loaded, chunk), progress) as build:
+        ledger = check_ledger(chunk, build.record, [part.path for part in build.parts], build.rejects_path)
+        if not ledger.passed:
+            error = ShardError(f"{key}: the ledger check failed: {ledger.summary}; not published")
+            return Outcome(chunk.digest, {}, (check_result(LEDGER, ledger),), error)
+        quality = check_all(build.observed, [part.path for part in build.parts])
+        checks = (check_result(LEDGER, ledger), *quality_results(quality))
         for name, verdict in quality.items():
-            if not verdict.passed:
-                context.log.warning(f"check {name}: {verdict.summary}")
-        uri = shards.uri(language, record.files[0].name if record.files else "")
-        metadata = build_metadata(record, uri, build.seconds) | chunk_pictures(build)
-        yield result_for(record.digest, metadata, [check_result(LEDGER, ledger), *quality_results(quality)])
+            if not verdict.passed and verdict.severity is Severity.ERROR:
+                error = ShardError(f"{key}: the {name} check failed: {verdict.summary}; not published")
+                return Outcome(chunk.digest, {}, checks, error)
+        shards.publish(build)
+    record = build.record
+    for reason, count in sorted(record.tally.rejects.items()):
+        context.log.warning(f"{key}: rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
+    for name, verdict in quality.items():
+        if not verdict.passed:
+            context.log.warning(f"{key}: check {name}: {verdict.summary}")
+    uri = shards.uri(record.language, record.files[0].name if record.files else "")
+    metadata = build_metadata(record, uri, build.seconds) | chunk_pictures(build)
+    return Outcome(record.digest, metadata, checks)

@@ -7,19 +7,11 @@ the UI, not whether a chunk is up to date), while their metadata says who record
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue, MultiPartitionKey, TableRecord
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_IS_USER_PROVIDED_TAG,
-    DATA_VERSION_TAG,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
-from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue, TableRecord
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
-from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION, stats_metadata
+from r2_hf_assets.assets.event_tags import event_tags
+from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.metadata import stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.shards.names import path_in_repo
@@ -59,7 +51,7 @@ def _materialization(asset: AssetKey, item: Recovered, revision: str | None, by:
         asset,
         description=f"Found on the Hub by {by}, verified by {item.how}.",
         partition=key,
-        tags=_tags(asset, item, key, by),
+        tags=event_tags(asset, chunk.digest, key, by),
         metadata={
             "dagster/row_count": item.rows,
             "planned": True,
@@ -73,21 +65,3 @@ def _materialization(asset: AssetKey, item: Recovered, revision: str | None, by:
             **stats_metadata(item.stats),
         },
     )
-
-
-def _tags(asset: AssetKey, item: Recovered, key: MultiPartitionKey, by: str) -> dict[str, str]:
-    """The tags of a materialization that a run makes: the digest, the partition, and what it was made from.
-
-    Without the latter Dagster goes by time, and the next scan would show every recorded chunk as out of date.
-    """
-    digest = item.chunk.digest
-    upstream, version = (WORK_PLAN, PLAN_VERSION) if asset == SHARDS else (SHARDS, digest)
-    return {
-        DIGEST_TAG: digest,
-        DATA_VERSION_TAG: digest,
-        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-        CODE_VERSION_TAG: by,
-        get_input_data_version_tag(upstream): version,
-        get_input_event_pointer_tag(upstream): NULL_EVENT_POINTER,
-        **get_tags_from_multi_partition_key(key),
-    }

@@ -41,6 +41,7 @@ class SettingsResource(ConfigurableResource):
     dataset_title: str = ""
     dataset_license: str = ""
     keep_shards: str = ""
+    chunks_per_commit: str = ""
 
     def load(self, *needs: core.Group) -> core.Settings:
         """The checked settings: what is configured here, else the environment.

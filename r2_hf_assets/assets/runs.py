@@ -9,16 +9,35 @@ clients': the folders of our own are named where they are used.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from dagster import AssetCheckExecutionContext, AssetExecutionContext, DagsterInstance, Failure, OpExecutionContext
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetExecutionContext,
+    DagsterInstance,
+    Failure,
+    MetadataValue,
+    OpExecutionContext,
+)
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.disk import disk_error
-from r2_hf_assets.errors import R2HfError
+from r2_hf_assets.errors import ChunksFailed, R2HfError
 from r2_hf_assets.settings import hub_home
 
+# In the metadata of a failed run of several chunks: each one's error by partition.
+FAILED = "failed"
 # What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
 _TEMPORARY_HOME = ".tmp_dagster_home_"
+
+
+def told(error: Exception) -> R2HfError | None:
+    """An error as the line that a user reads; None for one that nobody foresaw."""
+    if isinstance(error, R2HfError):
+        return error
+    if isinstance(error, OSError):
+        return disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
+    return None
 
 
 @contextmanager
@@ -27,12 +46,15 @@ def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheck
     try:
         yield
     except (R2HfError, OSError) as error:
-        told = error if isinstance(error, R2HfError) else disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
-        if told is None:
+        line = told(error)
+        if line is None:
             raise
-        if not told.transient:
+        if not line.transient:
             context.instance.add_run_tags(context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"})
-        raise Failure(description=str(told), allow_retries=told.transient) from None
+        metadata: dict[str, Any] = {}
+        if isinstance(line, ChunksFailed):
+            metadata[FAILED] = MetadataValue.json({key: str(failed) for key, failed in line.errors.items()})
+        raise Failure(description=str(line), metadata=metadata, allow_retries=line.transient) from None
 
 
 def is_persistent(instance: DagsterInstance) -> bool:

@@ -70,6 +70,15 @@ class SignsOfLife(ConfigurableResource):
         if self._ended.is_set():
             raise DagsterExecutionInterruptedError("this run was ended from outside while it worked")
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, as a retry does, but no longer than somebody wants the run.
+
+        Raises:
+            DagsterExecutionInterruptedError: the run was ended from outside.
+        """
+        self._ended.wait(seconds)
+        self.stop_if_ended()
+
 
 @contextmanager
 def beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:

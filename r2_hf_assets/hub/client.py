@@ -148,7 +148,8 @@ class HubClient:
     def commit(self, uploads: Iterable[Upload], deleted: Iterable[str], parent: str, message: str) -> tuple[str, str]:
         """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
 
-        A repo that has no card yet gets the one that makes its audio play.
+        A repo that has no card yet gets the one that makes its audio play. What follows the first line of `message`
+        becomes the commit's description.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -157,10 +158,12 @@ class HubClient:
         if not brings_card and CARD_PATH not in self.files([CARD_PATH], parent):
             operations.append(CommitOperationAdd(path_in_repo=CARD_PATH, path_or_fileobj=CARD))
         operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
+        title, _, description = message.partition("\n\n")
         info = self._api.create_commit(
             self.repo_id,
             operations,
-            commit_message=message,
+            commit_message=title,
+            commit_description=description,
             repo_type=_REPO_TYPE,
             revision=_BRANCH,
             parent_commit=parent,

@@ -1,13 +1,16 @@
-"""One commit a chunk, exactly once in effect.
+"""One commit for a chunk or for several, exactly once in effect.
 
-Compare the chunk's shards with the head; if all of them are there (sha256 and size) and no stale part is, there is
+Compare the chunks' shards with the head; if all of them are there (sha256 and size) and no stale part is, there is
 nothing to commit and the head is the record. Else upload what differs, and commit it on top of the very head it was
 compared with (parentCommit): when anyone else commits in between, or when an answer never comes, the comparison is
 made again before anything is repeated. So many machines may commit at once, and a commit that was in fact made is
 found, not made twice. Other chunks' files are never touched.
+
+Chunks that are committed together are compared with the same head, and each has a record of its own. One whose shards
+are gone or damaged is left out of the commit and stops none of the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,10 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
 # How many parts beyond our own are looked for at a time: a chunk that shrank may have left that many behind.
 _PROBE_PARTS = 32
+# What one request asks for at the most, when several chunks are compared: a hundred chunks are seven requests.
+_PATHS_PER_REQUEST = 500
+# Chunks named in a commit's title; all stand in its description.
+_IN_TITLE = 3
 
 # A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for real
 # trouble.
@@ -41,6 +48,12 @@ class Repo(Protocol):
         self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str
     ) -> tuple[str, str]: ...
     def commit_url(self, oid: str) -> str: ...
+
+
+# Gives local paths by name for files of a chunk, for as long as the context is open.
+OpenFiles = Callable[[BuildRecord, tuple[ShardFile, ...]], AbstractContextManager[dict[str, Path]]]
+# Shards that are absent or differ, and paths that are stale.
+Difference = tuple[list[ShardFile], list[str]]
 
 
 @dataclass(frozen=True)
@@ -78,33 +91,78 @@ def commit_chunk(
         GaveUp: passing trouble outlasted the retries; nothing is half visible.
         ShardError: a shard is absent or changed since it was built.
     """
+    (done,) = commit_chunks(repo, [record], lambda _, files: open_files(files), retry=retry, log=log)
+    if isinstance(done, ShardError):
+        raise done
+    return done
+
+
+def commit_chunks(
+    repo: Repo,
+    records: Sequence[BuildRecord],
+    open_files: OpenFiles,
+    *,
+    retry: Retry | None = None,
+    log: Callable[[str], None] | None = None,
+) -> list[CommitRecord | ShardError]:
+    """Bring the Hub to hold exactly these chunks' shards, by one commit at the most.
+
+    Args:
+        records: of different chunks.
+        open_files: gives local paths by name for those files of a chunk that have to be uploaded.
+
+    Returns:
+        For each chunk, in order, where it stands, or why it was left out: a shard is absent or changed.
+
+    Raises:
+        AccessError: the Hub refuses the token, the repo or the quota.
+        GaveUp: passing trouble outlasted the retries; nothing is half visible.
+    """
     uploads: dict[str, Upload] = {}
+    left_out: dict[int, ShardError] = {}
     # Files stay open until the commit is made: what the Hub takes outside LFS is read only then.
     opened = ExitStack()
 
-    def attempt() -> CommitRecord:
-        head = _head(repo)
-        absent, stale = compare(repo, record, head)
-        if not absent and not stale:
-            return _nothing_to_do(repo, head)
-        missing = tuple(file for file in absent if file.name not in uploads)
+    def upload(record: BuildRecord, absent: Sequence[ShardFile]) -> None:
+        path_of = {file: path_in_repo(record.language, file.name) for file in absent}
+        missing = tuple(file for file in absent if path_of[file] not in uploads)
         if missing:
+            paths = opened.enter_context(open_files(record, missing))
+            sent = repo.upload([(path_of[file], paths[file.name]) for file in missing])
+            for file, uploaded in zip(missing, sent, strict=True):
+                repo.check(uploaded, file.sha256)
+                uploads[uploaded.path] = uploaded
+
+    def attempt() -> list[CommitRecord | ShardError]:
+        head = _head(repo)
+        done: dict[int, CommitRecord | ShardError] = dict(left_out)
+        changes: dict[int, tuple[list[str], list[str]]] = {}
+        waiting = [index for index in range(len(records)) if index not in left_out]
+        compared = compare_all(repo, [records[index] for index in waiting], head)
+        for index, (absent, stale) in zip(waiting, compared, strict=True):
+            record = records[index]
+            if not absent and not stale:
+                done[index] = _nothing_to_do(repo, head)
+                continue
             try:
-                paths = opened.enter_context(open_files(missing))
-            except ShardError:
+                upload(record, absent)
+            except ShardError as error:
                 # A run beside this one may have committed them meanwhile, and removed them.
-                head = _head(repo)
-                if compare(repo, record, head) == ([], []):
-                    return _nothing_to_do(repo, head)
-                raise
-            sent = repo.upload([(path_in_repo(record.language, f.name), paths[f.name]) for f in missing])
-            for file, upload in zip(missing, sent, strict=True):
-                repo.check(upload, file.sha256)
-                uploads[file.name] = upload
-        added = [uploads[file.name] for file in absent]
-        oid, url = repo.commit(added, stale, head, _message(record))
-        # The library drops what the head holds already, as git sees it; nothing left means no commit.
-        return CommitRecord(oid, url, oid != head, tuple(upload.path for upload in added), tuple(stale))
+                now = _head(repo)
+                if compare(repo, record, now) == ([], []):
+                    done[index] = _nothing_to_do(repo, now)
+                else:
+                    done[index] = left_out[index] = error
+                continue
+            changes[index] = ([path_in_repo(record.language, file.name) for file in absent], stale)
+        if changes:
+            added = [uploads[path] for paths, _ in changes.values() for path in paths]
+            removed = [path for _, stale in changes.values() for path in stale]
+            oid, url = repo.commit(added, removed, head, _message([records[index] for index in changes]))
+            # The library drops what the head holds already, as git sees it; nothing left means no commit.
+            for index, (paths, stale) in changes.items():
+                done[index] = CommitRecord(oid, url, oid != head, tuple(paths), tuple(stale))
+        return [done[index] for index in range(len(records))]
 
     # Repeating an attempt is safe: it begins with a fresh look at the head.
     with opened:
@@ -133,27 +191,59 @@ def ask(
         raise refused from None
 
 
-def compare(repo: Repo, record: BuildRecord, revision: str) -> tuple[list[ShardFile], list[str]]:
+def compare(repo: Repo, record: BuildRecord, revision: str) -> Difference:
     """The shards that `revision` lacks or holds otherwise, and the chunk's files there that are its shards no more."""
-    mine = {path_in_repo(record.language, file.name): file for file in record.files}
-    there = chunk_files(repo, record, revision)
-    absent = [file for path, file in mine.items() if not _same(there.get(path), file)]
-    return absent, sorted(path for path in there if path not in mine)
+    return compare_all(repo, [record], revision)[0]
+
+
+def compare_all(repo: Repo, records: Sequence[BuildRecord], revision: str) -> list[Difference]:
+    """The same for several chunks, in a few requests."""
+    differences = []
+    for record, there in zip(records, _files_of(repo, records, revision), strict=True):
+        mine = {path_in_repo(record.language, file.name): file for file in record.files}
+        absent = [file for path, file in mine.items() if not _same(there.get(path), file)]
+        differences.append((absent, sorted(path for path in there if path not in mine)))
+    return differences
 
 
 def chunk_files(repo: Repo, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
     """Every file of the chunk that `revision` holds, ours or an earlier build's, by path."""
-    there: dict[str, RemoteFile] = {}
-    single = path_in_repo(record.language, f"{stem(record.number)}.parquet")
-    part = 0
-    while True:
-        end = max(len(record.files), part) + _PROBE_PARTS
-        names = [path_in_repo(record.language, part_name(record.number, n)) for n in range(part, end)]
-        found = repo.files([single, *names] if part == 0 else names, revision)
-        there |= found
-        part = end
-        if names[-1] not in found:
-            return there
+    return _files_of(repo, [record], revision)[0]
+
+
+def _files_of(repo: Repo, records: Sequence[BuildRecord], revision: str) -> list[dict[str, RemoteFile]]:
+    there: list[dict[str, RemoteFile]] = [{} for _ in records]
+    part = [0] * len(records)
+    waiting = list(range(len(records)))
+    while waiting:
+        paths_of = {}
+        for index in waiting:
+            record, first = records[index], part[index]
+            part[index] = max(len(record.files), first) + _PROBE_PARTS
+            names = [part_name(record.number, number) for number in range(first, part[index])]
+            whole = [] if first else [f"{stem(record.number)}.parquet"]
+            paths_of[index] = [path_in_repo(record.language, name) for name in (*whole, *names)]
+        for batch in _batches(paths_of):
+            found = repo.files([path for index in batch for path in paths_of[index]], revision)
+            for index in batch:
+                there[index] |= {path: found[path] for path in paths_of[index] if path in found}
+        # Where the last path that was asked for exists, there may be more.
+        waiting = [index for index in waiting if paths_of[index][-1] in there[index]]
+    return there
+
+
+def _batches(paths_of: Mapping[int, Sequence[str]]) -> Iterator[list[int]]:
+    """The chunks by request: as many as _PATHS_PER_REQUEST lets in, one at the least."""
+    batch: list[int] = []
+    size = 0
+    for index, paths in paths_of.items():
+        if batch and size + len(paths) > _PATHS_PER_REQUEST:
+            yield batch
+            batch, size = [], 0
+        batch.append(index)
+        size += len(paths)
+    if batch:
+        yield batch
 
 
 def _same(remote: RemoteFile | None, file: ShardFile) -> bool:
@@ -170,5 +260,12 @@ def _head(repo: Repo) -> str:
     return head
 
 
-def _message(record: BuildRecord) -> str:
-    return f"Add {record.language} {stem(record.number)} ({record.tally.rows} segments)"
+def _message(records: Sequence[BuildRecord]) -> str:
+    """A title; for several chunks also a description, in which each has a line."""
+    lines = [f"{record.language} {stem(record.number)} ({record.tally.rows} segments)" for record in records]
+    if len(lines) == 1:
+        return f"Add {lines[0]}"
+    named = ", ".join(f"{record.language} {stem(record.number)}" for record in records[:_IN_TITLE])
+    more = f" and {len(records) - _IN_TITLE} more" if len(records) > _IN_TITLE else ""
+    rows = sum(record.tally.rows for record in records)
+    return "\n".join([f"Add {named}{more} ({rows} segments)", "", *lines])
