@@ -22,11 +22,12 @@ from dagster import (
     MaterializeResult,
     MultiPartitionKey,
     Output,
+    RunsFilter,
 )
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
-from dagster._core.storage.tags import RETRY_NUMBER_TAG
+from dagster._core.storage.tags import RETRY_NUMBER_TAG, ROOT_RUN_ID_TAG
 
 from r2_hf_assets.assets.event_tags import event_tags
 from r2_hf_assets.assets.metadata import Metadata
@@ -111,9 +112,11 @@ def earlier_tries(context: AssetExecutionContext, asset: AssetKey) -> dict[str, 
 
     A run that a user starts again has none: who asks again wants it done again.
     """
-    if RETRY_NUMBER_TAG not in context.run.tags:
+    root = context.run.tags.get(ROOT_RUN_ID_TAG)
+    if root is None or RETRY_NUMBER_TAG not in context.run.tags:
         return {}
-    _, runs = context.instance.get_run_group(context.run.run_id) or ("", ())
+    retries = context.instance.get_runs(RunsFilter(tags={ROOT_RUN_ID_TAG: root}))
+    runs = [run for run in (context.instance.get_run_by_id(root), *retries) if run is not None]
     materialized: dict[str, AssetMaterialization] = {}
     evaluated: dict[str, dict[str, AssetCheckEvaluation]] = {}
     for run in sorted(runs, key=lambda run: int(run.tags.get(RETRY_NUMBER_TAG, 0))):

@@ -24,7 +24,7 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
 # How many parts beyond our own are looked for at a time: a chunk that shrank may have left that many behind.
 _PROBE_PARTS = 32
-# What one request asks for at the most, when several chunks are compared: a hundred chunks are seven requests.
+# What one request asks for at the most, when several chunks are compared: a hundred chunks are eight requests.
 _PATHS_PER_REQUEST = 500
 # Chunks named in a commit's title; all stand in its description.
 _IN_TITLE = 3
