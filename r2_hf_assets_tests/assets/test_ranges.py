@@ -23,6 +23,7 @@ from dagster._core.storage.tags import (
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import chunk_partitions
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.errors import AccessError, DiskFull, GaveUp, StillUploading
 from r2_hf_assets.plan.store import open_plan
@@ -251,3 +252,32 @@ def test_shards_alone_fail_by_themselves_and_a_later_commit_takes_what_is_there(
     assert not run("en|chunk_0000", "en|chunk_0002", COMMIT).success
     assert planned.files() == ["data/en/chunk-00000.parquet"]
     assert planned.due() == [*KEYS[:2], "en|chunk_0001", "en|chunk_0002"]
+
+
+def test_a_wait_that_the_hub_asks_for_is_waited_in_the_slot_of_the_pool(
+    planned: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+    with DagsterInstance.get() as instance:
+        instance.event_log_storage.set_concurrency_slots("hub", 1)
+
+    def sleep(self: SignsOfLife, seconds: float) -> None:
+        with DagsterInstance.get() as instance:
+            slots = instance.event_log_storage.get_concurrency_info("hub").claimed_slots
+        waits.append((seconds, [slot.step_key for slot in slots]))
+
+    monkeypatch.setattr(SignsOfLife, "sleep", sleep)
+    busy = {
+        "method": "POST",
+        "path_regex": f"{planned.repo_id}/commit/",
+        "status": 429,
+        "headers": {"Retry-After": "77"},
+    }
+    planned.sandbox.hub.faults(busy | {"times": 1})
+    try:
+        assert run("en|chunk_0000", "en|chunk_0000").success
+    finally:
+        planned.sandbox.hub.clear_faults()
+    assert waits == [(77.0, ["hub_commit"])]
+    with DagsterInstance.get() as instance:
+        assert instance.event_log_storage.get_concurrency_info("hub").claimed_slots == []

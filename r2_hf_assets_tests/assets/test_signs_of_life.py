@@ -142,6 +142,18 @@ def test_a_run_that_was_ended_stops_and_stays_ended(instance, end):
     assert len(instance.all_logs(result.run_id, of_type=ends)) == 1, "it is not ended a second time"
 
 
+def test_a_wait_of_an_hour_ends_with_the_run(instance):
+    after = []
+
+    def body(context, signs):
+        instance.report_run_failed(context.run, "ended from outside")
+        signs.sleep(3600)
+        after.append("waited")
+
+    assert not run(instance, body).success
+    assert after == []
+
+
 def test_a_deleted_run_stops(instance):
     stopped = []
 
