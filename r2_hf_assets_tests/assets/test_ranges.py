@@ -155,8 +155,8 @@ def test_the_records_are_those_of_a_run_of_one_partition(planned: World) -> None
     assert run("en|chunk_0000", "en|chunk_0001").success
     with DagsterInstance.get() as instance:
         resolver = CachingStaleStatusResolver(instance, defs.resolve_asset_graph(), LoadingContextForTest(instance))
-        for key in KEYS[2:]:
-            assert [resolver.get_status(asset, key) for asset in (SHARDS, COMMIT)] == [StaleStatus.FRESH] * 2
+        for name in KEYS[2:]:
+            assert [resolver.get_status(asset, name) for asset in (SHARDS, COMMIT)] == [StaleStatus.FRESH] * 2
 
 
 def test_a_range_that_mixes_languages_records_the_cells_that_nobody_planned(

@@ -90,7 +90,8 @@ def test_one_that_a_run_beside_this_one_committed_and_removed_is_found(shards: S
             yield paths
 
     first, second = commit_chunks(repo, records, open_files, retry=NO_WAIT)
-    assert first.committed and not second.committed
+    assert isinstance(first, CommitRecord) and first.committed
+    assert isinstance(second, CommitRecord) and not second.committed
     assert repo.calls["commit"] == 2 and repo.uploaded == [path(records[0])], "refused once, and sent once"
 
 
