@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test check audit fuzz soak backfills style lock bench dev home clean
+.PHONY: help env demo demo-down test check audit fuzz soak backfills cluster-demo style lock bench dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,7 +36,7 @@ check: env  ## Lint, types, tests, and the audit.
 	@$(MAKE) --no-print-directory audit
 
 audit: env  ## Look for known vulnerabilities in the locks; says so where the service can't be reached.
-	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock
+	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock deploy/celery/requirements.lock
 
 fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m r2_hf_assets_tests.properties.fuzz $(ARGS)
@@ -46,6 +46,9 @@ soak: env  ## Kill every process of the product again and again; nothing may be 
 
 backfills: env  ## The tests of backfills, with the one that takes a minute more.
 	@LONG_TESTS=1 $(BIN)/python -m pytest r2_hf_assets_tests/assets/test_backfill.py
+
+cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.
+	@$(BIN)/python -m r2_hf_assets_tests.cluster $(ARGS)
 
 style: env  ## Format the code and mend what ruff can mend.
 	@$(BIN)/ruff format .
