@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test check audit fuzz soak backfills cluster-demo style lock bench dev home clean
+.PHONY: help env demo demo-down test browser check audit fuzz soak backfills cluster-demo style lock bench dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,7 +25,12 @@ demo-down: env  ## Stop what `make demo KEEP=1` left up.
 	@$(BIN)/python -m r2_hf_assets.sandbox demo-down
 
 test: env  ## Run the tests.
+	@sh scripts/get-chromium.sh || true
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+browser: env  ## Use the UI in a real browser: everything that is tested there. SCREENSHOTS=1 renews the pictures in docs/.
+	@sh scripts/get-chromium.sh
+	@$(BIN)/python -m pytest -s --timeout 600 $(addprefix r2_hf_assets_tests/browser/,test_clicks.py large.py empty.py)
 
 check: env  ## Lint, types, tests, and the audit.
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A world's code server and daemon as processes of their own, to start, kill and start again; and its GraphQL.
+"""A world's code server, daemon and UI as processes of their own, to start, kill and start again; and its GraphQL.
 
 Runs are children of the code server and in its session, so `kill` is what the crash of a host is: nobody is left who
 could tell of the end of a run. GraphQL is answered in this process, by the schema that the webserver serves, against
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun
@@ -40,31 +41,41 @@ mutation ($executionParams: ExecutionParams!) {
 
 @dataclass
 class Services:
-    """`module` holds the definitions that the code server serves."""
+    """`module` holds the definitions that the code server serves; `daemon` is Dagster's, or one in its place."""
 
     world: World
     module: str = "r2_hf_assets.definitions"
+    daemon: str = "dagster._daemon"
     port: int = field(default_factory=free_port)
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
         """Start the code server, and the daemon when the former answers."""
         location = f"{{host: {LOOPBACK}, port: {self.port}, location_name: {LOCATION}}}"
-        workspace = self.world.folder / "services.yaml"
-        workspace.write_text(f"load_from:\n  - grpc_server: {location}\n")
+        self._workspace.write_text(f"load_from:\n  - grpc_server: {location}\n")
         serve = ["dagster", "api", "grpc", "-h", LOOPBACK, "-p", str(self.port), "--location-name", LOCATION]
         server = self._start([*serve, "-m", self.module])
-        wait_until(lambda: self._listens() or server.poll() is not None, PATIENCE_S)
-        assert self._listens(), self.log()
-        self._start(["dagster._daemon", "run", "-w", str(workspace)])
+        self._wait_for(server, self.port)
+        self._start([self.daemon, "run", "-w", str(self._workspace)])
+
+    def start_ui(self) -> str:
+        """Start the webserver beside them; its URL."""
+        port = free_port()
+        web = self._start(["dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", str(self._workspace)])
+        self._wait_for(web, port)
+        return f"http://{LOOPBACK}:{port}"
+
+    @property
+    def _workspace(self) -> Path:
+        return self.world.folder / "services.yaml"
+
+    def _wait_for(self, server: subprocess.Popen[bytes], port: int) -> None:
+        wait_until(lambda: _listens(port) or server.poll() is not None, PATIENCE_S)
+        assert _listens(port), self.log()
 
     def log(self) -> str:
         """What the processes said last."""
         return (self.world.folder / "services.log").read_text()[-3000:]
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((LOOPBACK, self.port)) == 0
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         # Retries are looked for every second instead of every five.
@@ -118,6 +129,11 @@ class Services:
         return launched["run"]["runId"]
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
 def stored(instance: DagsterInstance, run_id: str) -> DagsterRun:
     """A run as the instance knows it now."""
     run = instance.get_run_by_id(run_id)
@@ -126,9 +142,9 @@ def stored(instance: DagsterInstance, run_id: str) -> DagsterRun:
 
 
 @contextmanager
-def services(world: World, module: str = "r2_hf_assets.definitions") -> Iterator[Services]:
+def services(world: World, module: str = "r2_hf_assets.definitions", **options: Any) -> Iterator[Services]:
     """A code server and a daemon, gone at the end with every run they started. Needs `in_process`."""
-    running = Services(world, module)
+    running = Services(world, module, **options)
     try:
         running.start()
         yield running

@@ -1,0 +1,34 @@
+"""The browser, and worlds that several scenarios share."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from r2_hf_assets.sandbox.sandbox import Sandbox
+from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets_tests.world import World
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The distribution's browser; `make test` and `make browser` install it where they may."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium: `sh scripts/get-chromium.sh` installs it, as root or with sudo")
+    return Path(found)
+
+
+@contextmanager
+def shared_world(sandbox: Sandbox, folder: Path, **settings: str) -> Iterator[World]:
+    """A world for all scenarios of a module, its variables in this process's environment."""
+    world = World.make(sandbox, folder, folder.name)
+    world.env.update(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in VARIABLES:
+            patch.delenv(variable.name, raising=False)
+        for name, value in world.env.items():
+            patch.setenv(name, value)
+        yield world

@@ -1,0 +1,88 @@
+"""From nothing: every page with an empty plan and an empty grid, then the sensors, turned on by clicking.
+
+Run by `make browser`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from r2_hf_assets.definitions import defs
+from r2_hf_assets.sandbox.processes import wait_until
+from r2_hf_assets.sandbox.sandbox import Sandbox
+from r2_hf_assets_tests.browser.conftest import shared_world
+from r2_hf_assets_tests.browser.ui import Ui, open_ui
+from r2_hf_assets_tests.runs.services import LOCATION
+
+REPOSITORY = defs.get_repository_def()
+ASSETS = sorted(key.to_user_string() for key in REPOSITORY.asset_graph.get_all_asset_keys())
+SENSORS = sorted(sensor.name for sensor in REPOSITORY.sensor_defs)
+SCHEDULES = sorted(schedule.name for schedule in REPOSITORY.schedule_defs)
+JOBS = sorted(name for name in REPOSITORY.job_names if not name.startswith("__"))
+RESOURCES = sorted(REPOSITORY.get_top_level_resources())
+
+PAGES = [
+    *("/asset-groups", "/assets", "/overview", "/overview/backfills", "/runs", "/jobs", "/automation"),
+    *(f"/locations/{LOCATION}/{part}" for part in ("", "assets", "jobs", "resources", "schedules", "sensors")),
+    *("/deployment/locations", "/deployment/daemons", "/deployment/concurrency", "/deployment/concurrency/hub"),
+    *(
+        f"/assets/{asset}?view={view}"
+        for asset in ASSETS
+        for view in ("overview", "partitions", "events", "checks", "lineage", "automation")
+    ),
+    *(f"/asset-groups/{asset}" for asset in ASSETS),
+    *(f"/locations/{LOCATION}/jobs/{job}{tab}" for job in JOBS for tab in ("", "/playground", "/runs")),
+    *(f"/locations/{LOCATION}/sensors/{sensor}" for sensor in SENSORS),
+    *(f"/locations/{LOCATION}/schedules/{schedule}" for schedule in SCHEDULES),
+    *(f"/locations/{LOCATION}/resources/{resource}" for resource in RESOURCES),
+]
+
+
+@pytest.fixture(scope="module")
+def ui(sandbox: Sandbox, chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    with (
+        shared_world(sandbox, tmp_path_factory.mktemp("empty")) as world,
+        open_ui(world, chromium) as opened,
+    ):
+        yield opened
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_with_an_empty_plan(ui: Ui, path: str) -> None:
+    ui.complaints.clear()
+    ui.open(path)
+    name = re.split("[?/]", path.removeprefix("/assets/"))[0] if path.startswith("/assets/") else ""
+    expect(ui.page.get_by_role("navigation").get_by_role("link", name="Lineage")).to_be_visible()
+    expect(ui.page.get_by_text(name or "Dagster").first).to_be_attached()
+    for wrong in ("Sorry, an error occurred", "Page not found", "Unexpected GraphQL error", "PythonError"):
+        expect(ui.page.get_by_text(wrong)).to_have_count(0)
+    ui.check()
+
+
+def test_nothing_can_be_chosen_from_an_empty_grid(ui: Ui) -> None:
+    ui.complaints.clear()
+    ui.open("/assets/parquet_shards")
+    ui.button("Materialize").first.click()
+    dialog = ui.page.get_by_role("dialog").filter(has_text="Launch runs to materialize parquet_shards")
+    expect(dialog.get_by_text("0 partitions")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Launch backfill")).to_be_disabled()
+    ui.check()
+
+
+def test_an_error_that_a_page_gets_is_noticed(ui: Ui) -> None:
+    def refuse(route: Route) -> None:
+        route.fulfill(json={"errors": [{"message": "made up by a test"}], "data": None})
+
+    ui.complaints.clear()
+    ui.page.route("**/graphql*", refuse)
+    try:
+        ui.page.goto("/assets/parquet_shards")
+        with pytest.raises(AssertionError, match="made up by a test"):
+            assert wait_until(lambda: bool(ui.page.title()) and bool(ui.complaints), 20)
+            ui.check()
+    finally:
+        ui.page.unroute("**/graphql*")
+        ui.complaints.clear()

@@ -1,0 +1,102 @@
+"""A grid of 30 languages x 300 chunks, nearly all of it done: its pages, and a backfill over three partitions.
+
+Run by `make browser`, which shows how long the pages took.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.sandbox.sandbox import Sandbox
+from r2_hf_assets_tests.browser.conftest import shared_world
+from r2_hf_assets_tests.browser.history import fill
+from r2_hf_assets_tests.browser.ui import Ui, open_ui
+
+SPOKEN = ["de", "en", "fr"]
+GRID = sorted({*SPOKEN, *LANGUAGES[:27]})
+CHUNKS, DONE = 300, 297
+LAST = f"chunk_{CHUNKS - 1:04d}"
+
+
+@pytest.fixture(scope="module")
+def ui(sandbox: Sandbox, chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+    folder = tmp_path_factory.mktemp("large")
+    with shared_world(sandbox, folder, LANGUAGES=",".join(GRID)) as world:
+        put = world.upload(episodes={language: 3 for language in SPOKEN}, segments=(15, 25), seconds=(1.0, 9.0))
+        episodes = defaultdict(list)
+        for folder_name, episode in sorted({tuple(row.key.split("/")[1:3]) for row in put.rows}):
+            episodes[folder_name].append(f"{folder_name}/{episode}")
+        with took("a plan and a history of 9,000 partitions made"):
+            fill(GRID, CHUNKS, DONE, episodes)
+        with open_ui(world, chromium) as opened:
+            yield opened
+
+
+class took:
+    """Says how long something took; slow is whatever outlasts the page's own patience."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        print(f"{time.monotonic() - self.started:6.1f} s  {self.what}", flush=True)
+
+
+def test_the_pages_of_a_large_grid(ui: Ui) -> None:
+    with took("the asset graph"):
+        ui.open("/asset-groups")
+        expect(ui.page.get_by_text("9,000 partitions").first).to_be_visible()
+    for asset in ("parquet_shards", "hub_commit"):
+        with took(f"the partitions page of {asset}"):
+            ui.open(f"/assets/{asset}?view=partitions")
+            expect(ui.text(f"Materialized ({len(GRID) * DONE})")).to_be_visible()
+            expect(ui.text(f"Missing ({len(GRID) * (CHUNKS - DONE)})")).to_be_visible()
+    with took("one partition in it, found by two clicks"):
+        ui.text("en").click()
+        ui.page.get_by_placeholder("Filter by plan_chunk").fill("chunk_0123")
+        ui.text("chunk_0123").click()
+        expect(ui.text("en|chunk_0123")).to_be_visible()
+        expect(ui.metadata("recorded_by")).to_be_visible()
+    with took("the overview of hub_commit"):
+        ui.open("/assets/hub_commit")
+    ui.check()
+
+
+def test_a_backfill_over_three_partitions(ui: Ui) -> None:
+    with took("a backfill launched by clicking"):
+        ui.launch_backfill(SPOKEN, [LAST], picture="ui-materialize")
+    with took("both assets green for three partitions"):
+        ui.expect_backfill_done(len(SPOKEN))
+    ui.picture("ui-backfill")
+    for asset in ("parquet_shards", "hub_commit"):
+        ui.open(f"/assets/{asset}?view=partitions")
+        expect(ui.text(f"Materialized ({len(GRID) * DONE + len(SPOKEN)})")).to_be_visible()
+        expect(ui.text("Failed (0)")).to_be_visible()
+    assert ui.world.files() == [f"data/{language}/chunk-{CHUNKS - 1:05d}.parquet" for language in SPOKEN]
+    ui.check()
+
+
+def test_the_metadata_of_what_it_built(ui: Ui) -> None:
+    ui.open_partition("hub_commit", "en", LAST)
+    expect(ui.metadata("committed")).to_have_text("true")
+    expect(ui.metadata("commit").get_by_role("link")).to_have_attribute("href", f"{ui.world.sandbox.hub.endpoint}")
+    ui.picture("ui-partitions")
+    ui.open_partition("parquet_shards", "en", LAST)
+    expect(ui.metadata("segments_rejected")).to_have_text("0")
+    expect(ui.metadata("chunk_digest")).to_have_text(_digest(ui))
+    ui.check()
+
+
+def _digest(ui: Ui) -> str:
+    import json
+
+    plan = Path(ui.world.env["DAGSTER_HOME"]) / "r2_hf_assets" / "state" / "plan" / "en" / f"{LAST}.json"
+    return json.loads(plan.read_text())["digest"]

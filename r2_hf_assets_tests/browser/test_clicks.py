@@ -1,0 +1,29 @@
+"""The short form: the graph, a backfill launched by clicking, both assets green. `make browser` runs the rest."""
+
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from r2_hf_assets_tests.browser.ui import open_ui
+from r2_hf_assets_tests.world import World
+
+
+def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path, monkeypatch) -> None:
+    world = in_process
+    # The grid is what the plan fills, so that an asset is green when all of it is done.
+    world.env["LANGUAGES"] = "en,de"
+    monkeypatch.setenv("LANGUAGES", "en,de")
+    world.upload(episodes={"en": 2, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)
+    assert world.scan() is None
+    with open_ui(world, chromium) as ui:
+        ui.open("/asset-groups")
+        for asset, icon in {"work_plan": "run_success", "parquet_shards": "missing", "hub_commit": "missing"}.items():
+            expect(ui.button(f"{icon} {asset}")).to_be_visible()
+        ui.launch_backfill(["en", "de"], ["chunk_0000"])
+        ui.expect_backfill_done(2)
+        ui.open("/asset-groups")
+        for asset in ("parquet_shards", "hub_commit"):
+            expect(ui.button(f"run_success {asset}")).to_be_visible()
+        ui.check()
+    assert world.files() == ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
+    assert world.due() == []

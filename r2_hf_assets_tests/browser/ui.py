@@ -1,0 +1,179 @@
+"""A world's UI in a real browser: the distribution's chromium, on the real webserver, code server and daemon.
+
+What a page says while it is used is kept in `complaints`: exceptions, console errors, failed requests, and GraphQL
+answers that hold an error, whether or not the page shows it. A request to anything but this machine is one too.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Locator, Page, Request, Response, expect, sync_playwright
+
+from r2_hf_assets.sandbox.processes import LOOPBACK
+from r2_hf_assets_tests.runs.services import Services, services
+from r2_hf_assets_tests.world import ROOT, World
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+# The machine may be busy with other tests; a page takes a second or two.
+PATIENCE_MS = 60_000
+RUNS_PATIENCE_MS = 150_000
+
+# The UI asks by window.fetch, and often says nothing on the console when the answer is an error.
+_TELL_ERRORS = """
+const fetched = window.fetch;
+window.fetch = async (...asked) => {
+  const answer = await fetched(...asked);
+  if (answer.url.includes('/graphql')) answer.clone().text().then((text) => {
+    const found = text.match(/"errors":\\s*\\[\\s*\\{.{0,300}|"__typename":\\s*"PythonError".{0,300}/s);
+    if (found) console.error('GraphQL: ' + found[0]);
+  }, () => {});
+  return answer;
+};
+"""
+
+
+@dataclass
+class Ui:
+    """One tab of the UI, and what it complained of."""
+
+    world: World
+    host: Services
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.add_init_script(_TELL_ERRORS)
+        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        self.page.on("request", self._look_at_request)
+        self.page.on("response", self._look_at_response)
+
+    def _look_at_request(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https") and parts.hostname != LOOPBACK:
+            self.complaints.append(f"asked {request.url}")
+
+    def _look_at_response(self, response: Response) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"{response.status} {response.url}")
+
+    # pages
+
+    def open(self, path: str) -> None:
+        """Open a page and wait until it has loaded everything that it shows."""
+        self.page.goto(path)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is loading any more."""
+        self.page.wait_for_load_state("networkidle")
+        expect(self.page.get_by_role("progressbar")).to_have_count(0)
+
+    def button(self, name: str | re.Pattern[str]) -> Locator:
+        return self.page.get_by_role("button", name=name)
+
+    def text(self, text: str) -> Locator:
+        """What shows exactly this text. The UI writes a text twice, once to measure it: the first is shown."""
+        return self.page.get_by_text(text, exact=True).first
+
+    def check(self) -> None:
+        """Nothing was complained of so far, on no page and in no toast."""
+        toasts = self.page.get_by_role("region", name="Notifications").get_by_role("listitem").all_inner_texts()
+        assert self.complaints == [], f"on {self.page.url}"
+        assert [toast for toast in toasts if re.search("error|fail|could not", toast, re.IGNORECASE)] == []
+
+    def picture(self, name: str) -> None:
+        """With SCREENSHOTS=1: what the page looks like now, into docs/."""
+        if os.environ.get("SCREENSHOTS") == "1":
+            self.settle()
+            self.page.screenshot(path=ROOT / "docs" / f"{name}.png")
+
+    # what a user does
+
+    def launch_backfill(self, languages: list[str], chunks: list[str], picture: str = "") -> None:
+        """Select both assets in the graph, Materialize, choose partitions, launch; opens the backfill's page."""
+        self.open("/asset-groups")
+        self.button("parquet_shards").click()
+        self.button("hub_commit").click(modifiers=["Shift"])
+        self.button("Materialize selected").click()
+        dialog = self.page.get_by_role("dialog").filter(has_text="Launch runs to materialize 2 assets")
+        for keys in (languages, chunks):
+            dialog.get_by_text("Select a partition or create one").first.click()
+            for key in keys:
+                self.page.get_by_placeholder("Filter partitions").fill(key)
+                self.page.get_by_role("menuitem", name=f"{key} {key}", exact=True).click()
+            dialog.get_by_text("Launch runs to materialize").click()  # closes the list
+            expect(self.page.get_by_placeholder("Filter partitions")).to_have_count(0)
+        expect(dialog.get_by_text(f"{len(languages) * len(chunks)} partitions")).to_be_visible()
+        if picture:
+            self.picture(picture)
+        dialog.get_by_role("button", name="Launch backfill").click()
+        self.page.get_by_role("region", name="Notifications").get_by_text("View").click()
+
+    def expect_backfill_done(self, partitions: int) -> None:
+        """On the backfill's page: it succeeds, and both assets are green for every partition."""
+        expect(self.page.get_by_text("Succeeded", exact=True).first).to_be_visible()  # a column's title
+        counts = re.compile(rf"100% completed\s*{partitions}\s*0\s*{partitions}\s*0")
+        for asset in ("parquet_shards", "hub_commit"):
+            row = self.page.locator("div").filter(has=self.page.get_by_role("link", name=asset)).filter(has_text=counts)
+            expect(row.last).to_be_visible(timeout=RUNS_PATIENCE_MS)
+
+    def open_partition(self, asset: str, language: str, chunk: str) -> None:
+        """An asset's partition, found by clicking through its partitions page."""
+        self.open(f"/assets/{asset}?view=partitions")
+        self.text(language).click()
+        self.page.get_by_placeholder("Filter by plan_chunk").fill(chunk)
+        self.text(chunk).click()
+        expect(self.text(f"{language}|{chunk}")).to_be_visible()
+        self.settle()
+
+    def metadata(self, name: str) -> Locator:
+        """The cell that shows a value of a materialization."""
+        rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("cell", name=name, exact=True))
+        return rows.first.get_by_role("cell").nth(1)
+
+    def switch_on(self, sensor: str) -> None:
+        """Turn a sensor on, from the list of automations."""
+        self.open("/automation")
+        self.page.get_by_role("link", name=sensor).click()
+        switch = self.page.get_by_role("row", name="Running").get_by_role("checkbox")
+        expect(switch).not_to_be_checked()
+        switch.check()
+        expect(switch).to_be_checked()
+
+
+@contextmanager
+def open_ui(world: World, chromium: Path) -> Iterator[Ui]:
+    """The world's services and a browser on them; both gone at the end. Needs the world's variables (`in_process`)."""
+    profile = world.folder / "chromium"
+    # Chromium keeps some files at home, wherever its profile lies.
+    env: dict[str, str | float | bool] = {**world.command_env(), "HOME": str(profile)}
+    with services(world, daemon="r2_hf_assets_tests.browser.quick_daemon") as host:
+        url = host.start_ui()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch_persistent_context(
+                profile,
+                executable_path=chromium,
+                args=FLAGS,
+                env=env,
+                base_url=url,
+                viewport={"width": 1280, "height": 800},
+                timezone_id="UTC",
+                locale="en-GB",
+            )
+            try:
+                browser.set_default_timeout(PATIENCE_MS)
+                expect.set_options(timeout=PATIENCE_MS)
+                yield Ui(world, host, browser.pages[0])
+            finally:
+                browser.close()
+                shutil.rmtree(profile, ignore_errors=True)
