@@ -186,7 +186,8 @@ def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
     for number in (1, 2):
         ticks.attempt("en|chunk_0000", number, DagsterRunStatus.FAILURE)
     ticks.attempt("en|chunk_0000", 2, DagsterRunStatus.FAILURE)  # Dagster's retry of the second one
-    ticks.attempt("en|chunk_0001", 4, DagsterRunStatus.FAILURE, **{"r2_hf_assets/chunk_digest": "of an earlier plan"})
+    earlier = {"r2_hf_assets/chunk_digest": "of an earlier plan"}
+    ticks.attempt("en|chunk_0001", 4, DagsterRunStatus.FAILURE, LONG_AGO, **earlier)
     ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.SUCCESS)  # and then somebody wiped its materialization
     attempts = {request.partition_key: request.run_key and request.run_key[-2:] for request in ticks.requests()}
     assert attempts == dict(zip(KEYS, (" 1", " 3", " 1", " 2"), strict=True))
