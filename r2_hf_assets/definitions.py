@@ -3,7 +3,7 @@
 from dagster import Definitions, in_process_executor
 
 from r2_hf_assets.assets.checks import plan
-from r2_hf_assets.assets.dataset import dataset, whole_dataset
+from r2_hf_assets.assets.dataset import dataset, episodes, whole_dataset
 from r2_hf_assets.assets.dataset_card import card_job, dataset_card
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.assets.jobs import build_job, check_job, scan_job
@@ -20,7 +20,7 @@ from r2_hf_assets.assets.stale_card import stale_card
 from r2_hf_assets.assets.work_plan import work_plan
 
 defs = Definitions(
-    assets=[work_plan, parquet_shards, hub_commit, dataset, dataset_card],
+    assets=[episodes, work_plan, parquet_shards, hub_commit, dataset, dataset_card],
     asset_checks=[plan, whole_dataset],
     jobs=[scan_job, build_job, card_job, check_job, reconcile_job],
     schedules=[scan_schedule, check_schedule],

@@ -1,13 +1,20 @@
-"""`dataset`: the repo on the Hub as a whole, and its check `whole_dataset`.
+"""Both ends of the graph, which nothing here makes: `episodes` in the bucket, and `dataset`, the repo on the Hub.
 
-Nothing here makes it: hub_commit adds to it, chunk by chunk. It is an asset of its own because a check belongs to an
-asset and is evaluated in every run that makes this one. On hub_commit, comparing everything would be done again for
-every single chunk; here it is done when it is asked for: by check_job, by its daily schedule, or by a click.
-
-It compares plan, history and Hub as `reconcile` does, and blocks nothing.
+`episodes` is where the columns come from. `dataset` carries the check `whole_dataset`, which compares plan, history and
+Hub as `reconcile` does and blocks nothing. It is an asset of its own because a check is evaluated in every run that
+makes its asset: on hub_commit everything would be compared again for every single chunk. Here it is done when asked
+for: by check_job, its nightly schedule, or a click.
 """
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetKey, AssetSpec, asset_check
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetKey,
+    AssetSpec,
+    TableColumn,
+    TableSchema,
+    asset_check,
+)
 
 from r2_hf_assets.assets.checks import check_result
 from r2_hf_assets.assets.reconcile import examine, line, summary
@@ -15,6 +22,26 @@ from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.reconcile.report import judge
+
+_FIELDS = {
+    "start": "second at which the segment begins",
+    "end": "second at which it ends",
+    "speaker": "speaker within the episode",
+    "text": "transcript",
+    "language": "code of the segment's language, as the uploader wrote it",
+    "dnsmos": "DNSMOS speech quality",
+    "mp3": "the audio: <episode_id>_000000.mp3 beside it, by the segment's place in the list",
+}
+
+episodes = AssetSpec(
+    AssetKey("episodes"),
+    group_name="speech_dataset",
+    kinds={"s3", "json"},
+    owners=["team:speech-data"],
+    tags={"domain": "podcast-speech"},
+    description="Processed episodes in the bucket: a folder each, with all_segments.json and an MP3 for every segment.",
+    metadata={"dagster/column_schema": TableSchema([TableColumn(n, description=d) for n, d in _FIELDS.items()])},
+)
 
 dataset = AssetSpec(
     AssetKey("dataset"),

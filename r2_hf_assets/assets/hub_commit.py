@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, Output, asset
+from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
@@ -37,6 +38,8 @@ from r2_hf_assets.shards.store import ShardStore, open_shards
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
     pool="hub",
+    # A dataset that is to keep growing and does not: the UI says so after a week, and loudly after a month.
+    freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=7)),
     check_specs=[ON_HUB],
 )
 def hub_commit(

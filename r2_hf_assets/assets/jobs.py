@@ -13,6 +13,7 @@ from r2_hf_assets.assets.dataset import whole_dataset
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.partitions import chunk_partitions, chunk_tags
 
+KIND_TAG = "r2_hf_assets/kind"
 SCAN_JOB = "scan_job"
 BUILD_JOB = "build_job"
 
@@ -20,6 +21,7 @@ scan_job = define_asset_job(
     SCAN_JOB,
     AssetSelection.assets(WORK_PLAN),
     description="Plans what is new in the bucket: work_plan and its check.",
+    tags={KIND_TAG: "scan"},  # dagster.yaml lets one of them run at a time
 )
 
 build_job = define_asset_job(

@@ -37,6 +37,7 @@ from r2_hf_assets.verdict import Severity
     kinds={"s3", "parquet"},
     owners=["team:speech-data"],
     tags={"domain": "podcast-speech"},
+    pool="builds",
     check_specs=[LEDGER, *QUALITY],
 )
 def parquet_shards(

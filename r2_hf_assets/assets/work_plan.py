@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from dagster import AssetExecutionContext, Config, DataVersion, MaterializeResult, asset
+from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
 from r2_hf_assets.assets.history import lost_chunks, record_unplanned, recorded_digests
@@ -40,6 +40,7 @@ class ScanConfig(Config):
 
 
 @asset(
+    deps=[AssetKey("episodes")],
     group_name="speech_dataset",
     kinds={"s3", "json"},
     owners=["team:speech-data"],
