@@ -42,22 +42,21 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     """Builds and commits what is planned: asks for a run of each due partition, and again when one failed."""
     loaded = settings.load("r2", "hub")
     assert loaded.r2 is not None and context.repository_def is not None
-    instance, now = context.instance, time.time()
+    instance = context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)
     left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT))
     left = [chunk for chunk in left if chunk.language in loaded.plan.languages]
-    known, retried = tried(instance, left, now)
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
     turn = decide(
         left,
-        hand.busy | retried,
-        known,
+        hand.busy,
+        tried(instance, left),
         running=hand.runs,
         in_flight=limit,
         per_tick=PER_TICK,
         bad_since=bad_since(instance, context.sensor_name, BAD_SERIES),
-        now=now,
+        now=time.time(),
     )
     said = line(turn, hand.runs, limit)
     if not turn.asks:

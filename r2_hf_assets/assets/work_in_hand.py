@@ -6,17 +6,24 @@ that it still owes, although their runs do not exist yet.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.errors import DagsterDefinitionChangedDeserializationError
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import PARTITION_NAME_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+    SENSOR_NAME_TAG,
+)
 
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import DIGEST_TAG
-from r2_hf_assets.assets.partitions import partition_key, read_key
+from r2_hf_assets.assets.partitions import chunk_partitions, partition_key, read_key
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.turns import Name, Tried
 
@@ -35,10 +42,34 @@ class InHand:
 
 
 def in_hand(instance: DagsterInstance, graph: BaseAssetGraph) -> InHand:
-    """What is under way now."""
+    """What is under way now, or comes again by itself."""
+    just_now = datetime.now(UTC) - timedelta(seconds=_RETRY_COMES_S)
+    failed = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=just_now))
+    grid = _Grid(instance)
     runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
-    names = [name for run in runs if (name := _partition(run))]
-    return InHand(frozenset(names) | frozenset(_owed_by_backfills(instance, graph)), len(names))
+    ours = [names for run in runs if (names := grid.partitions(run))]
+    retried = [grid.partitions(run) for run in failed if run.is_complete_and_waiting_to_retry]
+    return InHand(frozenset(chain(*ours, *retried, _owed_by_backfills(instance, graph))), len(ours))
+
+
+@dataclass
+class _Grid:
+    """Which partitions a run is of; those of a range are found among all, which are read once, if at all."""
+
+    instance: DagsterInstance
+    keys: Sequence[str] = ()
+
+    def partitions(self, run: DagsterRun) -> list[Name]:
+        first, last = (
+            run.tags.get(tag, "") for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
+        )
+        if not first or not last:
+            name = _partition(run)
+            return [name] if name else []
+        self.keys = self.keys or chunk_partitions.get_partition_keys(dynamic_partitions_store=self.instance)
+        if first not in self.keys or last not in self.keys:  # of another project
+            return []
+        return [read_key(key) for key in self.keys[self.keys.index(first) : self.keys.index(last) + 1]]
 
 
 def _partition(run: DagsterRun) -> Name | None:
@@ -63,12 +94,11 @@ def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iter
                 yield read_key(item.partition_key)
 
 
-def tried(instance: DagsterInstance, due: Sequence[Planned], now: float) -> tuple[dict[Name, Tried], set[Name]]:
-    """How the finished runs of these chunks went, and those of them that Dagster is about to retry."""
+def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried]:
+    """How the finished runs of these chunks went, as far as they were of one chunk alone."""
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, Tried] = {}
-    retried = set()
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_AT_ONCE]}
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
@@ -76,12 +106,10 @@ def tried(instance: DagsterInstance, due: Sequence[Planned], now: float) -> tupl
             name = _partition(run)
             if name is None:
                 continue
-            if run.is_complete_and_waiting_to_retry and now - ended < _RETRY_COMES_S:
-                retried.add(name)
             mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             newest = known.get(name) or Tried(0, ended, run.status is DagsterRunStatus.CANCELED)
             known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
-    return known, retried
+    return known
 
 
 def bad_since(instance: DagsterInstance, sensor: str, series: int) -> float | None:

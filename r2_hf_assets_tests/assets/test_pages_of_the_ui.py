@@ -19,11 +19,14 @@ from dagster_graphql.cli import execute_query
 from dagster_graphql.schema import create_schema
 
 from r2_hf_assets.assets.partitions import add_partitions
+from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets_tests.assets import ui_queries
 
 LOCATION, REPOSITORY = "r2_hf_assets", "__repository__"
 WHERE = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
-ASSETS = [{"path": [name]} for name in ("episodes", "work_plan", "parquet_shards", "hub_commit", "dataset")]
+ASSETS = [
+    {"path": [name]} for name in ("episodes", "work_plan", "parquet_shards", "hub_commit", "dataset", "dataset_card")
+]
 CHUNKED = ASSETS[2:4]
 JOBS = ("__ASSET_JOB", "build_job", "check_job")
 SENSORS = ("new_episodes", "planned_chunks", "lost_runs")
@@ -157,7 +160,10 @@ def test_every_page_works_with_an_empty_plan_and_with_a_first_chunk(
     assert MUST - asked == set() and len(asked) > 60
     grid = execute_query(workspace, ui_queries.document("PartitionHealthQuery"), {"assetKey": CHUNKED[1]})
     dimensions = grid["data"]["assetNodeOrError"]["partitionKeysByDimension"]
-    assert [(d["name"], len(d["partitionKeys"])) for d in dimensions] == [("language", 184), ("plan_chunk", 0)]
+    assert [(d["name"], len(d["partitionKeys"])) for d in dimensions] == [
+        ("language", len(LANGUAGES)),
+        ("plan_chunk", 0),
+    ]
 
     add_partitions(instance, [0])
     for asset in ("parquet_shards", "hub_commit"):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -81,7 +82,11 @@ class Ticks:
 
         storage: Any = self.instance.run_storage
         with storage.connect() as connection:
-            connection.execute(RunsTable.update().where(RunsTable.c.run_id == run_id).values(end_time=ended))
+            connection.execute(
+                RunsTable.update()
+                .where(RunsTable.c.run_id == run_id)
+                .values(end_time=ended, update_timestamp=datetime.fromtimestamp(ended, UTC).replace(tzinfo=None))
+            )
 
 
 @pytest.fixture
@@ -150,6 +155,16 @@ def test_a_run_of_anyone_keeps_it_from_the_partition(ticks: Ticks, status: Dagst
     ticks.run("en|chunk_0000", status)
     ticks.run("2026-01-01", status)  # of another project
     assert ticks.asked() == [KEYS[0], KEYS[2], KEYS[3]]
+
+
+def test_a_run_of_a_range_keeps_it_from_all_of_them(ticks: Ticks) -> None:
+    add_partitions(ticks.instance, [0, 1, 2])
+    tags = {"dagster/asset_partition_range_start": KEYS[1], "dagster/asset_partition_range_end": KEYS[2]}
+    create_run_for_test(ticks.instance, status=DagsterRunStatus.STARTED, tags=tags)
+    assert ticks.asked() == [KEYS[0], KEYS[3]]
+    elsewhere = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-02"}
+    create_run_for_test(ticks.instance, status=DagsterRunStatus.STARTED, tags=elsewhere)
+    assert ticks.asked() == [KEYS[0], KEYS[3]]
 
 
 def test_a_backfill_keeps_it_from_the_partitions_that_it_still_owes(ticks: Ticks) -> None:
