@@ -1,0 +1,54 @@
+"""`r2-hf process` and the dataset's card: now and then and at the end, not on request, and said when it can't be."""
+
+from contextlib import nullcontext
+
+import pytest
+
+from r2_hf_assets.assets import launch
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets_tests.cli.calls import call
+
+CHUNKS = [Planned("en", number, f"digest-{number}", 10) for number in range(3)]
+ENVIRONMENT = {
+    "R2_ENDPOINT_URL": "http://127.0.0.1:1",
+    "R2_ACCESS_KEY_ID": "key",
+    "R2_SECRET_ACCESS_KEY": "secret",
+    "R2_BUCKET": "bucket",
+    "HF_REPO_ID": "me/speech",
+    "HF_TOKEN": "token",
+}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[bool]:
+    """Whether `at_once`, of each time that a card was asked for. Three chunks are due, and each goes well."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch, "open_instance", lambda: nullcontext("instance"))
+    monkeypatch.setattr(launch, "due_chunks", lambda instance: CHUNKS)
+    runs = [launch.ChunkRun(chunk, "run", None) for chunk in CHUNKS]
+    monkeypatch.setattr(launch, "run_chunks", lambda instance, chunks: iter(runs[: len(chunks)]))
+    seen: list[bool] = []
+    monkeypatch.setattr(launch, "refresh_card", lambda instance, *, at_once: seen.append(at_once))
+    return seen
+
+
+def test_a_card_is_asked_for_after_each_chunk_and_at_once_after_the_last(asked, capfd):
+    answer = call(capfd, "process")
+    assert (answer.code, answer.talk[-1], asked) == (0, "3 chunks done, 0 failed", [False, False, True])
+
+
+@pytest.mark.parametrize("options", [["--no-card"], ["--chunk-mod", "1", "--chunk-rem", "0"]])
+def test_no_card_on_request_nor_by_one_of_several_machines(asked, capfd, options):
+    assert call(capfd, "process", *options).code == 0
+    assert asked == []
+
+
+@pytest.mark.parametrize(("failing", "code"), [([False, True], 1), ([True, False], 0)])
+def test_a_card_that_fails_is_said_and_counts_if_it_is_the_last(asked, capfd, monkeypatch, failing, code):
+    answers = iter(failing)
+    monkeypatch.setattr(launch, "refresh_card", lambda instance, *, at_once: "it is damaged" if next(answers) else None)
+    answer = call(capfd, "process", "--limit", "2")
+    assert (answer.code, answer.talk[-1]) == (code, "2 chunks done, 0 failed")
+    assert [line for line in answer.talk if line.startswith("card")] == ["card: FAILED: it is damaged"]
