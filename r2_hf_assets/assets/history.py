@@ -5,13 +5,17 @@ every partition is a single query.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from dagster import AssetKey, AssetMaterialization, DagsterEventType, DagsterInstance
+from dagster import AssetKey, AssetMaterialization, DagsterEventType, DagsterInstance, EventRecordsFilter
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 from r2_hf_assets.assets.partitions import partition_key, read_key
 from r2_hf_assets.plan.due import UNPLANNED, lost
 from r2_hf_assets.plan.store import PlanStore
+
+# Records read by one query.
+_PAGE = 1000
 
 _PARTITIONED = (AssetKey("parquet_shards"), AssetKey("hub_commit"))
 
@@ -22,6 +26,39 @@ def recorded_digests(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[s
         asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
     return {read_key(key): found.get(DATA_VERSION_TAG) for key, found in tags.items()}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The latest record of a chunk's commit: when, in Unix seconds, its hours of audio, and whether a run made it.
+
+    `hours` is None for what was found on the Hub or taken over, and not built here.
+    """
+
+    at: float
+    hours: float | None
+    by_run: bool
+
+
+def commits_by_chunk(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[str, int], Commit]:
+    """The latest materialization of every partition by (language, chunk number); a query for every thousand."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset, DagsterEventType.ASSET_MATERIALIZATION
+    )
+    numbers = sorted(latest.values())
+    found: dict[tuple[str, int], Commit] = {}
+    for first in range(0, len(numbers), _PAGE):
+        wanted = EventRecordsFilter(
+            DagsterEventType.ASSET_MATERIALIZATION, asset, storage_ids=numbers[first : first + _PAGE]
+        )
+        for record in instance.event_log_storage.get_event_records(wanted, limit=_PAGE):
+            event = record.asset_materialization
+            if event is not None and event.partition is not None:
+                hours = event.metadata.get("hours")
+                known = hours.value if hours is not None and isinstance(hours.value, int | float) else None
+                commit = Commit(record.timestamp, known, "recorded_by" not in event.metadata)
+                found[read_key(event.partition)] = commit
+    return found
 
 
 def lost_chunks(instance: DagsterInstance, plan: PlanStore) -> list[tuple[str, int]]:

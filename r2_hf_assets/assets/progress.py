@@ -1,26 +1,31 @@
-"""Progress by language, from the plan and the history: a handful of queries however many chunks there are."""
+"""Progress by language, from the plan and the history: a handful of queries, and one more for every thousand chunks
+that are committed."""
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 
 from dagster import AssetKey, DagsterInstance
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
-from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.history import Commit, commits_by_chunk, recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.pace import Pace, pace
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 
 Recorded = Mapping[tuple[str, int], str | None]
+Commits = Mapping[tuple[str, int], Commit]
 
 
 @dataclass(frozen=True)
 class LanguageProgress:
     """How far a language is, in chunks. `failed` are those of the due ones whose last run failed.
 
-    `built` counts chunks whose shards are recorded, committed or not; `next` is the first due partition.
+    `built` counts chunks whose shards are recorded, committed or not; `next` is the first due partition; `hours` of
+    audio are those of the committed chunks, but for `hours_unknown` of them, which no run recorded.
     """
 
     language: str
@@ -31,22 +36,52 @@ class LanguageProgress:
     failed: int
     due: int
     next: str | None
+    hours: float = 0.0
+    hours_unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Every language of the plan, in the plan's order; their sum; and the pace, where it can be told."""
+
+    languages: list[LanguageProgress]
+    total: LanguageProgress
+    pace: Pace | None
 
 
 def progress(instance: DagsterInstance, planned: Sequence[Planned]) -> list[LanguageProgress]:
     """Every language of the plan, in the plan's order."""
+    return overall(instance, planned).languages
+
+
+def overall(instance: DagsterInstance, planned: Sequence[Planned], now: float | None = None) -> Progress:
+    """How far everything is."""
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
-    return by_language(planned, built, committed, _failed(instance, planned))
+    commits = commits_by_chunk(instance, COMMIT)
+    rows = by_language(planned, built, committed, _failed(instance, planned), commits)
+    left = due(planned, committed)
+    done = {(c.language, c.number): c.episodes for c in planned} if commits else {}
+    for chunk in left:
+        done.pop((chunk.language, chunk.number), None)
+    made = ((commits[name].at, episodes) for name, episodes in done.items() if name in commits and commits[name].by_run)
+    found = pace(made, sum(chunk.episodes for chunk in left), time.time() if now is None else now)
+    return Progress(rows, summed(rows), found)
 
 
 def by_language(
-    planned: Iterable[Planned], built: Recorded, committed: Recorded, failed: Collection[tuple[str, int]]
+    planned: Iterable[Planned],
+    built: Recorded,
+    committed: Recorded,
+    failed: Collection[tuple[str, int]],
+    commits: Commits | None = None,
 ) -> list[LanguageProgress]:
     """The counts of `progress`. Pure; `planned` is ordered by language."""
     found = []
     for language, group in groupby(planned, lambda chunk: chunk.language):
         chunks = list(group)
         left = due(chunks, committed)
+        undone = {chunk.number for chunk in left}
+        hours = [_hours(commits or {}, chunk) for chunk in chunks if chunk.number not in undone]
         found.append(
             LanguageProgress(
                 language=language,
@@ -56,10 +91,30 @@ def by_language(
                 committed=len(chunks) - len(left),
                 failed=sum((chunk.language, chunk.number) in failed for chunk in left),
                 due=len(left),
+                hours=round(sum((known for known in hours if known is not None), 0.0), 2),
+                hours_unknown=hours.count(None),
                 next=str(partition_key(language, left[0].number)) if left else None,
             )
         )
     return found
+
+
+def summed(rows: Sequence[LanguageProgress]) -> LanguageProgress:
+    """All languages in one line."""
+    counts = {
+        field.name: sum(getattr(row, field.name) for row in rows)
+        for field in fields(LanguageProgress)
+        if field.name not in ("language", "next", "hours")
+    }
+    first = next((row.next for row in rows if row.next), None)
+    return LanguageProgress(
+        language="total", hours=round(sum((row.hours for row in rows), 0.0), 2), next=first, **counts
+    )
+
+
+def _hours(commits: Commits, chunk: Planned) -> float | None:
+    commit = commits.get((chunk.language, chunk.number))
+    return commit.hours if commit else None
 
 
 def _failed(instance: DagsterInstance, planned: Sequence[Planned]) -> set[tuple[str, int]]:

@@ -13,25 +13,46 @@ from r2_hf_assets.cli.talk import json_option, say, show_table
 def status(as_json: bool) -> None:
     """How far each language is.
 
-    Read from the plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the Hub).
+    In chunks: planned, built, committed, failed (of those that are due), due; the hours of audio committed; and the
+    partition that is next. Below stand the pace of the chunks that are being committed now, and how long the rest would
+    take at it. Read from the plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the
+    Hub).
 
     \b
       r2-hf status
-      r2-hf status --json
+      r2-hf status --json | jq '.total.due'
     """
     from r2_hf_assets.settings import load
 
     settings = load(needs=["r2"])
     assert settings.r2 is not None
     from r2_hf_assets.assets.launch import open_instance
-    from r2_hf_assets.assets.progress import progress
+    from r2_hf_assets.assets.progress import overall
     from r2_hf_assets.plan.store import open_plan
 
     with open_instance() as instance:
-        rows = [asdict(found) for found in progress(instance, open_plan(settings.plan, settings.r2).planned())]
+        found = overall(instance, open_plan(settings.plan, settings.r2).planned())
     if as_json:
-        click.echo(json.dumps({"languages": rows}, indent=1))
+        click.echo(json.dumps(asdict(found), indent=1))
         return
-    if not rows:
+    if not found.languages:
         say("nothing is planned; r2-hf scan plans")
-    show_table(rows)
+        return
+    rows = [asdict(row) for row in (*found.languages, found.total)]
+    columns = [name for name in rows[0] if name not in ("next", "hours_unknown")]
+    show_table([{name: row[name] for name in (*columns, "next")} for row in rows])
+    if found.total.hours_unknown:
+        say(f"the hours of {found.total.hours_unknown} chunks are not known: they were not built by this history")
+    if found.pace and found.total.due:
+        say(
+            f"{found.pace.chunks} chunks in the last {_time(found.pace.hours_measured)}, "
+            f"{found.pace.episodes_per_hour:,.0f} episodes an hour; at this pace the rest takes "
+            f"{_time(found.pace.hours_left)}"
+        )
+
+
+def _time(hours: float) -> str:
+    """3 min, 1.5 h, 4.2 days"""
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

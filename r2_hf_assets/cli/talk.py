@@ -20,12 +20,18 @@ def show_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows with a heading, in columns, on stdout. Numbers stand to the right."""
     if not rows:
         return
-    cells = [list(rows[0]), *([("-" if v is None else str(v)) for v in row.values()] for row in rows)]
-    right = [isinstance(value, int) for value in rows[0].values()]
+    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+    right = [isinstance(value, int | float) for value in rows[0].values()]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         aligned = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True))
         click.echo("  ".join(aligned).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def languages_of(tags: Sequence[str]) -> frozenset[str]:

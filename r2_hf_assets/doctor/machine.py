@@ -19,8 +19,6 @@ from r2_hf_assets.settings import Settings, hub_home
 _GB = 10**9
 # An episode's audio: about 200 segments of 60 kB. What a chunk really takes, only its build tells.
 EPISODE_BYTES = 12 * 10**6
-# `r2-hf process` builds one chunk while another is committed; a backfill runs what dagster.yaml allows.
-CHUNKS_AT_ONCE = 2
 # What hf_xet keeps while it uploads.
 _HUB_HOME_BYTES = 10**9
 # Descriptors besides the GET requests: metadata, parts, databases, libraries.
@@ -52,8 +50,10 @@ def judge_disk(folder: Path, free: int, settings: Settings) -> Finding:
     advice = "free some, put DAGSTER_HOME on a larger disk, or lower EPISODES_PER_CHUNK for new chunks"
     if free < one:
         return fail("disk", seen, advice)
-    if free < one * CHUNKS_AT_ONCE:
-        return warn("disk", f"{seen}, and {CHUNKS_AT_ONCE} are in flight", advice)
+    # `r2-hf process` builds one more while a commit is made.
+    at_once = 1 + (settings.hub.chunks_per_commit if settings.hub else 1)
+    if free < one * at_once:
+        return warn("disk", f"{seen}, and {at_once} are in flight", advice)
     return ok("disk", seen)
 
 

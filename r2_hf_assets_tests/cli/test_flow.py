@@ -74,8 +74,13 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     assert failed.startswith("de|chunk_0000: FAILED: ")
     assert answer.talk[-1] == "1 chunks done, 1 failed; the failed ones are still due"
     assert shell.files() == ["data/en/chunk-00000.parquet"]
-    shown = json.loads("\n".join(call(capfd, "status", "--json").data))["languages"]
-    assert shown == [
+    shown = json.loads("\n".join(call(capfd, "status", "--json").data))
+    assert list(shown) == ["languages", "total", "pace"]
+    assert (shown["total"]["planned"], shown["total"]["due"], shown["total"]["next"]) == (2, 1, "de|chunk_0000")
+    assert shown["pace"] is None  # one chunk says nothing
+    hours = shown["languages"][1].pop("hours")
+    assert 0 < hours == shown["total"]["hours"]
+    assert shown["languages"] == [
         {
             "language": "de",
             "planned": 1,
@@ -84,6 +89,8 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
             "committed": 0,
             "failed": 1,
             "due": 1,
+            "hours": 0.0,
+            "hours_unknown": 0,
             "next": "de|chunk_0000",
         },
         {
@@ -94,14 +101,16 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
             "committed": 1,
             "failed": 0,
             "due": 0,
+            "hours_unknown": 0,
             "next": None,
         },
     ]
     table = call(capfd, "status").data
     assert [line.split() for line in table] == [
-        ["language", "planned", "episodes", "built", "committed", "failed", "due", "next"],
-        ["de", "1", "1", "0", "0", "1", "1", "de|chunk_0000"],
-        ["en", "1", "3", "1", "1", "0", "0", "-"],
+        ["language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next"],
+        ["de", "1", "1", "0", "0", "1", "1", "0.00", "de|chunk_0000"],
+        ["en", "1", "3", "1", "1", "0", "0", f"{hours:.2f}", "-"],
+        ["total", "2", "4", "1", "1", "1", "1", f"{hours:.2f}", "de|chunk_0000"],
     ]
     (shards / "de" / "chunk-00000.parquet").rmdir()
     assert call(capfd, "process").code == 0
@@ -205,6 +214,7 @@ def test_ctrl_c_leaves_the_rest_due(shell: World, capfd: pytest.CaptureFixture[s
         wait_for_upload(shell, mark)
         os.kill(os.getpid(), signal.SIGINT)
 
+    handler = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
@@ -215,7 +225,7 @@ def test_ctrl_c_leaves_the_rest_due(shell: World, capfd: pytest.CaptureFixture[s
     assert answer.code == 130
     assert [line for line in answer.talk if line] == ["r2-hf: stopped; what is recorded is done, the rest is due"]
     assert shell.due() == ["en|chunk_0000", "en|chunk_0001"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 def hanging_commit(world: World) -> dict[str, object]:

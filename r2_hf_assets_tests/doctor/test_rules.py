@@ -122,6 +122,13 @@ def test_the_disk_must_hold_what_is_in_flight(free: int, level: Level) -> None:
     assert judge_disk(Path("/data"), free, settings).level == level
 
 
+def test_several_chunks_a_commit_need_the_room_of_all() -> None:
+    few, many = (load(FULL | {"EPISODES_PER_CHUNK": "1000", "CHUNKS_PER_COMMIT": str(n)}) for n in (2, 8))
+    assert judge_disk(Path("/data"), 50 * 10**9, few).level == OK
+    found = judge_disk(Path("/data"), 50 * 10**9, many)
+    assert found.level == WARN and "9 are in flight" in found.seen
+
+
 @pytest.mark.parametrize(
     ("limit", "workers", "level"),
     [(-1, 128, OK), (1024, 128, OK), (256, 128, WARN), (128, 128, FAIL), (1024, 2000, FAIL)],
