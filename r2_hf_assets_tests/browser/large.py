@@ -3,6 +3,8 @@
 Run by `make browser`, which shows how long the pages took.
 """
 
+import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -53,7 +55,11 @@ class took:
 def test_the_pages_of_a_large_grid(ui: Ui) -> None:
     with took("the asset graph"):
         ui.open("/asset-groups")
-        expect(ui.page.get_by_text("9,000 partitions").first).to_be_visible()
+        for asset in ("work_plan", "parquet_shards", "hub_commit"):
+            expect(ui.button(asset)).to_be_visible()
+    with took("the catalog"):
+        ui.open("/assets")
+        expect(ui.page.get_by_text("9,000 partitions")).to_have_count(2)
     for asset in ("parquet_shards", "hub_commit"):
         with took(f"the partitions page of {asset}"):
             ui.open(f"/assets/{asset}?view=partitions")
@@ -87,7 +93,8 @@ def test_a_backfill_over_three_partitions(ui: Ui) -> None:
 def test_the_metadata_of_what_it_built(ui: Ui) -> None:
     ui.open_partition("hub_commit", "en", LAST)
     expect(ui.metadata("committed")).to_have_text("true")
-    expect(ui.metadata("commit").get_by_role("link")).to_have_attribute("href", f"{ui.world.sandbox.hub.endpoint}")
+    commit = re.compile(f"^{ui.world.sandbox.hub.endpoint}/datasets/{ui.world.repo_id}/commit/[0-9a-f]{{40}}$")
+    expect(ui.metadata("commit").get_by_role("link").last).to_have_attribute("href", commit)
     ui.picture("ui-partitions")
     ui.open_partition("parquet_shards", "en", LAST)
     expect(ui.metadata("segments_rejected")).to_have_text("0")
@@ -96,7 +103,5 @@ def test_the_metadata_of_what_it_built(ui: Ui) -> None:
 
 
 def _digest(ui: Ui) -> str:
-    import json
-
     plan = Path(ui.world.env["DAGSTER_HOME"]) / "r2_hf_assets" / "state" / "plan" / "en" / f"{LAST}.json"
     return json.loads(plan.read_text())["digest"]

@@ -166,7 +166,7 @@ def open_ui(world: World, chromium: Path) -> Iterator[Ui]:
                 args=FLAGS,
                 env=env,
                 base_url=url,
-                viewport={"width": 1280, "height": 800},
+                viewport={"width": 1440, "height": 900},
                 timezone_id="UTC",
                 locale="en-GB",
             )
