@@ -6,15 +6,14 @@ Dagster and tests all build the same objects. Secrets never appear in a repr or 
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+from r2_hf_assets import parsing
 from r2_hf_assets.errors import SettingsError
-from r2_hf_assets.languages import LANGUAGES, UNKNOWN, normalize
+from r2_hf_assets.languages import LANGUAGES
 
 Group = Literal["r2", "hub", "plan", "shards"]
 
@@ -80,93 +79,6 @@ class Settings:
     hub: HubSettings | None = None
 
 
-def _count(value: str) -> int:
-    if not re.fullmatch(r"\d{1,15}", value) or int(value) < 1:
-        raise ValueError("must be a whole number, 1 or more")
-    return int(value)
-
-
-def _at_most(limit: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        number = _count(value)
-        if number > limit:
-            raise ValueError(f"must be at most {limit}")
-        return number
-
-    return parse
-
-
-_rowgroup = _at_most(MAX_ROWGROUP_BYTES)
-
-
-def _amount(value: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        raise ValueError("must be a number, 0 or more")
-    return float(value)
-
-
-def _flag(value: str) -> bool:
-    lowered = value.lower()
-    if lowered in ("1", "true", "yes", "on"):
-        return True
-    if lowered in ("0", "false", "no", "off"):
-        return False
-    raise ValueError("must be 1 or 0")
-
-
-def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http(s) URL")
-    return value.rstrip("/")
-
-
-def _endpoint(value: str) -> str:
-    if urlsplit(value).path.strip("/"):
-        raise ValueError("must have no path (the bucket goes into R2_BUCKET)")
-    return _http_url(value)
-
-
-def _prefix(value: str) -> str:
-    trimmed = value.strip("/")
-    return f"{trimmed}/" if trimmed else ""
-
-
-def _line(value: str) -> str:
-    return " ".join(value.split())
-
-
-def _license(value: str) -> str:
-    if value and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
-        raise ValueError("must be one of the Hub's names, e.g. cc-by-4.0")
-    return value
-
-
-def _repo_id(value: str) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", value):
-        raise ValueError("must look like owner/name")
-    return value
-
-
-def _languages(value: str) -> tuple[str, ...]:
-    wanted = set()
-    for tag in filter(None, (part.strip() for part in value.split(","))):
-        language = normalize(tag)
-        if language == UNKNOWN and tag != UNKNOWN:
-            raise ValueError(f"{tag!r} is no language this project knows")
-        wanted.add(language)
-    return tuple(language for language in LANGUAGES if not wanted or language in wanted)
-
-
-def _store_url(value: str) -> str:
-    scheme = urlsplit(value).scheme
-    if scheme == "s3" and not urlsplit(value).netloc:
-        raise ValueError("must be s3://bucket/prefix")
-    if scheme not in ("", "s3"):
-        raise ValueError("must be a folder or s3://bucket/prefix")
-    return value
-
-
 @dataclass(frozen=True)
 class Variable:
     """One environment variable. `default` None means that it must be set when its group is needed."""
@@ -181,47 +93,66 @@ class Variable:
 
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable("R2_ENDPOINT_URL", "r2", "endpoint_url", None, _endpoint, "https://<account>.r2.cloudflarestorage.com"),
+    Variable(
+        "R2_ENDPOINT_URL", "r2", "endpoint_url", None, parsing.endpoint, "https://<account>.r2.cloudflarestorage.com"
+    ),
     Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, str, "Read access is enough.", secret=True),
     Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, str, "Its secret.", secret=True),
     Variable("R2_BUCKET", "r2", "name", None, str, "The bucket that holds the episodes."),
-    Variable("HF_REPO_ID", "hub", "repo_id", None, _repo_id, "owner/name of the dataset; created when missing."),
+    Variable("HF_REPO_ID", "hub", "repo_id", None, parsing.repo_id, "owner/name of the dataset; created when missing."),
     Variable("HF_TOKEN", "hub", "token", None, str, "A token that may write to it.", secret=True),
-    Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", _count, "Episodes in a new chunk."),
-    Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", _count, "GET requests in flight."),
+    Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", parsing.count, "Episodes in a new chunk."),
+    Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", parsing.count, "GET requests in flight."),
     Variable(
         "PARQUET_MAX_BYTES",
         "shards",
         "max_bytes",
         "2147483648",
-        _count,
+        parsing.count,
         "A chunk larger than this is split into parts.",
     ),
     Variable(
-        "PARQUET_ROWGROUP_BYTES", "shards", "rowgroup_bytes", "134217728", _rowgroup, "Audio bytes in a row group."
+        "PARQUET_ROWGROUP_BYTES",
+        "shards",
+        "rowgroup_bytes",
+        "134217728",
+        parsing.at_most(MAX_ROWGROUP_BYTES),
+        "Audio bytes in a row group.",
     ),
     Variable(
         "HF_HUB_ENABLE_HF_TRANSFER",
         "hub",
         "fast_transfer",
         "0",
-        _flag,
+        parsing.flag,
         "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
     ),
-    Variable("PROCESSED_PREFIX", "r2", "prefix", "processed/", _prefix, "Key prefix above the language folders."),
-    Variable("LANGUAGES", "plan", "languages", "", _languages, "Narrows the languages, e.g. en,de; empty: all."),
     Variable(
-        "STATE_URL", "plan", "state_url", "", _store_url, "Where the plan is kept: a folder or s3://bucket/prefix."
+        "PROCESSED_PREFIX", "r2", "prefix", "processed/", parsing.prefix, "Key prefix above the language folders."
+    ),
+    Variable("LANGUAGES", "plan", "languages", "", parsing.languages, "Narrows the languages, e.g. en,de; empty: all."),
+    Variable(
+        "STATE_URL",
+        "plan",
+        "state_url",
+        "",
+        parsing.store_url,
+        "Where the plan is kept: a folder or s3://bucket/prefix.",
     ),
     Variable(
-        "SHARD_URL", "shards", "shard_url", "", _store_url, "Where shards wait for their commit: a folder or s3://..."
+        "SHARD_URL",
+        "shards",
+        "shard_url",
+        "",
+        parsing.store_url,
+        "Where shards wait for their commit: a folder or s3://...",
     ),
     Variable(
         "SETTLE_MINUTES",
         "shards",
         "settle_minutes",
         "15",
-        _amount,
+        parsing.amount,
         "Missing audio beside younger metadata means that the upload still goes on.",
     ),
     Variable(
@@ -229,15 +160,17 @@ VARIABLES: tuple[Variable, ...] = (
         "plan",
         "max_wait_hours",
         "24",
-        _amount,
+        parsing.amount,
         "An automatic scan plans a part-filled chunk after this long.",
     ),
-    Variable("HF_PRIVATE", "hub", "private", "0", _flag, "1: a repo that is created is private."),
-    Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", _http_url, "The Hub."),
-    Variable("DATASET_TITLE", "hub", "title", "", _line, "The dataset's name on its card."),
-    Variable("DATASET_LICENSE", "hub", "license", "", _license, "Its license on the card, e.g. cc-by-4.0."),
-    Variable("KEEP_SHARDS", "shards", "keep", "0", _flag, "1: keep local shards after their commit."),
-    Variable("CHUNKS_PER_COMMIT", "hub", "chunks_per_commit", "1", _at_most(100), "Up to so many chunks in a commit."),
+    Variable("HF_PRIVATE", "hub", "private", "0", parsing.flag, "1: a repo that is created is private."),
+    Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", parsing.http_url, "The Hub."),
+    Variable("DATASET_TITLE", "hub", "title", "", parsing.line, "The dataset's name on its card."),
+    Variable("DATASET_LICENSE", "hub", "license", "", parsing.license, "Its license on the card, e.g. cc-by-4.0."),
+    Variable("KEEP_SHARDS", "shards", "keep", "0", parsing.flag, "1: keep local shards after their commit."),
+    Variable(
+        "CHUNKS_PER_COMMIT", "hub", "chunks_per_commit", "1", parsing.at_most(100), "Up to so many chunks in a commit."
+    ),
 )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import AssetKey, DagsterError, DagsterInstance, DagsterRun, DagsterRunStatus, PartitionKeyRange, RunsFilter
+from dagster._check import CheckError
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.errors import DagsterDefinitionChangedDeserializationError
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
@@ -45,31 +46,24 @@ def in_hand(instance: DagsterInstance, graph: BaseAssetGraph) -> InHand:
     """What is under way now, or comes again by itself."""
     just_now = datetime.now(UTC) - timedelta(seconds=_RETRY_COMES_S)
     failed = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=just_now))
-    grid = _Grid(instance)
     runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
-    ours = [names for run in runs if (names := grid.partitions(run))]
-    retried = [grid.partitions(run) for run in failed if run.is_complete_and_waiting_to_retry]
+    ours = [names for run in runs if (names := partitions_of(instance, run))]
+    retried = [partitions_of(instance, run) for run in failed if run.is_complete_and_waiting_to_retry]
     return InHand(frozenset(chain(*ours, *retried, _owed_by_backfills(instance, graph))), len(ours))
 
 
-@dataclass
-class _Grid:
-    """Which partitions a run is of; those of a range are found among all, which are read once, if at all."""
-
-    instance: DagsterInstance
-    keys: Sequence[str] = ()
-
-    def partitions(self, run: DagsterRun) -> list[Name]:
-        first, last = (
-            run.tags.get(tag, "") for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG)
-        )
-        if not first or not last:
-            name = _partition(run)
-            return [name] if name else []
-        self.keys = self.keys or chunk_partitions.get_partition_keys(dynamic_partitions_store=self.instance)
-        if first not in self.keys or last not in self.keys:  # of another project
-            return []
-        return [read_key(key) for key in self.keys[self.keys.index(first) : self.keys.index(last) + 1]]
+def partitions_of(instance: DagsterInstance, run: DagsterRun) -> list[Name]:
+    """The partitions that a run covers: one, those of a range (CHUNKS_PER_COMMIT), or none of ours."""
+    one = _partition(run)
+    start, end = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if one is not None or start is None or end is None:
+        return [one] if one is not None else []
+    try:
+        # A rectangle: from de|chunk_0001 to en|chunk_0002 are these two chunks of every language in between.
+        keys = chunk_partitions.get_partition_keys_in_range(PartitionKeyRange(start, end), instance)
+        return [read_key(key) for key in keys]
+    except (CheckError, DagsterError, ValueError):  # of something else, or of a grid that is no more
+        return []
 
 
 def _partition(run: DagsterRun) -> Name | None:
