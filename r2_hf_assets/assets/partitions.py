@@ -6,6 +6,7 @@ CHUNKS_PER_COMMIT then says whether a run may cover several partitions.
 """
 
 import re
+import warnings
 from collections.abc import Iterable
 
 from dagster import (
@@ -16,6 +17,7 @@ from dagster import (
     MultiPartitionsDefinition,
     StaticPartitionsDefinition,
 )
+from dagster_shared.utils.warnings import BetaWarning
 
 from r2_hf_assets.settings import at_load
 
@@ -28,6 +30,8 @@ chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLA
 # None is one run a chunk, its partition in the run's tags; multi_run(1) would give ranges of one.
 _CHUNKS_PER_COMMIT: int = at_load("CHUNKS_PER_COMMIT")
 chunk_backfills = BackfillPolicy.multi_run(_CHUNKS_PER_COMMIT) if _CHUNKS_PER_COMMIT > 1 else None
+# Dagster 1.13 calls policies beta, and says so at every import unless it is hushed.
+warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
 
 def chunk_key(number: int) -> str:

@@ -9,6 +9,9 @@ here carries the chunk's digest and the number of the attempt, and its run key i
 twice. When its process dies Dagster retries it at once; when a step fails, this sensor asks again, later and later, and
 in the end not any more (plan/turns.py): then it names the partition. One that a person terminated it leaves alone, too.
 
+With CHUNKS_PER_COMMIT first attempts share a run of a range, which carries a short digest of each chunk. What of it
+failed is then tried again chunk by chunk.
+
 There are never more than twice as many runs queued and running as may run at once (max_concurrent_runs): enough to keep
 all of them busy, and a run that a person launches waits behind few.
 """
@@ -19,13 +22,22 @@ from collections.abc import Sequence
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from r2_hf_assets.assets.batches import Batch, batches
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.jobs import build_job
 from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import DIGEST_TAG
-from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, partition_key, plan_chunk_partitions
+from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, chunk_tags, partition_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.work_in_hand import ATTEMPT_TAG, bad_since, in_hand, tried
+from r2_hf_assets.assets.work_in_hand import (
+    ATTEMPT_TAG,
+    DIGEST_SHORT,
+    DIGESTS_SEPARATOR,
+    DIGESTS_TAG,
+    bad_since,
+    in_hand,
+    tried,
+)
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.plan.store import open_plan
@@ -48,13 +60,14 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT))
     left = [chunk for chunk in left if chunk.language in loaded.plan.languages]
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
+    together = loaded.hub.chunks_per_commit if loaded.hub else 1
     turn = decide(
         left,
         hand.busy,
         tried(instance, left),
-        running=hand.runs,
-        in_flight=limit,
-        per_tick=PER_TICK,
+        running=hand.runs * together,
+        in_flight=limit * together,
+        per_tick=PER_TICK * together,
         bad_since=bad_since(instance, context.sensor_name, BAD_SERIES),
         now=time.time(),
     )
@@ -64,8 +77,9 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     context.log.info(said)
     there = set(instance.get_dynamic_partitions(PLAN_CHUNK))
     new = sorted({chunk_key(chunk.number) for chunk, _ in turn.asks} - there)
+    room = max(1, turn.room // together)
     return SensorResult(
-        [request(chunk, attempt) for chunk, attempt in turn.asks],
+        requests(turn.asks, together, instance.get_dynamic_partitions(PLAN_CHUNK))[:room],
         dynamic_partitions_requests=[plan_chunk_partitions.build_add_request(new)] if new else [],
     )
 
@@ -76,10 +90,34 @@ def in_flight(queue) -> int:
     return 2 * (at_once if at_once > 0 else 10)
 
 
+def requests(asks: Sequence[tuple[Planned, int]], together: int, order: Sequence[str]) -> list[RunRequest]:
+    """A run for each chunk; first attempts of chunks that are partitions already share one, up to `together`."""
+    first = [chunk for chunk, attempt in asks if together > 1 and attempt == 1 and chunk_key(chunk.number) in order]
+    shared = {chunk: batch for batch in batches(first, together, order) for chunk in batch.chunks}
+    made: dict[str, RunRequest] = {}
+    for chunk, attempt in asks:
+        batch = shared.get(chunk)
+        one = request(chunk, attempt) if batch is None or len(batch.chunks) == 1 else range_request(batch)
+        made[one.run_key or ""] = one
+    return list(made.values())
+
+
+def range_request(batch: Batch) -> RunRequest:
+    """A run of several chunks, each tried for the first time."""
+    digests = DIGESTS_SEPARATOR.join(chunk.digest[:DIGEST_SHORT] for chunk in batch.chunks)
+    tags = {**batch.tags, DIGESTS_TAG: digests, ATTEMPT_TAG: "1", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
+    return RunRequest(f"{batch.keys[0]} {digests} 1", tags=tags)
+
+
 def request(chunk: Planned, attempt: int) -> RunRequest:
     """A run of this chunk. A step that fails is this sensor's to try again; a process that dies, Dagster's."""
     key = partition_key(chunk.language, chunk.number)
-    tags = {DIGEST_TAG: chunk.digest, ATTEMPT_TAG: str(attempt), RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
+    tags = {
+        **chunk_tags(key),
+        DIGEST_TAG: chunk.digest,
+        ATTEMPT_TAG: str(attempt),
+        RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+    }
     return RunRequest(f"{key} {chunk.digest} {attempt}", partition_key=key, tags=tags)
 
 

@@ -29,6 +29,12 @@ from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.turns import Name, Tried
 
 ATTEMPT_TAG = "r2_hf_assets/attempt"
+# Of a run of several chunks: the first digits of each one's digest, in the order of the grid.
+DIGESTS_TAG = "r2_hf_assets/chunk_digests"
+DIGESTS_SEPARATOR = " "
+DIGEST_SHORT = 8
+# Runs of a range can't be asked for by partition: so many of the newest that failed are looked through.
+_NEWEST = 1000
 # A run that failed a moment ago and is to be retried: the daemon looks every few seconds.
 _RETRY_COMES_S = 600.0
 _KEYS_AT_ONCE = 5000
@@ -89,7 +95,7 @@ def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iter
 
 
 def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried]:
-    """How the finished runs of these chunks went, as far as they were of one chunk alone."""
+    """How the finished runs of these chunks went; those of several chunks count when they ended badly."""
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, Tried] = {}
@@ -103,7 +109,27 @@ def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried
             mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             newest = known.get(name) or Tried(0, ended, run.status is DagsterRunStatus.CANCELED)
             known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
+    _add_ranges(instance, digests, known)
     return known
+
+
+def _add_ranges(instance: DagsterInstance, digests: dict[Name, str], known: dict[Name, Tried]) -> None:
+    """The same of runs of several chunks that failed or were terminated."""
+    ended_badly = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
+    for record in instance.get_run_records(ended_badly, limit=_NEWEST):
+        run, ended = record.dagster_run, _ended(record)
+        if ASSET_PARTITION_RANGE_START_TAG not in run.tags:
+            continue
+        short = run.tags.get(DIGESTS_TAG, "").split(DIGESTS_SEPARATOR)
+        for place, name in enumerate(partitions_of(instance, run)):
+            if name not in digests:
+                continue
+            mine = place < len(short) and short[place] == digests[name][:DIGEST_SHORT]
+            before = known.get(name, Tried(0, 0.0))
+            last = ended > before.ended
+            terminated = run.status is DagsterRunStatus.CANCELED if last else before.terminated
+            attempts = max(before.attempts, int(run.tags.get(ATTEMPT_TAG, "0")) if mine else 0)
+            known[name] = Tried(attempts, max(before.ended, ended), terminated)
 
 
 def bad_since(instance: DagsterInstance, sensor: str, series: int) -> float | None:

@@ -94,7 +94,7 @@ def _backfill(url: str, partitions: list[str]) -> str:
     def status() -> str:
         return graphql(url, STATUS, id=backfill["backfillId"])["partitionBackfillOrError"]["status"]
 
-    _wait(lambda: status() in ended, 200)
+    _wait(lambda: status() in ended, 220)
     return status()
 
 

@@ -281,3 +281,36 @@ def test_many_are_named_briefly() -> None:
         "4 more: see their runs, then materialize them by hand; 1 were terminated and are left: en|chunk_0000: "
         "materialize them by hand to go on"
     )
+
+
+RANGE = {"dagster/asset_partition_range_start": "en|chunk_0000", "dagster/asset_partition_range_end": "en|chunk_0002"}
+
+
+def test_first_attempts_share_a_commit_and_the_next_do_not(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
+    add_partitions(ticks.instance, [0, 1, 2])
+    alone, shared = ticks.requests()
+    assert alone.partition_key == "de|chunk_0000" and shared.partition_key is None
+    assert {name: shared.tags[name] for name in RANGE} == RANGE
+    short = [ticks.digests[key][:8] for key in KEYS[1:]]
+    assert shared.tags["r2_hf_assets/chunk_digests"].split() == short
+    # While it runs, all of its partitions are in hand.
+    run_id = ticks.instance.create_run_for_job(
+        defs.resolve_job_def("build_job"), status=DagsterRunStatus.STARTED, tags=shared.tags
+    ).run_id
+    assert ticks.asked() == ["de|chunk_0000"]
+    ticks.instance.report_run_failed(ticks.instance.get_run_by_id(run_id))
+    committed(ticks, "en|chunk_0001")
+    # A moment after it failed, nobody asks; later, chunk by chunk.
+    assert ticks.asked() == ["de|chunk_0000"]
+    ticks._end(run_id, LONG_AGO)
+    asked = [(request.partition_key, request.tags["r2_hf_assets/attempt"]) for request in ticks.requests()]
+    assert asked == [("de|chunk_0000", "1"), ("en|chunk_0000", "2"), ("en|chunk_0002", "2")]
+
+
+def test_a_terminated_range_is_left_until_a_person_asks(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
+    add_partitions(ticks.instance, [0, 1, 2])
+    run = create_run_for_test(ticks.instance, "build_job", status=DagsterRunStatus.CANCELED, tags=RANGE)
+    ticks._end(run.run_id, LONG_AGO)
+    assert ticks.asked() == ["de|chunk_0000"]
