@@ -128,7 +128,13 @@ def commit_chunks(
         missing = tuple(file for file in absent if path_of[file] not in uploads)
         if missing:
             paths = opened.enter_context(open_files(record, missing))
-            sent = repo.upload([(path_of[file], paths[file.name]) for file in missing])
+            try:
+                sent = repo.upload([(path_of[file], paths[file.name]) for file in missing])
+            except Exception:
+                gone = [name for name, path in paths.items() if not path.exists()]
+                if not gone:
+                    raise
+                raise ShardError(f"shard {gone[0]} went away; materialize parquet_shards again") from None
             for file, uploaded in zip(missing, sent, strict=True):
                 repo.check(uploaded, file.sha256)
                 uploads[uploaded.path] = uploaded

@@ -299,7 +299,9 @@ def test_first_attempts_share_a_commit_and_the_next_do_not(ticks: Ticks, monkeyp
         defs.resolve_job_def("build_job"), status=DagsterRunStatus.STARTED, tags=shared.tags
     ).run_id
     assert ticks.asked() == ["de|chunk_0000"]
-    ticks.instance.report_run_failed(ticks.instance.get_run_by_id(run_id))
+    running = ticks.instance.get_run_by_id(run_id)
+    assert running is not None
+    ticks.instance.report_run_failed(running)
     committed(ticks, "en|chunk_0001")
     # A moment after it failed, nobody asks; later, chunk by chunk.
     assert ticks.asked() == ["de|chunk_0000"]

@@ -95,6 +95,20 @@ def test_one_that_a_run_beside_this_one_committed_and_removed_is_found(shards: S
     assert repo.calls["commit"] == 2 and repo.uploaded == [path(records[0])], "refused once, and sent once"
 
 
+def test_one_that_a_run_beside_this_one_removed_during_the_upload_is_found(shards: Shards) -> None:
+    repo, records = FakeRepo(), three(shards)[:2]
+
+    def committed_and_removed() -> None:
+        repo.put(remote(path(records[0]), b"a"))
+        (shards.folder / "en-chunk-00001.parquet").unlink()
+
+    repo.before("upload", committed_and_removed)
+    first, second = commit(repo, shards, records)
+    assert isinstance(first, CommitRecord) and not first.committed
+    assert isinstance(second, CommitRecord) and second.committed
+    assert path(records[0]) in repo.now and len(repo.revisions) == 3
+
+
 def test_a_lost_answer_is_looked_for_and_made_once(shards: Shards) -> None:
     repo, records = FakeRepo(), three(shards)
     repo.fail("commit", 504, after=True)
