@@ -1,6 +1,9 @@
 """Which chunks go into one run: rows of the grid without a gap, so that a range takes nothing else."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 from dagster import DagsterInstance, PartitionKeyRange
@@ -72,3 +75,28 @@ def test_a_run_of_one_chunk_is_started_for_its_partition() -> None:
         "dagster/asset_partition_range_start": "en|chunk_0007",
         "dagster/asset_partition_range_end": "en|chunk_0008",
     }
+
+
+LOADED = """
+from dagster import Definitions
+from r2_hf_assets.definitions import defs
+Definitions.validate_loadable(defs)
+graph = defs.resolve_asset_graph()
+for name in ("parquet_shards", "hub_commit"):
+    print(getattr(graph.get(AssetKey(name)).backfill_policy, "max_partitions_per_run", "none"))
+"""
+
+
+@pytest.mark.parametrize(("asked", "policy"), [("1", "none"), ("3", "3")])
+def test_the_definitions_load_with_and_without_a_policy(asked: str, policy: str) -> None:
+    script = f"from dagster import AssetKey{LOADED}"
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", script],
+        env={**os.environ, "CHUNKS_PER_COMMIT": asked},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split() == [policy, policy]
+    assert "backfill_policy" not in done.stderr, "no warning at every import"
