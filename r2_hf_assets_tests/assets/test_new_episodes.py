@@ -190,7 +190,7 @@ def test_a_sweep_takes_as_many_ticks_as_it_needs(ticks: Ticks, monkeypatch: pyte
         def list_objects_v2(self, **options: Any) -> Any:
             return self.client.list_objects_v2(**options, MaxKeys=2)
 
-    monkeypatch.setattr(module, "s3_client", lambda r2, **options: OnePage(s3_client(r2, **options)))
+    monkeypatch.setattr(module, "s3_client", lambda *arguments: OnePage(s3_client(*arguments)))
     monkeypatch.setattr(module, "TICK_S", 0.0)
     said = [ticks.said() for _ in range(4)]
     counts = ((2, 0, "de/2/"), (3, 0, "de/"), (5, 2, "en/1/"), (7, 4, "en/3/"))

@@ -9,5 +9,5 @@ new_episodes.SWEEP_EVERY_S = 1.0
 
 for sensor in defs.sensors or ():
     assert isinstance(sensor, SensorDefinition)
-    if sensor.name != "lost_runs":
+    if sensor.name in ("new_episodes", "planned_chunks"):
         sensor._min_interval = 1

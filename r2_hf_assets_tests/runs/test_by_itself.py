@@ -2,13 +2,14 @@
 
 import re
 
+import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from r2_hf_assets.sandbox.processes import wait_until
 from r2_hf_assets_tests.runs.services import LOCATION, Services, services
 from r2_hf_assets_tests.world import World
 
-PATIENCE_S = 120.0
+PATIENCE_S = 200.0
 POLL_S = 0.5
 
 START = """
@@ -54,6 +55,7 @@ def ticks(host: Services, name: str) -> list[dict]:
     return host.graphql(TICKS, selector=selector(name))["sensorOrError"]["sensorState"]["ticks"]
 
 
+@pytest.mark.timeout(480)
 def test_episodes_reach_the_hub_by_themselves(in_process: World) -> None:
     world = in_process
     world.env["PLAN_MAX_WAIT_HOURS"] = "0.0005"  # 1.8 seconds: a remainder waits, and not for long
