@@ -59,6 +59,7 @@ def check_plan(plan: PlanStore) -> Verdict:
         "chunks_by_language": dict(chunks),
         "languages_that_fit": line,
         "unknown_folders": len(unknown),
+        "episodes_in_unknown_folders": unknown.total(),
         "episodes_by_unknown_folder": dict(unknown.most_common(_FOLDERS_NAMED)),
     }
     good = f"{episodes.total()} episodes in {chunks.total()} chunks of {len(chunks)} languages, each planned once"

@@ -49,6 +49,7 @@ def test_a_sound_plan_passes_with_its_numbers(plan):
         "chunks_by_language": {"de": 1, "en": 2},
         "languages_that_fit": "LANGUAGES=de,en",
         "unknown_folders": 0,
+        "episodes_in_unknown_folders": 0,
         "episodes_by_unknown_folder": {},
     }
 
@@ -64,6 +65,7 @@ def test_unknown_folders_are_a_warning_that_names_them(plan):
     assert not verdict.passed and verdict.severity is Severity.WARN
     assert "2 folders name no known language: junk (2 episodes), 123 (1 episodes)" in verdict.summary
     assert verdict.numbers["episodes_by_unknown_folder"] == {"junk": 2, "123": 1}
+    assert verdict.numbers["episodes_in_unknown_folders"] == 3
     assert verdict.numbers["languages_that_fit"] == "LANGUAGES=de,en,unknown"
 
 

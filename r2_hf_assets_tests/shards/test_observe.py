@@ -1,11 +1,12 @@
 """What is taken down of row groups: a sample that the digest chooses, a number a row, counts; little of each."""
 
+import pyarrow as pa
 import pytest
 
 from r2_hf_assets.shards import observe
-from r2_hf_assets_tests.shards.quality_samples import observed, row
+from r2_hf_assets_tests.shards.quality_samples import observed, row, table
 
-ROWS = [row(index, body=b"%d" % index * 3) for index in range(1000)]
+ROWS = [row(index, body=b"%d" % index * 3, duration_seconds=float(index)) for index in range(1000)]
 
 
 def places(found: observe.Observed) -> list[int]:
@@ -19,7 +20,15 @@ def test_the_same_digest_takes_the_same_sample_however_rows_are_grouped():
     by_key = {r["audio"]["path"]: r for r in ROWS}
     for sampled in whole.sample:
         assert sampled.body == by_key[sampled.key]["audio"]["bytes"]
-        assert sampled.duration == 1.5
+        assert sampled.duration == by_key[sampled.key]["duration_seconds"]
+
+
+def test_a_table_in_pieces_is_a_table():
+    observer = observe.Observer("digest")
+    observer.take(pa.concat_tables([table(ROWS[:300]), table(ROWS[300:])]))
+    whole = observed(ROWS)
+    found = observer.observed()
+    assert (found.sample, found.sketches, found.counts) == (whole.sample, whole.sketches, whole.counts)
 
 
 @pytest.mark.parametrize(("rows", "sampled"), [(0, 0), (1, 1), (3, 3), (50, 4), (1000, 10)])

@@ -140,6 +140,13 @@ def test_equal_audio_warns_in_whichever_file_it_lies(tmp_path: Path) -> None:
     assert (verdict.numbers["compared"], verdict.numbers["alike_not_compared"]) == (3, 0)
 
 
+def test_equal_audio_is_found_deep_in_a_row_group(tmp_path: Path) -> None:
+    rows = [row(index) for index in range(200)]
+    rows[190] = row(190, body=rows[70]["audio"]["bytes"])
+    verdict = check_duplicates(observed(rows).sketches, write(tmp_path, [rows]))
+    assert verdict.summary == "1 x duplicate (processed/en/ep/ep_000190.mp3 is processed/en/ep/ep_000070.mp3)"
+
+
 def test_audio_that_only_looks_equal_passes(tmp_path: Path) -> None:
     rows = [row(0, body=b"x" * 1000), row(1, body=b"x" * 500 + b"y" + b"x" * 499)]
     verdict = check_duplicates(observed(rows).sketches, write(tmp_path, [rows]))
