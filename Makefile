@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test browser check audit fuzz soak backfills cluster-demo style lock bench dev home clean
+.PHONY: help env demo demo-down test browser check audit fuzz soak backfills cluster-demo style lock bench scale dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -76,6 +76,9 @@ lock: env  ## Write the lock files anew from pyproject.toml.
 
 bench: $(VENV)/.bench  ## Measure everything and write docs/performance.md. ARGS="--quick" and others: see bench/.
 	@$(BIN)/python -m bench $(ARGS)
+
+scale: env  ## Simulate 5,000 partitions on PostgreSQL: what the database holds, how fast it answers. ARGS="--partitions 500"
+	@$(BIN)/python -m bench.scale $(ARGS)
 
 $(VENV)/.bench: bench/requirements.lock $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ _AFTER_COMMITS = 4
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so everything is stopped and removed
     separate = False if options.no_namespaces else None
     folder = Path(tempfile.mkdtemp(prefix="r2-hf-cluster-"))
     started = time.monotonic()

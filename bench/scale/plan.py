@@ -1,0 +1,90 @@
+"""A plan of full-sized chunks in a folder: its bytes, and what reading, checking and scanning it again cost."""
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import obstore
+
+from r2_hf_assets.bucket.client import open_store
+from r2_hf_assets.bucket.listing import LanguageFolder
+from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.plan import scan as scanning
+from r2_hf_assets.plan.chunks import Chunk, Planned, encode
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plan.verify import check_plan
+from r2_hf_assets.settings import BucketSettings
+
+
+def shares(count: int, languages: int) -> dict[str, int]:
+    """Chunks by language: each has one, and of the rest the n-th language has one n-th of what the first has."""
+    names = LANGUAGES[: min(languages, count)]
+    rest, whole = count - len(names), sum(1 / rank for rank in range(1, len(names) + 1))
+    found = {name: 1 + int(rest / rank / whole) for rank, name in enumerate(names, 1)}
+    found[names[0]] += count - sum(found.values())
+    return found
+
+
+def spread(count: int, languages: int) -> list[Planned]:
+    """Names of chunks, for a history."""
+    return [
+        Planned(language, number, hashlib.md5(f"{language}{number}".encode()).hexdigest(), 1000)
+        for language, chunks in shares(count, languages).items()
+        for number in range(chunks)
+    ]
+
+
+def measure(folder: Path, chunks: int, episodes: int, languages: int) -> Iterator[tuple[str, str]]:
+    """What was measured, and its value in words."""
+    settings = BucketSettings("http://127.0.0.1:1", "none", "none", "podcasts")
+    plan = PlanStore(open_store(str(folder), settings), settings.name, settings.prefix)
+    plan.check_identity()
+    size = 0
+    for language, count in shares(chunks, languages).items():
+        for number in range(count):
+            data = encode(Chunk(language, number, settings.prefix, tuple(_members(language, number, episodes))))
+            obstore.put(plan.store, f"plan/{language}/chunk_{number:04d}.json", data)
+            size += len(data)
+    yield "manifests", f"{chunks:,} of {size / chunks / 1e3:.0f} kB, {size / 1e6:.0f} MB in all"
+    yield "all planned chunks, no index yet", _cost(plan.write_index)
+    yield "all planned chunks, from the index", _cost(plan.planned)
+    yield "the check `plan`, which reads every manifest", _cost(lambda: check_plan(plan))
+    yield "a scan that finds nothing new", _cost(lambda: _scan(plan, chunks, episodes, languages))
+
+
+def _members(language: str, number: int, episodes: int) -> Iterator[str]:
+    return (f"{language}/{language}{number:06d}{place:06d}aBcDeFgHiJ" for place in range(episodes))
+
+
+def _scan(plan: PlanStore, chunks: int, episodes: int, languages: int) -> None:
+    """The product's scan, on a listing that is made up: the pages of a bucket are docs/performance.md's."""
+    found = shares(chunks, languages)
+    folders = [LanguageFolder(name, name) for name in found]
+
+    def ids(_store: Any, _prefix: str, folder: LanguageFolder, *_: Any) -> list[str]:
+        members = (m for number in range(found[folder.name]) for m in _members(folder.name, number, episodes))
+        return [member.partition("/")[2] for member in members]
+
+    rules = scanning.ScanRules(frozenset(found), episodes)
+    with mock.patch.multiple(scanning, language_folders=lambda *_: folders, episode_ids=ids):
+        report = scanning.scan(plan.store, plan, rules)
+    assert report.seen.total() == chunks * episodes and not report.new_chunks
+
+
+def _cost(job: Callable[[], Any]) -> str:
+    """Wall, CPU, and the highest memory that this process has had by then."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    job()
+    took = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s"
+    return f"{took}, {_peak_mb()} MB at the most"
+
+
+def _peak_mb() -> int:
+    match = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{os.getpid()}/status").read_text())
+    assert match is not None
+    return int(match[1]) // 1024

@@ -1,0 +1,78 @@
+"""What the product and the UI ask of the instance, with the time that each takes.
+
+GraphQL is answered in this process by the schema that the webserver serves, on definitions loaded as the webserver
+has them: what a browser adds is not in it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget
+from dagster_graphql.cli import execute_query
+
+from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.launch import COMMIT
+from r2_hf_assets.assets.progress import progress
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.due import due
+
+_RUNS = """{ runsOrError(limit: 30) { ... on Runs { results {
+  runId status startTime endTime tags { key value } assetSelection { path } } } } }"""
+_HEALTH = """{ assetNodeOrError(assetKey: {path: ["hub_commit"]}) { ... on AssetNode {
+  partitionStats { numMaterialized numPartitions numFailed numMaterializing }
+  assetPartitionStatuses { ... on MultiPartitionStatuses { ranges { primaryDimStartKey primaryDimEndKey
+    secondaryDim { ... on DefaultPartitionStatuses { materializedPartitions } } } } } } } }"""
+_KEYS = """{ assetNodeOrError(assetKey: {path: ["hub_commit"]}) { ... on AssetNode {
+  partitionKeysByDimension { name partitionKeys } } } }"""
+_EVENTS = """{ assetOrError(assetKey: {path: ["hub_commit"]}) { ... on Asset {
+  assetMaterializations(limit: 100) { partition timestamp metadataEntries { label } } } } }"""
+
+
+class Answer(NamedTuple):
+    """Seconds the first time, and in the best of three after it; and that one's CPU seconds of whoever asks."""
+
+    question: str
+    first_s: float
+    again_s: float
+    cpu_s: float
+
+
+def ask(instance: DagsterInstance, planned: list[Planned]) -> Iterator[Answer]:
+    """Every question, and what it took."""
+    yield _timed("what is due (r2-hf process, sensors)", lambda: due(planned, recorded_digests(instance, COMMIT)))
+    yield _timed("progress by language (r2-hf status)", lambda: progress(instance, planned))
+    with _workspace(instance) as query:
+        for name, text in (
+            ("the UI's list of runs, 30 of them", _RUNS),
+            ("the UI's partition grid of hub_commit", _HEALTH),
+            ("the partition keys, for the launch dialog", _KEYS),
+            ("the last 100 materializations of hub_commit", _EVENTS),
+        ):
+            yield _timed(name, lambda text=text: query(text))  # type: ignore[misc]
+
+
+def _timed(name: str, question: Callable[[], Any]) -> Answer:
+    took = []
+    for _ in range(4):
+        started, cpu = time.perf_counter(), time.process_time()
+        question()
+        took.append((time.perf_counter() - started, time.process_time() - cpu))
+    again = min(took[1:])
+    return Answer(name, took[0][0], *again)
+
+
+@contextmanager
+def _workspace(instance: DagsterInstance) -> Iterator[Callable[[str], Any]]:
+    target = ModuleTarget("r2_hf_assets.definitions", None, None, "r2_hf_assets")
+    with WorkspaceProcessContext(instance, target) as context:
+
+        def query(text: str) -> Any:
+            answer = execute_query(context, text, {})
+            assert "errors" not in answer, answer["errors"]
+            return answer["data"]
+
+        yield query
