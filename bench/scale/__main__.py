@@ -48,8 +48,15 @@ def main() -> int:
             (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
             sandbox = stack.enter_context(start_sandbox(folder / "sandbox"))
             # One chunk, of about as many parts as one of 17 GB has.
-            samples = {"seed": 1, "episodes": {"en": 2}, "segments": (20, 20), "seconds": (1.0, 2.0), "expect": False}
-            upload_samples(sandbox.s3, sandbox.bucket, **samples)
+            upload_samples(
+                sandbox.s3,
+                sandbox.bucket,
+                seed=1,
+                episodes={"en": 2},
+                segments=(20, 20),
+                seconds=(1.0, 2.0),
+                expect=False,
+            )
             names = {*LANGUAGES[: options.languages], "en"}
             product = {"LANGUAGES": ",".join(name for name in LANGUAGES if name in names), **_SMALL, **sandbox.env()}
             env = {

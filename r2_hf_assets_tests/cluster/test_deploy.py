@@ -20,6 +20,14 @@ def instance() -> dict:
     return yaml.safe_load((CELERY / "dagster.yaml").read_text())
 
 
+def template() -> dict:
+    return yaml.safe_load((ROOT / "dagster.yaml").read_text())
+
+
+def kubernetes() -> dict:
+    return yaml.safe_load((ROOT / "deploy" / "k8s" / "values.yaml").read_text())["dagsterDaemon"]
+
+
 def example() -> list[str]:
     return re.findall(r"^([A-Z0-9_]+)=", (CELERY / "cluster.env.example").read_text(), re.MULTILINE)
 
@@ -46,13 +54,25 @@ def test_the_workers_and_the_launcher_are_told_the_same(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("what", ["run_retries", "free_slots_after_run_end_seconds", "cancel_timeout_seconds"])
 def test_the_cluster_retries_and_frees_as_one_machine_does(what: str) -> None:
-    single, cluster = yaml.safe_load((ROOT / "dagster.yaml").read_text()), instance()
-    found = [file.get(what, file["run_monitoring"].get(what)) for file in (single, cluster)]
+    found = [file.get(what, file["run_monitoring"].get(what)) for file in (template(), instance())]
     assert found[0] == found[1] is not None
 
 
+def test_the_cluster_has_the_versions_that_the_tests_have() -> None:
+    locks = [(folder / "requirements.lock").read_text() for folder in (ROOT, CELERY)]
+    tested, deployed = (dict(re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE)) for lock in locks)
+    assert {"dagster", "dagster-postgres", "pyarrow", "redis"} <= deployed.keys()
+    assert {name: pin for name, pin in deployed.items() if tested.get(name, pin) != pin} == {}
+
+
+def test_partitions_and_scans_take_turns_everywhere() -> None:
+    limits = [file["concurrency"]["runs"]["tag_concurrency_limits"] for file in (template(), instance())]
+    queue = kubernetes()["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert limits[0] == limits[1] == queue["tagConcurrencyLimits"][: len(limits[0])]
+
+
 def test_kubernetes_monitors_as_celery_does() -> None:
-    daemon = yaml.safe_load((ROOT / "deploy" / "k8s" / "values.yaml").read_text())["dagsterDaemon"]
+    daemon = kubernetes()
     found = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in daemon["runMonitoring"].items()}
     assert found == instance()["run_monitoring"]
     assert daemon["runRetries"]["maxRetries"] == instance()["run_retries"]["max_retries"]
