@@ -6,15 +6,13 @@ An argument limits how many partitions are built; 0 only scans.
 import sys
 import time
 
-from dagster import DagsterInstance
-
 from bench.jobs import say
-from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
+from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks, run_scan
 
 
 def main() -> None:
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else None
-    with DagsterInstance.get() as instance:
+    with open_instance() as instance:
         if error := run_scan(instance):
             sys.exit(error)
         done_at = [time.monotonic()]

@@ -21,12 +21,12 @@ from typing import Any
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.memory import release
 from r2_hf_assets.retry import Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
-# What hf_xet holds in memory are xorbs of 64 MB, raw and packed: some for every upload stream and every file that it
-# reads at once. Its own defaults (64 streams, 8 files) take over a gigabyte for a chunk of several parts on a fast
-# line; with these it is 350 MB, and two streams still fill a line of 1 Gbit/s.
+# What hf_xet holds in memory are xorbs of 64 MB, raw and packed, for every upload stream. Its own default of 64 streams
+# takes over a gigabyte on a fast line; two take 250 MB, and still fill a line of 1 Gbit/s.
 _XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "2", "HF_XET_DATA_MAX_CONCURRENT_FILE_INGESTION": "1"}
 
 _REPO_TYPE = "dataset"
@@ -113,14 +113,20 @@ class HubClient:
 
     def upload(self, files: Iterable[tuple[str, Path]]) -> list[Upload]:
         """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends
-        nothing twice."""
+        nothing twice.
+
+        One file after the other: hf_xet would begin with the next while blocks of the one before still wait for the
+        line, so a chunk of several parts would take more memory than one part.
+        """
         from huggingface_hub import CommitOperationAdd
 
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
         with self._without_xet_if_the_hub_has_none():
-            self._api.preupload_lfs_files(
-                self.repo_id, operations, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
-            )
+            for operation in operations:
+                self._api.preupload_lfs_files(
+                    self.repo_id, [operation], repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
+                )
+                release()
         return [Upload(operation.path_in_repo, operation) for operation in operations]
 
     @contextmanager

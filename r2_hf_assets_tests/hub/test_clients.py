@@ -15,7 +15,9 @@ from typing import Any
 import filelock
 import pytest
 
+from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.sandbox.hub import start_hub
+from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.world import ROOT
 
 LOCK = Path(__file__).with_name("hub036.lock")
@@ -81,3 +83,20 @@ def test_a_chunk_is_committed_once_and_reads_back(client: str, tmp_path: Path, r
     over_lfs = any(path.endswith("/info/lfs/objects/batch") for path in paths)
     assert (over_xet, over_lfs) == (options["xet"], not options["xet"])
     assert result["fast"] == ("HF_HUB_ENABLE_HF_TRANSFER" in options["env"])
+
+
+def test_files_are_uploaded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several in one call would be held in memory together."""
+    client = HubClient(HubSettings("sandbox/speech", "hf_none", endpoint="http://127.0.0.1:9"))
+    sent: list[list[str]] = []
+
+    def preupload(_: str, operations: list[Any], **__: object) -> None:
+        sent.append([operation.path_in_repo for operation in operations])
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # or the Hub is asked whether it has Xet
+    monkeypatch.setattr(client._api, "preupload_lfs_files", preupload)
+    names = ["a.parquet", "b.parquet", "c.parquet"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"PAR1")
+    uploads = client.upload((name, tmp_path / name) for name in names)
+    assert sent == [[name] for name in names] == [[upload.path] for upload in uploads]
