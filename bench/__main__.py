@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of each row (3, quick: 1)")
     parser.add_argument("--objects", type=int, help=f"in the main bucket ({DEFAULT.episodes * DEFAULT.segments})")
     parser.add_argument("--folders", type=int, help=f"episode folders to scan ({DEFAULT.folders})")
-    parser.add_argument("--full", action="store_true", help="20,000 objects, a 6 GB chunk, 1,000,000 folders")
+    parser.add_argument("--full", action="store_true", help=f"{FULL.folders:,} folders to scan")
     parser.add_argument("--quick", action="store_true", help="tiny: to see that it runs; docs/ stays as it is")
     parser.add_argument("--folder", type=Path, help="where everything is made meanwhile; the system's temporary one")
     parser.add_argument("--out", type=Path, help="a folder for performance.md and .png; docs/ after a run of every row")

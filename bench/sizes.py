@@ -22,10 +22,10 @@ class Sizes:
         dedup_episodes, dedup_ways: of the chunk that is built again, and in how many ways it is.
     """
 
-    episodes: int = 100
+    episodes: int = 200
     segments: int = 100
     seconds: tuple[float, float] = (4.0, 22.0)
-    memory_mb: tuple[int, ...] = (1000, 3000)
+    memory_mb: tuple[int, ...] = (1000, 3000, 6000)
     folders: int = 100_000
     partitions: int = 20_000
     chunks: int = 20
@@ -49,7 +49,7 @@ class Sizes:
 
 DUE = 10
 DEFAULT = Sizes()
-FULL = Sizes(episodes=200, memory_mb=(1000, 3000, 6000), folders=1_000_000)
+FULL = Sizes(folders=1_000_000)
 QUICK = Sizes(
     episodes=4,
     segments=50,
