@@ -40,7 +40,7 @@ def copy_rows(url: str, run_id: str, copies: tuple[Planned, Sequence[tuple[str, 
         )
         old = {"run_id": run_id, **_words(of)}
         for table in database.execute(text(_TABLES)).scalars().all():
-            columns = dict(database.execute(text(_COLUMNS), {"table": table}).all())  # type: ignore[arg-type]
+            columns = {str(name): str(kind) for name, kind in database.execute(text(_COLUMNS), {"table": table})}
             values = [_value(name, kind) for name, kind in columns.items()]
             names = ", ".join(f'"{name}"' for name in columns)
             copied = f"insert into {table} ({names}) select {', '.join(values)} from {table} t cross join copies c"
