@@ -43,7 +43,7 @@ WRONG = ("Sorry, an error occurred", "Page not found", "Unexpected GraphQL error
 @pytest.fixture(scope="module")
 def ui(sandbox: Sandbox, chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     with (
-        shared_world(sandbox, tmp_path_factory.mktemp("empty")) as world,
+        shared_world(sandbox, tmp_path_factory.mktemp("empty"), PLAN_MAX_WAIT_HOURS="0") as world,
         open_ui(world, chromium) as opened,
     ):
         yield opened
@@ -84,3 +84,22 @@ def test_an_error_that_a_page_gets_is_noticed(ui: Ui) -> None:
     finally:
         ui.page.unroute("**/graphql*")
         ui.complaints.clear()
+
+
+def test_with_two_sensors_turned_on_episodes_reach_the_hub(ui: Ui) -> None:
+    ui.complaints.clear()
+    ui.world.upload(episodes={"en": 3, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)
+    ui.switch_on("new_episodes")
+    ui.switch_on("planned_chunks")
+    # A minute passes between ticks of the one, half a minute between those of the other.
+    wanted = ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
+    assert wait_until(lambda: _files(ui) == wanted, 400, 1), ui.host.log()
+    for asset in ("parquet_shards", "hub_commit"):
+        ui.open_partition(asset, "en", "chunk_0000")
+        expect(ui.text("Materialized")).to_be_visible()
+    ui.check()
+
+
+def _files(ui: Ui) -> list[str]:
+    api = ui.world.api()
+    return ui.world.files() if api.repo_exists(ui.world.repo_id, repo_type="dataset") else []

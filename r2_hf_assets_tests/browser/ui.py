@@ -77,6 +77,7 @@ class Ui:
         """Wait until nothing is loading any more."""
         self.page.wait_for_load_state("networkidle")
         expect(self.page.get_by_role("progressbar")).to_have_count(0)
+        expect(self.page.get_by_text("Loading", exact=False)).to_have_count(0)
 
     def button(self, name: str | re.Pattern[str]) -> Locator:
         return self.page.get_by_role("button", name=name)
@@ -96,6 +97,17 @@ class Ui:
         if os.environ.get("SCREENSHOTS") == "1":
             self.settle()
             self.page.screenshot(path=ROOT / "docs" / f"{name}.png")
+
+    def picture_of_graph(self, name: str) -> None:
+        """The same of the asset graph, wide enough for the UI to show what stands in its boxes."""
+        before = self.page.viewport_size
+        self.page.set_viewport_size({"width": 1700, "height": 480})
+        self.open("/asset-groups")
+        self.button("Hide navigation").click()
+        self.page.reload()
+        self.picture(name)
+        if before:
+            self.page.set_viewport_size(before)
 
     # what a user does
 
@@ -121,18 +133,19 @@ class Ui:
 
     def expect_backfill_done(self, partitions: int) -> None:
         """On the backfill's page: it succeeds, and both assets are green for every partition."""
-        expect(self.page.get_by_text("Succeeded", exact=True).first).to_be_visible()  # a column's title
-        counts = re.compile(rf"100% completed\s*{partitions}\s*0\s*{partitions}\s*0")
         for asset in ("parquet_shards", "hub_commit"):
-            row = self.page.locator("div").filter(has=self.page.get_by_role("link", name=asset)).filter(has_text=counts)
-            expect(row.last).to_be_visible(timeout=RUNS_PATIENCE_MS)
+            # The row alone, not a box around both: its name, then targeted, in progress, succeeded, failed.
+            row = re.compile(rf"^\s*({asset}\s*)+100% completed\s*{partitions}\s*0\s*{partitions}\s*0\s*$")
+            expect(self.page.locator("div").filter(has_text=row).first).to_be_visible(timeout=RUNS_PATIENCE_MS)
+        # Beside the column of that name, the status.
+        expect(self.page.get_by_text("Succeeded", exact=True)).to_have_count(2, timeout=RUNS_PATIENCE_MS)
 
     def open_partition(self, asset: str, language: str, chunk: str) -> None:
         """An asset's partition, found by clicking through its partitions page."""
         self.open(f"/assets/{asset}?view=partitions")
-        self.text(language).click()
-        self.page.get_by_placeholder("Filter by plan_chunk").fill(chunk)
-        self.text(chunk).click()
+        for dimension, key in (("language", language), ("plan_chunk", chunk)):
+            self.page.get_by_placeholder(f"Filter by {dimension}").fill(key)
+            self.text(key).click()
         expect(self.text(f"{language}|{chunk}")).to_be_visible()
         self.settle()
 
@@ -140,6 +153,15 @@ class Ui:
         """The cell that shows a value of a materialization."""
         rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("cell", name=name, exact=True))
         return rows.first.get_by_role("cell").nth(1)
+
+    def expect_pictures(self, titles: list[str]) -> None:
+        """The entry `pictures` of a materialization, opened: the browser draws every one of them."""
+        self.metadata("pictures").get_by_text("Show Markdown").click()
+        dialog = self.page.get_by_role("dialog")
+        for title in titles:
+            drawn = dialog.get_by_role("img", name=title)
+            expect(drawn).to_be_visible()
+            assert drawn.evaluate("image => image.complete && image.naturalWidth > 0"), title
 
     def switch_on(self, sensor: str) -> None:
         """Turn a sensor on, from the list of automations."""
