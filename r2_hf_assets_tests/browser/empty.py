@@ -29,7 +29,7 @@ PAGES = [
     *((f"/{page}", "") for page in ("asset-groups", "assets", "overview", "overview/backfills", "runs", "automation")),
     *((f"/locations/{LOCATION}/{part}", LOCATION) for part in ("", "assets", "jobs", "resources")),
     *(("/jobs", JOBS[0]), ("/deployment/locations", LOCATION), ("/deployment/daemons", "Sensor")),
-    *(("/deployment/concurrency", "hub"), ("/deployment/concurrency/hub", "hub")),
+    *(("/deployment/concurrency", ""), ("/deployment/concurrency/hub", "hub")),
     *((f"/assets/{asset}?view={view}", asset) for asset in ASSETS for view in VIEWS),
     *((f"/asset-groups/{asset}", asset) for asset in ASSETS),
     *((f"/locations/{LOCATION}/jobs/{job}{tab}", job) for job in JOBS for tab in ("", "/playground", "/runs")),
