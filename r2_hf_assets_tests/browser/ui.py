@@ -89,7 +89,7 @@ class Ui:
     def check(self) -> None:
         """Nothing was complained of so far, on no page and in no toast."""
         toasts = self.page.get_by_role("region", name="Notifications").get_by_role("listitem").all_inner_texts()
-        assert self.complaints == [], f"on {self.page.url}"
+        assert self.complaints == [], f"on {self.page.url}: {self.complaints}"
         assert [toast for toast in toasts if re.search("error|fail|could not", toast, re.IGNORECASE)] == []
 
     def picture(self, name: str) -> None:
