@@ -169,7 +169,7 @@ class Ui:
         self.page.get_by_role("link", name=sensor).click()
         switch = self.page.get_by_role("row", name="Running").get_by_role("checkbox")
         expect(switch).not_to_be_checked()
-        switch.check()
+        switch.locator("xpath=ancestor::label").click()  # the box itself is not shown
         expect(switch).to_be_checked()
 
 
