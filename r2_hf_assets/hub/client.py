@@ -64,10 +64,14 @@ class HubClient:
         else:
             for name, value in _XET_BOUNDS.items():
                 os.environ.setdefault(name, value)
-        # No progress bars: they would fill the run's captured stderr.
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        # No progress bars: they would fill the run's captured stderr. The variable is for a library that is not yet
+        # imported, the call for one that is.
+        quiet = os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from huggingface_hub import HfApi
+        from huggingface_hub.utils import disable_progress_bars
 
+        if quiet.upper() in ("1", "ON", "YES", "TRUE"):
+            disable_progress_bars()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
         self._private = settings.private

@@ -109,7 +109,7 @@ def test_the_lock_names_no_index_and_fits_the_main_one() -> None:
     ours, main = ((ROOT / path).read_text() for path in ("bench/requirements.lock", "requirements.lock"))
     assert "://" not in ours and "index-url" not in ours
     pins = [dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)) for text in (ours, main)]
-    assert {"matplotlib", "s5cmd"} <= set(pins[0])
+    assert "s5cmd" in pins[0]
     assert all(pins[1][name] == version for name, version in pins[0].items() if name in pins[1])
     blocks = re.findall(r"^[a-zA-Z0-9][^\s]*==[^\s]+.*(?:\n    --hash=.*)*", ours, re.MULTILINE)
     assert all("--hash=sha256:" in block for block in blocks)

@@ -4,6 +4,8 @@ import io
 import os
 import pty
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,6 +69,15 @@ def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pipe.getvalue() == "a line\n"
 
 
+def _read_all(terminal: int) -> Iterator[bytes]:
+    """What is written to a pseudo-terminal until its other end is closed; it holds no more than a page unread."""
+    while True:
+        try:
+            yield os.read(terminal, 4096)
+        except OSError:
+            return
+
+
 @pytest.mark.parametrize("columns", [200, 40])
 def test_a_terminal_gets_bars_that_fit(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     import fcntl
@@ -75,13 +86,14 @@ def test_a_terminal_gets_bars_that_fit(monkeypatch: pytest.MonkeyPatch, columns:
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(theirs, "w") as terminal:
+    with ThreadPoolExecutor(1) as pool, os.fdopen(theirs, "w") as terminal:
+        reading = pool.submit(lambda: list(_read_all(ours)))
         monkeypatch.setattr("sys.stderr", terminal)
         with show_progress(CHUNKS) as shown:
             shown.watch("a", Tally(episodes_with_rows=2, audio_bytes=10**6))
             shown.say("a line")
             shown.done(CHUNKS[0], True)
-        seen = os.read(ours, 100_000).decode()
+    seen = b"".join(reading.result()).decode()
     os.close(ours)
     frames = [re.sub(r"\x1b\[\w", "", frame) for frame in re.split(r"[\r\n]", seen)]
     assert "a line" in frames
