@@ -2,8 +2,8 @@
 
 `python -m bench.proxy http://127.0.0.1:8333 0.06` prints its own URL and runs until its standard input ends. Requests
 pass at once, connections stay open and there may be any number of them, so what is lost is only time, as on a line to
-another continent. The server's own time lies within the wait: this machine's takes some 17 ms under such a load, which no
-client can help, and a wait on top of it would have no known ceiling. Made for small answers: what arrives meanwhile
+another continent. The server's own time lies within the wait: this machine's takes some 17 ms under such a load, which
+no client can help, and a wait on top of it would have no known ceiling. Made for small answers: what arrives meanwhile
 is held in memory.
 """
 
