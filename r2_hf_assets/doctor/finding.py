@@ -66,7 +66,8 @@ def examine(checks: Mapping[str, Check], deadline_s: float = DEADLINE_S) -> list
     return [
         finding
         for name in checks
-        for finding in found.get(name) or [fail(name, late, "busy machine: try again; else check address, network and proxy")]
+        for finding in found.get(name)
+        or [fail(name, late, "busy machine: try again; else check address, network and proxy")]
     ]
 
 

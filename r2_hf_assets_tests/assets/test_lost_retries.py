@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin
 
 from r2_hf_assets.assets.lost_retries import QUIET_LOOKS, Decision, decide, lost_retries
-from r2_hf_assets.definitions import defs
-from r2_hf_assets_tests.assets.test_lost_runs import HERE, started
+from r2_hf_assets_tests.assets.test_lost_runs import Looks, started
 from r2_hf_assets_tests.world import ROOT
 
 SETTLED = -1
@@ -40,23 +39,12 @@ def instance() -> Iterator[DagsterInstance]:
         yield made
 
 
-class Looks:
-    """The sensor as the daemon evaluates it, look after look; the first has been."""
-
-    def __init__(self, instance: DagsterInstance) -> None:
-        self.instance = instance
-        self.cursor: str | None = None
-        self()
-
-    def __call__(self, times: int = 1) -> str:
-        said = ""
-        for _ in range(times):
-            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name="lost_retries")
-            context._code_location_origin = HERE
-            result = lost_retries(context)
-            assert isinstance(result, SensorResult) and isinstance(result.skip_reason, SkipReason)
-            self.cursor, said = result.cursor, result.skip_reason.skip_message or ""
-        return said
+@pytest.fixture
+def look(instance: DagsterInstance) -> Looks:
+    """The sensor, whose first look has been."""
+    looks = Looks(instance, lost_retries)
+    looks()
+    return looks
 
 
 def failures(instance: DagsterInstance, run_id: str) -> int:
@@ -71,8 +59,7 @@ def fail(instance: DagsterInstance, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("marked", ["true", "false"], ids=["missed", "given up"])
-def test_a_failed_run_without_its_retry_is_reported_once_more(instance, marked):
-    look = Looks(instance)
+def test_a_failed_run_without_its_retry_is_reported_once_more(instance, look, marked):
     run_id = started(instance)
     fail(instance, run_id)
     instance.add_run_tags(run_id, {"dagster/will_retry": marked})
@@ -85,8 +72,7 @@ def test_a_failed_run_without_its_retry_is_reported_once_more(instance, marked):
     assert failures(instance, run_id) == 2
 
 
-def test_a_retry_that_was_made_and_never_queued_is_asked_for_again(instance):
-    look = Looks(instance)
+def test_a_retry_that_was_made_and_never_queued_is_asked_for_again(instance, look):
     run_id = started(instance)
     fail(instance, run_id)
     retry = {"parent_run_id": run_id, "root_run_id": run_id, "tags": {"dagster/parent_run_id": run_id}}
@@ -96,8 +82,7 @@ def test_a_retry_that_was_made_and_never_queued_is_asked_for_again(instance):
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED, DagsterRunStatus.SUCCESS])
-def test_a_run_whose_retry_has_begun_is_left_alone(instance, status):
-    look = Looks(instance)
+def test_a_run_whose_retry_has_begun_is_left_alone(instance, look, status):
     run_id = started(instance)
     fail(instance, run_id)
     retry = {"parent_run_id": run_id, "root_run_id": run_id, "tags": {"dagster/parent_run_id": run_id}}
@@ -116,16 +101,14 @@ def test_a_run_whose_retry_has_begun_is_left_alone(instance, status):
     ],
     ids=("elsewhere", "of the command line", "told not to", "waiting does not mend it"),
 )
-def test_runs_that_are_not_retried(instance, options):
-    look = Looks(instance)
+def test_runs_that_are_not_retried(instance, look, options):
     run_id = started(instance, **options)
     fail(instance, run_id)
     look(QUIET_LOOKS + 1)
     assert failures(instance, run_id) == 1
 
 
-def test_a_canceled_run_is_not_retried(instance):
-    look = Looks(instance)
+def test_a_canceled_run_is_not_retried(instance, look):
     instance.report_run_canceled(instance.get_run_by_id(started(instance)))
     assert look(QUIET_LOOKS + 1).startswith("0 failed runs")
 
@@ -133,12 +116,12 @@ def test_a_canceled_run_is_not_retried(instance):
 def test_runs_that_failed_before_the_first_look_are_left_as_they_are(instance):
     run_id = started(instance)
     fail(instance, run_id)
-    look = Looks(instance)
-    look(QUIET_LOOKS + 1)
+    look = Looks(instance, lost_retries)
+    look(QUIET_LOOKS + 2)
     assert failures(instance, run_id) == 1
     assert json.loads(look.cursor or "") == {run_id: SETTLED}
 
 
 def test_without_run_retries_nothing_is_looked_at():
     with DagsterInstance.ephemeral() as instance:
-        assert "not enabled" in Looks(instance)()
+        assert "not enabled" in Looks(instance, lost_retries)()

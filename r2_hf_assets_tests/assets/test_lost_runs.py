@@ -10,6 +10,7 @@ from dagster import (
     AssetKey,
     DagsterInstance,
     DagsterRunStatus,
+    SensorDefinition,
     SensorResult,
     SkipReason,
     build_sensor_context,
@@ -66,19 +67,20 @@ def instance() -> Iterator[DagsterInstance]:
 
 
 class Looks:
-    """The sensor as the daemon evaluates it, look after look."""
+    """A sensor as the daemon evaluates it, look after look."""
 
-    def __init__(self, instance: DagsterInstance) -> None:
+    def __init__(self, instance: DagsterInstance, watcher: SensorDefinition = lost_runs) -> None:
         self.instance = instance
+        self.watcher = watcher
         self.cursor: str | None = None
 
     def __call__(self, times: int = 1) -> str:
         """What the last of them says."""
         said = ""
         for _ in range(times):
-            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name="lost_runs")
+            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name=self.watcher.name)
             context._code_location_origin = HERE  # as the code server fills it in
-            result = lost_runs(context)
+            result = self.watcher(context)
             assert isinstance(result, SensorResult) and isinstance(result.skip_reason, SkipReason)
             self.cursor, said = result.cursor, result.skip_reason.skip_message or ""
         return said
