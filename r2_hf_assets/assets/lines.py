@@ -39,7 +39,8 @@ class _Lines(logging.Handler):
         about = getattr(record, "dagster_meta", {})
         if about.get("dagster_event") is None:  # what Dagster itself tells of the run stays in its log
             who = (about.get("job_tags") or {}).get(PARTITION_NAME_TAG) or about.get("step_key") or "run"
-            _say(f"{who}: {about.get('orig_message') or record.getMessage()}")
+            line = about.get("orig_message") or record.getMessage()
+            _say(line if line.startswith(f"{who}: ") else f"{who}: {line}")  # of several chunks each names its own
 
 
 # Takes what Dagster's console logger takes, under whose name it stands: such a run can be started again in the UI.

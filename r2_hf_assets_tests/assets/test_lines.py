@@ -12,6 +12,7 @@ CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 def careful(context: OpExecutionContext) -> None:
     context.log.info("nothing to mind")
     context.log.warning("mind this")
+    context.log.warning("en|c: and this")
     raise ValueError("it failed")
 
 
@@ -27,8 +28,8 @@ def test_warnings_are_lines_and_a_failure_is_none(capfd: pytest.CaptureFixture[s
             work.execute_in_process(
                 CONSOLE, instance=instance, raise_on_error=False, tags={"dagster/partition": "en|c"}
             )
-        assert heard == ["en|c: mind this"]
+        assert heard == ["en|c: mind this", "en|c: and this"]
         capfd.readouterr()
         work.execute_in_process(CONSOLE, instance=instance, raise_on_error=False)
-    assert capfd.readouterr() == ("", "careful: mind this\n")
-    assert len(heard) == 1
+    assert capfd.readouterr() == ("", "careful: mind this\ncareful: en|c: and this\n")
+    assert len(heard) == 2
