@@ -1,31 +1,22 @@
 """The facts of the dataset card, from the plan and Dagster's history: no file is read again.
 
-One query names the latest materialization of hub_commit for every partition, then each BATCH of them is one more; they
+One query names the latest materialization of hub_commit for every partition, then each page of them is one more; they
 carry rows, bytes and Stats. Only chunks count whose recorded digest is the plan's: what was committed for an earlier
 plan is due again, and its figures say nothing.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagster import AssetKey, AssetMaterialization, AssetRecordsFilter, DagsterEventType, DagsterInstance
+from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from r2_hf_assets.assets.history import latest_ids, materializations
+from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import STATS
-from r2_hf_assets.assets.partitions import read_key
 from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
-
-COMMIT = AssetKey("hub_commit")
-# Events a query: some kilobytes each, so a megabyte or two in memory at once.
-BATCH = 500
-
-
-def latest_commits(instance: DagsterInstance) -> Mapping[str, int]:
-    """Event id of hub_commit's latest materialization by partition key: one query."""
-    return instance.event_log_storage.get_latest_storage_id_by_partition(COMMIT, DagsterEventType.ASSET_MATERIALIZATION)
 
 
 def read_facts(instance: DagsterInstance, settings: Settings) -> tuple[CardFacts, int]:
@@ -36,11 +27,11 @@ def read_facts(instance: DagsterInstance, settings: Settings) -> tuple[CardFacts
     """
     assert settings.r2 is not None and settings.hub is not None
     # The history comes first: what it knows was planned by then.
-    ids = latest_commits(instance)
+    ids = latest_ids(instance, COMMIT)
     planned = open_plan(settings.plan, settings.r2).planned()
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in planned}
     chunks = []
-    for name, event in _events(instance, ids):
+    for name, event, _ in materializations(instance, COMMIT, ids):
         digest = digests.get(name)
         if digest is not None and (event.tags or {}).get(DATA_VERSION_TAG) == digest:
             chunks.append(_chunk(name, digest, event))
@@ -54,20 +45,6 @@ def read_facts(instance: DagsterInstance, settings: Settings) -> tuple[CardFacts
         endpoint=settings.hub.endpoint,
     )
     return facts, max(ids.values(), default=0)
-
-
-def _events(
-    instance: DagsterInstance, ids: Mapping[str, int]
-) -> Iterator[tuple[tuple[str, int], AssetMaterialization]]:
-    wanted = sorted(ids.values())
-    for start in range(0, len(wanted), BATCH):
-        found = instance.fetch_materializations(
-            AssetRecordsFilter(COMMIT, storage_ids=wanted[start : start + BATCH]), limit=BATCH
-        )
-        for record in found.records:
-            event = record.asset_materialization
-            if event is not None and event.partition is not None:
-                yield read_key(event.partition), event
 
 
 def _chunk(name: tuple[str, int], digest: str, event: AssetMaterialization) -> ChunkFacts:

@@ -4,18 +4,25 @@ The digest is the materialization's data version, because that is the one tag th
 every partition is a single query.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dagster import AssetKey, AssetMaterialization, DagsterEventType, DagsterInstance, EventRecordsFilter
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetRecordsFilter,
+    DagsterEventType,
+    DagsterInstance,
+    EventLogRecord,
+)
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 from r2_hf_assets.assets.partitions import partition_key, read_key
 from r2_hf_assets.plan.due import UNPLANNED, lost
 from r2_hf_assets.plan.store import PlanStore
 
-# Records read by one query.
-_PAGE = 1000
+# Records read by one query: some kilobytes each, so a few megabytes in memory at once.
+PAGE = 1000
 
 _PARTITIONED = (AssetKey("parquet_shards"), AssetKey("hub_commit"))
 
@@ -26,6 +33,24 @@ def recorded_digests(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[s
         asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
     )
     return {read_key(key): found.get(DATA_VERSION_TAG) for key, found in tags.items()}
+
+
+def latest_ids(instance: DagsterInstance, asset: AssetKey) -> Mapping[str, int]:
+    """Event id of the latest materialization by partition key: one query."""
+    return instance.event_log_storage.get_latest_storage_id_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION)
+
+
+def materializations(
+    instance: DagsterInstance, asset: AssetKey, ids: Mapping[str, int]
+) -> Iterator[tuple[tuple[str, int], AssetMaterialization, EventLogRecord]]:
+    """The materializations with these event ids, each with its (language, chunk number); a query for every PAGE."""
+    numbers = sorted(ids.values())
+    for first in range(0, len(numbers), PAGE):
+        wanted = AssetRecordsFilter(asset, storage_ids=numbers[first : first + PAGE])
+        for record in instance.fetch_materializations(wanted, limit=PAGE).records:
+            event = record.asset_materialization
+            if event is not None and event.partition is not None:
+                yield read_key(event.partition), event, record
 
 
 @dataclass(frozen=True)
@@ -42,22 +67,11 @@ class Commit:
 
 def commits_by_chunk(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[str, int], Commit]:
     """The latest materialization of every partition by (language, chunk number); a query for every thousand."""
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        asset, DagsterEventType.ASSET_MATERIALIZATION
-    )
-    numbers = sorted(latest.values())
     found: dict[tuple[str, int], Commit] = {}
-    for first in range(0, len(numbers), _PAGE):
-        wanted = EventRecordsFilter(
-            DagsterEventType.ASSET_MATERIALIZATION, asset, storage_ids=numbers[first : first + _PAGE]
-        )
-        for record in instance.event_log_storage.get_event_records(wanted, limit=_PAGE):
-            event = record.asset_materialization
-            if event is not None and event.partition is not None:
-                hours = event.metadata.get("hours")
-                known = hours.value if hours is not None and isinstance(hours.value, int | float) else None
-                commit = Commit(record.timestamp, known, "recorded_by" not in event.metadata)
-                found[read_key(event.partition)] = commit
+    for name, event, record in materializations(instance, asset, latest_ids(instance, asset)):
+        hours = event.metadata.get("hours")
+        known = hours.value if hours is not None and isinstance(hours.value, int | float) else None
+        found[name] = Commit(record.timestamp, known, "recorded_by" not in event.metadata)
     return found
 
 

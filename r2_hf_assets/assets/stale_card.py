@@ -21,7 +21,8 @@ from dagster import (
     sensor,
 )
 
-from r2_hf_assets.assets.card_facts import latest_commits
+from r2_hf_assets.assets.history import latest_ids
+from r2_hf_assets.assets.launch import COMMIT
 
 CARD = AssetKey("dataset_card")
 CARD_JOB = "card_job"
@@ -65,7 +66,7 @@ def card_state(instance: DagsterInstance, asked: float | None = None, now: float
     made = event.asset_materialization if event else None
     read = made.metadata.get(READ_UP_TO) if made else None
     read_up_to = int(str(read.value)) if read else 0
-    commits = sum(event > read_up_to for event in latest_commits(instance).values())
+    commits = sum(event > read_up_to for event in latest_ids(instance, COMMIT).values())
     times = [time for time in (asked, event.timestamp if event else None) if time is not None]
     now = time.time() if now is None else now
     # A clock that was set back must not hold a card for ever.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from r2_hf_assets.assets import card_facts
+from r2_hf_assets.assets import history
 from r2_hf_assets.assets.card_facts import read_facts
 from r2_hf_assets.assets.launch import execute, refresh_card
 from r2_hf_assets.assets.reconcile import examine
@@ -143,7 +143,7 @@ def _check_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with DagsterInstance.get() as instance:
         whole, newest = read_facts(instance, settings)
         assert whole.all.chunks == 3 and newest > 0
-        monkeypatch.setattr(card_facts, "BATCH", 2)
+        monkeypatch.setattr(history, "PAGE", 2)
         assert read_facts(instance, settings) == (whole, newest)
         monkeypatch.setattr(PlanStore, "planned", another)
         fewer, _ = read_facts(instance, settings)

@@ -15,7 +15,7 @@ DONE = {("de", 0): "d0", ("en", 0): "e0", ("en", 1): "e1", ("en", 2): "an older 
 
 
 def test_hours_are_of_what_is_committed(monkeypatch) -> None:
-    monkeypatch.setattr(history, "_PAGE", 2)
+    monkeypatch.setattr(history, "PAGE", 2)
     with DagsterInstance.ephemeral() as instance:
 
         def record(language: str, number: int, **metadata: object) -> None:
