@@ -18,6 +18,7 @@ from dagster import (
     StaticPartitionsDefinition,
 )
 from dagster_shared.utils.warnings import BetaWarning
+from sqlalchemy.exc import IntegrityError
 
 from r2_hf_assets.settings import at_load
 
@@ -47,7 +48,15 @@ def partition_key(language: str, number: int) -> MultiPartitionKey:
 def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
     """Make these chunk numbers partitions; what is one already stays. A new database knows none."""
     keys = [chunk_key(number) for number in sorted(set(numbers))]
-    instance.add_dynamic_partitions(PLAN_CHUNK, keys)
+    for left in range(len(keys), -1, -1):
+        try:
+            instance.add_dynamic_partitions(PLAN_CHUNK, keys)
+            return
+        except IntegrityError:
+            # Dagster inserts the keys that it did not find, all or none; a scan beside added one of them in between.
+            # That one is found the next time, so there are at most as many such moments as keys.
+            if left == 0:
+                raise
 
 
 def chunk_tags(key: str) -> dict[str, str]:
