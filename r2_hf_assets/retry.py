@@ -44,10 +44,10 @@ class Trouble:
 @dataclass(frozen=True)
 class Retry:
     """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end by
-    `limit`."""
+    `limit`. As it stands: two minutes."""
 
-    attempts: int = 8
-    base: float = 0.5
+    attempts: int = 12
+    base: float = 0.25
     cap: float = 30.0
     limit: float = 600.0
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
@@ -67,24 +67,40 @@ class Retry:
             GaveUp: the trouble outlasted the tries; names `what` and the last reason.
             Exception: whatever `function` raised, when `classify` gives None for it.
         """
-        end = self.clock() + self.limit
-        for attempt in range(1, self.attempts + 1):
+        tries = Tries(self, what)
+        while True:
             try:
                 return function()
             except Exception as error:
                 trouble = classify(error)
                 if trouble is None:
                     raise
-                backoff = min(self.cap, self.base * 2 ** (attempt - 1))
-                wait = max(trouble.wait, backoff * (0.5 + self.jitter() / 2))
-                if attempt == self.attempts or self.clock() + wait > end:
-                    raise GaveUp(
-                        f"{what}: {trouble.reason}, still so after {attempt} tries; a later run will try again"
-                    ) from error
+                wait = tries.wait_after(trouble, error)
                 if on_retry:
-                    on_retry(f"{what}: {trouble.reason}, try {attempt} of {self.attempts}, again in {wait:.1f} s")
+                    on_retry(f"{what}: {trouble.reason}, try {tries.made} of {self.attempts}, again in {wait:.1f} s")
                 self.sleep(wait)
-        raise AssertionError("attempts must be 1 or more")
+
+
+class Tries:
+    """The tries of one call, counted; for who can't sleep in between, as a loop that has other calls to look after."""
+
+    def __init__(self, retry: Retry, what: str) -> None:
+        self.made = 0
+        self._retry = retry
+        self._what = what
+        self._end = retry.clock() + retry.limit
+
+    def wait_after(self, trouble: Trouble, error: BaseException | None = None) -> float:
+        """A try met trouble: seconds to wait before the next. Raises GaveUp (caused by `error`) if there is none."""
+        retry = self._retry
+        self.made += 1
+        backoff = min(retry.cap, retry.base * 2 ** (self.made - 1))
+        wait = max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
+        if self.made >= retry.attempts or retry.clock() + wait > self._end:
+            raise GaveUp(
+                f"{self._what}: {trouble.reason}, still so after {self.made} tries; a later run will try again"
+            ) from error
+        return wait
 
 
 DEFAULT = Retry()

@@ -64,7 +64,7 @@ def _write(path: Path, rows: Iterator[tuple[Segment, bytes]], limit: int, option
         for segment, body in rows:
             if not group.has_room(segment, len(body)):
                 seconds += flush()
-            group.add(segment, memoryview(body))
+            group.add(segment, [body])
         seconds += flush()
     return seconds
 

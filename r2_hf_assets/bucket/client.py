@@ -1,13 +1,11 @@
-"""Clients for the bucket: obstore for the bytes, boto3 for a handful of calls.
+"""Clients for the bucket: obstore for listings and for what we write, boto3 for a handful of calls.
 
 Written for R2's dialect: region `auto`, path-style addresses, no checksum trailers (boto3 >= 1.36 adds one to every
 write, which R2 refuses with a misleading `Unauthorized`). obstore's sync calls release the GIL and are made from
-threads: its async calls abort the interpreter at exit now and then.
+threads: its async calls abort the interpreter at exit now and then. (The GETs of a build are libcurl's: transfers.py.)
 
-`ask` is how the bucket is spoken to. Trouble that may pass is repeated; a refusal is one line. What an answer means is
-read from S3's error code, so a 404 that does not say NoSuchKey (a bucket that is gone, a proxy's own page) is never
-taken for an object that is not there: a missing object costs a segment. A folder in the place of a bucket answers like
-one, but what its disk does wrong is never waited for.
+`ask` is how obstore is called. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
+bucket answers like one, but what its disk does wrong is never waited for.
 """
 
 import re
@@ -20,6 +18,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from r2_hf_assets.bucket import answers
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
 from r2_hf_assets.retry import Retry, Trouble, status_trouble
@@ -38,9 +37,9 @@ MAX_KEY_BYTES = 1024  # S3's limit, and R2's
 # A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
 _RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 _BOTO_RETRIES = {"mode": "standard", "max_attempts": 5}
-_CONNECT_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 10
 # A stalled body is noticed; a large one that flows may take as long as it needs.
-_READ_TIMEOUT_S = 30
+READ_TIMEOUT_S = 30
 # The first call of a scan: a user who mistyped the endpoint should not wait long for the answer.
 _CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
@@ -57,8 +56,8 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
         virtual_hosted_style_request=False,
         client_options={
             "allow_http": r2.endpoint_url.startswith("http://"),
-            "connect_timeout": timedelta(seconds=_CONNECT_TIMEOUT_S),
-            "read_timeout": timedelta(seconds=_READ_TIMEOUT_S),
+            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
             "timeout": timedelta(minutes=30),
             "pool_max_idle_per_host": str(r2.workers),
         },
@@ -101,26 +100,14 @@ def s3_client(r2: BucketSettings, patience_s: float | None = None) -> Any:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"total_max_attempts": 1} if patience_s else _BOTO_RETRIES,
-            connect_timeout=patience_s or _CONNECT_TIMEOUT_S,
-            read_timeout=patience_s or _READ_TIMEOUT_S,
+            connect_timeout=patience_s or CONNECT_TIMEOUT_S,
+            read_timeout=patience_s or READ_TIMEOUT_S,
             s3={"addressing_style": "path"},
         ),
     )
 
 
-# S3 error codes that a user can do something about, and what.
-_ADVICE = {
-    "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
-    "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
-    "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
-    "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
-}
-_REFUSALS = (401, 403)  # a refused listing is a GenericError to object_store
 _DISK = "Generic LocalFileSystem error"  # what a folder can't do is a GenericError, too
-_NO_KEY = "NoSuchKey"
-_SKEWED = "RequestTimeTooSkewed"
-_CLOCK = Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
 
 
 def check_access(client: Any, bucket: str, prefix: str) -> None:
@@ -139,13 +126,13 @@ def check_access(client: Any, bucket: str, prefix: str) -> None:
             classify_boto,
         )
     except ClientError as error:
-        raise AccessError(f"bucket {bucket!r} can't be read: {refusal(error)}") from None
+        raise AccessError(f"bucket {bucket!r} can't be read: {boto_refusal(error)}") from None
 
 
-def refusal(error: Any) -> str:
+def boto_refusal(error: Any) -> str:
     """What a boto3 ClientError means, and what to do about it."""
     code = error.response.get("Error", {}).get("Code", "")
-    return _ADVICE.get(code, f"the server answers {code or 'an error'}")
+    return answers.ADVICE.get(code, f"the server answers {code or 'an error'}")
 
 
 def classify_boto(error: BaseException) -> Trouble | None:
@@ -155,8 +142,8 @@ def classify_boto(error: BaseException) -> Trouble | None:
     if isinstance(error, BotoCoreError):
         return Trouble(f"no answer ({type(error).__name__}); check R2_ENDPOINT_URL if this lasts")
     if isinstance(error, ClientError):
-        if error.response.get("Error", {}).get("Code", "") == _SKEWED:
-            return _CLOCK
+        if error.response.get("Error", {}).get("Code", "") == answers.SKEWED:
+            return answers.CLOCK
         return status_trouble(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0), {})
     return None
 
@@ -180,13 +167,11 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
                 folder.stat()  # obstore would make one anew that was removed, and find it empty
             return retry.call(what, function, classify)
     except (*NOT_FOUND, *DENIED, GenericError) as error:
-        status, code = _answer(error)
-        if code in _ADVICE:
-            raise AccessError(f"{what}: {_ADVICE[code]}") from None
-        if isinstance(error, DENIED) or status in _REFUSALS:
-            raise AccessError(
-                f"{what}: the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
-            ) from None
+        refused = answers.refusal(*_answer(error))
+        if refused is None and isinstance(error, DENIED):
+            refused = answers.REFUSED
+        if refused:
+            raise AccessError(f"{what}: {refused}") from None
         raise
 
 
@@ -201,19 +186,16 @@ def classify(error: BaseException) -> Trouble | None:
 
     object_store gives its GenericError for 5xx, 429, timeouts, resets and bodies that end early.
     """
-    if isinstance(error, ShortBody):
-        return Trouble("the body ended early")
     status, code = _answer(error)
-    if code == _SKEWED:
-        return _CLOCK
-    if isinstance(error, NOT_FOUND) and status and code != _NO_KEY and code not in _ADVICE:
-        return Trouble(f"the bucket answers HTTP {status}, and not that the object is missing")
-    if isinstance(error, GenericError) and str(error).startswith(_DISK):
+    if code == answers.SKEWED:
+        return answers.CLOCK
+    if isinstance(error, NOT_FOUND):
+        final = not status or answers.missing(status, code)
+    else:
+        final = not isinstance(error, GenericError) or str(error).startswith(_DISK)
+    if final or answers.refusal(status, code):
         return None
-    if isinstance(error, GenericError) and status not in _REFUSALS and code not in _ADVICE:
-        said = f"HTTP {status} {code}".rstrip() if status else _transport(error)
-        return Trouble(f"the bucket does not answer properly ({said})")
-    return None
+    return answers.passing(status, code) if status else answers.no_proper_answer(_transport(error))
 
 
 def _answer(error: BaseException) -> tuple[int, str]:
@@ -231,7 +213,3 @@ def _transport(error: BaseException) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0].rpartition(" - ")[2][:200]
-
-
-class ShortBody(Exception):
-    """Fewer bytes came than the answer announced."""

@@ -6,7 +6,7 @@ all_segments.json, and the first bytes of a segment's audio. Nothing is written.
 
 from typing import Any
 
-from r2_hf_assets.bucket.client import refusal, s3_client
+from r2_hf_assets.bucket.client import boto_refusal, s3_client
 from r2_hf_assets.bucket.segments import METADATA_NAME, UnusableMetadata, parse
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
@@ -25,7 +25,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     try:
         listed = client.list_objects_v2(Bucket=r2.name, Prefix=r2.prefix, Delimiter="/")
     except ClientError as error:
-        seen = fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", refusal(error))
+        seen = fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", boto_refusal(error))
         return [seen, judge_clock("clock (S3)", "the bucket", _date(error.response))]
     except (BotoCoreError, ValueError) as error:
         return [fail("bucket", f"no answer from {r2.endpoint_url} ({type(error).__name__})", "check R2_ENDPOINT_URL")]
@@ -43,7 +43,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     try:
         episode = _look_at_an_episode(client, r2, folders)
     except ClientError as error:
-        episode = fail("episode", "objects can be listed and not read", refusal(error))
+        episode = fail("episode", "objects can be listed and not read", boto_refusal(error))
     except BotoCoreError as error:
         episode = fail("episode", f"no answer while one was read ({type(error).__name__})", "try again")
     return [_judge_folders(r2, folders, bool(listed.get("IsTruncated"))), episode, clock]

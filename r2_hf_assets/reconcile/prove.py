@@ -72,7 +72,7 @@ class Source:
                 if fetched is None:
                     continue
                 try:
-                    entries, _ = parse(bytes(fetched.body))
+                    entries, _ = parse(fetched.body())
                 except UnusableMetadata:
                     continue
                 settling = self.now() - fetched.last_modified < self.settle

@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from r2_hf_assets.bucket.client import Store
-from r2_hf_assets.bucket.fetch import Fetched, fetch_in_order
+from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import newest_object
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.bucket.transfers import Fetched
 from r2_hf_assets.errors import ShardError, StillUploading
 from r2_hf_assets.memory import give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
@@ -82,7 +83,7 @@ class _Source:
             if newest is not None and self.now() - newest < self.settle:
                 raise self._still_uploading(episode, "all_segments.json")
             raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
-        entries, repaired = parse(bytes(fetched.body))
+        entries, repaired = parse(fetched.body())
         if not entries:
             raise UnusableMetadata("no_segments", "an empty list")
         settling = self.now() - fetched.last_modified < self.settle
@@ -189,7 +190,7 @@ def build_chunk(
             elif fetched is not None:
                 if not group.has_room(item, fetched.size):
                     flush()
-                group.add(item, memoryview(fetched.body).cast("B"))
+                group.add(item, fetched.pieces)
                 _count_row(tally, item, fetched.size)
                 tally.episodes_with_rows += not rows_of[item.episode]  # for who watches; counted again at the end
                 rows_of[item.episode] += 1

@@ -5,6 +5,7 @@ Array.from_buffers. (pa.array over memoryviews never releases them: memory grows
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -32,13 +33,16 @@ class RowGroup:
         """Whether the row may still go into this group."""
         return not self._segments or self.size + row_size(segment, audio_size) <= self.limit
 
-    def add(self, segment: Segment, body: memoryview) -> None:
-        """Take a row; the body is copied."""
-        size = len(body)
+    def add(self, segment: Segment, pieces: Sequence[bytes]) -> None:
+        """Take a row; its audio comes in pieces, which are copied."""
+        size = sum(map(len, pieces))
         if self._audio is None or self._filled + size > self._audio.size:
             self._grow(self._filled + size)
-        _bytes(self._audio)[self._filled : self._filled + size] = body
-        self._filled += size
+        audio = _bytes(self._audio)
+        for piece in pieces:
+            end = self._filled + len(piece)
+            audio[self._filled : end] = piece
+            self._filled = end
         self._offsets.append(self._filled)
         self._segments.append(segment)
         self.size += row_size(segment, size)

@@ -1,36 +1,42 @@
-"""fetch_in_order: order, passing through, trouble, and an end that leaves no thread behind."""
+"""fetch_in_order over HTTP: order, passing through, trouble, and an end that leaves no thread behind."""
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-import obstore
 import pytest
-from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.bucket import fetch
-from r2_hf_assets.bucket.fetch import Room, fetch_in_order
+from r2_hf_assets.bucket import client
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.room import Room
+from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.build_samples import NO_WAIT, Flaky, fetch_threads, use_obstore
+from r2_hf_assets_tests.build_samples import fetch_threads
+from r2_hf_assets_tests.objects_server import WRITTEN, Answer, ObjectsServer, Rule, error, wait_for
 
-USUAL: dict[str, Any] = {"workers": 4, "max_bytes": 10**6, "retry": NO_WAIT}
+QUICK = Retry(attempts=5, base=0.004, cap=0.01)
+# Of 127.0.0.1, signed by itself, with its key: good for nothing else.
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+USUAL: dict[str, Any] = {"workers": 4, "max_bytes": 10**6, "retry": QUICK}
 
 
-def store_of(count: int) -> MemoryStore:
-    store = MemoryStore()
-    for index in range(count):
-        obstore.put(store, f"k{index:03d}", f"body {index}".encode())
-    return store
+def objects(count: int) -> dict[str, bytes]:
+    return {f"k{index:03d}": f"body {index}".encode() for index in range(count)}
+
+
+def served(count: int, rule: Rule = lambda key, n: None) -> ObjectsServer:
+    return ObjectsServer(objects(count), rule)
 
 
 def keys(count: int) -> list[str]:
-    return [f"k{index:03d}" for index in range(count)]
+    return [*objects(count)]
 
 
 def bodies(fetched) -> list[tuple[str, bytes | None]]:
-    return [(item, bytes(found.body) if found else None) for item, found in fetched]
+    return [(item, found.body() if found else None) for item, found in fetched]
 
 
 def same(item: str) -> str:
@@ -38,55 +44,69 @@ def same(item: str) -> str:
 
 
 def test_every_item_with_its_body_in_order():
-    wanted = [(key, f"body {index}".encode()) for index, key in enumerate(keys(50))]
-    assert bodies(fetch_in_order(keys(50), same, store_of(50), **USUAL)) == wanted
-    assert bodies(fetch_in_order([], same, store_of(0), **USUAL)) == []
+    with served(50) as server:
+        assert bodies(fetch_in_order(keys(50), same, server.store(), **USUAL)) == [*objects(50).items()]
+        assert bodies(fetch_in_order([], same, server.store(), **USUAL)) == []
+        assert server.connections <= 4, "connections are used again"
+    assert fetch_threads() == []
 
 
-def test_the_facts_of_an_object(tmp_path):
-    store = LocalStore(tmp_path)
-    obstore.put(store, "a", b"12345")
-    [(_, found)] = fetch_in_order(["a"], same, store, **USUAL)
-    assert found is not None
-    assert (found.size, len(found.body)) == (5, 5)
-    assert found.last_modified == obstore.head(store, "a")["last_modified"]
+def test_the_facts_of_an_object():
+    with ObjectsServer({"a": b"12345", "empty": b""}) as server:
+        (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.store(), **USUAL)
+    assert found is not None and (found.size, found.body()) == (5, b"12345")
+    assert found.last_modified == datetime.fromtimestamp(WRITTEN, UTC)
+    assert empty is not None and (empty.size, empty.body()) == (0, b"")
 
 
-def test_the_order_is_kept_when_the_first_answers_come_last(monkeypatch):
+def test_a_large_body_comes_in_pieces_and_whole():
+    large = bytes(range(256)) * 40_000
+    with ObjectsServer({"large": large}) as server:
+        [(_, found)] = fetch_in_order(["large"], same, server.store(), **USUAL)
+    assert found is not None and len(found.pieces) > 1 and found.body() == large
+
+
+def test_the_order_is_kept_when_the_first_answers_come_last():
     """Within each four, an object is answered only after the one behind it."""
     done = {key: threading.Event() for key in keys(16)}
 
-    def backwards(store, key):
+    def backwards(key: str, count: int) -> None:
         index = int(key[1:])
         if index % 4 < 3:
-            done[f"k{index + 1:03d}"].wait(20)
-        answer = obstore.get(store, key)
+            assert done[f"k{index + 1:03d}"].wait(20)
         done[key].set()
-        return answer
 
-    use_obstore(monkeypatch, fetch, get=backwards)
-    got = bodies(fetch_in_order(keys(16), same, store_of(16), **USUAL))
-    assert got == [(key, f"body {index}".encode()) for index, key in enumerate(keys(16))]
+    with served(16, backwards) as server:
+        assert bodies(fetch_in_order(keys(16), same, server.store(), **USUAL)) == [*objects(16).items()]
 
 
 def test_what_is_missing_is_none_in_its_place():
     items = ["k000", "absent", "k001", "folder/absent"]
-    got = bodies(fetch_in_order(items, same, store_of(2), **USUAL))
+    with served(2) as server:
+        got = bodies(fetch_in_order(items, same, server.store(), **USUAL))
     assert got == [("k000", b"body 0"), ("absent", None), ("k001", b"body 1"), ("folder/absent", None)]
 
 
-def test_items_without_a_key_pass_through_in_their_place(monkeypatch):
-    flaky = Flaky(obstore.get, times=0)
-    use_obstore(monkeypatch, fetch, get=flaky)
+def test_items_without_a_key_pass_through_in_their_place():
     items = ["-", "k000", "-", "-", "k001", "-"]
-    got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store_of(2), window=2, **USUAL))
+    with served(2) as server:
+        store = server.store()
+        got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, window=2, **USUAL))
     assert [item for item, _ in got] == items
     assert [body for _, body in got] == [None, b"body 0", None, None, b"body 1", None]
-    assert sorted(flaky.calls) == ["k000", "k001"]
+    assert sorted(server.asked) == ["k000", "k001"]
 
 
 def test_the_same_key_twice_is_two_answers():
-    assert bodies(fetch_in_order(["k000", "k000"], same, store_of(1), **USUAL)) == [("k000", b"body 0")] * 2
+    with served(1) as server:
+        assert bodies(fetch_in_order(["k000", "k000"], same, server.store(), **USUAL)) == [("k000", b"body 0")] * 2
+
+
+def test_a_key_that_is_longer_than_s3_allows_is_not_asked_for():
+    with served(1) as server:
+        got = bodies(fetch_in_order(["é" * 513, "k000"], same, server.store(), **USUAL))
+    assert [body for _, body in got] == [None, b"body 0"]
+    assert [*server.asked] == ["k000"]
 
 
 def test_reads_its_items_only_a_window_ahead():
@@ -97,95 +117,93 @@ def test_reads_its_items_only_a_window_ahead():
             drawn.append(key)
             yield key
 
-    stream = fetch_in_order(items(), same, store_of(40), window=6, **USUAL)
-    assert drawn == []
-    for taken in range(1, 41):
-        next(stream)
-        assert len(drawn) == min(40, taken + 5)
-    assert next(stream, None) is None
+    with served(40) as server:
+        stream = fetch_in_order(items(), same, server.store(), window=6, **USUAL)
+        assert drawn == []
+        for taken in range(1, 41):
+            next(stream)
+            assert len(drawn) == min(40, taken + 5)
+        assert next(stream, None) is None
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_passing_trouble_is_retried(monkeypatch, times):
-    flaky = Flaky(obstore.get, times=times, match="k003")
-    use_obstore(monkeypatch, fetch, get=flaky)
-    got = bodies(fetch_in_order(keys(8), same, store_of(8), **USUAL))
-    assert [body for _, body in got] == [f"body {index}".encode() for index in range(8)]
-    assert flaky.calls["k003"] == times + 1 and flaky.calls["k002"] == 1
+def test_passing_trouble_is_retried(times):
+    with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" and n <= times else None) as server:
+        assert bodies(fetch_in_order(keys(8), same, server.store(), **USUAL)) == [*objects(8).items()]
+    assert server.asked["k003"] == times + 1 and server.asked["k002"] == 1
 
 
-def test_trouble_that_does_not_pass_is_never_a_missing_object(monkeypatch):
-    flaky = Flaky(obstore.get, times=5, match="k003")
-    use_obstore(monkeypatch, fetch, get=flaky)
-    taken: list[Any] = []
-    with pytest.raises(GaveUp, match="GET k003"):
-        taken += fetch_in_order(keys(8), same, store_of(8), **USUAL)
-    assert flaky.calls["k003"] == 5
+def test_trouble_that_does_not_pass_is_never_a_missing_object():
+    with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" else None) as server:
+        taken: list[Any] = []
+        with pytest.raises(GaveUp, match=r"GET k003: the bucket does not answer properly \(HTTP 503 SlowDown\), still"):
+            taken += fetch_in_order(keys(8), same, server.store(), **USUAL)
+    assert server.asked["k003"] == 5
     assert fetch_threads() == []
 
 
-def test_a_body_that_ends_early_is_asked_for_again(monkeypatch):
-    class Short:
-        def __init__(self, answer) -> None:
-            self.meta, self._answer = answer.meta, answer
+def test_a_server_that_says_how_long_to_wait_is_given_that_time():
+    def busy(key: str, count: int) -> Answer | None:
+        return Answer(503, headers={"Retry-After": "1"}) if count == 1 else None
 
-        def bytes(self) -> bytes:
-            return bytes(self._answer.bytes())[:-1]
+    with served(1, busy) as server:
+        impatient = Retry(attempts=5, base=0.001, limit=0.5)
+        with pytest.raises(GaveUp, match="after 1 tries"):
+            bodies(fetch_in_order(["k000"], same, server.store(), workers=1, max_bytes=100, retry=impatient))
+    assert server.asked["k000"] == 1
 
-    answers = iter([Short, lambda answer: answer])
-    use_obstore(monkeypatch, fetch, get=lambda store, key: next(answers)(obstore.get(store, key)))
-    assert bodies(fetch_in_order(["k000"], same, store_of(1), **USUAL)) == [("k000", b"body 0")]
+
+BROKEN = {
+    "breaks off": Answer(200, b"body 0 and more", sent=6),
+    "breaks off at once": Answer(200, b"body 0", sent=0),
+    "shorter than announced": Answer(200, b"bod", {"Content-Length": "6"}, sent=3),
+    "of no length": Answer(200, b"body 0", {"Content-Length": ""}, sent=6),
+    "of no time": Answer(200, b"body 0", {"Last-Modified": ""}),
+    "moved": Answer(301, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
+    "someone else's 404": Answer(404, b"<html>not here</html>"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_an_answer_that_is_no_whole_object_is_asked_for_again(broken):
+    with served(2, lambda key, n: broken if n == 1 and key == "k000" else None) as server:
+        assert bodies(fetch_in_order(keys(2), same, server.store(), **USUAL)) == [*objects(2).items()]
+    assert server.asked == {"k000": 2, "k001": 1}
 
 
 def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
     """Else the bytes of every broken body would be counted for ever, and the stream would run one at a time."""
-
-    class Broken:
-        def __init__(self, answer) -> None:
-            self.meta = answer.meta
-
-        def bytes(self) -> bytes:
-            raise GenericError("connection reset")
-
     rooms: list[Room] = []
+    made = Transfers.__init__
 
-    class Watched(Room):
-        def __init__(self, max_bytes: int) -> None:
-            super().__init__(max_bytes)
-            rooms.append(self)
+    def watched(self: Transfers, *arguments: Any, **options: Any) -> None:
+        made(self, *arguments, **options)
+        rooms.append(self._room)
 
-    broken = Flaky(obstore.get, times=2)
-    broken.error = RuntimeError
-
-    def get(store, key):
-        try:
-            return broken(store, key)
-        except RuntimeError:
-            return Broken(obstore.get(store, key))
-
-    monkeypatch.setattr(fetch, "Room", Watched)
-    use_obstore(monkeypatch, fetch, get=get)
-    assert len(bodies(fetch_in_order(keys(8), same, store_of(8), **USUAL))) == 8
-    assert broken.calls["k004"] == 3
-    assert [room._used for room in rooms] == [0]
+    monkeypatch.setattr(Transfers, "__init__", watched)
+    with served(8, lambda key, n: Answer(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
+        stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.store(), **USUAL)
+        assert len(bodies(stream)) == 9
+    assert server.asked["k004"] == 3
+    (room,) = rooms
+    assert room._used in (0, 6), "the last one may have been taken and not left when all ended"
 
 
-@pytest.mark.parametrize("refusal", [PermissionDeniedError, UnauthenticatedError])
-def test_refused_credentials_are_one_line_and_not_repeated(monkeypatch, refusal):
-    flaky = Flaky(obstore.get, times=99, match="k002", error=lambda: refusal("<Error>403</Error>\nrequest 1234"))
-    use_obstore(monkeypatch, fetch, get=flaky)
-    with pytest.raises(AccessError) as caught:
-        bodies(fetch_in_order(keys(8), same, store_of(8), **USUAL))
-    assert flaky.calls["k002"] == 1
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_are_one_line_and_not_repeated(status):
+    refused = Answer(status, b"<html>no</html>")
+    with served(8, lambda key, n: refused if key == "k002" else None) as server, pytest.raises(AccessError) as caught:
+        bodies(fetch_in_order(keys(8), same, server.store(), **USUAL))
+    assert server.asked["k002"] == 1
     assert "R2_ACCESS_KEY_ID" in str(caught.value) and "\n" not in str(caught.value)
     assert fetch_threads() == []
 
 
-def test_an_error_in_the_middle_comes_after_all_that_was_before_it(monkeypatch):
-    use_obstore(monkeypatch, fetch, get=Flaky(obstore.get, times=99, match="k005", error=lambda: ValueError("odd")))
+def test_an_error_in_the_middle_comes_after_all_that_was_before_it():
     taken = []
-    with pytest.raises(ValueError, match="odd"):
-        for item, _ in fetch_in_order(keys(20), same, store_of(20), **USUAL):
+    refused = error(403, "AccessDenied")
+    with served(20, lambda key, n: refused if key == "k005" else None) as server, pytest.raises(AccessError):
+        for item, _ in fetch_in_order(keys(20), same, server.store(), **USUAL):
             taken.append(item)
     assert taken == keys(5)
     assert fetch_threads() == []
@@ -196,41 +214,91 @@ def test_an_error_of_the_items_propagates_and_leaves_no_thread():
         yield from keys(3)
         raise LookupError("no more")
 
-    with pytest.raises(LookupError):
-        bodies(fetch_in_order(items(), same, store_of(3), **USUAL))
+    with served(3) as server, pytest.raises(LookupError):
+        bodies(fetch_in_order(items(), same, server.store(), **USUAL))
+    assert fetch_threads() == []
+
+
+def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch):
+    def broken(*_: Any) -> bool:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(Room, "admitted", broken)
+    with served(1) as server, pytest.raises(RuntimeError, match="fetching ended") as caught:
+        bodies(fetch_in_order(keys(1), same, server.store(), **USUAL))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert fetch_threads() == []
 
 
 def test_closed_early_it_leaves_no_thread():
-    stream = fetch_in_order(keys(100), same, store_of(100), workers=4, max_bytes=10, retry=NO_WAIT)
-    assert next(stream)[0] == "k000"
-    assert fetch_threads() != []
-    stream.close()
-    assert fetch_threads() == []
+    with served(100) as server:
+        stream = fetch_in_order(keys(100), same, server.store(), workers=4, max_bytes=10, retry=QUICK)
+        assert next(stream)[0] == "k000"
+        assert fetch_threads() != []
+        stream.close()
+        assert fetch_threads() == []
 
 
-def test_closed_early_it_stops_repeating(monkeypatch):
+def test_closed_early_it_stops_repeating():
     """A consumer that leaves while the bucket is down must not wait for every retry of every request in flight."""
-    closed = threading.Event()
-    close = Room.close
-
-    def close_and_tell(room: Room) -> None:
-        close(room)
-        closed.set()
-
-    monkeypatch.setattr(Room, "close", close_and_tell)
-    flaky = Flaky(obstore.get, times=10**9, match="k001")
-    use_obstore(monkeypatch, fetch, get=flaky)
-    failing = threading.Event()
-
-    def sleep(seconds: float) -> None:
-        failing.set()
-        assert closed.wait(20)
-
-    patient = Retry(attempts=50, limit=10**9, sleep=sleep)
-    stream = fetch_in_order(keys(2), same, store_of(2), workers=2, max_bytes=10, retry=patient)
-    next(stream)
-    assert failing.wait(20)
-    stream.close()
-    assert flaky.calls["k001"] == 1
+    with served(2, lambda key, n: error(503, "SlowDown") if key == "k001" else None) as server:
+        patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
+        stream = fetch_in_order(keys(2), same, server.store(), workers=2, max_bytes=10, retry=patient)
+        next(stream)
+        wait_for(lambda: server.asked["k001"] == 1)
+        stream.close()
+    assert server.asked["k001"] == 1
     assert fetch_threads() == []
+
+
+def test_silence_is_noticed_and_asked_again(monkeypatch):
+    monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.3)
+    over = threading.Event()
+
+    def silent(key: str, count: int) -> None:
+        if key == "k001" and count == 1:
+            over.wait(20)
+
+    with served(3, silent) as server:
+        assert bodies(fetch_in_order(keys(3), same, server.store(), **USUAL)) == [*objects(3).items()]
+        over.set()
+    assert server.asked == {"k000": 1, "k001": 2, "k002": 1}
+
+
+def test_a_consumer_that_takes_its_time_is_not_silence(monkeypatch):
+    """What waits for room is not read on, for as long as it takes."""
+    monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.1)
+    with ObjectsServer({key: bytes(50_000) for key in keys(4)}) as server:
+        stream = fetch_in_order(keys(4), same, server.store(), workers=4, max_bytes=60_000, retry=QUICK)
+        next(stream)
+        threading.Event().wait(0.5)
+        assert [len(body or b"") for _, body in bodies(stream)] == [50_000] * 3
+    assert set(server.asked.values()) == {1}
+
+
+def test_nobody_listens():
+    server = served(1)
+    server._server.server_close()
+    with pytest.raises(GaveUp, match="no connection"):
+        bodies(fetch_in_order(["k000"], same, server.store(), **USUAL))
+    assert fetch_threads() == []
+
+
+def test_https_is_checked_by_the_authorities_that_the_user_names(monkeypatch):
+    with ObjectsServer(objects(3), certificate=CERTIFICATE) as server:
+        assert server.url.startswith("https://")
+        with pytest.raises(GaveUp, match="certificate"):
+            bodies(fetch_in_order(keys(3), same, server.store(), **USUAL))
+        assert not server.asked
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        assert bodies(fetch_in_order(keys(3), same, server.store(), **USUAL)) == [*objects(3).items()]
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch):
+    with served(2) as server:
+        proxied = server.store()
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+        with pytest.raises(GaveUp, match="no connection"):
+            bodies(fetch_in_order(keys(2), same, proxied, **USUAL))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert bodies(fetch_in_order(keys(2), same, proxied, **USUAL)) == [*objects(2).items()]

@@ -1,57 +1,54 @@
-"""The byte bound of fetch_in_order, seen by a fake that counts the bodies that have arrived and were not yet taken."""
+"""The byte bound of fetch_in_order, seen where bodies come in and where they are taken."""
 
 import random
-import threading
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from r2_hf_assets.bucket import fetch
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads, use_obstore
+from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads
+from r2_hf_assets_tests.objects_server import ObjectsServer, wait_for
 
 
 class Counting:
-    """Answers GETs with bodies of known sizes and counts what is held. Key "12" is object 12."""
+    """Counts the bytes that have come in and were not yet taken. Object 12 is called "12"."""
 
     def __init__(self, sizes: list[int], first_waits_for: int = 0) -> None:
         self.sizes = sizes
-        self.held = self.peak = self.asked = 0
-        self.arrived: list[int] = []
+        self.held = self.peak = 0
+        self.arrived: list[str] = []
         self._first_waits_for = first_waits_for
-        self._changed = threading.Condition()
+        self.server = ObjectsServer({str(index): bytes(size) for index, size in enumerate(sizes)}, self._hold_back)
 
-    def get(self, store: object, key: str) -> SimpleNamespace:
-        index = int(key)
-        with self._changed:
-            self.asked += 1
-            self._changed.notify_all()
-            if index == 0:
-                self._changed.wait_for(lambda: self.asked >= self._first_waits_for, 20)
-        size = self.sizes[index]
-        return SimpleNamespace(meta={"size": size, "last_modified": None}, bytes=lambda: self._arrive(index, size))
+    def _hold_back(self, key: str, count: int) -> None:
+        if key == "0":
+            wait_for(lambda: self.server.asked.total() >= self._first_waits_for)
 
-    def _arrive(self, index: int, size: int) -> bytes:
-        with self._changed:
-            self.arrived.append(index)
-            self.held += size
-            self.peak = max(self.peak, self.held)
-        return bytes(size)
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = Transfers._arrived
 
-    def take(self, size: int) -> None:
-        with self._changed:
-            self.held -= size
+        def arrived(transfers: Transfers, handle: Any, transfer: Any, piece: bytes) -> int | None:
+            answer = real(transfers, handle, transfer, piece)
+            if answer is None:
+                self.arrived.append(transfer.key)
+                self.held += len(piece)
+                self.peak = max(self.peak, self.held)
+            return answer
+
+        monkeypatch.setattr(Transfers, "_arrived", arrived)
 
 
 def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) -> list[int]:
     """Takes everything; returns the indexes in the order they came."""
-    use_obstore(monkeypatch, fetch, get=counting.get)
+    counting.watch(monkeypatch)
     order = []
     indexes = range(len(counting.sizes))
-    for index, found in fetch_in_order(indexes, str, None, retry=NO_WAIT, **options):
-        assert found is not None and found.size == counting.sizes[index]
-        counting.take(found.size)
-        order.append(index)
+    with counting.server as server:
+        for index, found in fetch_in_order(indexes, str, server.store(), retry=NO_WAIT, **options):
+            assert found is not None and found.size == counting.sizes[index]
+            counting.held -= found.size
+            order.append(index)
     return order
 
 
@@ -60,7 +57,7 @@ def test_a_slow_head_holds_back_the_bodies_behind_it(monkeypatch):
     counting = Counting([40] * 60, first_waits_for=10)
     assert stream(counting, monkeypatch, workers=8, max_bytes=100) == list(range(60))
     # Two of 40 have room in 100; the head comes in besides.
-    assert counting.arrived[0] != 0
+    assert counting.arrived[0] != "0"
     assert 80 <= counting.peak <= 100 + 40
 
 
@@ -76,15 +73,15 @@ def test_never_more_than_the_bound_and_one_object_besides(monkeypatch, seed):
 
 
 def test_an_object_larger_than_the_bound_passes(monkeypatch):
-    counting = Counting([10, 10, 5000, 10, 10])
+    counting = Counting([10, 10, 500_000, 10, 10])
     assert stream(counting, monkeypatch, workers=4, max_bytes=100) == [0, 1, 2, 3, 4]
-    assert 5000 <= counting.peak <= 5000 + 100
+    assert 500_000 <= counting.peak <= 500_000 + 100
 
 
 def test_nothing_but_objects_larger_than_the_bound(monkeypatch):
-    counting = Counting([300] * 30)
+    counting = Counting([300_000] * 30)
     assert stream(counting, monkeypatch, workers=8, max_bytes=100) == list(range(30))
-    assert counting.peak <= 2 * 300
+    assert counting.peak <= 2 * 300_000
 
 
 def test_one_worker_and_a_window_of_one_never_stall(monkeypatch):

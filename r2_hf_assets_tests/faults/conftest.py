@@ -17,7 +17,7 @@ from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.world import World
 
-TRIES = 4
+TRIES = 7
 INNER_TRIES = 2  # object_store's own, within each of ours
 READ_TIMEOUT_S = 0.3
 
@@ -29,8 +29,8 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = {"max_retries": INNER_TRIES - 1, "retry_timeout": timedelta(seconds=20), "backoff": milliseconds}
     monkeypatch.setattr(client, "_RETRIES", inner)
     monkeypatch.setattr(client, "_BOTO_RETRIES", {"mode": "standard", "total_max_attempts": 1})
-    monkeypatch.setattr(client, "_CONNECT_TIMEOUT_S", 2)
-    monkeypatch.setattr(client, "_READ_TIMEOUT_S", READ_TIMEOUT_S)
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 2)
+    monkeypatch.setattr(client, "READ_TIMEOUT_S", READ_TIMEOUT_S)
     short = Retry(attempts=TRIES, base=0.005, cap=0.02)
     monkeypatch.setattr(client, "_CHECK_RETRY", short)
     monkeypatch.setattr(retry, "DEFAULT", short)

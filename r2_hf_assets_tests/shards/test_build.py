@@ -8,11 +8,12 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.bucket import fetch, listing
+from r2_hf_assets.bucket import listing
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
 from r2_hf_assets.shards import build as module
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.record import Tally
+from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import (
     NO_WAIT,
     PREFIX,
@@ -201,10 +202,10 @@ def test_a_young_episode_that_is_whole_is_built(bucket, tmp_path):
 @pytest.mark.parametrize("match", ["all_segments.json", "a_000001.mp3"])
 def test_passing_trouble_is_no_reject(bucket, tmp_path, monkeypatch, match):
     put_episode(bucket, "en/a", 3)
-    use_obstore(monkeypatch, fetch, get=Flaky(obstore.get, times=4, match=match))
+    use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=4, match=match))
     built = build(bucket, tmp_path, "en/a")
     assert (built.record.tally.rows, built.record.rejects) == (3, None)
-    use_obstore(monkeypatch, fetch, get=Flaky(obstore.get, times=99, match=match))
+    use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=99, match=match))
     with pytest.raises(GaveUp):
         build(bucket, tmp_path, "en/a", name="again")
 
@@ -220,7 +221,7 @@ def test_an_error_leaves_no_thread_even_while_it_is_held(bucket, tmp_path, monke
     for name in "abc":
         put_episode(bucket, f"en/{name}", 3)
     refused = Flaky(obstore.get, times=99, match=match, error=lambda: PermissionDeniedError("403"))
-    use_obstore(monkeypatch, fetch, get=refused)
+    use_obstore(monkeypatch, store_gets, get=refused)
     with pytest.raises(AccessError) as caught:
         build(bucket, tmp_path, "en/a", "en/b", "en/c", workers=1)
     assert fetch_threads() == [] and caught.value.__traceback__

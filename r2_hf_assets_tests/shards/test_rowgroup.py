@@ -12,7 +12,7 @@ def filled(group: RowGroup, *sizes: int) -> list[bytes]:
     """Adds one row a size; returns their bodies."""
     bodies = [audio("row", index, size) for index, size in enumerate(sizes)]
     for index, body in enumerate(bodies):
-        group.add(segment(index), memoryview(body))
+        group.add(segment(index), [body])
     return bodies
 
 
@@ -34,8 +34,8 @@ def test_rows_come_out_as_they_went_in():
 
 def test_values_that_are_none_are_null_and_empty_strings_are_not():
     group = RowGroup(1000)
-    group.add(segment(0, text=None, speaker_id=None, duration=None, dnsmos=None), memoryview(b"a"))
-    group.add(segment(1, text="", speaker_id="", duration=0.0, dnsmos=0.0), memoryview(b"b"))
+    group.add(segment(0, text=None, speaker_id=None, duration=None, dnsmos=None), [b"a"])
+    group.add(segment(1, text="", speaker_id="", duration=0.0, dnsmos=0.0), [b"b"])
     table = group.to_table().drop_columns(["audio"])
     nothing = {"text": None, "speaker_id": None, "duration_seconds": None, "dnsmos": None, "language": "en"}
     empty = {"text": "", "speaker_id": "", "duration_seconds": 0.0, "dnsmos": 0.0, "language": "en"}
@@ -44,10 +44,18 @@ def test_values_that_are_none_are_null_and_empty_strings_are_not():
 
 def test_numbers_are_float32():
     group = RowGroup(1000)
-    group.add(segment(dnsmos=0.1, duration=1e-3), memoryview(b"a"))
+    group.add(segment(dnsmos=0.1, duration=1e-3), [b"a"])
     row = group.to_table().select(["dnsmos", "duration_seconds"]).to_pylist()[0]
     assert row == {"dnsmos": pytest.approx(0.1, rel=1e-7), "duration_seconds": pytest.approx(1e-3, rel=1e-7)}
     assert row["dnsmos"] != 0.1
+
+
+def test_a_body_in_pieces_is_one_body():
+    group = RowGroup(1000)
+    group.add(segment(0), [b"ab", b"", b"c"])
+    group.add(segment(1), [])
+    group.add(segment(2), [b"d"])
+    assert [row["audio"]["bytes"] for row in group.to_table().to_pylist()] == [b"abc", b"", b"d"]
 
 
 def test_the_buffer_is_used_again():
@@ -74,7 +82,7 @@ def test_a_row_larger_than_the_limit_is_a_group_of_its_own_and_its_buffer_goes()
 
 
 def bodies_of_after(group: RowGroup) -> list[bytes]:
-    group.add(segment(), memoryview(b"x"))
+    group.add(segment(), [b"x"])
     return bodies_of(group.to_table())
 
 
@@ -87,7 +95,7 @@ def test_a_buffer_that_grows_keeps_what_is_in_it():
 def test_there_is_room_up_to_the_limit_and_not_beyond():
     row = segment()
     group = RowGroup(2 * row_size(row, 100))
-    group.add(row, memoryview(bytes(100)))
+    group.add(row, [bytes(100)])
     assert group.has_room(row, 100)
     assert not group.has_room(row, 101)
 

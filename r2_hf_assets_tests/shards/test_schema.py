@@ -23,7 +23,7 @@ def shard(tmp_path_factory) -> pq.ParquetFile:
         for first in (0, 30):
             group = RowGroup(10**6)
             for index in range(first, first + 30):
-                group.add(segment(index), memoryview(audio("ep", index, 5000)))
+                group.add(segment(index), [audio("ep", index, 5000)])
             writer.write(group.to_table(), group.size)
     return pq.ParquetFile(writer.parts[0].path)
 

@@ -32,7 +32,7 @@ def write(folder: Path, given: Iterable[Row], max_bytes: int, group_bytes: int) 
             if not group.has_room(row, len(body)):
                 writer.write(group.to_table(), group.size)
                 group.clear()
-            group.add(row, memoryview(body))
+            group.add(row, [body])
         if len(group):
             writer.write(group.to_table(), group.size)
     return writer.parts
@@ -123,7 +123,7 @@ def test_no_rows_give_no_file(tmp_path):
 def test_leaving_by_an_exception_finishes_nothing(tmp_path):
     group = RowGroup(10**6)
     for row, body in rows(5, 1000):
-        group.add(row, memoryview(body))
+        group.add(row, [body])
     with pytest.raises(KeyError), PartWriter(tmp_path, 10**6) as writer:
         writer.write(group.to_table(), group.size)
         raise KeyError
@@ -157,7 +157,7 @@ def test_a_disk_that_lost_bytes_is_found_out(tmp_path, monkeypatch, kept):
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_is_full_is_the_error_that_is_seen(tmp_path):
     group = RowGroup(10**6)
-    group.add(segment(), memoryview(bytes(1000)))
+    group.add(segment(), [bytes(1000)])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with pytest.raises(OSError, match="File too large"), PartWriter(tmp_path, 10**6) as writer:
         writer.write(group.to_table(), group.size)

@@ -1,0 +1,121 @@
+"""libcurl's event loop: transfers are added, and `step` moves all of them on and names those that ended.
+
+libcurl says which sockets it waits for and until when; a selector does the waiting, so that `wake` can end it from
+another thread and the number of sockets is not limited as select() limits it. Everything but `wake` belongs to one
+thread.
+"""
+
+import contextlib
+import os
+import selectors
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import certifi
+import pycurl
+
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+def get_handle(key_id: str, secret: str, region: str, *, connect_s: float, transfer_s: float) -> Any:
+    """A handle for signed GETs (S3's signature, version 4): set its URL and its functions, and add it to a loop.
+
+    Args:
+        connect_s, transfer_s: longest time to connect, and for everything.
+    """
+    handle = pycurl.Curl()
+    handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{region}:s3")
+    handle.setopt(pycurl.USERNAME, key_id)
+    handle.setopt(pycurl.PASSWORD, secret)
+    # As boto3 and huggingface_hub: certifi's authorities, unless the user names others.
+    handle.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
+    handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))
+    handle.setopt(pycurl.TIMEOUT_MS, round(transfer_s * 1000))
+    # A connection each: with HTTP/2 all of them would share one, and its one window.
+    handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    handle.setopt(pycurl.OPT_FILETIME, 1)
+    handle.setopt(pycurl.NOSIGNAL, 1)
+    handle.setopt(pycurl.BUFFERSIZE, 128 * 1024)
+    return handle
+
+
+def announced(head: Iterable[bytes]) -> tuple[int, int]:
+    """Status and length of the body, from the lines of an answer's head; a length of -1 when it names none.
+
+    While a body comes in, pycurl does not let a handle be asked for them.
+    """
+    status, length = 0, -1
+    for line in head:
+        if line.startswith(b"HTTP/"):  # what stood before was a proxy's, or a 100
+            status, length = int(line.split(None, 2)[1]), -1
+        elif line[:15].lower() == b"content-length:":
+            length = int(line[15:])
+    return status, length
+
+
+class CurlLoop:
+    """Runs up to `connections` transfers at a time. Call `close` at the end."""
+
+    def __init__(self, connections: int) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
+        self._selector.register(self._woken, _READ)
+        self._due: float | None = None
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self.add = self._multi.add_handle
+        self.remove = self._multi.remove_handle
+
+    def step(self, patience_s: float) -> list[tuple[Any, int, str]]:
+        """Wait until something happens, `patience_s` at most, and move on what can move.
+
+        Returns:
+            (handle, error number of libcurl or 0, message) of the transfers that ended; they are still to be removed.
+        """
+        left = patience_s if self._due is None else min(patience_s, self._due - time.monotonic())
+        for key, events in self._selector.select(max(0.0, left)):
+            if key.fileobj is self._woken:
+                self._woken.recv(4096)
+                continue
+            ready = (pycurl.CSELECT_IN if events & _READ else 0) | (pycurl.CSELECT_OUT if events & _WRITE else 0)
+            self._multi.socket_action(key.fd, ready)
+        if self._due is not None and time.monotonic() >= self._due:
+            self._due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        ended: list[tuple[Any, int, str]] = []
+        more = 1
+        while more:
+            more, good, bad = self._multi.info_read()
+            ended += [(handle, 0, "") for handle in good] + bad
+        return ended
+
+    def wake(self) -> None:
+        """Let `step` return at once. From any thread."""
+        with contextlib.suppress(BlockingIOError, OSError):  # it is being woken already, or it is closed
+            self._waker.send(b"!")
+
+    def close(self) -> None:
+        """After the last handle was removed."""
+        self._multi.close()
+        self._selector.close()
+        self._waker.close()
+        self._woken.close()
+
+    def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        events = (_READ if what & pycurl.POLL_IN else 0) | (_WRITE if what & pycurl.POLL_OUT else 0)
+        known = fd in self._selector.get_map()
+        if events and known:
+            self._selector.modify(fd, events)
+        elif events:
+            self._selector.register(fd, events)
+        elif known:
+            self._selector.unregister(fd)
+
+    def _set_timer(self, milliseconds: int) -> None:
+        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000

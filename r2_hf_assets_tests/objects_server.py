@@ -1,0 +1,122 @@
+"""An HTTP server that answers GETs of a bucket's objects as a test wants them answered: late, wrong, broken, never.
+
+It knows no signatures. Threads of this process, on a free loopback port, gone with the block.
+"""
+
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+from obstore.store import S3Store
+
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.settings import BucketSettings
+
+BUCKET = "speech"
+WRITTEN = 1_700_000_000  # when every object was last written
+
+
+@dataclass
+class Answer:
+    """What is sent. `sent` bytes of the body, then the connection is cut (None: all of it, and it stays open)."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    sent: int | None = None
+
+
+def error(status: int, code: str) -> Answer:
+    return Answer(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
+
+
+Rule = Callable[[str, int], Answer | None]
+
+
+class ObjectsServer:
+    """Serves `objects`. `rule(key, n)` is asked at the n-th GET of a key, from 1; None is the usual answer.
+
+    With a `certificate` (a PEM file, its key in it) by https.
+    """
+
+    def __init__(
+        self, objects: Mapping[str, bytes], rule: Rule = lambda key, count: None, certificate: Path | None = None
+    ) -> None:
+        self.objects, self.rule = dict(objects), rule
+        self.asked: Counter[str] = Counter()
+        self.connections = 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+
+    def store(self, workers: int = 8) -> S3Store:
+        return object_store(BucketSettings(self.url, "key", "secret", BUCKET, workers=workers))
+
+    def answer(self, key: str) -> Answer:
+        with self._lock:
+            self.asked[key] += 1
+            count = self.asked[key]
+        ordered = self.rule(key, count)
+        if ordered is not None:
+            return ordered
+        return Answer(200, self.objects[key]) if key in self.objects else error(404, "NoSuchKey")
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                server.connections += 1
+                super().setup()
+
+            def do_GET(self) -> None:
+                key = unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}/")
+                answer = server.answer(key)
+                usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
+                self.send_response(answer.status)
+                for name, value in {**usual, **answer.headers}.items():
+                    if value:
+                        self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.body if answer.sent is None else answer.body[: answer.sent])
+                self.close_connection = answer.sent is not None
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came about"
+        time.sleep(0.005)

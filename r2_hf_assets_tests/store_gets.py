@@ -1,0 +1,49 @@
+"""The fake of `Transfers` where a test's bucket is a MemoryStore or a LocalStore: the same calls, by obstore's threads.
+
+Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one, over HTTP.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import obstore
+from obstore.store import S3Store
+
+from r2_hf_assets.bucket.client import NOT_FOUND, ask
+from r2_hf_assets.bucket.transfers import Fetched, Transfers
+from r2_hf_assets.retry import Retry
+
+
+class StoreGets:
+    """GETs from any store of obstore's."""
+
+    def __init__(self, store: Any, *, workers: int, max_bytes: int, retry: Retry) -> None:
+        self._store, self._retry = store, retry
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
+
+    def ask(self, key: str) -> Future[Fetched | None]:
+        return self._pool.submit(self._get, key)
+
+    def take(self, asked: Future[Fetched | None]) -> Fetched | None:
+        return asked.result()
+
+    def leave(self, asked: Future[Fetched | None]) -> None:
+        pass
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _get(self, key: str) -> Fetched | None:
+        try:
+            return ask(self._retry, f"GET {key}", lambda: self._fetched(key))
+        except NOT_FOUND:
+            return None
+
+    def _fetched(self, key: str) -> Fetched:
+        answer = obstore.get(self._store, key)
+        return Fetched([bytes(answer.bytes())], answer.meta["size"], answer.meta["last_modified"])
+
+
+def gets(store: Any, **options: Any) -> Any:
+    """What fetches from `store`: the real thing from a bucket, the fake from anything else."""
+    return Transfers(store, **options) if isinstance(store, S3Store) else StoreGets(store, **options)
