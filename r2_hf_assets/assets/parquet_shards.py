@@ -1,7 +1,7 @@
 """`parquet_shards`: a planned chunk as Parquet files; with CHUNKS_PER_COMMIT a run may build several."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -66,18 +66,22 @@ def parquet_shards(
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
-        done = build(chunk, context.partition_key)
+        done = build(chunk, context.partition_key, built=AHEAD.begin)
         if done.error is not None:
             yield from done.checks
             raise done.error
-        AHEAD.begin()
         yield result_for(done.digest, done.metadata, done.checks)
 
 
 def _build(
-    context: AssetExecutionContext, loaded: Settings, signs_of_life: SignsOfLife, chunk: Chunk, key: str
+    context: AssetExecutionContext,
+    loaded: Settings,
+    signs_of_life: SignsOfLife,
+    chunk: Chunk,
+    key: str,
+    built: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Build one chunk, check it, and publish what passed."""
+    """Build one chunk, check it, and publish what passed. `built` is called before the checks: the line is free."""
     started = time.monotonic()
     shards = open_shards(loaded.shards, loaded.r2)
 
@@ -87,6 +91,7 @@ def _build(
         context.log.info(f"{key}: {tally.rows} rows, {tally.audio_bytes / 1e6:.0f} MB, {rate:.0f} MB/s")
 
     with AHEAD.built(chunk.digest, partial(building, loaded, chunk), progress) as build:
+        built()
         ledger = check_ledger(chunk, build.record, [part.path for part in build.parts], build.rejects_path)
         if not ledger.passed:
             error = ShardError(f"{key}: the ledger check failed: {ledger.summary}; not published")
