@@ -41,8 +41,17 @@ def error(status: int, code: str) -> Answer:
 Rule = Callable[[str, int], Answer | None]
 
 
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Clients that hang up are what some tests are about."""
+
+
 class ObjectsServer:
     """Serves `objects`. `rule(key, n)` is asked at the n-th GET of a key, from 1; None is the usual answer.
+
+    The key of a question to the bucket itself is its query: "?list-type=2&prefix=".
 
     With a `certificate` (a PEM file, its key in it) by https.
     """
@@ -54,8 +63,7 @@ class ObjectsServer:
         self.asked: Counter[str] = Counter()
         self.connections = 0
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -98,7 +106,8 @@ class ObjectsServer:
                 super().setup()
 
             def do_GET(self) -> None:
-                key = unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}/")
+                url = urlsplit(self.path)
+                key = unquote(url.path).removeprefix(f"/{BUCKET}/") or f"?{url.query}"
                 answer = server.answer(key)
                 usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
                 self.send_response(answer.status)

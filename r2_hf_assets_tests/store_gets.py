@@ -1,8 +1,9 @@
-"""The fake of `Transfers` where a test's bucket is a MemoryStore or a LocalStore: the same calls, by obstore's threads.
+"""The fakes of `Transfers` and `pages` where a test's bucket is a MemoryStore or a LocalStore: by obstore.
 
 Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one, over HTTP.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -10,7 +11,10 @@ import obstore
 from obstore.store import S3Store
 
 from r2_hf_assets.bucket.client import NOT_FOUND, ask
-from r2_hf_assets.bucket.transfers import Fetched, Transfers
+from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.pages import Page
+from r2_hf_assets.bucket.pages import pages as real_pages
+from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.retry import Retry
 
 
@@ -47,3 +51,17 @@ class StoreGets:
 def gets(store: Any, **options: Any) -> Any:
     """What fetches from `store`: the real thing from a bucket, the fake from anything else."""
     return Transfers(store, **options) if isinstance(store, S3Store) else StoreGets(store, **options)
+
+
+def pages(store: Any, prefix: str, retry: Retry, delimiter: str = "") -> Iterator[Page]:
+    """A listing in one page."""
+    if isinstance(store, S3Store):
+        yield from real_pages(store, prefix, retry, delimiter)
+        return
+    what = f"listing {prefix or 'the bucket'}"
+    if delimiter:
+        found = ask(retry, what, lambda: obstore.list_with_delimiter(store, prefix or None))
+        yield Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
+    else:
+        listed = ask(retry, what, lambda: [item for batch in obstore.list(store, prefix) for item in batch])
+        yield Page([], [item["last_modified"] for item in listed])

@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from r2_hf_assets.bucket.client import MAX_KEY_BYTES, Store
-from r2_hf_assets.bucket.transfers import Fetched, Transfer, Transfers
+from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.transfers import Transfer, Transfers
 from r2_hf_assets.retry import Retry
 
 T = TypeVar("T")

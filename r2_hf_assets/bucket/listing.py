@@ -3,28 +3,28 @@
 A listing of 1,000 folders is one class A request, so a million episodes cost 1,000 requests, whatever they hold.
 Folders are read language by language in the bucket's own (byte) order: that order becomes plan order.
 
-obstore refuses names with control characters, and `.`, `..` and empty names, and one of them fails its whole listing;
-a control character that XML can't hold reaches it as U+FFFD, so as another name. Such a listing is made once more with
-boto3, which has names sent URL-encoded: what obstore can ask for is kept, the other names are given to `unreadable`.
+Names with control characters, and `.`, `..` and empty names, are given to `unreadable`: obstore can't put such a key
+into a request, and libcurl takes dots for a path.
 
-A listing by obstore is whole or nothing. Who has little time takes `episode_pages`: page by page, and from its middle.
+A listing is whole or nothing. Who has little time takes `episode_pages`: page by page, and from its middle.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import obstore
-from obstore.exceptions import InvalidPathError
-from obstore.store import S3Store
-
-from r2_hf_assets.bucket.client import Store, ask, classify_boto, s3_client
+from r2_hf_assets.bucket.client import Store, classify_boto
+from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import BucketSettings
 
-_DELETE = "\x7f"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Two cores' worth of XML, and a server that answers them side by side; names wait in memory until their turn.
+_FOLDERS_AT_ONCE = 4
 
 # Told the key prefix of each folder that can't be read.
 Unreadable = Callable[[str], None]
@@ -51,9 +51,26 @@ def language_folders(
 
 def episode_ids(
     store: Store, prefix: str, folder: LanguageFolder, retry: Retry, unreadable: Unreadable = _unheeded
-) -> Iterator[str]:
+) -> list[str]:
     """The episode folders below one language folder, in byte order."""
-    yield from _folders(store, f"{prefix}{folder.name}/", retry, unreadable)
+    return _folders(store, f"{prefix}{folder.name}/", retry, unreadable)
+
+
+def episodes_of(
+    store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = _unheeded
+) -> Generator[list[str], None, None]:
+    """What `episode_ids` finds in each of the folders, in their order; a few are listed side by side."""
+    pool = ThreadPoolExecutor(_FOLDERS_AT_ONCE, thread_name_prefix="listing")
+    try:
+        listed: deque[Future[list[str]]] = deque()
+        for folder in folders:
+            listed.append(pool.submit(episode_ids, store, prefix, folder, retry, unreadable))
+            if len(listed) > _FOLDERS_AT_ONCE:
+                yield listed.popleft().result()
+        while listed:
+            yield listed.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def episode_pages(
@@ -87,53 +104,21 @@ def episode_pages(
 
 def newest_object(store: Store, prefix: str, retry: Retry) -> datetime | None:
     """When anything was last written below `prefix`; None when nothing is there."""
-    try:
-        stamps = ask(
-            retry,
-            f"listing {prefix}",
-            lambda: [o["last_modified"] for batch in obstore.list(store, prefix) for o in batch],
-        )
-    except InvalidPathError:
-        pages = _plain_listing(store, prefix, retry)
-        stamps = [item["LastModified"] for page in pages for item in page.get("Contents", ())]
-    return max(stamps, default=None)
+    return max((stamp for page in pages(store, prefix, retry) for stamp in page.written), default=None)
 
 
 def _folders(store: Store, prefix: str, retry: Retry, unreadable: Unreadable) -> list[str]:
-    try:
-        # Listing is read-only: repeating it breaks nothing.
-        found = ask(
-            retry,
-            f"listing {prefix or 'the bucket'}",
-            lambda: obstore.list_with_delimiter(store, prefix or None),
-        )
-        names = [path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"]]
-        if not any("\ufffd" in name for name in names) or not isinstance(store, S3Store):
-            return names
-    except InvalidPathError:
-        pass
     names = []
-    for page in _plain_listing(store, prefix, retry, Delimiter="/"):
-        for below in page.get("CommonPrefixes", ()):
-            name = below["Prefix"].removeprefix(prefix).removesuffix("/")
+    for page in pages(store, prefix, retry, delimiter="/"):
+        for below in page.prefixes:
+            name = below[len(prefix) : -1]
             if _can_be_asked_for(name):
                 names.append(name)
             else:
-                unreadable(below["Prefix"])
+                unreadable(below)
     return names
 
 
 def _can_be_asked_for(name: str) -> bool:
-    """Whether obstore takes this as a part of a key."""
-    return name not in ("", ".", "..") and all(letter >= " " and letter != _DELETE for letter in name)
-
-
-def _plain_listing(store: Store, prefix: str, retry: Retry, **options: str) -> list[dict]:
-    """Pages of ListObjectsV2 by boto3, from the bucket and with the keys of an obstore client."""
-    if not isinstance(store, S3Store):
-        raise TypeError(f"a listing of {type(store).__name__} has no keys that obstore refuses")
-    config = store.config
-    keys = config["access_key_id"], config["secret_access_key"]
-    client = s3_client(BucketSettings(str(config["endpoint"]), *keys, config["bucket"]))
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=config["bucket"], Prefix=prefix, **options)
-    return retry.call(f"listing {prefix or 'the bucket'}", lambda: list(pages), classify_boto)
+    """Whether this may be a part of a key that is asked for."""
+    return name not in ("", ".", "..") and not _CONTROL.search(name)

@@ -1,7 +1,7 @@
 """Many GETs of one bucket at once, by libcurl, in one thread.
 
 Threads that each wait for a call are what a GET of 80 kB mostly costs: with obstore's, 128 at a time, 0.36 ms of CPU,
-here 0.09. Answers are judged as everywhere (answers.py), trouble that may pass is repeated after a wait that the retry
+here 0.09. What a try has come to is judged (judge.py), trouble that may pass is repeated after a wait that the retry
 rules name, and a transfer that waits keeps its place among those in flight, so a server in trouble is not met with
 more.
 
@@ -16,9 +16,7 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -26,48 +24,26 @@ from urllib.parse import quote
 import pycurl
 from obstore.store import S3Store
 
-from r2_hf_assets.bucket import answers, client
+from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.curl import CurlLoop, announced, get_handle
+from r2_hf_assets.bucket.judge import OK, Fetched, judge
 from r2_hf_assets.bucket.room import Room
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry, Tries, Trouble
 
-_OK = 200
-_ERROR_BYTES = 64 * 1024  # of an error's body; what it says stands at its beginning
 _TRANSFER_S = 30 * 60.0
 _LONGEST_STEP_S = 1.0
-# What libcurl's error numbers mean to people.
-_WORDS = {
-    pycurl.E_COULDNT_RESOLVE_HOST: "no connection",
-    pycurl.E_COULDNT_CONNECT: "no connection",
-    pycurl.E_OPERATION_TIMEDOUT: "silence",
-    pycurl.E_PARTIAL_FILE: "the connection broke",
-    pycurl.E_GOT_NOTHING: "the connection broke",
-    pycurl.E_SEND_ERROR: "the connection broke",
-    pycurl.E_RECV_ERROR: "the connection broke",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An object's body, in pieces, its size in bytes, and when it was last written."""
-
-    pieces: Sequence[bytes]
-    size: int
-    last_modified: datetime
-
-    def body(self) -> bytes:
-        """The pieces as one."""
-        return b"".join(self.pieces)
 
 
 @dataclass(slots=True, eq=False)
 class Transfer:
     """One GET, from when it was asked for until it is taken. `room` is how many bytes it holds in the Room."""
 
-    key: str
+    what: str
+    url: str
     turn: int
     tries: Tries
+    listing: bool = False
     head: list[bytes] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
     room: int | None = None
@@ -88,7 +64,8 @@ class Transfers:
 
     def __init__(self, store: S3Store, *, workers: int, max_bytes: int, retry: Retry) -> None:
         config = store.config
-        self._url = f"{config['endpoint']}/{config['bucket']}/{f'{store.prefix}/' if store.prefix else ''}"
+        self._url = f"{config['endpoint'].rstrip('/')}/{config['bucket']}/"
+        self._prefix = f"{store.prefix}/" if store.prefix else ""
         self._silence_s: float = client.READ_TIMEOUT_S
         self._retry = retry
         self._room = Room(max_bytes)
@@ -120,7 +97,14 @@ class Transfers:
 
     def ask(self, key: str) -> Transfer:
         """Ask for an object; it comes when its turn has come."""
-        transfer = Transfer(key, self._turns, Tries(self._retry, f"GET {key}"))
+        return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"))
+
+    def ask_listing(self, query: str, what: str) -> Transfer:
+        """Ask the bucket itself; `what` names the question in errors. The answer counts as written when it came."""
+        return self._ask(what, f"{self._url}?{query}", listing=True)
+
+    def _ask(self, what: str, url: str, listing: bool = False) -> Transfer:
+        transfer = Transfer(what, url, self._turns, Tries(self._retry, what), listing)
         self._turns += 1
         self._asked.append(transfer)
         if self._hungry:
@@ -192,7 +176,7 @@ class Transfers:
 
     def _start(self, handle: Any, transfer: Transfer) -> None:
         transfer.head, transfer.pieces, transfer.judged, transfer.heard = [], [], False, time.monotonic()
-        handle.setopt(pycurl.URL, self._url + quote(transfer.key, safe="/~"))
+        handle.setopt(pycurl.URL, transfer.url)
         handle.setopt(pycurl.HEADERFUNCTION, transfer.head.append)
         handle.setopt(pycurl.WRITEFUNCTION, partial(self._arrived, handle, transfer))
         self._active[handle] = transfer
@@ -211,7 +195,7 @@ class Transfers:
     def _has_room(self, transfer: Transfer) -> bool:
         if transfer.room is None:  # else it waited for it, or an earlier try did
             status, size = announced(transfer.head)
-            if status != _OK:
+            if status != OK:
                 return True
             if not self._room.enter(transfer.turn, max(0, size)):
                 return False
@@ -231,7 +215,7 @@ class Transfers:
         transfer = self._active.pop(handle)
         self._loop.remove(handle)
         try:
-            outcome = _judge(handle, transfer, number, message)
+            outcome = judge(handle, transfer.what, transfer.pieces, number, message, listing=transfer.listing)
             if isinstance(outcome, Trouble):
                 due = time.monotonic() + transfer.tries.wait_after(outcome)
                 heapq.heappush(self._later, (due, transfer.turn, handle, transfer))
@@ -262,24 +246,3 @@ class Transfers:
     def _patience(self) -> float:
         due = self._later[0][0] - time.monotonic() if self._later else _LONGEST_STEP_S
         return min(due, self._silence_s / 4, _LONGEST_STEP_S)
-
-
-def _judge(handle: Any, transfer: Transfer, number: int, message: str) -> Fetched | Trouble | None:
-    """What a try has come to; None: there is no such object. Raises AccessError."""
-    if number:
-        return answers.no_proper_answer(_WORDS.get(number) or message or f"libcurl error {number}")
-    status = handle.getinfo(pycurl.RESPONSE_CODE)
-    if status != _OK:
-        code = answers.error_code(b"".join(transfer.pieces)[:_ERROR_BYTES])
-        if answers.missing(status, code):
-            return None
-        if refused := answers.refusal(status, code):
-            raise AccessError(f"GET {transfer.key}: {refused}")
-        return answers.passing(status, code, handle.getinfo(pycurl.RETRY_AFTER))
-    size, length = sum(map(len, transfer.pieces)), handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T)
-    written = handle.getinfo(pycurl.INFO_FILETIME)
-    if length < 0 or written < 0:
-        return answers.no_proper_answer("no length or no time in its head")
-    if size != length:
-        return Trouble("the body ended early")
-    return Fetched(transfer.pieces, size, datetime.fromtimestamp(written, UTC))

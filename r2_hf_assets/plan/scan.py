@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.client import Store
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import PlanStore
@@ -83,16 +83,15 @@ def scan(
             report.unknown_folders.append(folder.name)
         by_language.setdefault(folder.language, []).append(folder)
     numbers = plan.numbers()
+    for language in by_language.keys() - rules.languages:
+        report.folders_left_out[language] = len(by_language.pop(language))
+    wanted = [folder for language in sorted(by_language) for folder in by_language[language]]
+    listed = episodes_of(bucket, plan.prefix, wanted, retry, unreadable)
     for language in sorted(by_language):
-        if language not in rules.languages:
-            report.folders_left_out[language] = len(by_language[language])
-            continue
         episodes: list[str] = []
-        for folder in by_language[language]:
-            listed = episode_ids(bucket, plan.prefix, folder, retry, unreadable)
-            found = [f"{folder.name}/{episode}" for episode in listed]
+        for folder, found in zip(by_language[language], listed, strict=False):
             report.folders[folder.name] = len(found)
-            episodes += found
+            episodes += [f"{folder.name}/{episode}" for episode in found]
         report.seen[language] = len(episodes)
         _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
     report.planned = plan.write_index()

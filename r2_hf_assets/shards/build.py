@@ -16,9 +16,9 @@ from pathlib import Path
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.listing import newest_object
 from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
-from r2_hf_assets.bucket.transfers import Fetched
 from r2_hf_assets.errors import ShardError, StillUploading
 from r2_hf_assets.memory import give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk

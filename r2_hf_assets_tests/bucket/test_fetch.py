@@ -219,14 +219,17 @@ def test_an_error_of_the_items_propagates_and_leaves_no_thread():
     assert fetch_threads() == []
 
 
-def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch):
+@pytest.mark.parametrize("where", ["admitted", "enter"])
+def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
+    """Neither in the loop nor where libcurl calls back."""
+
     def broken(*_: Any) -> bool:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr(Room, "admitted", broken)
-    with served(1) as server, pytest.raises(RuntimeError, match="fetching ended") as caught:
+    monkeypatch.setattr(Room, where, broken)
+    with served(1) as server, pytest.raises(RuntimeError, match="fetching ended"):
         bodies(fetch_in_order(keys(1), same, server.store(), **USUAL))
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert server.asked.total() <= 1
     assert fetch_threads() == []
 
 
@@ -249,6 +252,23 @@ def test_closed_early_it_stops_repeating():
         stream.close()
     assert server.asked["k001"] == 1
     assert fetch_threads() == []
+
+
+def test_closed_while_nothing_comes_it_does_not_wait_for_it():
+    held, over = threading.Event(), threading.Event()
+
+    def hold(key: str, count: int) -> None:
+        if key == "k001":
+            held.set()
+            over.wait(20)
+
+    with served(2, hold) as server:
+        stream = fetch_in_order(keys(2), same, server.store(), **USUAL)
+        next(stream)
+        assert held.wait(20)
+        stream.close()
+        assert fetch_threads() == [] and not over.is_set()
+        over.set()
 
 
 def test_silence_is_noticed_and_asked_again(monkeypatch):

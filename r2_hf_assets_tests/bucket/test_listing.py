@@ -1,11 +1,12 @@
 """Listing: folders only, in byte order, never the objects in them."""
 
+import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
 from r2_hf_assets.errors import GaveUp
+from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
 
 
@@ -56,15 +57,15 @@ def no_object(*_: object) -> None:
 
 def test_one_request_a_folder_whatever_it_holds(bucket, monkeypatch):
     put_episode(bucket, "yue/f", 50)
-    counting = Flaky(listing.obstore.list_with_delimiter, times=0)
-    use_obstore(monkeypatch, listing, list_with_delimiter=counting, list=no_object, get=no_object)
+    counting = Flaky(obstore.list_with_delimiter, times=0)
+    use_obstore(monkeypatch, store_gets, list_with_delimiter=counting, list=no_object, get=no_object)
     assert list(episode_ids(bucket, PREFIX, LanguageFolder("yue", "yue"), NO_WAIT)) == ["f"]
     assert counting.calls == {f"{PREFIX}yue/": 1}
 
 
 def test_passing_trouble_is_retried_and_then_given_up(bucket, monkeypatch):
-    use_obstore(monkeypatch, listing, list_with_delimiter=Flaky(listing.obstore.list_with_delimiter, times=4))
+    use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=4))
     assert len(language_folders(bucket, PREFIX, NO_WAIT)) == 7
-    use_obstore(monkeypatch, listing, list_with_delimiter=Flaky(listing.obstore.list_with_delimiter, times=5))
+    use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=5))
     with pytest.raises(GaveUp, match="listing processed/"):
         language_folders(bucket, PREFIX, NO_WAIT)

@@ -10,8 +10,8 @@ import pytest
 from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.room import Room
-from r2_hf_assets.bucket.transfers import Fetched
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault

@@ -6,11 +6,11 @@ import obstore
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.bucket import listing
 from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_folders, use_obstore
 
 EVERY = frozenset(LANGUAGES)
@@ -141,7 +141,7 @@ def test_a_language_filter_plans_those_and_names_the_rest(bucket, plan):
 def test_a_language_left_out_is_not_listed(bucket, plan, monkeypatch):
     put_folders(bucket, "en/a", "de/b")
     counting = Flaky(obstore.list_with_delimiter, times=0)
-    use_obstore(monkeypatch, listing, list_with_delimiter=counting)
+    use_obstore(monkeypatch, store_gets, list_with_delimiter=counting)
     look(bucket, plan, languages={"en"})
     assert set(counting.calls) == {PREFIX, f"{PREFIX}en/"}
 
@@ -215,7 +215,7 @@ def test_a_gap_in_the_plan_stops_the_scan(bucket, plan):
 
 def test_a_listing_that_fails_plans_nothing_short(bucket, plan, monkeypatch):
     put_folders(bucket, "en/a", "de/b")
-    use_obstore(monkeypatch, listing, list_with_delimiter=Flaky(obstore.list_with_delimiter, 99, match="en/"))
+    use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, 99, match="en/"))
     with pytest.raises(GaveUp):
         look(bucket, plan)
     assert "en" not in plan.numbers()

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
-from r2_hf_assets.bucket import listing
 from r2_hf_assets.languages import LANGUAGES, normalize
 from r2_hf_assets.plan import store as store_module
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity
+from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, use_obstore
 from r2_hf_assets_tests.properties.turns import Killed, Turns
 
@@ -96,7 +96,9 @@ class Scanners:
         self.now = START
         names = ("get", "put", "list")
         use_obstore(patch, store_module, **{name: self._in_turn(name) for name in names})
-        use_obstore(patch, listing, list_with_delimiter=lambda look, prefix: {"common_prefixes": look.folders(prefix)})
+        use_obstore(
+            patch, store_gets, list_with_delimiter=lambda look, prefix: {"common_prefixes": look.folders(prefix)}
+        )
 
     def of(self, seat: Any) -> PlanStore:
         return PlanStore(seat, "podcasts", PREFIX, NO_WAIT)

@@ -8,7 +8,6 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.bucket import listing
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
 from r2_hf_assets.shards import build as module
 from r2_hf_assets.shards.build import Build, build_chunk
@@ -211,7 +210,7 @@ def test_passing_trouble_is_no_reject(bucket, tmp_path, monkeypatch, match):
 
 
 def test_a_listing_that_fails_is_no_reject(bucket, tmp_path, monkeypatch):
-    use_obstore(monkeypatch, listing, list=Flaky(obstore.list, times=99))
+    use_obstore(monkeypatch, store_gets, list=Flaky(obstore.list, times=99))
     with pytest.raises(GaveUp, match="listing processed/en/gone/"):
         build(bucket, tmp_path, "en/gone")
 
