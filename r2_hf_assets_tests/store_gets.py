@@ -3,7 +3,7 @@
 Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one, over HTTP.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -53,10 +53,10 @@ def gets(store: Any, **options: Any) -> Any:
     return Transfers(store, **options) if isinstance(store, S3Store) else StoreGets(store, **options)
 
 
-def pages(store: Any, prefix: str, retry: Retry, delimiter: str = "") -> Iterator[Page]:
+def pages(store: Any, prefix: str, retry: Retry, delimiter: str = "", **where: Any) -> Generator[Page, None, None]:
     """A listing in one page."""
     if isinstance(store, S3Store):
-        yield from real_pages(store, prefix, retry, delimiter)
+        yield from real_pages(store, prefix, retry, delimiter, **where)
         return
     what = f"listing {prefix or 'the bucket'}"
     if delimiter:

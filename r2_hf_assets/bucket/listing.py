@@ -6,25 +6,33 @@ Folders are read language by language in the bucket's own (byte) order: that ord
 Names with control characters, and `.`, `..` and empty names, are given to `unreadable`: obstore can't put such a key
 into a request, and libcurl takes dots for a path.
 
-A listing is whole or nothing. Who has little time takes `episode_pages`: page by page, and from its middle.
+A long listing is cut into ranges (cuts.py), and a few ranges and folders are listed side by side: a page waits for the
+server, and 1,000 of them in a row for minutes. A listing is whole or nothing. Who has little time takes
+`episode_pages`: page by page, and from its middle.
 """
 
 import re
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from r2_hf_assets.bucket.client import Store, classify_boto
+from r2_hf_assets.bucket.cuts import find_cuts
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
 
+_NO_NAMES = frozenset(("", ".", ".."))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Two cores' worth of XML, and a server that answers them side by side; names wait in memory until their turn.
-_FOLDERS_AT_ONCE = 4
+_AT_ONCE = 4
+# A cut costs some twenty requests for one name; a range of a range is cut when it is longer by this factor.
+_PAGES_BEFORE_A_CUT = 8
+_LONGER = 8
 
 # Told the key prefix of each folder that can't be read.
 Unreadable = Callable[[str], None]
@@ -53,23 +61,31 @@ def episode_ids(
     store: Store, prefix: str, folder: LanguageFolder, retry: Retry, unreadable: Unreadable = _unheeded
 ) -> list[str]:
     """The episode folders below one language folder, in byte order."""
-    return _folders(store, f"{prefix}{folder.name}/", retry, unreadable)
+    found = episodes_of(store, prefix, [folder], retry, unreadable)
+    return [name for batches in found for names in batches for name in names]
 
 
 def episodes_of(
     store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = _unheeded
-) -> Generator[list[str], None, None]:
-    """What `episode_ids` finds in each of the folders, in their order; a few are listed side by side."""
-    pool = ThreadPoolExecutor(_FOLDERS_AT_ONCE, thread_name_prefix="listing")
+) -> Generator[Iterator[list[str]], None, None]:
+    """The episode folders below each of these language folders, in byte order, in batches, to be read one by one."""
+    pool, stop = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="listing"), threading.Event()
+    listed: deque[tuple[str, Future[_Listed]]] = deque()
+
+    def names() -> Iterator[list[str]]:
+        below, future = listed.popleft()
+        return (_readable(below, prefixes, unreadable) for prefixes in _flat(future))
+
     try:
-        listed: deque[Future[list[str]]] = deque()
         for folder in folders:
-            listed.append(pool.submit(episode_ids, store, prefix, folder, retry, unreadable))
-            if len(listed) > _FOLDERS_AT_ONCE:
-                yield listed.popleft().result()
+            listing = _Listing(store, f"{prefix}{folder.name}/", retry, pool, stop)
+            listed.append((listing.below, pool.submit(listing.range, _PAGES_BEFORE_A_CUT)))
+            if len(listed) > _AT_ONCE:
+                yield names()
         while listed:
-            yield listed.popleft().result()
+            yield names()
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
 
 
@@ -107,18 +123,74 @@ def newest_object(store: Store, prefix: str, retry: Retry) -> datetime | None:
     return max((stamp for page in pages(store, prefix, retry) for stamp in page.written), default=None)
 
 
+# Key prefixes in byte order, page by page, and the ranges behind them that others list.
+_Listed = tuple[list[list[str]], "list[Future[_Listed]]"]
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Lists what lies right below `below`, in as many threads of the pool as its length asks for."""
+
+    store: Store
+    below: str
+    retry: Retry
+    pool: ThreadPoolExecutor
+    stop: threading.Event
+
+    def range(self, pages_before_a_cut: int, begin: str = "", end: str | None = None) -> _Listed:
+        """Key prefixes from `begin` on, before `end`. If they are many pages, the rest is cut and left to others.
+
+        `begin` is one of them. Whether a server lists it again behind itself, and what stands between a and a/, is
+        different from one to the other.
+        """
+        found = [[begin]] if begin else []
+        ranges: list[Future[_Listed]] = []
+        listing = pages(self.store, self.below, self.retry, delimiter="/", after=begin.removesuffix("/"))
+        with closing(listing):
+            for number, page in enumerate(listing, 1):
+                last = page.prefixes[-1] if page.prefixes else ""
+                found.append([one for one in page.prefixes if begin < one and (end is None or one < end)])
+                if self.stop.is_set() or (end is not None and last >= end):
+                    break
+                if number == pages_before_a_cut and page.more and last > begin:
+                    known = self._name(page.prefixes[0]), self._name(last)
+                    cuts = [self.below + cut for cut in find_cuts(self._first, *known, end and self._name(end))]
+                    more = pages_before_a_cut * _LONGER
+                    for cut, following in zip(cuts, [*cuts[1:], end], strict=False):
+                        ranges.append(self.pool.submit(self.range, more, cut, following))
+                    end = cuts[0] if cuts else end
+        return found, ranges
+
+    def _first(self, text: str) -> str | None:
+        page = next(pages(self.store, self.below, self.retry, delimiter="/", after=self.below + text, most=1))
+        return self._name(page.prefixes[0]) if page.prefixes else None
+
+    def _name(self, prefix: str) -> str:
+        return prefix.removeprefix(self.below)
+
+
+def _flat(listed: Future[_Listed]) -> Iterator[list[str]]:
+    found, ranges = listed.result()
+    yield from found
+    for more in ranges:
+        yield from _flat(more)
+
+
 def _folders(store: Store, prefix: str, retry: Retry, unreadable: Unreadable) -> list[str]:
-    names = []
-    for page in pages(store, prefix, retry, delimiter="/"):
-        for below in page.prefixes:
-            name = below[len(prefix) : -1]
-            if _can_be_asked_for(name):
-                names.append(name)
-            else:
-                unreadable(below)
-    return names
+    found = [below for page in pages(store, prefix, retry, delimiter="/") for below in page.prefixes]
+    return _readable(prefix, found, unreadable)
+
+
+def _readable(prefix: str, found: Sequence[str], unreadable: Unreadable) -> list[str]:
+    names = [below[len(prefix) : -1] for below in found]
+    if _CONTROL.search("".join(names)) is None and not _NO_NAMES.intersection(names):
+        return names  # nearly always
+    for below, name in zip(found, names, strict=True):
+        if not _can_be_asked_for(name):
+            unreadable(below)
+    return [name for name in names if _can_be_asked_for(name)]
 
 
 def _can_be_asked_for(name: str) -> bool:
     """Whether this may be a part of a key that is asked for."""
-    return name not in ("", ".", "..") and not _CONTROL.search(name)
+    return name not in _NO_NAMES and not _CONTROL.search(name)

@@ -5,7 +5,7 @@ handed out, so the server works while its names are read. A page is repeated whe
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,20 +23,28 @@ _NO_BOUND = 2**40  # a page is as large as it is, and there is one at a time
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Key prefixes up to the delimiter, in byte order, and when each object without one was last written."""
+    """Key prefixes up to the delimiter, in byte order; when each object without one was last written; is there more?"""
 
     prefixes: list[str]
     written: list[datetime]
+    more: bool = False
 
 
-def pages(store: S3Store, prefix: str, retry: Retry, delimiter: str = "") -> Iterator[Page]:
+def pages(
+    store: S3Store, prefix: str, retry: Retry, delimiter: str = "", *, after: str = "", most: int = 1000
+) -> Generator[Page, None, None]:
     """List what lies below `prefix`.
+
+    Args:
+        after: a key; only what stands behind it.
+        most: names of a page. For 1 it ends with the first page: that one name was the question.
 
     Raises:
         GaveUp: passing trouble outlasted the retries.
         AccessError: the credentials were refused, or there is no such bucket.
     """
-    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter}
+    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
+    query |= {"start-after": after} if after else {}
     what = f"listing {prefix or 'the bucket'}"
     with closing(Transfers(store, workers=1, max_bytes=_NO_BOUND, retry=retry)) as transfers:
         tries = Tries(retry, what)
@@ -49,7 +57,7 @@ def pages(store: S3Store, prefix: str, retry: Retry, delimiter: str = "") -> Ite
                 retry.sleep(tries.wait_after(answers.no_proper_answer("no listing in its body")))
                 asked = transfers.ask_listing(urlencode(query), what)
                 continue
-            token = _token(listing)
+            token = _token(listing) if most > 1 else None
             if token:
                 tries, query = Tries(retry, what), {**query, "continuation-token": token}
                 asked = transfers.ask_listing(urlencode(query), what)
@@ -91,4 +99,4 @@ def _page(listing: ET.Element) -> Page:
         datetime.fromisoformat(found.findtext(last_modified) or "")
         for found in listing.findall(_named(listing, "Contents"))
     ]
-    return Page(prefixes, written)
+    return Page(prefixes, written, more=_token(listing) is not None)

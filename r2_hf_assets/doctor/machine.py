@@ -25,7 +25,7 @@ _HUB_HOME_BYTES = 10**9
 _OTHER_FILES = 256
 
 # What the job stands on, by its name on PyPI.
-_SHOWN = ("dagster", "pyarrow", "obstore", "huggingface_hub", "hf_xet")
+_SHOWN = ("dagster", "pyarrow", "pycurl", "obstore", "huggingface_hub", "hf_xet")
 
 
 def look_at_disks(settings: Settings) -> list[Finding]:

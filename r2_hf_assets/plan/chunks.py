@@ -7,6 +7,7 @@ is the manifest in the state store: meant to be read by people too, one file a c
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 from r2_hf_assets.bucket.segments import METADATA_NAME
 from r2_hf_assets.errors import PlanError
@@ -32,7 +33,7 @@ class Chunk:
         if self.number < 0 or not self.episodes:
             raise PlanError(f"{self.language} chunk {self.number}: a chunk has a number and at least one episode")
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """128 bits of SHA-256 over the members' keys, in order: the chunk's name for ever."""
         members = "\n".join(self.prefix + episode for episode in self.episodes)

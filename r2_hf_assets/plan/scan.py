@@ -6,13 +6,15 @@ goes on behind it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
+from r2_hf_assets.memory import no_collections
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.retry import Retry, default_retry
@@ -86,48 +88,67 @@ def scan(
     for language in by_language.keys() - rules.languages:
         report.folders_left_out[language] = len(by_language.pop(language))
     wanted = [folder for language in sorted(by_language) for folder in by_language[language]]
-    listed = episodes_of(bucket, plan.prefix, wanted, retry, unreadable)
-    for language in sorted(by_language):
-        episodes: list[str] = []
-        for folder, found in zip(by_language[language], listed, strict=False):
-            report.folders[folder.name] = len(found)
-            episodes += [f"{folder.name}/{episode}" for episode in found]
-        report.seen[language] = len(episodes)
-        _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
-    report.planned = plan.write_index()
+    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, retry, unreadable)) as listed:
+        for language in sorted(by_language):
+            episodes = _seen(by_language[language], listed, report)
+            _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
+    report.planned = plan.write_index(report.new_chunks)
     return report
+
+
+def _seen(
+    folders: Sequence[LanguageFolder], listed: Iterator[Iterator[list[str]]], report: ScanReport
+) -> Iterator[list[str]]:
+    """The episodes of one language, in listing order and in batches, counted as they come."""
+    for folder, batches in zip(folders, listed, strict=False):
+        report.folders[folder.name] = 0
+        for names in batches:
+            report.folders[folder.name] += len(names)
+            yield [f"{folder.name}/{name}" for name in names]
 
 
 def _plan_language(
     language: str,
-    listed: Sequence[str],
+    listed: Iterable[list[str]],
     numbers: Sequence[int],
     plan: PlanStore,
     rules: ScanRules,
     report: ScanReport,
     now: datetime,
 ) -> None:
+    """Plan what is new while the listing still goes on."""
     taken: set[str] = set()
-    for chunk in plan.read_many((language, number) for number in numbers):
-        taken.update(chunk.episodes)
-    new = [episode for episode in listed if episode not in taken]
-    start, number, size = 0, len(numbers), rules.episodes_per_chunk
-    while members := tuple(new[start : start + size]):
-        if len(members) < size and _hold_back(language, plan, rules, now, afresh=number > len(numbers)):
-            report.waiting[language] = len(members)
-            break
-        chunk = Chunk(language, number, plan.prefix, members)
+    for known in plan.read_many((language, number) for number in numbers):
+        taken.update(known.episodes)
+    number, new = len(numbers), list[str]()
+
+    def seal(size: int) -> None:
+        """Put the first `size` of `new` into the next chunk; if another scan was faster, they are its."""
+        nonlocal number, new
+        chunk = Chunk(language, number, plan.prefix, tuple(new[:size]))
+        number += 1
         if plan.create(chunk):
             report.new_chunks.append(chunk)
-            report.newly_planned[language] += len(members)
-            start += size
-        else:  # another scan was faster: what it planned is not ours to plan
-            theirs = {episode for winner in plan.read_many([(language, number)]) for episode in winner.episodes}
-            new, start = [episode for episode in new[start:] if episode not in theirs], 0
-        number += 1
+            report.newly_planned[language] += size
+            new = new[size:]
+        else:
+            theirs = {e for winner in plan.read_many([(language, chunk.number)]) for e in winner.episodes}
+            taken.update(theirs)
+            new = [episode for episode in new if episode not in theirs]
+
+    for episodes in listed:
+        report.seen[language] += len(episodes)
+        new += [episode for episode in episodes if episode not in taken]
+        while len(new) >= rules.episodes_per_chunk:
+            seal(rules.episodes_per_chunk)
+    while new:
+        if _hold_back(language, plan, rules, now, afresh=number > len(numbers)):
+            report.waiting[language] = len(new)
+            break
+        seal(len(new))
     if not report.waiting[language]:
         plan.set_waiting(language, None)
-    report.already_planned[language] = len(listed) - report.newly_planned[language] - report.waiting[language]
+    report.already_planned[language] = report.seen[language] - report.newly_planned[language] - report.waiting[language]
 
 
 def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime, *, afresh: bool) -> bool:

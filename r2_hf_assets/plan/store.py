@@ -147,13 +147,15 @@ class PlanStore:
         known = {**index, **{(c.language, c.number): _planned(c) for c in self.read_many(behind)}}
         return [known[name] for name in names]
 
-    def write_index(self) -> list[Planned]:
+    def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
+
+        Chunks that were just `created` need not be read again.
 
         What it names lies on the disk itself by then, so a host that loses power does not lose the plan.
         """
         indexed = self._read_index()
-        planned = self._planned(indexed)
+        planned = self._planned({**indexed, **{(c.language, c.number): _planned(c) for c in created}})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
         folder = folder_of(self.store)
         if folder:
