@@ -167,7 +167,7 @@ def command(name: str) -> str:
 
 @contextmanager
 def slow_line(s3: S3Server, delay_s: float) -> Iterator[str]:
-    """The S3 server behind a proxy that answers a request `delay_s` after it came, not sooner; its URL."""
+    """The S3 server behind a proxy that holds every answer back for `delay_s`; its URL."""
     server = subprocess.Popen(
         [sys.executable, "-m", "bench.proxy", s3.endpoint_url, str(delay_s)],
         cwd=ROOT,

@@ -1,10 +1,9 @@
-"""A TCP proxy that makes a line longer: the first byte of every answer comes a fixed time after its request.
+"""A TCP proxy that makes a line longer: every answer is held back for a fixed time from its first byte on.
 
 `python -m bench.proxy http://127.0.0.1:8333 0.06` prints its own URL and runs until its standard input ends. Requests
 pass at once, connections stay open and there may be any number of them, so what is lost is only time, as on a line to
-another continent. The server's own time lies within the wait: this machine's takes some 17 ms under such a load, which
-no client can help, and a wait on top of it would have no known ceiling. Made for small answers: what arrives meanwhile
-is held in memory.
+another continent. The server's own time comes on top of the wait. Made for small answers: what arrives meanwhile is held
+in memory.
 """
 
 import asyncio
@@ -24,7 +23,6 @@ class _Client(asyncio.Protocol):
         self._early: list[bytes] = []  # what the client said before the server was reached
         self._held: list[bytes] | None = None  # of an answer, while it waits
         self._awaited = True  # whether the next byte begins an answer
-        self._due = 0.0  # when the answer may begin
         self._client: Any = None
         self._server: Any = None
         self._task: asyncio.Task[Any] | None = None
@@ -44,7 +42,6 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._awaited = True
-        self._due = self._loop.time() + self._delay
         if self._server is None:
             self._early.append(data)
         else:
@@ -59,7 +56,7 @@ class _Client(asyncio.Protocol):
         if self._awaited:
             self._awaited = False
             self._held = [data]
-            self._loop.call_at(self._due, self._release)
+            self._loop.call_later(self._delay, self._release)
         elif self._held is not None:
             self._held.append(data)
         else:

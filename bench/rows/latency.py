@@ -1,4 +1,4 @@
-"""Row `latency`: objects a second when every request takes 60 ms, against what 128 in flight allow.
+"""Row `latency`: objects a second with 60 ms added to every request, against what 128 in flight allow.
 
 Objects are small here: at full size the wire of this machine, the proxy and the server are the limit, not the wait.
 Bare GETs over the same line tell how much of the ceiling the machine leaves to anyone.
@@ -31,7 +31,7 @@ def latency(arena: Arena) -> Row:
     rates = {name: typical(of, lambda s: s.said["objects"] / s.said["seconds"]) for name, of in samples.items()}
     return Row(
         "latency",
-        f"60 ms for every request, {arena.sizes.latency_objects:,} objects of 6 kB",
+        f"60 ms added to every request, {arena.sizes.latency_objects:,} objects of 6 kB",
         f"128 in flight: {ceiling:.0f} objects/s",
         (Figure("objects/s over the ceiling", rates["ours"] / ceiling, 0.85, at_most=False),),
         (
