@@ -2,7 +2,7 @@
 
 `python -m bench.proxy http://127.0.0.1:8333 0.06` prints its own URL and runs until its standard input ends. Requests
 pass at once, connections stay open and there may be any number of them, so what is lost is only time, as on a line to
-another continent. The server's own time comes on top of the wait. Made for small answers: what arrives meanwhile is held
+another continent. The server's own time comes on top. Made for small answers: what arrives meanwhile is held
 in memory.
 """
 
