@@ -16,7 +16,6 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from r2_hf_assets.sandbox.hub_disk import HubRefusal, write_durably
@@ -69,6 +68,7 @@ class XetStore:
         self._lock = threading.Lock()
         self._by_hash: dict[str, XetFile] = {}
         self._by_sha256: dict[str, XetFile] = {}
+        self._chunks: dict[str, Chunks] = {}
         for path in sorted((folder / "shards").glob("*.mdb")):
             self._remember(parse_shard(path.read_bytes()))
 
@@ -83,11 +83,12 @@ class XetStore:
 
     def put_xorb(self, xorb: str, content: bytes) -> bool:
         """Store a xorb; False when it is already here."""
-        parse_chunks(content)
+        chunks = parse_chunks(content)
         path = self.xorb_path(xorb)
         if path.exists():
             return False
         write_durably(path, content)
+        self._chunks[xorb] = chunks  # a shard will ask for it in a moment
         return True
 
     def put_shard(self, content: bytes) -> None:
@@ -119,9 +120,12 @@ class XetStore:
                 if file.sha256:
                     self._by_sha256[file.sha256] = file
 
-    @lru_cache(maxsize=4096)  # noqa: B019 (the store lives as long as its Hub)
     def chunks(self, xorb: str) -> Chunks:
-        return parse_chunks(self.xorb_path(xorb).read_bytes())
+        """Kept once it is known: a thousandth of the xorb's size."""
+        found = self._chunks.get(xorb)
+        if found is None:
+            found = self._chunks[xorb] = parse_chunks(self.xorb_path(xorb).read_bytes())
+        return found
 
     def terms_of_range(self, file: XetFile, start: int, end: int) -> tuple[int, list[Term]]:
         """The terms, cut to whole chunks, that make bytes [start, end), and where in the first one they begin."""
