@@ -6,14 +6,13 @@ over Xet exists as chunks only; the first plain read of it writes it out once (t
 """
 
 import hashlib
-import os
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from r2_hf_assets.sandbox.hub_disk import HubRefusal, git_blob_oid, publish, temporary_beside, write_durably
+from r2_hf_assets.sandbox.hub_disk import HubRefusal, git_blob_oid, publish, temporary_beside, write_whole
 from r2_hf_assets.sandbox.hub_repos import RepoFile
 from r2_hf_assets.sandbox.hub_xet import XetFile, XetStore
 
@@ -40,7 +39,7 @@ class Content:
 
     def put_blob(self, content: bytes) -> str:
         oid = git_blob_oid(content)
-        write_durably(self._blob_path(oid), content)
+        write_whole(self._blob_path(oid), content)
         return oid
 
     def take_lfs(self, temporary: Path, sha256: str, size: int | None) -> None:
@@ -86,11 +85,10 @@ class Content:
 
 
 def _digest(path: Path) -> tuple[str, int]:
-    """sha256 and size; the file is on the disk afterwards, not only in memory."""
+    """sha256 and size."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while block := file.read(READ_BYTES):
             digest.update(block)
             size += len(block)
-        os.fsync(file.fileno())
     return digest.hexdigest(), size

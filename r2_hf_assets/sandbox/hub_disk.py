@@ -1,7 +1,8 @@
-"""What every part of the local Hub shares: durable writes, the Hub's refusals, hashes and dates.
+"""What every part of the local Hub shares: whole writes, the Hub's refusals, hashes and dates.
 
-A write is durable and whole or it is not there: a temporary name, fsync, rename, fsync of the folder. So a Hub that is
-killed at any moment comes back with everything it has acknowledged, and with nothing half written.
+A write is whole or it is not there: a temporary name, then a rename. So a Hub that is killed at any moment comes back
+with everything it has acknowledged, and with nothing half written. It does not wait for the disk: a machine that loses
+power may take a sandbox with it.
 """
 
 import hashlib
@@ -19,12 +20,9 @@ class HubRefusal(Exception):
         self.status, self.message, self.code = status, message, code
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     temporary = temporary_beside(path)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_bytes(content)
     publish(temporary, path)
 
 
@@ -34,13 +32,8 @@ def temporary_beside(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a written and fsynced temporary file its name, durably."""
+    """Give a written temporary file its name."""
     os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def git_blob_oid(content: bytes) -> str:

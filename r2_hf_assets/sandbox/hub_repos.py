@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from r2_hf_assets.sandbox.hub_disk import HubRefusal, lfs_pointer, now, write_durably
+from r2_hf_assets.sandbox.hub_disk import HubRefusal, lfs_pointer, now, write_whole
 
 # The real Hub's .gitattributes for a new dataset: what it stores as LFS.
 LFS_PATTERNS = (
@@ -129,7 +129,7 @@ class Repo:
         commit = Commit(number, hashlib.sha1(seed.encode()).hexdigest(), parent, title, message, date, author, numbered)
         record = {**asdict(commit), "changes": _as_json(numbered)}
         path = self.folder / "commits" / f"{number:08d}-{commit.oid}.json"
-        write_durably(path, json.dumps(record).encode())
+        write_whole(path, json.dumps(record).encode())
         self.commits.append(commit)
         self._head = (commit, _replayed(self._head[1], [commit]))
         return commit
@@ -159,7 +159,7 @@ class Repos:
             if repo_id in self._repos:
                 return None
             folder = self._folder / repo_id
-            write_durably(folder / "repo.json", json.dumps({"private": private, "created": now()}).encode())
+            write_whole(folder / "repo.json", json.dumps({"private": private, "created": now()}).encode())
             repo = Repo(folder, repo_id)
             if not repo.commits:  # a crash between the two writes leaves a repository without its first commit
                 repo.commit(title="initial commit", message="", author=author, changes=first)

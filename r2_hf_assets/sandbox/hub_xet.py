@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from r2_hf_assets.sandbox.hub_disk import HubRefusal, write_durably
+from r2_hf_assets.sandbox.hub_disk import HubRefusal, write_whole
 
 CHUNK_HEADER_BYTES = 8  # version, packed length (3), compression scheme, unpacked length (3)
 MAX_UNPACKED_CHUNK = 128 * 1024
@@ -87,7 +87,7 @@ class XetStore:
         path = self.xorb_path(xorb)
         if path.exists():
             return False
-        write_durably(path, content)
+        write_whole(path, content)
         self._chunks[xorb] = chunks  # a shard will ask for it in a moment
         return True
 
@@ -101,7 +101,7 @@ class XetStore:
         for file in files:
             for term in file.terms:
                 self._check(term)
-        write_durably(self.folder / "shards" / f"{hashlib.sha256(content).hexdigest()}.mdb", content)
+        write_whole(self.folder / "shards" / f"{hashlib.sha256(content).hexdigest()}.mdb", content)
         self._remember(files)
 
     def _check(self, term: Term) -> None:
