@@ -7,10 +7,7 @@ started yet.
 """
 
 import ctypes
-import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 import pyarrow as pa
@@ -28,18 +25,6 @@ def release() -> None:
     pa.default_memory_pool().release_unused()
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
-
-
-@contextmanager
-def no_collections() -> Iterator[None]:
-    """Spare the garbage collector millions of names and the XML that they came in: nothing there refers to itself."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 @cache

@@ -1,4 +1,5 @@
-"""Ours, whole: a scan and every due partition in one process, through Dagster, on the instance in DAGSTER_HOME.
+"""Ours, whole: a scan and every due partition in one process, through Dagster, on the instance in DAGSTER_HOME, as
+`r2-hf` does it.
 
 An argument limits how many partitions are built; 0 only scans.
 """
@@ -7,10 +8,13 @@ import sys
 import time
 
 from bench.jobs import say
-from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks, run_scan
+from r2_hf_assets.collector import look_seldom
 
 
 def main() -> None:
+    look_seldom()
+    from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks, run_scan
+
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else None
     with open_instance() as instance:
         if error := run_scan(instance):

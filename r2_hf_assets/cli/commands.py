@@ -22,6 +22,7 @@ from r2_hf_assets.cli.sandbox import sandbox
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
 from r2_hf_assets.cli.talk import language_option, say
+from r2_hf_assets.collector import look_seldom
 from r2_hf_assets.errors import R2HfError, SettingsError
 
 # As shells have it: 128 and the signal's number.
@@ -85,7 +86,9 @@ for _command in (doctor, scan, process, status, reconcile, adopt, sandbox):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command, the one of this process when there are no `arguments`; returns the exit code."""
+    if arguments is None:
+        look_seldom()
     with _sigterm_as_ctrl_c() as terminated:
         try:
             return _run(arguments)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
+from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
-from r2_hf_assets.memory import no_collections
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.retry import Retry, default_retry
