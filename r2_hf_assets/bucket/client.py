@@ -32,7 +32,7 @@ NOT_FOUND = (FileNotFoundError, NotFoundError)
 # ... and for credentials that are refused (401, 403).
 DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
-MAX_KEY_BYTES = 1024  # S3's limit, and R2's
+_MAX_KEY_BYTES = 1024  # S3's limit, and R2's
 
 # A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
 _RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
@@ -173,6 +173,11 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         if refused:
             raise AccessError(f"{what}: {refused}") from None
         raise
+
+
+def can_exist(key: str) -> bool:
+    """Whether an object may have this key. S3 answers 400 to a longer one, which would look like trouble."""
+    return len(key.encode()) <= _MAX_KEY_BYTES
 
 
 def folder_of(store: Store | None) -> Path | None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
-from r2_hf_assets.bucket.client import MAX_KEY_BYTES, Store
+from r2_hf_assets.bucket.client import Store, can_exist
 from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.transfers import Transfer, Transfers
 from r2_hf_assets.retry import Retry
@@ -54,13 +54,8 @@ def fetch_in_order(
     try:
         for item in items:
             name = key(item)
-            pending.append((item, transfers.ask(name) if name is not None and _can_exist(name) else None))
+            pending.append((item, transfers.ask(name) if name is not None and can_exist(name) else None))
             yield from drain(window - 1)
         yield from drain(0)
     finally:
         transfers.close()
-
-
-def _can_exist(key: str) -> bool:
-    """S3 has no longer keys, and answers 400 to the question."""
-    return len(key.encode()) <= MAX_KEY_BYTES

@@ -47,7 +47,6 @@ class Transfer:
     head: list[bytes] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
     room: int | None = None
-    judged: bool = False  # the status of this try's answer is known, and it has room
     heard: float = 0.0  # when something last came
     done: bool = False
     result: Fetched | None = None
@@ -175,7 +174,7 @@ class Transfers:
         self._hungry = False
 
     def _start(self, handle: Any, transfer: Transfer) -> None:
-        transfer.head, transfer.pieces, transfer.judged, transfer.heard = [], [], False, time.monotonic()
+        transfer.head, transfer.pieces, transfer.heard = [], [], time.monotonic()
         handle.setopt(pycurl.URL, transfer.url)
         handle.setopt(pycurl.HEADERFUNCTION, transfer.head.append)
         handle.setopt(pycurl.WRITEFUNCTION, partial(self._arrived, handle, transfer))
@@ -184,11 +183,9 @@ class Transfers:
 
     def _arrived(self, handle: Any, transfer: Transfer, piece: bytes) -> int | None:
         transfer.heard = time.monotonic()
-        if not transfer.judged:
-            if not self._has_room(transfer):
-                self._paused[transfer.turn] = handle
-                return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
-            transfer.judged = True
+        if not transfer.pieces and not self._has_room(transfer):
+            self._paused[transfer.turn] = handle
+            return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
         transfer.pieces.append(piece)
         return None
 

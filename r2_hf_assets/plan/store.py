@@ -144,7 +144,7 @@ class PlanStore:
     def _planned(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         behind = [name for name in names if name not in index]
-        known = {**index, **{(c.language, c.number): _planned(c) for c in self.read_many(behind)}}
+        known = {**index, **_by_name(self.read_many(behind))}
         return [known[name] for name in names]
 
     def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
@@ -155,7 +155,7 @@ class PlanStore:
         What it names lies on the disk itself by then, so a host that loses power does not lose the plan.
         """
         indexed = self._read_index()
-        planned = self._planned({**indexed, **{(c.language, c.number): _planned(c) for c in created}})
+        planned = self._planned({**indexed, **_by_name(created)})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
         folder = folder_of(self.store)
         if folder:
@@ -245,6 +245,10 @@ def _waiting(language: str) -> str:
 
 def _damaged(path: str) -> PlanError:
     return PlanError(f"plan: {path} is damaged; restore it from a backup")
+
+
+def _by_name(chunks: Iterable[Chunk]) -> dict[tuple[str, int], Planned]:
+    return {(chunk.language, chunk.number): _planned(chunk) for chunk in chunks}
 
 
 def _planned(chunk: Chunk) -> Planned:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import obstore
 
-from r2_hf_assets.bucket.client import MAX_KEY_BYTES, NOT_FOUND, Store, ask, object_store
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, can_exist, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.segments import Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.hub.client import RemoteFile
@@ -91,7 +91,7 @@ class Source:
             return [s for s, size in zip(segments, sizes, strict=True) if size and size <= MAX_ROWGROUP_BYTES]
 
     def _size(self, key: str) -> int | None:
-        if len(key.encode()) > MAX_KEY_BYTES:
+        if not can_exist(key):
             return None
         try:
             # A GET whose body is not read: the 404 of a HEAD has none either, so it can't say what is missing.
