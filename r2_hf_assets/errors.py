@@ -31,6 +31,14 @@ class ShardError(R2HfError):
     """A chunk's shards are absent, or are not what their record says."""
 
 
+class ForeignDataset(AccessError):
+    """The dataset repo belongs to another plan, or holds files of which this plan knows nothing."""
+
+
+class UnknownFile(ShardError):
+    """A file on the Hub is in the way of a chunk, and neither the history nor a build record names its content."""
+
+
 class CardError(R2HfError):
     """The dataset's README.md on the Hub is not in a state to be written anew without harm to what people wrote."""
 

@@ -78,6 +78,11 @@ class Settings:
     r2: BucketSettings | None = None
     hub: HubSettings | None = None
 
+    @property
+    def dataset(self) -> str | None:
+        """owner/name of the dataset; None when it is not set."""
+        return self.hub.repo_id if self.hub else None
+
 
 @dataclass(frozen=True)
 class Variable:

@@ -8,9 +8,8 @@ plan is due again, and its figures say nothing.
 from typing import Any
 
 from dagster import AssetMaterialization, DagsterInstance
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from r2_hf_assets.assets.history import latest_ids, materializations
+from r2_hf_assets.assets.history import latest_ids, materializations, recorded_digests
 from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import STATS
 from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
@@ -31,9 +30,10 @@ def read_facts(instance: DagsterInstance, settings: Settings) -> tuple[CardFacts
     planned = open_plan(settings.plan, settings.r2).planned()
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in planned}
     chunks = []
+    committed = recorded_digests(instance, COMMIT, settings.dataset)
     for name, event, _ in materializations(instance, COMMIT, ids):
         digest = digests.get(name)
-        if digest is not None and (event.tags or {}).get(DATA_VERSION_TAG) == digest:
+        if digest is not None and committed.get(name) == digest:
             chunks.append(_chunk(name, digest, event))
     facts = CardFacts(
         repo_id=settings.hub.repo_id,

@@ -27,6 +27,7 @@ from r2_hf_assets.hub.card.merge import read_card, read_yaml
 from r2_hf_assets.hub.card.start import BEGIN, CARD_PATH, END
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import HubSettings
 
 
@@ -56,7 +57,7 @@ def dataset_card(
     with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load("r2", "hub")
-        assert loaded.hub is not None
+        assert loaded.r2 is not None and loaded.hub is not None
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         facts, read_up_to = read_facts(context.instance, loaded)
         if not facts.all.rows:
@@ -65,7 +66,8 @@ def dataset_card(
         else:
             signs_of_life.stop_if_ended()
             repo = HubClient(loaded.hub)
-            record = commit_card(repo, facts, at, may_shrink=config.may_shrink, log=context.log.warning)
+            plan_id = open_plan(loaded.plan, loaded.r2).id()
+            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink, log=context.log.warning)
             context.log.info("the card is written" if record.committed else "the card says all this already")
             _say_what_is_theirs(context, facts, record)
     metadata = _metadata(facts, record, loaded.hub)

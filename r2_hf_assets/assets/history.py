@@ -1,11 +1,16 @@
 """Progress, read from Dagster's materialization history: which chunk each partition was last materialized for.
 
 The digest is the materialization's data version, because that is the one tag that Dagster indexes: the latest one of
-every partition is a single query.
+every partition is a single query. That of hub_commit reads `<digest>@<owner/name>`, since a commit counts for the
+dataset that it was made in and for no other. Events of earlier releases name the digest alone, and the dataset in their
+metadata.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dagster import (
     AssetKey,
@@ -14,25 +19,67 @@ from dagster import (
     DagsterEventType,
     DagsterInstance,
     EventLogRecord,
+    TableMetadataValue,
 )
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 from r2_hf_assets.assets.partitions import partition_key, read_key
-from r2_hf_assets.plan.due import UNPLANNED, lost
+from r2_hf_assets.plan.due import UNPLANNED, is_digest, lost
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.shards.record import ShardFile
 
 # Records read by one query: some kilobytes each, so a few megabytes in memory at once.
 PAGE = 1000
 
-_PARTITIONED = (AssetKey("parquet_shards"), AssetKey("hub_commit"))
+_COMMIT = AssetKey("hub_commit")
+_PARTITIONED = (AssetKey("parquet_shards"), _COMMIT)
+_KEYS_PER_QUERY = 500
+_COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
+# Events never change, so what one of an earlier release names is read once: by DAGSTER_HOME and event id.
+_named_by_event: dict[tuple[str, int], str | None] = {}
 
 
-def recorded_digests(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[str, int], str | None]:
-    """Digest of the latest materialization by (language, chunk number): one query for all partitions."""
+def data_version(digest: str, dataset: str | None = None) -> str:
+    """What is recorded for a chunk: its digest, and of a commit the dataset that it was made in."""
+    return f"{digest}@{dataset}" if dataset and is_digest(digest) else digest
+
+
+def recorded_digests(
+    instance: DagsterInstance, asset: AssetKey, dataset: str | None = None, keys: Sequence[str] | None = None
+) -> dict[tuple[str, int], str | None]:
+    """Digest of the latest materialization by (language, chunk number): one query for all partitions.
+
+    Args:
+        dataset: of hub_commit, leave out what was committed to another dataset than this one.
+        keys: only these partitions.
+    """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+        asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
     )
-    return {read_key(key): found.get(DATA_VERSION_TAG) for key, found in tags.items()}
+    digests: dict[tuple[str, int], str | None] = {}
+    unnamed: set[str] = set()
+    for key, found in tags.items():
+        digest, _, named = (found.get(DATA_VERSION_TAG) or "").partition("@")
+        if dataset is None or named in ("", dataset):
+            digests[read_key(key)] = digest or None
+        if dataset is not None and asset == _COMMIT and not named and is_digest(digest):
+            unnamed.add(key)
+    for key, named_otherwise in (_datasets(instance, unnamed) if unnamed else {}).items():
+        if named_otherwise not in (None, dataset):
+            del digests[read_key(key)]
+    return digests
+
+
+def _datasets(instance: DagsterInstance, keys: Collection[str]) -> Mapping[str, str | None]:
+    """The dataset that the latest commit of each partition names in its metadata; None where it names none."""
+    home = instance.root_directory
+    ids = {key: found for key, found in latest_ids(instance, _COMMIT).items() if key in keys}
+    unread = {key: found for key, found in ids.items() if (home, found) not in _named_by_event}
+    for _, event, record in materializations(instance, _COMMIT, unread):
+        uri = event.metadata.get("dagster/uri")
+        named = _COMMIT_URL.search(str(uri.value)) if uri is not None else None
+        _named_by_event[home, record.storage_id] = named[1] if named else None
+    return {key: _named_by_event.get((home, found)) for key, found in ids.items()}
 
 
 def latest_ids(instance: DagsterInstance, asset: AssetKey) -> Mapping[str, int]:
@@ -51,6 +98,46 @@ def materializations(
             event = record.asset_materialization
             if event is not None and event.partition is not None:
                 yield read_key(event.partition), event, record
+
+
+def files_of(event: AssetMaterialization) -> tuple[ShardFile, ...] | None:
+    """The files that a materialization names, with rows, size and SHA-256 ("" where none is known); None when it does
+    not say."""
+    found = event.metadata.get("files")
+    if not isinstance(found, TableMetadataValue):
+        return () if found is not None else None  # a table of no rows is recorded as a word
+    return tuple(_shard_file(record.data) for record in found.records)
+
+
+def _shard_file(row: Mapping[str, Any]) -> ShardFile:
+    sha256 = str(row["sha256"])
+    return ShardFile(
+        str(row["file"]).rsplit("/", 1)[-1], int(row["rows"]), int(row["bytes"]), "" if sha256 == "none" else sha256
+    )
+
+
+def committed_files(instance: DagsterInstance) -> dict[tuple[str, int], tuple[ShardFile, ...] | None]:
+    """The files that the latest commit of every partition names; a query for every thousand."""
+    return {
+        name: files_of(event) for name, event, _ in materializations(instance, _COMMIT, latest_ids(instance, _COMMIT))
+    }
+
+
+def known_sha256(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -> dict[tuple[str, int], frozenset[str]]:
+    """SHA-256 of every file that any record of these chunks' commits names, the latest or an earlier one."""
+    keys = [str(partition_key(*name)) for name in chunks]
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for first in range(0, len(keys), _KEYS_PER_QUERY):
+        wanted = AssetRecordsFilter(_COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+            for record in page.records:
+                event = record.asset_materialization
+                if event is not None and event.partition is not None:
+                    found[read_key(event.partition)].update(file.sha256 for file in files_of(event) or ())
+            cursor, more = page.cursor, page.has_more
+    return {name: frozenset(sha256s - {""}) for name, sha256s in found.items()}
 
 
 @dataclass(frozen=True)

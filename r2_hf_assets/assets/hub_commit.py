@@ -10,6 +10,7 @@ from typing import Any
 from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
+from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.outcome import Outcome
 from r2_hf_assets.assets.parquet_shards import parquet_shards
@@ -22,6 +23,7 @@ from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, commit_chunks
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.retry import Retry
@@ -57,8 +59,9 @@ def hub_commit(
         plan, shards = open_plan(loaded.plan, loaded.r2), open_shards(loaded.shards, loaded.r2)
         repo = HubClient(loaded.hub)
         conclude = partial(_conclude, context, repo, shards)
+        claim = claim_of(context.instance, plan, shards)
         if is_range(context):
-            commit = partial(_commit_together, context, repo, shards, signs_of_life)
+            commit = partial(_commit_together, context, repo, shards, claim, signs_of_life)
             yield from commit_range(context, plan, shards, loaded.hub.chunks_per_commit, commit, conclude)
             return
         language, number = read_key(context.partition_key)
@@ -77,6 +80,7 @@ def hub_commit(
             repo,
             record,
             lambda files: shards.files(language, files),
+            claim,
             retry=_patience(signs_of_life),
             log=context.log.warning,
         )
@@ -84,13 +88,14 @@ def hub_commit(
         if done.error is not None:
             yield from done.checks
             raise done.error
-        yield result_for(done.digest, done.metadata, done.checks)
+        yield result_for(done.digest, done.metadata, done.checks, done.dataset)
 
 
 def _commit_together(
     context: AssetExecutionContext,
     repo: HubClient,
     shards: ShardStore,
+    claim: Claim,
     signs_of_life: SignsOfLife,
     records: Sequence[BuildRecord],
 ) -> list[CommitRecord | ShardError]:
@@ -100,6 +105,7 @@ def _commit_together(
         repo,
         records,
         lambda record, files: shards.files(record.language, files),
+        claim,
         retry=_patience(signs_of_life),
         log=context.log.warning,
     )
@@ -122,7 +128,8 @@ def _conclude(
         return Outcome(record.digest, {}, (check,), error)
     shards.discard(record)
     context.log.info(f"{key}: {'committed' if committed.committed else 'nothing to commit'}: {committed.url}")
-    return Outcome(record.digest, commit_metadata(committed, record, seconds), (check,))
+    metadata = commit_metadata(committed, record, repo.repo_id, seconds)
+    return Outcome(record.digest, metadata, (check,), dataset=repo.repo_id)
 
 
 def _patience(signs_of_life: SignsOfLife) -> Retry:

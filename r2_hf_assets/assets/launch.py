@@ -22,13 +22,14 @@ from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import FAILED, is_persistent
-from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.errors import SettingsError, ShardError
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards.ahead import AHEAD, Progress, building
 from r2_hf_assets.shards.build import Build
+from r2_hf_assets.shards.store import open_shards
 
 WORK_PLAN = AssetKey("work_plan")
 SHARDS = AssetKey("parquet_shards")
@@ -82,9 +83,9 @@ class ChunkRun:
         return partition_key(self.chunk.language, self.chunk.number)
 
 
-def run_scan(instance: DagsterInstance, languages: Sequence[str] = ()) -> str | None:
+def run_scan(instance: DagsterInstance, languages: Sequence[str] = (), *, start_anew: bool = False) -> str | None:
     """Materialize work_plan; returns the error's line, None when it went well."""
-    ops = {"work_plan": {"config": {"languages": list(languages)}}}
+    ops = {"work_plan": {"config": {"languages": list(languages), "start_anew": start_anew}}}
     return _error(execute(instance, [WORK_PLAN], None, ops))
 
 
@@ -99,7 +100,7 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
     """Planned chunks without a commit recorded for their digest."""
     settings = load(needs=["r2"])
     assert settings.r2 is not None
-    return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT))
+    return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT, settings.dataset))
 
 
 def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
@@ -133,6 +134,8 @@ def _build(chunk: Planned, progress: Progress) -> Iterator[Build]:
     assert settings.r2 is not None
     found = open_plan(settings.plan, settings.r2).find(chunk.language, chunk.number)
     assert found is not None
+    if open_shards(settings.shards, settings.r2).waiting(chunk.language, chunk.number, chunk.digest):
+        raise ShardError("it is built and waits for its commit")
     with building(settings, found, progress) as build:
         yield build
 

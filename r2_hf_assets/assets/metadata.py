@@ -17,6 +17,7 @@ from dagster import (
     TableSchema,
 )
 
+from r2_hf_assets.assets.history import data_version
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
@@ -126,7 +127,7 @@ def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
     }
 
 
-def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -> Metadata:
+def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
     """A commit: where the chunk stands on the Hub."""
     uploaded = sum(file.size for file in record.files if path_in_repo(record.language, file.name) in commit.added)
     return {
@@ -138,6 +139,7 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -
         "chunk_digest": record.digest,
         "commit": MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
+        "dataset": dataset,
         "committed": commit.committed,
         "files": _files(record.files, record.language),
         "removed": MetadataValue.json(list(commit.removed)),
@@ -151,10 +153,19 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, seconds: float) -
     }
 
 
-def result_for(digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult]) -> MaterializeResult:
-    """A materialization that is made for the chunk with this digest, and what its checks said."""
+def result_for(
+    digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult], dataset: str | None = None
+) -> MaterializeResult:
+    """A materialization that is made for the chunk with this digest, and what its checks said.
+
+    Args:
+        dataset: of a commit, the repo that it was made in.
+    """
     return MaterializeResult(
-        metadata=metadata, tags={DIGEST_TAG: digest}, data_version=DataVersion(digest), check_results=checks
+        metadata=metadata,
+        tags={DIGEST_TAG: digest},
+        data_version=DataVersion(data_version(digest, dataset)),
+        check_results=checks,
     )
 
 

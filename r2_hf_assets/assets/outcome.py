@@ -39,12 +39,14 @@ _RESULT = "result"  # Dagster's name for an asset's own output; the others are i
 
 @dataclass(frozen=True)
 class Outcome:
-    """`digest` is the chunk's, or UNPLANNED. With an `error`, a check failed and nothing was materialized."""
+    """`digest` is the chunk's, or UNPLANNED; `dataset` the repo of a commit. With an `error`, a check failed and
+    nothing was materialized."""
 
     digest: str
     metadata: Metadata
     checks: tuple[AssetCheckResult, ...]
     error: ShardError | None = None
+    dataset: str | None = None
 
 
 def unplanned(checks: Iterable[AssetCheckResult]) -> Outcome:
@@ -55,7 +57,7 @@ def unplanned(checks: Iterable[AssetCheckResult]) -> Outcome:
 def record(context: AssetExecutionContext, asset: AssetKey, key: MultiPartitionKey, outcome: Outcome) -> None:
     """Record one partition of several, as Dagster records the result of a run of one."""
     if outcome.error is None:
-        tags = event_tags(asset, outcome.digest, key, context.run.run_id)
+        tags = event_tags(asset, outcome.digest, key, context.run.run_id, outcome.dataset)
         context.log_event(AssetMaterialization(asset, partition=key, metadata=outcome.metadata, tags=tags))
     target = _latest(context, asset, key)
     for result in outcome.checks:

@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
+from r2_hf_assets.assets.claim import claim_of
+from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.outcome import Outcome
 from r2_hf_assets.assets.partitions import chunk_backfills, chunk_partitions, read_key
@@ -18,13 +22,15 @@ from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.commit import check_claim
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.ahead import AHEAD, building
 from r2_hf_assets.shards.quality import check_all
-from r2_hf_assets.shards.record import Tally
-from r2_hf_assets.shards.store import open_shards
+from r2_hf_assets.shards.record import BuildRecord, Tally
+from r2_hf_assets.shards.store import ShardStore, open_shards
 from r2_hf_assets.shards.verify import check_ledger
 from r2_hf_assets.verdict import Severity
 
@@ -55,10 +61,11 @@ def parquet_shards(
         commits_too = selected is None or AssetKey("hub_commit") in selected
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
-        plan = open_plan(loaded.plan, loaded.r2)
-        build = partial(_build, context, loaded, signs_of_life)
+        plan, shards = open_plan(loaded.plan, loaded.r2), open_shards(loaded.shards, loaded.r2)
+        build = partial(_build, context, loaded, signs_of_life, commits_too)
         if is_range(context):
-            shards = open_shards(loaded.shards, loaded.r2)
+            if commits_too and plan.is_begun():
+                _check_dataset(context, loaded, plan, shards)
             yield from build_range(context, plan, shards, build, commits_too=commits_too)
             return
         chunk = plan.find(*read_key(context.partition_key))
@@ -66,6 +73,8 @@ def parquet_shards(
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
+        if commits_too:
+            _check_dataset(context, loaded, plan, shards)
         done = build(chunk, context.partition_key, built=AHEAD.begin)
         if done.error is not None:
             yield from done.checks
@@ -73,17 +82,32 @@ def parquet_shards(
         yield result_for(done.digest, done.metadata, done.checks)
 
 
+def _check_dataset(context: AssetExecutionContext, loaded: Settings, plan: PlanStore, shards: ShardStore) -> None:
+    """Better refused now than after the work."""
+    assert loaded.hub is not None
+    check_claim(HubClient(loaded.hub), claim_of(context.instance, plan, shards), log=context.log.warning)
+
+
 def _build(
     context: AssetExecutionContext,
     loaded: Settings,
     signs_of_life: SignsOfLife,
+    commits_too: bool,
     chunk: Chunk,
     key: str,
     built: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Build one chunk, check it, and publish what passed. `built` is called before the checks: the line is free."""
+    """Build one chunk, check it, and publish what passed. `built` is called before the checks: the line is free.
+
+    A build that waits for its commit, because the Hub refused it or a run was killed, is used again.
+    """
     started = time.monotonic()
     shards = open_shards(loaded.shards, loaded.r2)
+    if commits_too and (record := _waiting(context, loaded, shards, chunk, key)) is not None:
+        built()
+        context.log.info(f"{key}: built before and not committed yet; used as it is")
+        checks = (check_result(LEDGER, record.verdicts[LEDGER.name]), *quality_results(record.verdicts))
+        return Outcome(record.digest, build_metadata(record, _uri(shards, record), 0.0), checks)
 
     def progress(tally: Tally) -> None:
         signs_of_life.stop_if_ended()
@@ -102,13 +126,26 @@ def _build(
             if not verdict.passed and verdict.severity is Severity.ERROR:
                 error = ShardError(f"{key}: the {name} check failed: {verdict.summary}; not published")
                 return Outcome(chunk.digest, {}, checks, error)
-        shards.publish(build)
-    record = build.record
+        record = replace(build.record, verdicts={LEDGER.name: ledger, **quality})
+        shards.publish(replace(build, record=record))
     for reason, count in sorted(record.tally.rejects.items()):
         context.log.warning(f"{key}: rejected: {count} x {reason} (ledger: {record.rejects and record.rejects.name})")
     for name, verdict in quality.items():
         if not verdict.passed:
             context.log.warning(f"{key}: check {name}: {verdict.summary}")
-    uri = shards.uri(record.language, record.files[0].name if record.files else "")
-    metadata = build_metadata(record, uri, build.seconds) | chunk_pictures(build)
+    metadata = build_metadata(record, _uri(shards, record), build.seconds) | chunk_pictures(build)
     return Outcome(record.digest, metadata, checks)
+
+
+def _waiting(
+    context: AssetExecutionContext, loaded: Settings, shards: ShardStore, chunk: Chunk, key: str
+) -> BuildRecord | None:
+    """The build of this chunk that waits for its commit; None when there is none, or it is committed already."""
+    recorded = recorded_digests(context.instance, COMMIT, loaded.dataset, [key])
+    if recorded.get((chunk.language, chunk.number)) == chunk.digest:
+        return None  # who materializes a committed chunk again wants it built again
+    return shards.waiting(chunk.language, chunk.number, chunk.digest)
+
+
+def _uri(shards: ShardStore, record: BuildRecord) -> str:
+    return shards.uri(record.language, record.files[0].name if record.files else "")

@@ -57,7 +57,7 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     instance = context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)
-    left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT))
+    left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT, loaded.dataset))
     left = [chunk for chunk in left if chunk.language in loaded.plan.languages]
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
     together = loaded.hub.chunks_per_commit if loaded.hub else 1

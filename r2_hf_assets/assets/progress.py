@@ -49,14 +49,22 @@ class Progress:
     pace: Pace | None
 
 
-def progress(instance: DagsterInstance, planned: Sequence[Planned]) -> list[LanguageProgress]:
+def progress(
+    instance: DagsterInstance, planned: Sequence[Planned], dataset: str | None = None
+) -> list[LanguageProgress]:
     """Every language of the plan, in the plan's order."""
-    return overall(instance, planned).languages
+    return overall(instance, planned, dataset).languages
 
 
-def overall(instance: DagsterInstance, planned: Sequence[Planned], now: float | None = None) -> Progress:
-    """How far everything is."""
-    built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
+def overall(
+    instance: DagsterInstance, planned: Sequence[Planned], dataset: str | None = None, now: float | None = None
+) -> Progress:
+    """How far everything is.
+
+    Args:
+        dataset: commits count that were made to this one; None counts all.
+    """
+    built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     commits = commits_by_chunk(instance, COMMIT)
     rows = by_language(planned, built, committed, _failed(instance, planned), commits)
     left = due(planned, committed)

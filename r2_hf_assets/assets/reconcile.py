@@ -1,10 +1,11 @@
-"""`reconcile_job`: plan, history and Hub compared, and on request what is verifiably there recorded.
+"""`reconcile_job`: plan, history and Hub compared; what the Hub lost is recorded as due, and on request what is
+verifiably there as done.
 
 Losing Dagster's database must not lose the work: with `record: true` every chunk that the Hub is shown to hold whole
 is recorded as materialized for its digest, so that it is due no more. The events say that reconcile made them, from
-which revision, and by what the chunk was verified. A chunk that is recorded and not (or otherwise) on the Hub is only
-reported, with its key: recording something else than what happened would make the history lie until the next run, while
-processing the partition again mends both.
+which revision, and by what the chunk was verified. A chunk that is recorded and not on the Hub as it was committed is
+recorded as due again, so that whoever asks what is due finds it: `r2-hf process`, the sensor, status and the grid. When
+the whole repo is gone that takes `record: true`: a wrong HF_REPO_ID or a token that may not see it looks the same.
 
 The command line does the same through `examine`; its events belong to no run.
 """
@@ -21,10 +22,10 @@ from dagster import (
 )
 from pydantic import Field
 
-from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.history import committed_files, recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets.assets.recovered import Emit, record
+from r2_hf_assets.assets.recovered import Emit, record, record_due
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -45,30 +46,44 @@ class ReconcileConfig(Config):
     record: bool = Field(
         default=False, description="Record as materialized what is verifiably on the Hub and not recorded."
     )
+    dry_run: bool = Field(default=False, description="Record nothing: not even as due what the Hub lost.")
 
 
 def examine(
-    instance: DagsterInstance, settings: Settings, *, emit: Emit | None = None, log: Log | None = None
+    instance: DagsterInstance,
+    settings: Settings,
+    *,
+    mark_lost: bool = False,
+    emit: Emit | None = None,
+    log: Log | None = None,
 ) -> Report:
     """Compare; with `emit` also record what is verifiably there, reading on the Hub what has no build record.
 
     Args:
+        mark_lost: record as due what the Hub lost. When there is no repo at all, only with `emit`.
         emit: as for `record`. The report then says in `recordable` what was recorded.
 
     Raises:
+        ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
-    shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
-    facts = survey(settings, shards, commits, log)
+    assert settings.hub is not None
+    dataset = settings.hub.repo_id
+    shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
+    facts = survey(settings, shards, commits, committed_files(instance), log)
     report = compare(facts)
+    if mark_lost and (report.revision is not None or emit is not None):
+        record_due(instance, report.lost, dataset, "reconcile")
     if emit is None:
         return report
-    record(instance, report.recordable, report.revision, "reconcile", emit)
+    record(instance, report.recordable, report.revision, dataset, "reconcile", emit)
 
     def keep(proven: Recovered) -> None:
-        record(instance, [proven], report.revision, "reconcile", emit)
+        record(instance, [proven], report.revision, dataset, "reconcile", emit)
 
-    return proofs(settings, facts, report, keep, log)
+    report = proofs(settings, facts, report, keep, log)
+    record_due(instance, report.replaceable, dataset, "reconcile", failed=False)
+    return report
 
 
 def line(difference: Difference) -> str:
@@ -92,7 +107,7 @@ def as_plain(report: Report, recorded: int) -> dict[str, Any]:
         **{name: getattr(report, name) for name in ("revision", *_NUMBERS)},
         "recorded_now": recorded,
         "recordable": [str(partition_key(item.chunk.language, item.chunk.number)) for item in report.recordable],
-        "process_again": [str(partition_key(*name)) for name in report.redo],
+        "process_again": [str(partition_key(*due.name)) for due in report.lost],
         "counts": report.counts,
         "differences": [
             {
@@ -111,9 +126,9 @@ def reconcile(
 ) -> None:
     with user_errors(context):
         loaded = settings.load("r2", "hub")
-        emit = context.log_event if config.record else None
-        report = examine(context.instance, loaded, emit=emit, log=context.log.info)
-    recorded = len(report.recordable) if config.record else 0
+        emit = context.log_event if config.record and not config.dry_run else None
+        report = examine(context.instance, loaded, mark_lost=not config.dry_run, emit=emit, log=context.log.info)
+    recorded = len(report.recordable) if emit else 0
     context.log.info(f"{summary(report)}; {recorded} recorded now")
     for difference in report.differences[:_LINES]:
         context.log.warning(line(difference))
@@ -121,8 +136,9 @@ def reconcile(
 
 
 @job(
-    description="Compares plan, history and the Hub's head, and reports every difference. With `record: true` it "
-    "records what is verifiably on the Hub: so a lost database is made good. Changes nothing on the Hub."
+    description="Compares plan, history and the Hub's head, and reports every difference. What the Hub lost it records "
+    "as due. With `record: true` it records what is verifiably on the Hub: so a lost database is made good. Changes "
+    "nothing on the Hub."
 )
 def reconcile_job() -> None:
     reconcile()
@@ -143,7 +159,7 @@ def _metadata(report: Report, recorded: int) -> dict[str, Any]:
         "revision": report.revision or "none",
         "differences": MetadataValue.md(table),
         "what_to_do": MetadataValue.md(advice or "nothing"),
-        "process_again": MetadataValue.json([str(partition_key(*name)) for name in report.redo[:_LINES]]),
+        "process_again": MetadataValue.json([str(partition_key(*due.name)) for due in report.lost[:_LINES]]),
     }
 
 

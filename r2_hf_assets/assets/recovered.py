@@ -1,30 +1,55 @@
-"""Records chunks as materialized that no run has made: found on the Hub by reconcile, or taken over from the script.
+"""Records what no run has made: chunks found on the Hub by reconcile or taken over from the script, and chunks that the
+Hub lost.
 
 The events carry all the tags that a run's would, so that nothing tells the two apart (not what is due, not the grid in
 the UI, not whether a chunk is up to date), while their metadata says who recorded them, and by what they were verified.
+
+Dagster can't take a materialization of a partition back. So a lost chunk gets one more, whose data version says that it
+is due again; and, because the grid would still show it as made, a run that failed to make it: red, and part of a
+backfill of "missing and failed".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, MetadataValue, TableRecord
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    MetadataValue,
+    TableMetadataValue,
+    TableRecord,
+)
+from dagster._core.events import AssetMaterializationPlannedData
+from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._core.utils import make_new_run_id
 
 from r2_hf_assets.assets.event_tags import event_tags
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.reconcile.report import Recovered
+from r2_hf_assets.plan.due import DUE_AGAIN
+from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.record import ShardFile
 
 Emit = Callable[[AssetMaterialization], Any]
 
 
 def record(
-    instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, by: str, emit: Emit
+    instance: DagsterInstance,
+    recovered: Iterable[Recovered],
+    revision: str | None,
+    dataset: str,
+    by: str,
+    emit: Emit,
 ) -> None:
     """Record chunks as materialized for their digests, partitions included.
 
     Args:
+        dataset: the repo that they were found in.
         by: who says so, e.g. "reconcile".
         emit: takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
     """
@@ -33,25 +58,69 @@ def record(
     for item in chunks:
         # hub_commit is what says done, so it comes last: whoever is stopped in between does the chunk again.
         for asset in (SHARDS, COMMIT):
-            emit(_materialization(asset, item, revision, by))
+            emit(_materialization(asset, item, revision, dataset, by))
 
 
-def _materialization(asset: AssetKey, item: Recovered, revision: str | None, by: str) -> AssetMaterialization:
-    chunk, key = item.chunk, partition_key(item.chunk.language, item.chunk.number)
-    files: list[dict[str, str | int]] = [
+def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str, *, failed: bool = True) -> None:
+    """Record chunks as due, whatever was recorded before, and the files of theirs that their next commit may replace.
+
+    Args:
+        failed: show them as failed in the grid; else they stay what they were there.
+    """
+    add_partitions(instance, (number for due in chunks for _, number in [due.name]))
+    keys = [partition_key(*due.name) for due in chunks]
+    for due, key in zip(chunks, keys, strict=True):
+        instance.report_runless_asset_event(
+            AssetMaterialization(
+                COMMIT,
+                description=f"Due again, says {by}: {due.why}.",
+                partition=key,
+                tags=event_tags(COMMIT, DUE_AGAIN, key, by),
+                metadata={
+                    "dagster/row_count": 0,
+                    "planned": True,
+                    "recorded_by": by,
+                    "dataset": dataset,
+                    "due_because": due.why,
+                    "files": _table(due.name[0], due.files),
+                },
+            )
+        )
+    if failed and chunks:
+        # No daemon must try this run again: it has no code.
+        run = DagsterRun(
+            job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
+        )
+        instance.add_run(run)
+        for key in keys:
+            planned = AssetMaterializationPlannedData(COMMIT, partition=key)
+            event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
+            instance.report_dagster_event(event, run.run_id)
+        instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they were committed: due again.")
+
+
+def _table(language: str, files: Sequence[ShardFile]) -> TableMetadataValue | str:
+    rows: list[dict[str, str | int]] = [
         {
-            "file": path_in_repo(chunk.language, file.name),
+            "file": path_in_repo(language, file.name),
             "rows": file.rows,
             "bytes": file.size,
             "sha256": file.sha256 or "none",
         }
-        for file in item.files
+        for file in files
     ]
+    return MetadataValue.table([TableRecord({**row}) for row in rows]) if rows else "none"
+
+
+def _materialization(
+    asset: AssetKey, item: Recovered, revision: str | None, dataset: str, by: str
+) -> AssetMaterialization:
+    chunk, key = item.chunk, partition_key(item.chunk.language, item.chunk.number)
     return AssetMaterialization(
         asset,
         description=f"Found on the Hub by {by}, verified by {item.how}.",
         partition=key,
-        tags=event_tags(asset, chunk.digest, key, by),
+        tags=event_tags(asset, chunk.digest, key, by, dataset if asset == COMMIT else None),
         metadata={
             "dagster/row_count": item.rows,
             "planned": True,
@@ -59,9 +128,10 @@ def _materialization(asset: AssetKey, item: Recovered, revision: str | None, by:
             "recorded_by": by,
             "verified_by": item.how,
             "revision": revision or "none",
+            "dataset": dataset,
             "episodes_planned": chunk.episodes,
             "bytes": sum(file.size for file in item.files),
-            "files": MetadataValue.table([TableRecord({**row}) for row in files]) if files else "none",
+            "files": _table(chunk.language, item.files),
             **stats_metadata(item.stats),
         },
     )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
+from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.history import lost_chunks, record_unplanned, recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
@@ -16,10 +17,14 @@ from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.bucket.client import check_access, object_store
 from r2_hf_assets.errors import PlanError, SettingsError
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings
+from r2_hf_assets.shards.store import open_shards
 
 
 class ScanConfig(Config):
@@ -34,8 +39,8 @@ class ScanConfig(Config):
     )
     start_anew: bool = Field(
         default=False,
-        description="Go on although the plan lacks chunks that were built: their episodes are numbered anew and built "
-        "again. `r2-hf reconcile` names what the Hub then holds beyond the plan; until deleted, those rows are double.",
+        description="Go on although the plan lacks chunks that were built or that the dataset holds: one commit "
+        "removes their files from the dataset (its history keeps them); their episodes are numbered and built anew.",
     )
 
 
@@ -66,15 +71,18 @@ def work_plan(
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         check_access(r2.get_client(), loaded.r2.name, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
-        if not config.start_anew:
+        if config.start_anew:
+            _begin_anew(context, plan, loaded)
+        else:
             _refuse_a_lost_plan(context, plan, loaded.plan.state_url)
+            _refuse_a_dataset_of_another_plan(context, plan, loaded)
         report = scan(object_store(loaded.r2), plan, _rules(config, loaded))
         _log(context, report)
         if config.start_anew:
             record_unplanned(context.instance, lost_chunks(context.instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
     add_partitions(context.instance, (chunk.number for chunk in report.planned))
-    built, committed = (recorded_digests(context.instance, asset) for asset in (SHARDS, COMMIT))
+    built, committed = (recorded_digests(context.instance, asset, loaded.dataset) for asset in (SHARDS, COMMIT))
     how_far = by_language(report.planned, built, committed, ())
     return MaterializeResult(
         metadata=scan_metadata(report) | plan_pictures(how_far) | {"dagster/uri": loaded.plan.state_url},
@@ -87,8 +95,32 @@ def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: 
     if lost:
         raise PlanError(
             f"plan: {len(lost)} chunks were built that {where} (STATE_URL) does not hold ({', '.join(lost[:3])}); "
-            "restore it, or take over the script's plan with `r2-hf import`, or run work_plan with `start_anew: true`"
+            "restore it, or take over the script's plan with `r2-hf import`, or begin anew with `r2-hf scan "
+            "--start-anew` (start_anew: true)"
         )
+
+
+def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: Settings) -> None:
+    """An empty plan would number from 0 what the dataset may hold by other numbers."""
+    if settings.hub is not None and not plan.numbers():
+        repo, plan_id = HubClient(settings.hub), plan.find_id()
+        ask(repo, "look at", lambda: refuse_dataset_without_plan(repo, plan_id), log=context.log.warning)
+
+
+def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: Settings) -> None:
+    if settings.hub is None:
+        raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of another plan are removed")
+    plan.check_identity()
+    planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
+    recorded = recorded_digests(context.instance, COMMIT, settings.dataset)
+    committed = {name for name, digest in planned.items() if recorded.get(name) == digest}
+    repo = HubClient(settings.hub)
+    claim = claim_of(context.instance, plan, open_shards(settings.shards, settings.r2))
+    removed, before = ask(
+        repo, "begin anew in", lambda: begin_anew(repo, claim, planned.keys(), committed), log=context.log.warning
+    )
+    if removed:
+        context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
 
 
 def _rules(config: ScanConfig, settings: Settings) -> ScanRules:

@@ -79,7 +79,7 @@ def adopt(work_plan: Path, progress_logs: tuple[Path, ...], dry_run: bool, rebui
     find = bucket_folders(object_store(settings.r2), plan.prefix, default_retry())
     adoption = decide(script, finished, plan, settings.plan.languages, find)
     with open_instance() as instance:
-        known = recorded_digests(instance, COMMIT)
+        known = recorded_digests(instance, COMMIT, settings.dataset)
         unknown = [c for c in adoption.finished if known.get((c.language, c.number)) != c.digest]
         hub = take_inventory(settings.hub, log=say)
         if not dry_run:
@@ -94,7 +94,7 @@ def adopt(work_plan: Path, progress_logs: tuple[Path, ...], dry_run: bool, rebui
             click.echo(f"{partition_key(found.chunk.language, found.chunk.number)}: {_told(found, take)}")
             if take and not dry_run:  # at once: checking many takes long, and goes on where it was stopped
                 emit = instance.report_runless_asset_event
-                record(instance, [recoverable(found)], hub.revision, "import", emit)
+                record(instance, [recoverable(found)], hub.revision, settings.hub.repo_id, "import", emit)
     _mind(adoption, [] if rebuild_incomplete else [found for found in checked if found.incomplete])
     say(
         f"{'would be: ' if dry_run else ''}{len(adoption.new)} chunks planned newly, "

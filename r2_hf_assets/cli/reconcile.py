@@ -1,14 +1,12 @@
-"""`r2-hf reconcile`: plan, history and Hub compared; what is verifiably there recorded on request."""
+"""`r2-hf reconcile`: plan, history and Hub compared; what is lost recorded as due, what is there as done on request."""
 
 import json
-import shlex
 
 import click
 
 from r2_hf_assets.cli.talk import json_option, say
 
-# Keys in the command line that is printed; more go through --redo.
-_KEYS_IN_A_COMMAND = 20
+_KEYS_NAMED = 20
 
 
 @click.command()
@@ -18,15 +16,16 @@ _KEYS_IN_A_COMMAND = 20
     is_flag=True,
     help="Record as done what is verifiably on the Hub. What has no build record is read there, by ranges.",
 )
-@click.option("--redo", is_flag=True, help="Print only the partitions to process again, one a line.")
+@click.option("--redo", is_flag=True, help="Print only the partitions that were lost, one a line.")
+@click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
 @json_option
-def reconcile(do_record: bool, redo: bool, as_json: bool) -> None:
+def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None:
     """Compare plan, history and Hub.
 
-    Every difference between the plan, the history and the Hub's head is a line on stdout. After a lost
-    DAGSTER_HOME, --record makes the history good without building anything again. Nothing on the Hub is changed.
-    Chunks that are recorded and are not on the Hub as they were built are only named, with the command that makes
-    them again: the history says what was done, and that stays true.
+    Every difference between the plan, the history and the Hub's head is a line on stdout. Nothing on the Hub is
+    changed. Chunks that are recorded and are not on the Hub as they were committed are recorded as due, so that process
+    and the sensor make them again. After a lost DAGSTER_HOME, --record makes the history good without building anything
+    again. When the Hub says that there is no such repo, lost chunks are recorded as due only with --record.
 
     \b
       r2-hf reconcile
@@ -35,8 +34,10 @@ def reconcile(do_record: bool, redo: bool, as_json: bool) -> None:
 
     The exit code is 0 whatever is found.
     """
-    if sum((do_record, redo, as_json)) > 1 and redo:
+    if redo and (do_record or as_json):
         raise click.UsageError("--redo goes alone")
+    if dry_run and do_record:
+        raise click.UsageError("--record and --dry-run exclude each other")
     from r2_hf_assets.settings import load
 
     settings = load()
@@ -47,9 +48,9 @@ def reconcile(do_record: bool, redo: bool, as_json: bool) -> None:
 
     with open_instance() as instance:
         emit = instance.report_runless_asset_event if do_record else None
-        report = examine(instance, settings, emit=emit, log=say)
+        report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
     recorded = len(report.recordable) if do_record else 0
-    keys = [str(partition_key(*name)) for name in report.redo]
+    keys = [str(partition_key(*due.name)) for due in report.lost]
     if redo:
         for key in keys:
             click.echo(key)
@@ -65,9 +66,7 @@ def reconcile(do_record: bool, redo: bool, as_json: bool) -> None:
             continue  # they are by now
         say(f"{kind}: {ADVICE[Kind(kind)]}")
     if keys:
-        named = " ".join(f"--partition {shlex.quote(key)}" for key in keys[:_KEYS_IN_A_COMMAND])
-        more = len(keys) > _KEYS_IN_A_COMMAND
-        say(
-            "to make them again: "
-            + ("r2-hf reconcile --redo | r2-hf process --partition -" if more else f"r2-hf process {named}")
-        )
+        known = not dry_run and (report.revision is not None or do_record)
+        what = "due again; r2-hf process makes them" if known else "lost, and not recorded as due"
+        more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
+        say(f"{what}: {', '.join(keys[:_KEYS_NAMED])}{more}")

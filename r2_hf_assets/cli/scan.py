@@ -7,12 +7,18 @@ from r2_hf_assets.cli.talk import language_option, languages_of, say
 
 @click.command()
 @language_option
+@click.option(
+    "--start-anew",
+    is_flag=True,
+    help="Remove from the dataset what is there of another plan, and number everything anew. Its history keeps it.",
+)
 @click.pass_context
-def scan(context: click.Context, language: tuple[str, ...]) -> None:
+def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = False) -> None:
     """Plan what is new in the bucket.
 
     Lists the episode folders and puts new episodes into new chunks; sealed chunks never change, so scanning again is
-    harmless. The number of planned chunks goes to stdout.
+    harmless. An empty plan is not begun for a dataset that holds chunks already: restore its plan, or --start-anew.
+    The number of planned chunks goes to stdout.
 
     \b
       r2-hf scan
@@ -25,7 +31,7 @@ def scan(context: click.Context, language: tuple[str, ...]) -> None:
     from r2_hf_assets.assets.launch import last_scan, open_instance, run_scan
 
     with open_instance() as instance:
-        error = run_scan(instance, language)
+        error = run_scan(instance, language, start_anew=start_anew)
         if error:
             say(f"r2-hf scan: {error}")
             context.exit(1)

@@ -31,7 +31,7 @@ def status(as_json: bool) -> None:
     from r2_hf_assets.plan.store import open_plan
 
     with open_instance() as instance:
-        found = overall(instance, open_plan(settings.plan, settings.r2).planned())
+        found = overall(instance, open_plan(settings.plan, settings.r2).planned(), settings.dataset)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return

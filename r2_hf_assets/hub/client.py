@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,8 @@ from typing import Any
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.memory import release
-from r2_hf_assets.retry import Trouble, status_trouble
+from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
 # What hf_xet holds in memory are xorbs of 64 MB, raw and packed, for every upload stream. Its own default of 64 streams
@@ -40,11 +39,12 @@ _HTTP_CLIENTS = {
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a revision. `sha256` is None for a small file that git itself holds."""
+    """A file at a revision. `sha256` is None for a small file that git itself holds; `blob_id` is git's SHA-1 of it."""
 
     path: str
     size: int
     sha256: str | None
+    blob_id: str = ""
 
 
 @dataclass
@@ -92,12 +92,18 @@ class HubClient:
 
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]:
         """Those of `paths` that exist at `revision`."""
-        found = self._api.get_paths_info(self.repo_id, list(paths), repo_type=_REPO_TYPE, revision=revision)
-        return {
-            info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
-            for info in found
-            if hasattr(info, "blob_id")  # a folder has none
-        }
+        return _by_path(self._api.get_paths_info(self.repo_id, list(paths), repo_type=_REPO_TYPE, revision=revision))
+
+    def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]:
+        """Every file below `folder` at `revision`: a request for each thousand."""
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            return _by_path(
+                self._api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=_REPO_TYPE)
+            )
+        except EntryNotFoundError:
+            return {}
 
     def read(self, path: str, revision: str) -> bytes | None:
         """The content of a small file at `revision`; None when it is not there."""
@@ -155,34 +161,57 @@ class HubClient:
         if sent != sha256:
             raise ShardError(f"{upload.path}: the file changed since it was built; materialize parquet_shards again")
 
-    def commit(self, uploads: Iterable[Upload], deleted: Iterable[str], parent: str, message: str) -> tuple[str, str]:
+    def commit(
+        self,
+        uploads: Iterable[Upload],
+        deleted: Iterable[str],
+        parent: str,
+        message: str,
+        contents: Mapping[str, bytes] | None = None,
+    ) -> tuple[str, str]:
         """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
 
-        A repo that has no card yet gets the one that makes its audio play. What follows the first line of `message`
-        becomes the commit's description.
+        What follows the first line of `message` becomes the commit's description.
+
+        Args:
+            contents: small files by path, given whole.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        operations = [upload.operation for upload in uploads]
-        brings_card = any(operation.path_in_repo == CARD_PATH for operation in operations)
-        if not brings_card and CARD_PATH not in self.files([CARD_PATH], parent):
-            operations.append(CommitOperationAdd(path_in_repo=CARD_PATH, path_or_fileobj=CARD))
-        operations += [CommitOperationDelete(path_in_repo=path) for path in deleted]
+        added = [upload.operation for upload in uploads]
+        added += [CommitOperationAdd(path_in_repo=p, path_or_fileobj=data) for p, data in (contents or {}).items()]
+        removed = [CommitOperationDelete(path_in_repo=path) for path in deleted]
         title, _, description = message.partition("\n\n")
         info = self._api.create_commit(
             self.repo_id,
-            operations,
+            [*added, *removed],
             commit_message=title,
             commit_description=description,
             repo_type=_REPO_TYPE,
             revision=_BRANCH,
             parent_commit=parent,
         )
+        # The library leaves out what the branch holds by now; with nothing left it answers with the branch's newest
+        # commit, which may be anybody's.
+        if not removed and not any(getattr(operation, "_is_committed", True) for operation in added):
+            raise HeadMoved
         return info.oid, info.commit_url
 
     def commit_url(self, oid: str) -> str:
         """The page of a commit."""
         return f"{self.endpoint}/datasets/{self.repo_id}/commit/{oid}"
+
+
+def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
+    return {
+        info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None, info.blob_id)
+        for info in listed
+        if hasattr(info, "blob_id")  # a folder has none
+    }
+
+
+class HeadMoved(Exception):
+    """Somebody else has committed the same content meanwhile."""
 
 
 class NotVisibleYet(Exception):
@@ -198,6 +227,8 @@ def classify(error: BaseException) -> Trouble | None:
         return status_trouble(response.status_code, response.headers)
     if isinstance(error, NotVisibleYet):
         return Trouble("the new repo does not show yet")
+    if isinstance(error, HeadMoved):
+        return Trouble(STATUSES[412])
     if isinstance(error, json.JSONDecodeError):
         return Trouble("the Hub's answer can't be read")  # a proxy's page: validate-yaml is read whatever the status
     if isinstance(error, _transport_errors()):

@@ -4,7 +4,8 @@ Compare the chunks' shards with the head; if all of them are there (sha256 and s
 nothing to commit and the head is the record. Else upload what differs, and commit it on top of the very head it was
 compared with (parentCommit): when anyone else commits in between, or when an answer never comes, the comparison is
 made again before anything is repeated. So many machines may commit at once, and a commit that was in fact made is
-found, not made twice. Other chunks' files are never touched.
+found, not made twice. Other chunks' files are never touched, and neither is a repo of another plan or a file that this
+plan does not know (ownership.py).
 
 Chunks that are committed together are compared with the same head, and each has a record of its own. One whose shards
 are gone or damaged is left out of the commit and stops none of the others.
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import NotVisibleYet, RemoteFile, Upload, classify, explain
+from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, refuse_other_plan, refuse_unknown, require_ours
 from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -42,18 +45,41 @@ class Repo(Protocol):
     def head(self) -> str | None: ...
     def create_repo(self) -> None: ...
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
+    def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]: ...
+    def read(self, path: str, revision: str) -> bytes | None: ...
     def upload(self, files: list[tuple[str, Path]]) -> list[Upload]: ...
     def check(self, upload: Upload, sha256: str) -> None: ...
     def commit(
-        self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str
+        self,
+        uploads: Sequence[Upload],
+        deleted: Sequence[str],
+        parent: str,
+        message: str,
+        contents: Mapping[str, bytes] | None = None,
     ) -> tuple[str, str]: ...
     def commit_url(self, oid: str) -> str: ...
 
 
 # Gives local paths by name for files of a chunk, for as long as the context is open.
 OpenFiles = Callable[[BuildRecord, tuple[ShardFile, ...]], AbstractContextManager[dict[str, Path]]]
-# Shards that are absent or differ, and paths that are stale.
-Difference = tuple[list[ShardFile], list[str]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a revision differs from a chunk's shards.
+
+    Attributes:
+        absent: shards that are not there, or not with this content.
+        replaced: the chunk's files there that a shard of the same name takes the place of.
+        stale: the chunk's files there that are its shards no more.
+    """
+
+    absent: tuple[ShardFile, ...]
+    replaced: tuple[RemoteFile, ...]
+    stale: tuple[RemoteFile, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.absent or self.stale)
 
 
 @dataclass(frozen=True)
@@ -77,6 +103,7 @@ def commit_chunk(
     repo: Repo,
     record: BuildRecord,
     open_files: Callable[[tuple[ShardFile, ...]], AbstractContextManager[dict[str, Path]]],
+    claim: Claim,
     *,
     retry: Retry | None = None,
     log: Callable[[str], None] | None = None,
@@ -85,13 +112,16 @@ def commit_chunk(
 
     Args:
         open_files: gives local paths by name for those files that have to be uploaded.
+        claim: the plan that the chunk is of.
 
     Raises:
         AccessError: the Hub refuses the token, the repo or the quota.
+        ForeignDataset: the repo belongs to another plan; nothing changed.
         GaveUp: passing trouble outlasted the retries; nothing is half visible.
         ShardError: a shard is absent or changed since it was built.
+        UnknownFile: a file of the chunk on the Hub is not known to this plan; nothing changed.
     """
-    (done,) = commit_chunks(repo, [record], lambda _, files: open_files(files), retry=retry, log=log)
+    (done,) = commit_chunks(repo, [record], lambda _, files: open_files(files), claim, retry=retry, log=log)
     if isinstance(done, ShardError):
         raise done
     return done
@@ -101,6 +131,7 @@ def commit_chunks(
     repo: Repo,
     records: Sequence[BuildRecord],
     open_files: OpenFiles,
+    claim: Claim,
     *,
     retry: Retry | None = None,
     log: Callable[[str], None] | None = None,
@@ -112,10 +143,12 @@ def commit_chunks(
         open_files: gives local paths by name for those files of a chunk that have to be uploaded.
 
     Returns:
-        For each chunk, in order, where it stands, or why it was left out: a shard is absent or changed.
+        For each chunk, in order, where it stands, or why it was left out: a shard is absent or changed, or a file on
+        the Hub is not known to this plan.
 
     Raises:
         AccessError: the Hub refuses the token, the repo or the quota.
+        ForeignDataset: the repo belongs to another plan; nothing changed.
         GaveUp: passing trouble outlasted the retries; nothing is half visible.
     """
     uploads: dict[str, Upload] = {}
@@ -141,31 +174,36 @@ def commit_chunks(
 
     def attempt() -> list[CommitRecord | ShardError]:
         head = _head(repo)
+        named = require_ours(repo, head, claim)
         done: dict[int, CommitRecord | ShardError] = dict(left_out)
         changes: dict[int, tuple[list[str], list[str]]] = {}
         waiting = [index for index in range(len(records)) if index not in left_out]
         compared = compare_all(repo, [records[index] for index in waiting], head)
-        for index, (absent, stale) in zip(waiting, compared, strict=True):
+        for index, differs in zip(waiting, compared, strict=True):
             record = records[index]
-            if not absent and not stale:
+            if not differs:
                 done[index] = _nothing_to_do(repo, head)
                 continue
             try:
-                upload(record, absent)
+                _refuse_unknown(repo, head, record, differs, claim)
+                upload(record, differs.absent)
             except ShardError as error:
                 # A run beside this one may have committed them meanwhile, and removed them.
                 now = _head(repo)
-                if compare(repo, record, now) == ([], []):
+                if not compare(repo, record, now):
                     done[index] = _nothing_to_do(repo, now)
                 else:
                     done[index] = left_out[index] = error
                 continue
-            changes[index] = ([path_in_repo(record.language, file.name) for file in absent], stale)
+            paths = [path_in_repo(record.language, file.name) for file in differs.absent]
+            changes[index] = (paths, [file.path for file in differs.stale])
         if changes:
             added = [uploads[path] for paths, _ in changes.values() for path in paths]
             removed = [path for _, stale in changes.values() for path in stale]
-            oid, url = repo.commit(added, removed, head, _message([records[index] for index in changes]))
-            # The library drops what the head holds already, as git sees it; nothing left means no commit.
+            contents = {} if named else {OWNER_PATH: claim.owner_file}
+            if CARD_PATH not in repo.files([CARD_PATH], head):
+                contents[CARD_PATH] = CARD  # what makes the audio play
+            oid, url = repo.commit(added, removed, head, _message([records[index] for index in changes]), contents)
             for index, (paths, stale) in changes.items():
                 done[index] = CommitRecord(oid, url, oid != head, tuple(paths), tuple(stale))
         return [done[index] for index in range(len(records))]
@@ -173,6 +211,14 @@ def commit_chunks(
     # Repeating an attempt is safe: it begins with a fresh look at the head.
     with opened:
         return ask(repo, "commit to", attempt, retry, log)
+
+
+def _refuse_unknown(repo: Repo, head: str, record: BuildRecord, differs: Difference, claim: Claim) -> None:
+    in_the_way = (*differs.replaced, *differs.stale)
+    if in_the_way:
+        name = (record.language, record.number)
+        built = {file.sha256 for file in record.files} | set(record.earlier)
+        refuse_unknown(repo, head, in_the_way, built | claim.known([name]).get(name, frozenset()))
 
 
 def _nothing_to_do(repo: Repo, head: str) -> CommitRecord:
@@ -197,8 +243,34 @@ def ask(
         raise refused from None
 
 
+def check_claim(repo: Repo, claim: Claim, *, log: Callable[[str], None] | None = None) -> None:
+    """Look, before a chunk is built, whether its commit would be refused.
+
+    Raises:
+        ForeignDataset: the repo belongs to another plan.
+        AccessError, GaveUp: the Hub can't be asked.
+    """
+
+    def look() -> None:
+        head = repo.head()
+        if head is not None:
+            require_ours(repo, head, claim)
+
+    ask(repo, "look at", look, log=log)
+
+
+def check_owner(repo: Repo, revision: str, plan_id: str | None, *, log: Callable[[str], None] | None = None) -> None:
+    """Refuse a repo that names another plan; one that names none is nobody's.
+
+    Raises:
+        ForeignDataset: it does.
+        AccessError, GaveUp: the Hub can't be asked.
+    """
+    ask(repo, "look at", lambda: refuse_other_plan(repo, revision, plan_id), log=log)
+
+
 def compare(repo: Repo, record: BuildRecord, revision: str) -> Difference:
-    """The shards that `revision` lacks or holds otherwise, and the chunk's files there that are its shards no more."""
+    """How `revision` differs from the chunk's shards."""
     return compare_all(repo, [record], revision)[0]
 
 
@@ -207,8 +279,10 @@ def compare_all(repo: Repo, records: Sequence[BuildRecord], revision: str) -> li
     differences = []
     for record, there in zip(records, _files_of(repo, records, revision), strict=True):
         mine = {path_in_repo(record.language, file.name): file for file in record.files}
-        absent = [file for path, file in mine.items() if not _same(there.get(path), file)]
-        differences.append((absent, sorted(path for path in there if path not in mine)))
+        absent = {path: file for path, file in mine.items() if not _same(there.get(path), file)}
+        replaced = tuple(there[path] for path in absent if path in there)
+        stale = tuple(there[path] for path in sorted(there.keys() - mine.keys()))
+        differences.append(Difference(tuple(absent.values()), replaced, stale))
     return differences
 
 

@@ -9,6 +9,9 @@ from r2_hf_assets.plan.chunks import Planned
 
 # Recorded in the place of a digest: the plan had nothing in this cell of the grid.
 UNPLANNED = "unplanned"
+# The same, for a chunk that is due whatever was recorded before: the Hub lost it, or what it holds is to be built anew.
+DUE_AGAIN = "due"
+_NO_DIGESTS = frozenset((UNPLANNED, DUE_AGAIN))
 
 
 def due(planned: Iterable[Planned], recorded: Mapping[tuple[str, int], str | None]) -> list[Planned]:
@@ -27,4 +30,9 @@ def lost(planned: Iterable[tuple[str, int]], recorded: Mapping[tuple[str, int], 
     new ones.
     """
     known = set(planned)
-    return sorted(name for name, digest in recorded.items() if digest and digest != UNPLANNED and name not in known)
+    return sorted(name for name, digest in recorded.items() if is_digest(digest) and name not in known)
+
+
+def is_digest(recorded: str | None) -> bool:
+    """Whether what is recorded for a partition names the members of a chunk."""
+    return bool(recorded) and recorded not in _NO_DIGESTS

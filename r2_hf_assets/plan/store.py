@@ -1,6 +1,7 @@
 """Where the plan is kept: one immutable manifest a chunk, in a folder or on S3.
 
     plan/identity.json             which bucket and prefix this plan is of
+    plan/id.json                   the plan's id, which the dataset names (hub/ownership.py)
     plan/index.json                digests of the chunks, a cache: what it lacks is read from the manifests
     plan/<language>/chunk_0007.json
     plan/<language>/waiting.json   since when a remainder waits to fill a chunk
@@ -13,6 +14,7 @@ rewritten or deleted.
 
 import json
 import re
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ from r2_hf_assets.settings import BucketSettings, PlanSettings
 _MANIFEST = re.compile(r"^plan/([a-z]+)/chunk_(\d{4,})\.json$")
 _INDEX = "plan/index.json"
 _IDENTITY = "plan/identity.json"
+_ID = "plan/id.json"
 _READERS = 32
 
 
@@ -63,6 +66,24 @@ class PlanStore:
         if found is not None:
             self._check_bound(found)
         return found is not None
+
+    def find_id(self) -> str | None:
+        """The plan's id; None when it has none yet."""
+        found = self._read_json(_ID, dict)
+        if found is None:
+            return None
+        if not isinstance(found.get("id"), str):
+            raise _damaged(_ID)
+        return found["id"]
+
+    def id(self) -> str:
+        """The plan's id, 32 hex digits; made by whoever asks first. A copy or a backup of the plan has the same."""
+        found = self.find_id()
+        if found is None:
+            self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
+            found = self.find_id()
+        assert found is not None, "nothing deletes it"
+        return found
 
     @property
     def _identity(self) -> dict[str, str]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory, parts_in_order
+from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.reconcile.prove import Source, left_out, open_source, shard_file, side_by_side
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.settings import Settings
+from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
 

@@ -22,11 +22,11 @@ from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, can_exist, object_
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.segments import Segment, UnusableMetadata, parse, to_segment
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import parts_in_order
 from r2_hf_assets.hub.reading import Reader, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, Settings
+from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
 
@@ -42,10 +42,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Proof:
-    """`files` in the order of their rows. `reason` says why the proof failed, None when it did not."""
+    """`files` in the order of their rows. `reason` says why the proof failed, None when it did not; `of_chunk` whether
+    every row that was found is of the chunk all the same."""
 
     files: tuple[ShardFile, ...]
     reason: str | None = None
+    of_chunk: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,24 @@ def prove(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Sou
     """
     by_path = {file.path: file for file in files}
     paths = parts_in_order(chunk.language, chunk.number, by_path)
-    if paths is None:
-        return Proof((), f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}")
     shards: list[ShardFile] = []
     keys: list[str | None] = []
     try:
-        for path in paths:
+        for path in paths or sorted(by_path):
             schema, rows = reader.footer(by_path[path])
             if not schema.equals(SCHEMA) or schema.metadata != SCHEMA.metadata:
-                return Proof((), f"{path}: its schema is not the one that this project writes")
+                return Proof((), f"{path}: its schema is not the one that this project writes", of_chunk=False)
             keys += reader.keys(by_path[path])
             shards.append(shard_file(by_path[path], rows))
     except UnreadableShard as damage:
-        return Proof((), str(damage))
-    return Proof(tuple(shards), _incomplete(chunk, keys, source))
+        return Proof((), str(damage), of_chunk=False)
+    missing = left_out(keys, source.segments(chunk))
+    if isinstance(missing, str):
+        reason = f"row {missing} is no segment of this chunk as the bucket has it now, or not in its place"
+        return Proof((), reason, of_chunk=False)
+    if paths is None:
+        return Proof(tuple(shards), f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}")
+    return Proof(tuple(shards), _incomplete(missing, source))
 
 
 def shard_file(file: RemoteFile, rows: int) -> ShardFile:
@@ -157,10 +163,7 @@ def left_out(keys: Sequence[str | None], segments: Iterator[Segment]) -> list[Se
     return [*missing, *segments]
 
 
-def _incomplete(chunk: Chunk, keys: Sequence[str | None], source: Source) -> str | None:
-    missing = left_out(keys, source.segments(chunk))
-    if isinstance(missing, str):
-        return f"row {missing} is no segment of this chunk as the bucket has it now, or not in its place"
+def _incomplete(missing: Sequence[Segment], source: Source) -> str | None:
     if lost := source.to_be_had(missing):
         return f"{len(lost)} segments are in the bucket and in no file, the first is {lost[0].key}"
     young = [segment for segment in missing if segment.settling]

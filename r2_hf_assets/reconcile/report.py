@@ -31,9 +31,10 @@ class Kind(StrEnum):
 
 
 ADVICE: Mapping[Kind, str] = {
-    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: process the partition again",
-    Kind.OTHER_CONTENT: "the Hub's file is not the one that was built: process the partition again",
-    Kind.STALE: "files of a planned chunk that are none of its shards: processing the partition removes them",
+    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: it is due again, and the next run mends it",
+    Kind.OTHER_CONTENT: "the Hub's file is not the one that was committed: delete it there if it may go, then process",
+    Kind.STALE: "files of a planned chunk that are none of its shards: the next run removes those that were ours, and "
+    "names those that were not",
     Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run makes it anew",
     Kind.OTHER_BUILD: "built for other members than the plan has: it is due, the next run builds it anew",
     Kind.NOT_PLANNED: "recorded, but the plan has no such chunk: was STATE_URL changed, or lost? restore the plan",
@@ -74,13 +75,26 @@ class Recovered:
 
 
 @dataclass(frozen=True)
+class Due:
+    """A chunk that is to be recorded as due again: why, in one line, and its files that are on the Hub or were.
+
+    The next commit of the chunk may replace these files, and no others.
+    """
+
+    name: Name
+    why: str
+    files: tuple[ShardFile, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """The outcome. `recorded` + `due` = `planned`; of the due, `nothing` stand nowhere but in the plan.
 
     Attributes:
         as_built: chunks whose files on the Hub are those of the build record.
         unchecked: recorded chunks that are there and have no build record to compare with.
-        redo: recorded chunks to process again.
+        lost: recorded chunks that are not on the Hub as they were committed.
+        replaceable: chunks that are due, and whose rows on the Hub are theirs, though not all of them.
     """
 
     revision: str | None
@@ -94,7 +108,8 @@ class Report:
     differences: tuple[Difference, ...]
     recordable: tuple[Recovered, ...]
     unproven: tuple[Planned, ...]
-    redo: tuple[Name, ...]
+    lost: tuple[Due, ...]
+    replaceable: tuple[Due, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -5,20 +5,22 @@ this looks is on the Hub by the time it is listed. A plan and a Hub of 25,000 ch
 records are one small read a chunk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from r2_hf_assets.errors import GaveUp, ShardError
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.commit import check_owner
 from r2_hf_assets.hub.inventory import take_inventory
 from r2_hf_assets.hub.reading import HubReader
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.compare import Facts, Recorded
-from r2_hf_assets.reconcile.prove import open_source, prove, side_by_side
-from r2_hf_assets.reconcile.report import Difference, Kind, Name, Recovered, Report
+from r2_hf_assets.reconcile.prove import Proof, open_source, prove, side_by_side
+from r2_hf_assets.reconcile.report import Difference, Due, Kind, Name, Recovered, Report
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.record import BuildRecord
+from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.store import ShardStore, open_shards
 
 _READERS = 32
@@ -26,22 +28,34 @@ _READERS = 32
 Log = Callable[[str], None]
 
 
-def survey(settings: Settings, shards_recorded: Recorded, commits_recorded: Recorded, log: Log | None = None) -> Facts:
+def survey(
+    settings: Settings,
+    shards_recorded: Recorded,
+    commits_recorded: Recorded,
+    committed: Mapping[Name, tuple[ShardFile, ...] | None],
+    log: Log | None = None,
+) -> Facts:
     """Plan, build records and the Hub's head, beside the history that was read before.
 
     Raises:
+        ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
     assert settings.r2 is not None and settings.hub is not None
-    planned = tuple(open_plan(settings.plan, settings.r2).planned())
+    plan = open_plan(settings.plan, settings.r2)
+    planned = tuple(plan.planned())
     builds = _builds(open_shards(settings.shards, settings.r2), planned)
-    return Facts(planned, shards_recorded, commits_recorded, builds, take_inventory(settings.hub, log=log))
+    hub = take_inventory(settings.hub, log=log)
+    if hub.revision is not None:
+        check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=log)
+    return Facts(planned, shards_recorded, commits_recorded, builds, hub, committed)
 
 
 def proofs(
     settings: Settings, facts: Facts, report: Report, keep: Callable[[Recovered], object], log: Log | None = None
 ) -> Report:
-    """The report with every unproven chunk read on the Hub: it became recordable, or unverifiable with the reason.
+    """The report with every unproven chunk read on the Hub: it became recordable, or unverifiable with the reason, and
+    then replaceable when its rows are of the chunk.
 
     Args:
         keep: is handed each chunk that is proven, at once: reading many takes long, and may be stopped.
@@ -50,36 +64,46 @@ def proofs(
         return report
     recovered: list[Recovered] = []
     failed: dict[Name, Difference] = {}
-    for found in _proved(settings, facts, report.unproven, report.revision, log):
-        if isinstance(found, Recovered):
-            keep(found)
-            recovered.append(found)
+    replaceable: list[Due] = []
+    for planned, found in _proved(settings, facts, report.unproven, report.revision, log):
+        name = (planned.language, planned.number)
+        if isinstance(found, str):
+            failed[name] = Difference(Kind.UNVERIFIABLE, name, f"it could not be read this time: {found}")
+        elif found.reason is not None:
+            failed[name] = Difference(Kind.UNVERIFIABLE, name, found.reason)
+            if found.of_chunk:
+                replaceable.append(Due(name, found.reason, found.files))
         else:
-            failed[found.chunk or ("", 0)] = found
+            recovered.append(Recovered(planned, found.files, "its rows on the Hub, against the bucket"))
+            keep(recovered[-1])
     kept = tuple(d for d in report.differences if d.kind != Kind.UNRECORDED or d.chunk not in failed)
     differences = sorted((*kept, *failed.values()), key=lambda difference: list(Kind).index(difference.kind))
-    return replace(report, differences=tuple(differences), recordable=(*report.recordable, *recovered), unproven=())
+    return replace(
+        report,
+        differences=tuple(differences),
+        recordable=(*report.recordable, *recovered),
+        replaceable=tuple(replaceable),
+        unproven=(),
+    )
 
 
 def _proved(
     settings: Settings, facts: Facts, chunks: Sequence[Planned], revision: str, log: Log | None
-) -> Iterator[Recovered | Difference]:
+) -> Iterator[tuple[Planned, Proof | str]]:
+    """The proof of each chunk, or the transient error that kept it from being read."""
     assert settings.r2 is not None and settings.hub is not None
     plan = open_plan(settings.plan, settings.r2)
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
     there = facts.hub.by_chunk()
 
-    def look(planned: Planned) -> Recovered | Difference:
+    def look(planned: Planned) -> tuple[Planned, Proof | str]:
         name = (planned.language, planned.number)
         chunk = plan.read(*name)
         assert chunk is not None, "nothing deletes manifests"
         try:
-            proof = prove(chunk, there[name], reader, source)
-        except GaveUp as trouble:
-            return Difference(Kind.UNVERIFIABLE, name, f"it could not be read this time: {trouble}")
-        if proof.reason is None:
-            return Recovered(planned, proof.files, "its rows on the Hub, against the bucket")
-        return Difference(Kind.UNVERIFIABLE, name, proof.reason)
+            return planned, prove(chunk, there[name], reader, source)
+        except GaveUp as error:
+            return planned, str(error)
 
     for done, found in enumerate(side_by_side(look, chunks), 1):
         if log:
@@ -89,13 +113,6 @@ def _proved(
 
 def _builds(shards: ShardStore, planned: Sequence[Planned]) -> dict[Name, BuildRecord]:
     """Build records by chunk; a damaged one counts as lost."""
-
-    def read(chunk: Planned) -> BuildRecord | None:
-        try:
-            return shards.record(chunk.language, chunk.number)
-        except ShardError:
-            return None
-
     with ThreadPoolExecutor(_READERS) as pool:
-        records = pool.map(read, planned)
+        records = pool.map(lambda chunk: shards.readable_record(chunk.language, chunk.number), planned)
         return {(c.language, c.number): record for c, record in zip(planned, records, strict=True) if record}

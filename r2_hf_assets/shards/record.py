@@ -3,18 +3,20 @@
     planned episodes = episodes with rows + episodes rejected
     entries read     = rows + segments rejected
 
-Stored as JSON beside the shards; its presence says that the build is whole. Version 2 added `stats`; a record of
-version 1 says no version, and has none.
+Stored as JSON beside the shards; its presence says that the build is whole. Version 2 added `stats`, version 3
+`verdicts` and `earlier`; a record of version 1 says no version, and has none of them.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.stats import Stats
+from r2_hf_assets.verdict import Severity, Verdict
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One built chunk. `rejects` is None when nothing was rejected, `stats` when an earlier release built it."""
+    """One built chunk. `rejects` is None when nothing was rejected, `stats` when an earlier release built it.
+
+    Attributes:
+        verdicts: what the checks said of the build, by check.
+        earlier: SHA-256 of the files of earlier builds of this chunk: one may be on the Hub though no history says so.
+    """
 
     language: str
     number: int
@@ -62,6 +69,8 @@ class BuildRecord:
     rejects: ShardFile | None
     tally: Tally
     stats: Stats | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    earlier: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -88,9 +97,19 @@ def decode(data: bytes) -> BuildRecord:
             raise ShardError(f"a build record is of version {version}, a later release's; update r2_hf_assets here")
         files = tuple(ShardFile(**file) for file in raw.pop("files"))
         rejects, stats = raw.pop("rejects"), raw.pop("stats", None)
-        tally, counted = Tally(**raw.pop("tally")), Stats.from_json(stats) if stats else None
+        verdicts = {
+            name: Verdict(**{**found, "severity": Severity(found["severity"])})
+            for name, found in raw.pop("verdicts", {}).items()
+        }
+        tally, earlier = Tally(**raw.pop("tally")), tuple(raw.pop("earlier", ()))
         return BuildRecord(
-            **raw, files=files, rejects=ShardFile(**rejects) if rejects else None, tally=tally, stats=counted
+            **raw,
+            files=files,
+            rejects=ShardFile(**rejects) if rejects else None,
+            tally=tally,
+            stats=Stats.from_json(stats) if stats else None,
+            verdicts=verdicts,
+            earlier=earlier,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"a build record can't be read ({type(error).__name__}); build the chunk again") from None

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -71,10 +71,11 @@ class ShardStore:
 
     def publish(self, build: Build) -> None:
         """Make a build visible: files first, the record last, then drop what an earlier build left over."""
-        record = build.record
+        before = self.readable_record(build.record.language, build.record.number)
+        record = build.record if before is None else _after(before, build.record)
         # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is
         # not disturbed.
-        if self._readable_record(record.language, record.number) != record:
+        if before != record:
             self._delete(f"{record.language}/{record_name(record.number)}")
         for part, file in zip(build.parts, record.files, strict=True):
             self._put(part.path, f"{record.language}/{file.name}")
@@ -96,7 +97,23 @@ class ShardStore:
             return None
         return decode(data)
 
-    def _readable_record(self, language: str, number: int) -> BuildRecord | None:
+    def waiting(self, language: str, number: int, digest: str) -> BuildRecord | None:
+        """The record of a build of this chunk whose files are all there, so that nothing need be built again."""
+        record = self.readable_record(language, number)
+        if record is None or record.digest != digest or not record.verdicts:
+            return None
+        whole = all(self._size(f"{language}/{file.name}") == file.size for file in record.files)
+        return record if whole else None
+
+    def _size(self, name: str) -> int | None:
+        try:
+            # A GET whose body is not read: the 404 of a HEAD has no body, so it can't say what is missing.
+            return ask(self.retry, f"GET {name}", lambda: obstore.get(self.store, name).meta["size"], self.store)
+        except NOT_FOUND:
+            return None
+
+    def readable_record(self, language: str, number: int) -> BuildRecord | None:
+        """The same; None also for a damaged one."""
         try:
             return self.record(language, number)
         except ShardError:
@@ -199,6 +216,13 @@ def _sweep(root: Path) -> None:
         except FileNotFoundError:
             if folder.exists() and time.time() - folder.stat().st_mtime > _UNLOCKED_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _after(before: BuildRecord, record: BuildRecord) -> BuildRecord:
+    """A record that remembers what the builds before it may have left on the Hub."""
+    now = {file.sha256 for file in record.files}
+    earlier = dict.fromkeys((*before.earlier, *(file.sha256 for file in before.files)))
+    return replace(record, earlier=tuple(sha256 for sha256 in earlier if sha256 not in now))
 
 
 def _absent(file: ShardFile) -> ShardError:

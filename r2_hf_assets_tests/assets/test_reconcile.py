@@ -110,7 +110,7 @@ def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPa
     found = materializations(built, "parquet_shards", "de|chunk_0000")[0]
     assert found["verified_by"] == "its rows on the Hub, against the bucket"
     again = look(record=True)
-    assert (again.differences, again.recordable, again.unchecked) == ((), (), 3)
+    assert (again.differences, again.recordable, again.as_built) == ((), (), 3)
     assert built.scan() is None
     with DagsterInstance.get() as instance:
         assert up_to_date(instance, chunks)
@@ -156,7 +156,7 @@ def test_files_that_vanished_changed_or_nobody_knows(built: World) -> None:
         "unknown_file: data/en/chunk-00099.parquet",
         "unknown_file: data/notes.txt",
     ]
-    assert report.redo == (("de", 0), ("en", 0), ("en", 1))
+    assert [due.name for due in report.lost] == [("de", 0), ("en", 0), ("en", 1)]
     assert report.recordable == ()
 
 

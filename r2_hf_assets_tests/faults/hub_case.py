@@ -11,6 +11,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.sandbox.hub import HubServer
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
@@ -64,7 +65,9 @@ class HubCase:
         self.hub.faults({"method": method, "path_regex": path, **trouble})
 
     def commit(self, **options: Any) -> CommitRecord:
-        return commit_chunk(self.client, self.record, self.shards.opener(self.record), **options)
+        return commit_chunk(
+            self.client, self.record, self.shards.opener(self.record), Claim("0" * 32, lambda _: {}), **options
+        )
 
     def data_commits(self) -> int:
         found = self.api.list_repo_commits(self.client.repo_id, repo_type="dataset")

@@ -8,7 +8,7 @@ after it did the work, and lets something happen right before a call.
 import hashlib
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +16,15 @@ from types import SimpleNamespace
 from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.hub.card.start import CARD_PATH
 from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
 Files = dict[str, RemoteFile]
+# What a file reads as that was put here without its content.
+_EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPError:
@@ -59,6 +63,20 @@ class FakeRepo:
     def now(self) -> Files:
         return self.revisions[-1]
 
+    @property
+    def data(self) -> Files:
+        """The files as they are now, without the two that come with a plan's first commit."""
+        return {path: file for path, file in self.now.items() if path not in (OWNER_PATH, CARD_PATH)}
+
+    def claim(self, plan_id: str = "0" * 32) -> Claim:
+        """A plan whose history names every file that the repo ever held."""
+
+        def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
+            every = {file.sha256 or _EMPTY for files in self.revisions for file in files.values()}
+            return dict.fromkeys(chunks, frozenset(every))
+
+        return Claim(plan_id, known)
+
     def write(self, path: str, data: bytes) -> None:
         """Somebody else's commit of a file that can be read."""
         file = remote(path, data)
@@ -88,34 +106,48 @@ class FakeRepo:
             there = self.revisions[int(revision.removeprefix("oid-"))]
             return {path: there[path] for path in paths if path in there}
 
+    def list_files(self, folder: str, revision: str) -> Files:
+        with self._call("list_files"):
+            there = self.revisions[int(revision.removeprefix("oid-"))]
+            return {path: file for path, file in there.items() if path.startswith(f"{folder}/")}
+
     def read(self, path: str, revision: str) -> bytes | None:
         with self._call("read"):
             file = self.revisions[int(revision.removeprefix("oid-"))].get(path)
-            return self._known[file.sha256 or ""] if file else None
+            return self._known.get(file.sha256 or "", b"") if file else None
 
     def upload(self, files: list[tuple[str, Path]]) -> list[Upload]:
         with self._call("upload"):
             made = []
             for path, local in files:
                 data = local.read_bytes()
-                remote = RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())
-                self._known[remote.sha256 or ""] = data
+                file = remote(path, data)
+                self._known[file.sha256 or ""] = data
                 self.uploaded.append(path)
-                made.append(Upload(path, remote))
+                made.append(Upload(path, file))
             return made
 
     def check(self, upload: Upload, sha256: str) -> None:
         if upload.operation.sha256 != sha256:
             raise ShardError(f"{upload.path}: the file changed since it was built")
 
-    def commit(self, uploads: Sequence[Upload], deleted: Sequence[str], parent: str, message: str) -> tuple[str, str]:
+    def commit(
+        self,
+        uploads: Sequence[Upload],
+        deleted: Sequence[str],
+        parent: str,
+        message: str,
+        contents: Mapping[str, bytes] | None = None,
+    ) -> tuple[str, str]:
         with self._call("commit"), self._lock:
             if parent != self._head():
                 raise http_error(412)
             if {*deleted} - {*self.now} or {upload.operation.sha256 for upload in uploads} - self._known.keys():
                 raise http_error(400)
             kept = {path: file for path, file in self.now.items() if path not in deleted}
-            self.revisions.append(kept | {upload.path: upload.operation for upload in uploads})
+            small = {path: remote(path, data) for path, data in (contents or {}).items()}
+            self._known |= {small[path].sha256 or "": data for path, data in (contents or {}).items()}
+            self.revisions.append(kept | {upload.path: upload.operation for upload in uploads} | small)
             oid = self._head()
             assert oid is not None and message
             return oid, self.commit_url(oid)
@@ -170,4 +202,5 @@ class Shards:
 
 def remote(path: str, data: bytes) -> RemoteFile:
     """A file on the Hub with this content."""
-    return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())
+    blob_id = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest(), blob_id)

@@ -30,7 +30,7 @@ def commit(repo: FakeRepo, shards: Shards, records: list[BuildRecord], lost: tup
         with shards.opener(record)(files) as paths:
             yield paths
 
-    return commit_chunks(repo, records, open_files, retry=NO_WAIT)
+    return commit_chunks(repo, records, open_files, repo.claim(), retry=NO_WAIT)
 
 
 def three(shards: Shards) -> list[BuildRecord]:
@@ -49,7 +49,7 @@ def test_several_chunks_are_one_commit_and_each_has_its_own_record(shards: Shard
     assert first.added == (path(records[0]),) and first.removed == ("data/en/chunk-00001-part-00.parquet",)
     assert second.added == ("data/en/chunk-00002-part-00.parquet", "data/en/chunk-00002-part-01.parquet")
     assert (third.added, third.removed) == ((path(records[2]),), ())
-    assert set(repo.now) == {*first.added, *second.added, *third.added}
+    assert set(repo.data) == {*first.added, *second.added, *third.added}
 
 
 def test_the_same_again_is_no_commit(shards: Shards) -> None:
@@ -74,7 +74,7 @@ def test_one_that_is_lost_or_changed_is_left_out_and_the_others_are_committed(sh
     assert isinstance(second, ShardError) and "not there" in str(second)
     assert isinstance(third, ShardError) and "changed" in str(third)
     assert first.committed and fourth.committed and len(repo.revisions) == 2
-    assert set(repo.now) == {path(records[0]), path(records[3])}
+    assert set(repo.data) == {path(records[0]), path(records[3])}
 
 
 def test_one_that_a_run_beside_this_one_committed_and_removed_is_found(shards: Shards) -> None:
@@ -89,7 +89,7 @@ def test_one_that_a_run_beside_this_one_committed_and_removed_is_found(shards: S
         with shards.opener(record)(files) as paths:
             yield paths
 
-    first, second = commit_chunks(repo, records, open_files, retry=NO_WAIT)
+    first, second = commit_chunks(repo, records, open_files, repo.claim(), retry=NO_WAIT)
     assert isinstance(first, CommitRecord) and first.committed
     assert isinstance(second, CommitRecord) and not second.committed
     assert repo.calls["commit"] == 2 and repo.uploaded == [path(records[0])], "refused once, and sent once"
@@ -125,17 +125,19 @@ def test_a_hundred_chunks_are_compared_in_a_few_requests(shards: Shards) -> None
     done = commit(repo, shards, records)
     assert all(found.committed for found in done) and len(repo.revisions) == 2
     assert set(done[50].removed) == {file.path for file in stale}
-    assert repo.calls["files"] == 8 + 3
-    assert len(repo.now) == 100
+    assert repo.calls["files"] == 8 + 3 + 2
+    assert len(repo.data) == 100
 
 
 def test_the_message_names_a_few_and_describes_all(shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     real = FakeRepo.commit
 
-    def listen(self: FakeRepo, uploads: list, deleted: list, parent: str, message: str) -> tuple[str, str]:
+    def listen(
+        self: FakeRepo, uploads: list, deleted: list, parent: str, message: str, contents: dict[str, bytes]
+    ) -> tuple[str, str]:
         said.append(message)
-        return real(self, uploads, deleted, parent, message)
+        return real(self, uploads, deleted, parent, message, contents)
 
     monkeypatch.setattr(FakeRepo, "commit", listen)
     commit(FakeRepo(), shards, [*three(shards), shards.record(b"e", number=3), shards.record(b"f", number=4)])

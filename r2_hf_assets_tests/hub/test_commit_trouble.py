@@ -22,7 +22,7 @@ def shards(tmp_path) -> Shards:
 
 def commit(repo: FakeRepo, shards: Shards, record=None, retry: Retry = NO_WAIT, log=None) -> CommitRecord:
     record = record or shards.record(b"rows")
-    return commit_chunk(repo, record, shards.opener(record), retry=retry, log=log)
+    return commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=retry, log=log)
 
 
 def test_a_head_that_moved_is_looked_at_again(shards):
@@ -30,7 +30,7 @@ def test_a_head_that_moved_is_looked_at_again(shards):
     repo.before("commit", lambda: repo.put(remote("data/de/chunk-00001.parquet", b"theirs")))
     done = commit(repo, shards)
     assert (done.committed, done.oid) == (True, "oid-2")
-    assert set(repo.now) == {ONE, "data/de/chunk-00001.parquet"}
+    assert set(repo.data) == {ONE, "data/de/chunk-00001.parquet"}
     assert (repo.calls["commit"], repo.calls["head"]) == (2, 2)
 
 
@@ -54,7 +54,7 @@ def test_stale_parts_that_come_in_between_are_seen(shards):
     repo = FakeRepo()
     repo.before("commit", lambda: repo.put(remote("data/en/chunk-00007-part-00.parquet", b"old")))
     assert commit(repo, shards).removed == ("data/en/chunk-00007-part-00.parquet",)
-    assert set(repo.now) == {ONE}
+    assert set(repo.data) == {ONE}
 
 
 LOST = [500, 502, 503, 504, 408, 429, ConnectionResetError("reset"), TimeoutError("no answer")]
@@ -75,7 +75,7 @@ def test_trouble_that_passes_costs_nothing_wherever_it_comes(shards, call, after
     repo = FakeRepo()
     repo.fail(call, 503, 429, 500, after=after)
     commit(repo, shards)
-    assert len(repo.revisions) == 2 and repo.now == {ONE: remote(ONE, b"rows")}
+    assert len(repo.revisions) == 2 and repo.data == {ONE: remote(ONE, b"rows")}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -83,7 +83,7 @@ def test_making_the_repo_may_be_repeated(shards, after):
     repo = FakeRepo(exists=False)
     repo.fail("create_repo", 500, 409, after=after)
     commit(repo, shards)
-    assert repo.now == {ONE: remote(ONE, b"rows")} and len(repo.revisions) == 2
+    assert repo.data == {ONE: remote(ONE, b"rows")} and len(repo.revisions) == 2
 
 
 def test_a_repo_that_was_made_and_is_not_shown_yet_is_waited_for(shards, monkeypatch):
@@ -91,7 +91,7 @@ def test_a_repo_that_was_made_and_is_not_shown_yet_is_waited_for(shards, monkeyp
     answers = iter([None, None, None, "shown"])
     monkeypatch.setattr(repo, "head", lambda: repo._head() if next(answers, "shown") else None)
     assert commit(repo, shards).committed
-    assert repo.calls["create_repo"] == 2 and repo.now == {ONE: remote(ONE, b"rows")}
+    assert repo.calls["create_repo"] == 2 and repo.data == {ONE: remote(ONE, b"rows")}
 
 
 def test_a_repo_that_is_never_shown_is_given_up(shards, monkeypatch):
@@ -177,8 +177,8 @@ def test_eight_committers_at_once_all_get_in(shards):
     assert len({record.oid for record in done}) == 8
     assert len(repo.revisions) == 9 and repo.calls["commit"] >= 15
     assert repo.calls["upload"] == len(repo.uploaded) == 8
-    expected = {f"data/en/chunk-{n:05d}.parquet": b"chunk %d" % n for n in range(8)} | {"README.md": b"card"}
-    assert repo.now == {path: remote(path, data) for path, data in expected.items()}
+    expected = {f"data/en/chunk-{n:05d}.parquet": b"chunk %d" % n for n in range(8)}
+    assert repo.data == {path: remote(path, data) for path, data in expected.items()}
 
 
 def test_committers_of_the_same_chunk_make_one_commit(shards):

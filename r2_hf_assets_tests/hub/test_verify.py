@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.verify import check_on_hub, on_hub
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
@@ -36,7 +37,7 @@ def there(**changes: object) -> dict[str, RemoteFile]:
 
 def test_what_was_committed_passes_with_its_numbers(shards, record):
     repo = FakeRepo([remote("data/en/chunk-00008.parquet", b"another chunk")])
-    done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
     verdict = check_on_hub(repo, record, done.oid, retry=NO_WAIT)
     assert verdict.passed
     assert verdict.numbers == {"files": 2, "files_on_hub": 2, "bytes": 13, "bytes_on_hub": 13}
@@ -44,7 +45,7 @@ def test_what_was_committed_passes_with_its_numbers(shards, record):
 
 def test_it_looks_at_the_recorded_commit_and_not_at_the_head(shards, record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
     repo.put(remote(ONE, b"somebody's"))
     assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
     assert not check_on_hub(repo, record, "oid-0", retry=NO_WAIT).passed
@@ -86,7 +87,7 @@ def test_a_repo_that_keeps_shards_outside_lfs_is_mended_by_what_the_finding_says
         )
 
     def commit_and_check() -> Verdict:
-        done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+        done = commit_chunk(repo, record, shards.opener(record), Claim("0" * 32, lambda _: {}), retry=NO_WAIT)
         return check_on_hub(repo, record, done.oid, retry=NO_WAIT)
 
     gitattributes("*.mp3 filter=lfs\n")
@@ -99,7 +100,7 @@ def test_a_repo_that_keeps_shards_outside_lfs_is_mended_by_what_the_finding_says
 
 def test_passing_trouble_is_retried_and_then_given_up(shards, record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
     repo.fail("files", 500, 429, 504)
     assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
     repo.fail("files", *[503] * 5)
@@ -109,7 +110,7 @@ def test_passing_trouble_is_retried_and_then_given_up(shards, record):
 
 def test_a_refusal_is_explained(shards, record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT)
+    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
     repo.fail("files", 401)
     with pytest.raises(AccessError, match="HF_TOKEN"):
         check_on_hub(repo, record, done.oid, retry=NO_WAIT)

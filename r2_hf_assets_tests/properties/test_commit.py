@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import path_in_repo
@@ -81,7 +83,7 @@ class Case:
             self.others |= theirs({file.path: file})
 
     def commit(self, record: BuildRecord, repo: Any = None) -> CommitRecord:
-        return commit_chunk(repo or self.repo, record, self.shards.opener(record), retry=PATIENT)
+        return commit_chunk(repo or self.repo, record, self.shards.opener(record), self.repo.claim(), retry=PATIENT)
 
     def calm(self) -> None:
         """From now on nothing happens any more."""
@@ -94,7 +96,9 @@ class Case:
 
 
 def theirs(files: Files) -> Files:
-    return {path: file for path, file in files.items() if path not in OURS}
+    """All but the chunk's files, and the two that come with a plan's first commit."""
+    first = {OWNER_PATH: files.get(OWNER_PATH), CARD_PATH: remote(CARD_PATH, CARD)}
+    return {path: file for path, file in files.items() if path not in OURS and first.get(path) != file}
 
 
 def ours(files: Files) -> Files:

@@ -42,6 +42,7 @@ def facts(
     shards: dict | None = None,
     built: BuildRecord | None = None,
     hub: dict | None = None,
+    committed: BuildRecord | None = None,
 ) -> Facts:
     recorded = {} if recorded is None else recorded
     return Facts(
@@ -50,6 +51,7 @@ def facts(
         commits_recorded=recorded,
         builds={NAME: built} if built else {},
         hub=Inventory("head", hub or {}),
+        committed={NAME: committed.files} if committed else {},
     )
 
 
@@ -64,8 +66,27 @@ CASES: dict[str, tuple[Facts, list[tuple[Kind, str]]]] = {
         facts(recorded=DONE, built=build(), hub=some(ONE) | {ONE: on_hub(build())[ONE]}),
         [(Kind.ABSENT, "1 of 2")],
     ),
-    "gone, no record": (facts(recorded=DONE), [(Kind.ABSENT, "no file, and no build record")]),
+    "gone, no record": (facts(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
     "a part gone, no record": (facts(recorded=DONE, hub=some(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
+    "as it was committed, no build record": (facts(recorded=DONE, committed=build(), hub=on_hub(build())), []),
+    "the last part gone, no build record": (
+        facts(recorded=DONE, committed=build(), hub={ONE: on_hub(build())[ONE]}),
+        [(Kind.ABSENT, f"1 of 2 files: {TWO}")],
+    ),
+    "a part replaced, no build record": (
+        facts(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
+        [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
+    ),
+    "all gone, no build record": (facts(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
+    "committed, then built otherwise": (
+        facts(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
+        [],
+    ),
+    "without a row, then a file": (
+        facts(recorded=DONE, committed=build(0), hub=some(WHOLE)),
+        [(Kind.STALE, WHOLE)],
+    ),
+    "due again": (facts(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         facts(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
         [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
@@ -98,7 +119,7 @@ CASES: dict[str, tuple[Facts, list[tuple[Kind, str]]]] = {
     "neither recorded nor a build record": (facts(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files without")]),
     "not recorded, a part gone": (
         facts(built=build(), hub={ONE: on_hub(build())[ONE]}),
-        [(Kind.UNVERIFIABLE, "1 of 2 files are absent")],
+        [(Kind.UNVERIFIABLE, "absent: 1 of 2 files")],
     ),
     "recorded for others": (
         facts(recorded={NAME: "before"}),
@@ -137,7 +158,9 @@ def test_every_kind_is_tried_and_has_advice() -> None:
         ("built and not committed", {"due": 1}),
         ("as it should be", {"recorded": 1, "as_built": 1}),
         ("without its build record", {"recorded": 1, "unchecked": 1}),
+        ("as it was committed, no build record", {"recorded": 1, "as_built": 1}),
         ("gone", {"recorded": 1}),
+        ("due again", {"due": 1, "nothing": 1}),
         ("not recorded", {"due": 1, "as_built": 1}),
         ("recorded for others", {"due": 1, "nothing": 1}),
     ],
@@ -149,7 +172,7 @@ def test_counts(case: str, numbers: dict[str, int]) -> None:
 
 
 RECORDABLE = {"not recorded", "only the commit recorded", "without a row"}
-REDO = {name for name, (given, found) in CASES.items() if given.commits_recorded == DONE and found} - RECORDABLE
+LOST = {name for name, (given, found) in CASES.items() if given.commits_recorded == DONE and found} - RECORDABLE
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -157,7 +180,7 @@ def test_what_can_be_recorded_what_must_be_read_and_what_done_again(case: str) -
     report = compare(CASES[case][0])
     assert [item.chunk for item in report.recordable] == ([CHUNK] if case in RECORDABLE else [])
     assert report.unproven == ((CHUNK,) if case == "neither recorded nor a build record" else ())
-    assert report.redo == ((NAME,) if case in REDO else ())
+    assert [due.name for due in report.lost] == ([NAME] if case in LOST else [])
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_facts() -> None:

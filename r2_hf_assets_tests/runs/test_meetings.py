@@ -10,6 +10,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault, S3Faults
 from r2_hf_assets.settings import load
@@ -88,11 +89,12 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
             shards.publish(build)
         records.append(build.record)
     together = threading.Barrier(len(records))
+    claim = Claim(plan.id(), lambda _: {})
 
     def commit(record: BuildRecord) -> CommitRecord:
         client = HubClient(hub)
         together.wait(60)
-        return commit_chunk(client, record, lambda files: shards.files(record.language, files))
+        return commit_chunk(client, record, lambda files: shards.files(record.language, files), claim)
 
     with ThreadPoolExecutor(len(records)) as pool:
         done = list(pool.map(commit, records))

@@ -5,12 +5,9 @@ moment is not lost: whoever comes second reads again. Chunks go first. A card th
 longer than they do, and nobody waits for a card: it holds nothing while it waits.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Protocol
 
 from r2_hf_assets.errors import CardError
 from r2_hf_assets.hub.card.facts import CardFacts
@@ -28,6 +25,7 @@ from r2_hf_assets.hub.card.text import (
     stamp_of,
 )
 from r2_hf_assets.hub.commit import Repo, ask
+from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.retry import Retry
 
 # The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second, and try three times as
@@ -35,12 +33,6 @@ from r2_hf_assets.retry import Retry
 CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
 # huggingface_hub asks the Hub about the YAML before it commits, and says its answer in a ValueError.
 _REFUSED = "Invalid metadata in README.md"
-
-
-class CardRepo(Repo, Protocol):
-    """What the card needs of the Hub beyond a chunk's commit; HubClient is the real one."""
-
-    def read(self, path: str, revision: str) -> bytes | None: ...
 
 
 @dataclass(frozen=True)
@@ -59,9 +51,10 @@ class CardRecord:
 
 
 def commit_card(
-    repo: CardRepo,
+    repo: Repo,
     facts: CardFacts,
     at: str,
+    plan_id: str,
     *,
     may_shrink: bool = False,
     retry: Retry | None = None,
@@ -71,11 +64,13 @@ def commit_card(
 
     Args:
         at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
+        plan_id: the plan that the facts are of.
         may_shrink: write also when the card that stands there counts more chunks.
 
     Raises:
         CardError: the card that stands there can't be read, or the Hub refuses the new one; nothing changed.
         AccessError: the Hub refuses the token or the repo.
+        ForeignDataset: the repo belongs to another plan.
         GaveUp: passing trouble outlasted the retries.
     """
     picture = cache(lambda: draw(facts.all.stats))  # once, by the first try that needs it
@@ -84,6 +79,7 @@ def commit_card(
         head = repo.head()
         if head is None:
             return CardRecord(None, False, "")
+        refuse_other_plan(repo, head, plan_id)
         standing = repo.read(CARD_PATH, head)
         if not may_shrink:
             _refuse_to_shrink(standing, facts)
@@ -129,16 +125,11 @@ def whole_card(standing: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
 
 
 def _commit(repo: Repo, files: dict[str, bytes], parent: str, message: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="card-") as folder:
-        # Files, as the client uploads those; they are read until the commit is made.
-        paths = [(path, Path(folder) / path.replace("/", "-")) for path in files]
-        for path, local in paths:
-            local.write_bytes(files[path])
-        try:
-            oid, _ = repo.commit(repo.upload(paths), [], parent, message)
-        except ValueError as error:
-            if not str(error).startswith(_REFUSED):
-                raise
-            said = " ".join(str(error).removeprefix(_REFUSED).lstrip(".\n -").split())
-            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {said[:200]}; mend it on the Hub") from None
+    try:
+        oid, _ = repo.commit([], [], parent, message, files)
+    except ValueError as error:
+        if not str(error).startswith(_REFUSED):
+            raise
+        said = " ".join(str(error).removeprefix(_REFUSED).lstrip(".\n -").split())
+        raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {said[:200]}; mend it on the Hub") from None
     return oid

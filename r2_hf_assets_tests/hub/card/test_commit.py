@@ -14,6 +14,7 @@ from r2_hf_assets.hub.card.start import BEGIN, CARD, CARD_PATH
 from r2_hf_assets.hub.card.text import PICTURE_PATH
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import COMMIT_RETRY, commit_chunk
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import HubSettings
@@ -21,6 +22,7 @@ from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.card.samples import THEN, chunk, facts
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Shards, remote
 
+PLAN = "0" * 32
 FACTS = facts(chunk("de"), chunk("en"))
 MORE = facts(chunk("de"), chunk("en"), chunk("en", 1))
 
@@ -39,7 +41,7 @@ def drawn(monkeypatch) -> list[object]:
 
 
 def write(repo, about=FACTS, at=THEN.at, retry=NO_WAIT, **more):
-    return commit_card(repo, about, at, retry=retry, **more)
+    return commit_card(repo, about, at, PLAN, retry=retry, **more)
 
 
 def started() -> FakeRepo:
@@ -98,7 +100,7 @@ def test_a_repo_without_a_card_gets_one():
 def test_a_chunk_that_is_committed_meanwhile_gets_in_first_and_the_card_after_it(tmp_path):
     repo, shards = started(), Shards(tmp_path)
     record = shards.record(b"rows")
-    repo.before("commit", lambda: commit_chunk(repo, record, shards.opener(record), retry=NO_WAIT))
+    repo.before("commit", lambda: commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT))
     said: list[str] = []
     done = write(repo, log=said.append)
     assert done.committed and "data/en/chunk-00007.parquet" in repo.now
@@ -200,7 +202,7 @@ def test_cards_and_chunks_of_many_writers_all_get_in(sandbox, hub, tmp_path, mon
 
     def chunks(record):
         together.wait(20)
-        return commit_chunk(HubClient(hub), record, shards.opener(record), retry=QUICK)
+        return commit_chunk(HubClient(hub), record, shards.opener(record), Claim(PLAN, lambda _: {}), retry=QUICK)
 
     def cards():
         together.wait(20)

@@ -1,0 +1,203 @@
+"""Which plan a dataset repo belongs to, and which of its files that plan may replace or remove.
+
+`.r2_hf_assets.json` at the repo's root names the plan by its id. It comes with the plan's first commit, on top of the
+head that was looked at, so of two plans that begin in one repo at the same moment the second is refused. A repo without
+the file, made by an earlier release or by the script, is taken over when every chunk file in it is one that the history
+or a build record of the plan names by SHA-256. The same rule protects each single file later: what neither of them
+names, a commit neither replaces nor removes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from r2_hf_assets.errors import ForeignDataset, UnknownFile
+from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.shards.names import DATA, read_path
+
+OWNER_PATH = ".r2_hf_assets.json"
+
+Name = tuple[str, int]
+_NAMED = 3
+_LANGUAGES = frozenset(LANGUAGES)
+
+
+class OwnedRepo(Protocol):
+    """What ownership needs of the Hub; HubClient is the real one."""
+
+    repo_id: str
+
+    def head(self) -> str | None: ...
+    def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
+    def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]: ...
+    def read(self, path: str, revision: str) -> bytes | None: ...
+    def commit(
+        self,
+        uploads: Sequence[Upload],
+        deleted: Sequence[str],
+        parent: str,
+        message: str,
+        contents: Mapping[str, bytes] | None = None,
+    ) -> tuple[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A plan's right to a dataset.
+
+    Attributes:
+        plan_id: 32 hex digits.
+        known: SHA-256 of every file that the history or a build record names, by chunk, for the chunks asked for.
+    """
+
+    plan_id: str
+    known: Callable[[Collection[Name]], Mapping[Name, frozenset[str]]]
+
+    @property
+    def owner_file(self) -> bytes:
+        """The content of OWNER_PATH: the same plan gives the same bytes."""
+        about = "The r2_hf_assets plan that this dataset belongs to. Commits of another plan are refused."
+        return (json.dumps({"plan": self.plan_id, "about": about}, indent=1) + "\n").encode()
+
+
+def require_ours(repo: OwnedRepo, revision: str, claim: Claim) -> bool:
+    """Whether the repo names this plan; False when it names none and this plan may take it over.
+
+    Costs one request for a repo that names this plan, a listing of all data files for one that names none.
+
+    Raises:
+        ForeignDataset: it names another plan, or holds chunk files that this plan does not know.
+    """
+    file = repo.files([OWNER_PATH], revision).get(OWNER_PATH)
+    if file is not None:
+        if file.blob_id != _git_blob_id(claim.owner_file):
+            refuse_other_plan(repo, revision, claim.plan_id)
+        return True
+    unknown = _unknown(repo, revision, claim)
+    if unknown:
+        raise ForeignDataset(
+            f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
+            f"record names ({_listed(unknown)}): record them with `r2-hf reconcile --record`; if that does not name "
+            f"them, {_ADVICE}"
+        )
+    return False
+
+
+def refuse_other_plan(repo: OwnedRepo, revision: str, plan_id: str | None) -> None:
+    """Refuse a repo that names another plan; one that names none is nobody's.
+
+    Raises:
+        ForeignDataset: it does.
+    """
+    owner = _owner_of(repo, revision)
+    if owner not in (None, plan_id):
+        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, not {plan_id}): {_ADVICE}")
+
+
+def refuse_dataset_without_plan(repo: OwnedRepo, plan_id: str | None) -> None:
+    """Before an empty plan seals its first chunk: the repo must not hold the chunks of a plan that is not here.
+
+    Args:
+        plan_id: None for a plan that was never begun.
+
+    Raises:
+        ForeignDataset: it does, or it names another plan.
+    """
+    revision = repo.head()
+    if revision is None:
+        return
+    owner = _owner_of(repo, revision)
+    there = sorted(chunk_files(repo, revision))
+    if there or owner not in (None, plan_id):
+        whose = f"belongs to plan {owner}" if owner else "was made by another plan, or by the script"
+        held = f"{len(there)} chunk files ({_listed(there)})" if there else "no chunk file"
+        raise ForeignDataset(f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE}")
+
+
+def begin_anew(
+    repo: OwnedRepo, claim: Claim, planned: Collection[Name], committed: Collection[Name]
+) -> tuple[int, str | None]:
+    """Make the repo this plan's: one commit names the plan, and removes the chunk files of any other.
+
+    Their bytes stay in the repo's history. Nothing is committed where nothing would change. Repeating it is safe.
+
+    Args:
+        planned: chunks of this plan; their files stay in a repo that names this plan.
+        committed: those of them that the history says are in this repo; only their files stay in any other.
+
+    Returns:
+        How many files were removed, and the revision that still has them; None when there is no repo.
+    """
+    head = repo.head()
+    if head is None:
+        return 0, None
+    ours = repo.read(OWNER_PATH, head) == claim.owner_file
+    keep = planned if ours else committed
+    gone = sorted(path for path in chunk_files(repo, head) if read_path(path) not in keep)
+    if gone or not ours:
+        contents = {} if ours else {OWNER_PATH: claim.owner_file}
+        repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
+    return len(gone), head
+
+
+def refuse_unknown(repo: OwnedRepo, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
+    """Refuse to replace or remove files whose content nobody here knows.
+
+    Raises:
+        UnknownFile: one of them is unknown.
+    """
+    for file in files:
+        if _sha256(repo, revision, file) not in known:
+            raise UnknownFile(
+                f"{file.path} on the Hub is a file that neither the history nor a build record names, so it is not "
+                "replaced: record it with `r2-hf reconcile --record`, or delete it on the Hub, and run again"
+            )
+
+
+def chunk_files(repo: OwnedRepo, revision: str) -> dict[str, RemoteFile]:
+    """The files that have the name of a chunk in a language of ours, by path."""
+    listed = repo.list_files(DATA, revision)
+    return {path: file for path, file in listed.items() if (name := read_path(path)) and name[0] in _LANGUAGES}
+
+
+def _unknown(repo: OwnedRepo, revision: str, claim: Claim) -> list[str]:
+    files = chunk_files(repo, revision)
+    name_of = {path: name for path in files if (name := read_path(path))}
+    known = claim.known(set(name_of.values())) if name_of else {}
+    return sorted(p for p, name in name_of.items() if _sha256(repo, revision, files[p]) not in known.get(name, ()))
+
+
+def _sha256(repo: OwnedRepo, revision: str, file: RemoteFile) -> str:
+    """Of a file outside LFS, which is small, the Hub names none: it is read."""
+    return file.sha256 or hashlib.sha256(repo.read(file.path, revision) or b"").hexdigest()
+
+
+def _owner_of(repo: OwnedRepo, revision: str) -> str | None:
+    content = repo.read(OWNER_PATH, revision)
+    if content is None:
+        return None
+    try:
+        owner = json.loads(content)["plan"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        owner = None
+    if not isinstance(owner, str):
+        raise ForeignDataset(f"{OWNER_PATH} in {repo.repo_id} can't be read: restore it from the repo's history")
+    return owner
+
+
+def _git_blob_id(content: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _listed(paths: Collection[str]) -> str:
+    shown = list(paths)[:_NAMED]
+    return ", ".join(shown) + (", ..." if len(paths) > len(shown) else "")
+
+
+_ADVICE = (
+    "restore that plan (STATE_URL), set HF_REPO_ID to another dataset, take the script's plan over with `r2-hf "
+    "import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
+)
