@@ -8,7 +8,7 @@ current folder: work_plan.json, progress.log, out/.
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def folders(client: Any, prefix: str) -> Iterator[str]:
 
 
 def base_language(folder: str) -> str:
-    code = folder.lower().replace("_", "-").split("-")[0]
+    code = folder.lower().split("-")[0]
     if code == "eng":
         return "en"
     if code == "deu":
@@ -72,11 +72,7 @@ def scan() -> None:
     for folder in folders(client, _PREFIX):
         language = base_language(folder.rstrip("/").rsplit("/", 1)[-1])
         episodes.setdefault(language, []).extend(folders(client, folder))
-    plan = {
-        language: [found[start : start + _EPISODES_PER_CHUNK] for start in range(0, len(found), _EPISODES_PER_CHUNK)]
-        for language, found in episodes.items()
-    }
-    _PLAN.write_text(json.dumps(plan))
+    _PLAN.write_text(json.dumps(episodes))
 
 
 def download_episode(prefix: str, language: str) -> list[dict[str, Any]]:
@@ -91,11 +87,11 @@ def download_episode(prefix: str, language: str) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "audio": {"path": key, "bytes": client.get_object(Bucket=bucket, Key=key)["Body"].read()},
-                    "text": entry["text"],
-                    "speaker_id": entry["speaker"],
-                    "duration_seconds": entry["end"] - entry["start"],
-                    "dnsmos": entry["dnsmos"],
-                    "language": base_language(entry.get("language") or language),
+                    "text": entry.get("text") or "",
+                    "speaker_id": entry.get("speaker") or "UNKNOWN",
+                    "duration_seconds": float(entry.get("end", 0)) - float(entry.get("start", 0)),
+                    "dnsmos": float(entry.get("dnsmos") or 0),
+                    "language": base_language(entry.get("language") or language) or "UNKNOWN",
                 }
             )
     except Exception:
@@ -133,14 +129,15 @@ def process() -> int:
     api.create_repo(repo, repo_type="dataset", exist_ok=True)
     Path("out").mkdir(exist_ok=True)
     count = 0
-    for language, chunks in plan.items():
-        for number, episodes in enumerate(chunks):
+    for language, prefixes in plan.items():
+        for number, start in enumerate(range(0, len(prefixes), _EPISODES_PER_CHUNK)):
             name = f"{language}/chunk-{number:05d}"
-            if name in done:
+            if f"{language}-{number}" in done:
                 continue
             with ThreadPoolExecutor(_WORKERS) as pool:
-                found = pool.map(download_episode, episodes, [language] * len(episodes))
-                rows = [row for episode in found for row in episode]
+                members = prefixes[start : start + _EPISODES_PER_CHUNK]
+                begun = [pool.submit(download_episode, prefix, language) for prefix in members]
+                rows = [row for episode in as_completed(begun) for row in episode.result()]
             parts = list(split(rows))
             for part, members in enumerate(parts):
                 suffix = f"-part-{part:02d}" if len(parts) > 1 else ""
@@ -154,7 +151,7 @@ def process() -> int:
                 )
                 path.unlink()
             with _PROGRESS.open("a") as progress:
-                progress.write(f"{name}\n")
+                progress.write(f"{language}-{number}\n")
             count += len(rows)
     return count
 

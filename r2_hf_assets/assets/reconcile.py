@@ -82,7 +82,7 @@ def examine(
         record(instance, [proven], report.revision, dataset, "reconcile", emit)
 
     report = proofs(settings, facts, report, keep, log)
-    record_due(instance, report.replaceable, dataset, "reconcile", failed=False)
+    record_due(instance, report.replaceable, dataset, "reconcile")
     return report
 
 

@@ -61,12 +61,10 @@ def record(
             emit(_materialization(asset, item, revision, dataset, by))
 
 
-def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str, *, failed: bool = True) -> None:
-    """Record chunks as due, whatever was recorded before, and the files of theirs that their next commit may replace.
-
-    Args:
-        failed: show them as failed in the grid; else they stay what they were there.
-    """
+def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
+    """Record chunks as due, whatever was recorded before, and the files of theirs that their next commit may replace."""
+    if not chunks:
+        return
     add_partitions(instance, (number for due in chunks for _, number in [due.name]))
     keys = [partition_key(*due.name) for due in chunks]
     for due, key in zip(chunks, keys, strict=True):
@@ -86,17 +84,16 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
                 },
             )
         )
-    if failed and chunks:
-        # No daemon must try this run again: it has no code.
-        run = DagsterRun(
-            job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
-        )
-        instance.add_run(run)
-        for key in keys:
-            planned = AssetMaterializationPlannedData(COMMIT, partition=key)
-            event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
-            instance.report_dagster_event(event, run.run_id)
-        instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they were committed: due again.")
+    # No daemon must try this run again: it has no code.
+    run = DagsterRun(
+        job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
+    )
+    instance.add_run(run)
+    for key in keys:
+        planned = AssetMaterializationPlannedData(COMMIT, partition=key)
+        event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
+        instance.report_dagster_event(event, run.run_id)
+    instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they should be, and due.")
 
 
 def _table(language: str, files: Sequence[ShardFile]) -> TableMetadataValue | str:

@@ -5,8 +5,23 @@ from typing import Any
 
 import click
 
+
+def _split(context: click.Context, option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """The languages of all values; each may be several, with commas."""
+    for value in values:
+        if not value.strip(" ,"):
+            raise click.BadParameter("it names no language", context, option)
+    return tuple(tag for value in values for tag in map(str.strip, value.split(",")) if tag)
+
+
 language_option = click.option(
-    "--language", metavar="L", multiple=True, help="Only this language, e.g. en; may be repeated."
+    "--language",
+    "--lang",
+    "language",
+    metavar="L",
+    multiple=True,
+    callback=_split,
+    help="Only these languages, e.g. en or en,de; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 

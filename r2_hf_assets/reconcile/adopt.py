@@ -1,28 +1,68 @@
-"""Takes over the dataset that the script began: its chunks into the plan, its finished chunks into the history.
+"""Takes over the dataset that the script began: its chunks into the plan, its files under our names.
 
-`decide` compares what the script left with the plan and changes nothing; `append` then writes the plan. Chunks keep
-their members, order and numbers, so that the files on the Hub keep their names, data/<language>/chunk-00007.parquet. A
-language must be unplanned, or planned as the script did so far; anything else is refused, as no plan is ever changed.
+`decide` compares what the script left with the plan, `locate` finds its files on the Hub; both change nothing. `append`
+then writes the plan. Chunks keep their members, order and numbers, so that the files on the Hub keep their names,
+data/<language>/chunk-00007.parquet. A language must be unplanned, or planned as the script did so far; anything else is
+refused, as no plan is ever changed.
 
-Where several of the script's languages are one of ours (`fr` and `fra`), the chunks of the one that bears our name keep
-their numbers and the others' come behind. Those of the others that are finished lie in a folder that we never write, so
-they are planned, not recorded, and named in `elsewhere`: they will be built under our name.
+The script has languages that we call otherwise: `fra` is our `fr`, `123` our `unknown`. The chunks of the one that
+bears our name keep their numbers and the others' come behind. Their files, in data/fra/, would stand outside the
+dataset's language `fr`, and beside what we build for the same chunk; so they are renamed on the Hub (hub/move.py),
+where a rename moves no bytes and shows every row once at every moment.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from r2_hf_assets.bucket.client import Store
-from r2_hf_assets.bucket.listing import episode_ids, language_folders
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.script import ScriptError, ScriptPlan
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.shards.names import path_in_repo, stem
 
-# The folders of an episode id that stands alone, by our language.
-FindFolders = Callable[[str], Mapping[str, Sequence[str]]]
+# As the script names files; its languages are whatever its folders were.
+_SCRIPT_FILE = re.compile(r"data/([^/]+)/(chunk-\d{5,})((?:-part-\d{2,})?\.parquet)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A chunk of the script as ours.
+
+    Attributes:
+        folder, number: its language and number as the script has them; its files are data/<folder>/chunk-<number>*.
+        finished: whether progress.log has it.
+    """
+
+    chunk: Chunk
+    folder: str
+    number: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Located:
+    """A chunk with its files on the Hub.
+
+    Attributes:
+        files: by the path that is ours for them; each `RemoteFile.path` says where it lies now.
+    """
+
+    taken: Taken
+    files: Mapping[str, RemoteFile]
+
+    @property
+    def name(self) -> tuple[str, int]:
+        """Our (language, chunk number)."""
+        return self.taken.chunk.language, self.taken.chunk.number
+
+    @property
+    def renames(self) -> list[tuple[str, str]]:
+        """(path now, our path) of the files that lie elsewhere."""
+        return [(file.path, path) for path, file in self.files.items() if file.path != path]
 
 
 @dataclass(frozen=True)
@@ -32,57 +72,76 @@ class Adoption:
     Attributes:
         chunks: all of the script's chunks, as ours.
         new: those that the plan has not yet.
-        finished: those that the script finished and whose files are under our name.
-        elsewhere: finished chunks by the script's language whose files lie under another folder than ours.
         left_out: chunks by the script's language that LANGUAGES leaves out.
     """
 
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[Taken, ...]
     new: tuple[Chunk, ...]
-    finished: tuple[Chunk, ...]
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def decide(
-    script: ScriptPlan,
-    finished: Sequence[tuple[str, int]],
-    plan: PlanStore,
-    languages: Iterable[str],
-    find_folders: FindFolders,
+    script: ScriptPlan, finished: Iterable[tuple[str, int]], plan: PlanStore, languages: Iterable[str]
 ) -> Adoption:
-    """What an import would do. Reads the plan, and the bucket's folders when an episode is named by its id alone.
+    """What an import would do. Reads the plan.
 
     Raises:
-        ScriptError: the script's plan contradicts ours, itself, or the bucket.
+        ScriptError: the script's plan contradicts ours, or itself.
     """
-    grid = frozenset(languages)
-    ours: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(script, key=lambda name: (normalize(name), name != normalize(name))):  # stable beyond that
-        ours[normalize(name)].append(name)
-    chunks: list[Chunk] = []
-    done: list[Chunk] = []
-    elsewhere: Counter[str] = Counter()
+    grid, done = frozenset(languages), frozenset(finished)
+    taken: list[Taken] = []
     left_out: Counter[str] = Counter()
-    wanted = frozenset(finished)
-    for language, names in ours.items():
+    numbers: Counter[str] = Counter()
+    for name in sorted(script, key=lambda name: (normalize(name), name != normalize(name), name)):
+        language = normalize(name)
         if language not in grid:
-            left_out.update({name: len(script[name]) for name in names})
+            left_out[name] = len(script[name])
             continue
-        folders = _Folders(language, plan.prefix, find_folders)
-        number = 0
-        for name in names:
-            for theirs, members in enumerate(script[name]):
-                chunk = Chunk(language, number, plan.prefix, tuple(map(folders.episode, members)))
-                chunks.append(chunk)
-                if (name, theirs) in wanted:
-                    if name == language:
-                        done.append(chunk)
-                    else:
-                        elsewhere[name] += 1
-                number += 1
+        for number, prefixes in enumerate(script[name]):
+            episodes = tuple(_episode(prefix, language, plan.prefix) for prefix in prefixes)
+            chunk = Chunk(language, numbers[language], plan.prefix, episodes)
+            taken.append(Taken(chunk, name, number, (name, number) in done))
+            numbers[language] += 1
+    chunks = [item.chunk for item in taken]
     _refuse_doubles(chunks)
-    return Adoption(tuple(chunks), _new(chunks, plan), tuple(done), elsewhere, left_out)
+    return Adoption(tuple(taken), _new(chunks, plan), left_out)
+
+
+def locate(chunks: Sequence[Taken], hub: Inventory) -> list[Located]:
+    """Every chunk with its files on the Hub: under the script's name for it or, renamed before, under ours.
+
+    Raises:
+        ScriptError: files of one chunk lie under both names.
+    """
+    found: dict[tuple[str, str], dict[str, RemoteFile]] = defaultdict(dict)
+    for path, file in hub.files.items():
+        if match := _SCRIPT_FILE.fullmatch(path):
+            found[match[1], match[2]][match[3]] = file
+
+    def located(taken: Taken) -> Located:
+        ours = (taken.chunk.language, stem(taken.chunk.number))
+        theirs = (taken.folder, stem(taken.number))
+        files, others = found.get(theirs, {}), found.get(ours, {}) if ours != theirs else {}
+        if files and others:
+            paths = [min(file.path for file in side.values()) for side in (files, others)]
+            raise ScriptError(
+                f"{paths[0]} and {paths[1]} are both {ours[0]} chunk {taken.chunk.number}, so its rows are double, or "
+                "the second is of another plan; delete one of them on the Hub"
+            )
+        named = {path_in_repo(ours[0], ours[1] + suffix): file for suffix, file in (files or others).items()}
+        return Located(taken, named)
+
+    return [located(taken) for taken in chunks]
+
+
+def to_check(located: Iterable[Located], recorded: Mapping[tuple[str, int], str | None]) -> list[Located]:
+    """Chunks that the script built, or says it did, and that are not recorded as done.
+
+    Args:
+        recorded: digest of the latest materialization by (language, chunk number).
+    """
+    touched = [item for item in located if item.files or item.taken.finished]
+    return [item for item in touched if recorded.get(item.name) != item.taken.chunk.digest]
 
 
 def append(plan: PlanStore, new: Sequence[Chunk]) -> list[Planned]:
@@ -101,52 +160,14 @@ def append(plan: PlanStore, new: Sequence[Chunk]) -> list[Planned]:
     return plan.write_index()
 
 
-def bucket_folders(bucket: Store, prefix: str, retry: Retry) -> FindFolders:
-    """Looks ids up in the bucket: lists every folder of a language."""
-
-    def find(language: str) -> Mapping[str, Sequence[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for folder in language_folders(bucket, prefix, retry):
-            if folder.language == language:
-                for episode in episode_ids(bucket, prefix, folder, retry):
-                    found[episode].append(folder.name)
-        return found
-
-    return find
-
-
-@dataclass
-class _Folders:
-    """Makes "<folder>/<id>" of an episode as the script wrote it."""
-
-    language: str
-    prefix: str
-    find: FindFolders
-    _known: Mapping[str, Sequence[str]] | None = None
-
-    def episode(self, written: str) -> str:
-        name = written.removeprefix("/").removesuffix("/").removeprefix(self.prefix)
-        folder, slash, episode = name.partition("/")
-        if not slash:
-            folder, episode = self._folder_of(name), name
-        if not folder or not episode or "/" in episode:
-            raise ScriptError(f"episode {written!r} does not lie below {self.prefix!r}; check PROCESSED_PREFIX")
-        if normalize(folder) != self.language:
-            raise ScriptError(
-                f"episode {written!r} is of {self.language} to the script, but its folder is {normalize(folder)}"
-            )
-        return f"{folder}/{episode}"
-
-    def _folder_of(self, episode: str) -> str:
-        if self._known is None:
-            self._known = self.find(self.language)
-        folders = self._known.get(episode, ())
-        if len(folders) != 1:
-            where = f"in {len(folders)} folders ({', '.join(folders)})" if folders else "in no folder"
-            raise ScriptError(
-                f"episode {episode!r} of {self.language} is {where} of the bucket; write folder/id for it"
-            )
-        return folders[0]
+def _episode(written: str, language: str, prefix: str) -> str:
+    """ "<folder>/<id>" of an episode's prefix."""
+    folder, _, episode = written.removeprefix(prefix).removesuffix("/").partition("/")
+    if not written.startswith(prefix) or not written.endswith("/") or not folder or not episode or "/" in episode:
+        raise ScriptError(f"{written!r} is no episode's prefix below {prefix!r}; check PROCESSED_PREFIX")
+    if normalize(folder) != language:
+        raise ScriptError(f"{written!r} is of {language} to the script, but its folder is {normalize(folder)}")
+    return f"{folder}/{episode}"
 
 
 def _refuse_doubles(chunks: Iterable[Chunk]) -> None:

@@ -36,9 +36,9 @@ def done(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def reconcile(**options: bool) -> Report:
+def reconcile(*, mark_lost: bool = False) -> Report:
     with DagsterInstance.get() as instance:
-        return examine(instance, load(), **options)
+        return examine(instance, load(), mark_lost=mark_lost)
 
 
 def grid(world: World) -> dict[str, AssetPartitionStatus | None]:

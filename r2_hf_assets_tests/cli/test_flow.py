@@ -31,7 +31,7 @@ def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 7, "de": 1}, expect=False)
-    scanned = call(capfd, "--scan", "--language", "en")
+    scanned = call(capfd, "--scan", "--lang", "en,fr", "--language", "en-US")
     assert (scanned.code, scanned.data) == (0, ["3 chunks planned"])
     assert "7 newly planned in 3 chunks" in scanned.talk[-1]
     assert call(capfd, "scan").data == ["4 chunks planned"]
@@ -40,7 +40,12 @@ def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.Capt
     assert shell.files() == ["data/en/chunk-00001.parquet"]
     assert [line for line in mine.talk if line.startswith("en|chunk_0001: done, 3 episodes, ")]
     assert mine.talk[-1] == "1 chunks done, 0 failed"
-    would = call(capfd, "process", "--language", "en", "--dry-run")
+    assert call(capfd, "process", "--language", "de", "--lang", "es, en", "--dry-run").data == [
+        "de|chunk_0000",
+        "en|chunk_0000",
+        "en|chunk_0002",
+    ]
+    would = call(capfd, "process", "--lang=en,es", "--dry-run")
     assert (would.code, would.data) == (0, ["en|chunk_0000", "en|chunk_0002"])
     assert would.talk == ["would do 2 chunks, 4 episodes"]
     assert shell.files() == ["data/en/chunk-00001.parquet"]

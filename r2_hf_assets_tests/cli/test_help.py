@@ -74,6 +74,8 @@ def test_the_command_is_installed() -> None:
         (["process", "--limit", "0"], "--limit"),
         (["scan", "--language", "klingon"], "--language klingon: no language"),
         (["--language", "klingon"], "--language klingon: no language"),
+        (["process", "--lang", "en,klingon"], "--language klingon: no language"),
+        (["scan", "--language", ","], "it names no language"),
         (["reconcile", "--redo", "--record"], "--redo goes alone"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),

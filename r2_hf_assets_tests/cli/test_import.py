@@ -1,110 +1,240 @@
-"""`r2-hf import` after the script itself (bench/jobs/script.py): its plan, its progress.log, its files on the Hub."""
+"""`r2-hf import` after the script: its plan, its progress.log, its files on the Hub; then the rest is ours."""
 
 import json
-import os
-import subprocess
-import sys
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import obstore
 import pytest
 
-from r2_hf_assets_tests.cli.calls import call
-from r2_hf_assets_tests.world import ROOT, World, materializations
+from r2_hf_assets_tests.cli.calls import Answer, call
+from r2_hf_assets_tests.reconcile.script_imitation import Script, file_hashes
+from r2_hf_assets_tests.world import World, materializations
 
 IMPORT = ("import", "--work-plan", "work_plan.json", "--progress", "progress.log")
 
 
 @pytest.fixture
-def begun(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A dataset that the script made but for the last chunk of `en`; for one missing MP3 it dropped an episode."""
-    world = in_process
-    monkeypatch.chdir(world.folder)
-    world.upload(episodes={"en": 6, "en-US": 1, "fra": 1}, segments=(4, 4), expect=False)
-    (lost,) = [key for key in keys_in_bucket(world) if key.endswith("_000001.mp3") and "/en/" in key][:1]
-    obstore.delete(world.store(), lost)
-    script = [sys.executable, "-m", "bench.jobs.script"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(script, check=False, capture_output=True, text=True, cwd=world.folder, env=env)
-    assert done.returncode == 0, done.stderr
-    lines = Path("progress.log").read_text().splitlines()
-    assert lines == ["en/chunk-00000", "en/chunk-00001", "en/chunk-00002", "fra/chunk-00000"]
-    Path("progress.log").write_text("en 0\n2026-01-02 03:04:05 en/chunk-00001 DONE\nfra|chunk_0000\n")
-    return world
+def world(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.chdir(in_process.folder)
+    return in_process
 
 
-def keys_in_bucket(world: World) -> list[str]:
-    return sorted(item["path"] for batch in obstore.list(world.store(), "processed/") for item in batch)
+def audio_in_bucket(world: World) -> list[str]:
+    listed = [item["path"] for batch in obstore.list(world.store(), "processed/") for item in batch]
+    return sorted(path for path in listed if path.endswith(".mp3"))
 
 
-def keys(world: World) -> set[str]:
-    return {row["audio"]["path"] for row in world.table().to_pylist()}
+def rows(world: World) -> Counter[str]:
+    """How often each audio file is in the dataset, by its name."""
+    return Counter(row["audio"]["path"].rpartition("/")[2] for row in world.table().to_pylist())
 
 
-def refuses(world: World, capfd: pytest.CaptureFixture[str], said: str) -> None:
-    """Exit code 1, one line, and nothing imported."""
-    answer = call(capfd, *IMPORT)
-    assert (answer.code, answer.data, len(answer.talk)) == (1, [], 1)
-    assert said in answer.talk[0]
-    assert world.due() == []
-    assert materializations(world, "hub_commit") == []
+def once(keys: list[str]) -> Counter[str]:
+    return Counter(key.rpartition("/")[2] for key in keys)
 
 
-def test_what_the_script_began_is_gone_on_with(begun: World, capfd: pytest.CaptureFixture[str]) -> None:
-    log, plan = Path("progress.log").read_text(), Path("work_plan.json").read_text()
-    Path("progress.log").write_text("en 0\nen 1 FAILED\n")
-    refuses(begun, capfd, "r2-hf: progress.log line 2 is not understood: 'en 1 FAILED'")
-    Path("progress.log").write_text(log)
-    chunks = json.loads(plan)
-    Path("work_plan.json").write_text(json.dumps({**chunks, "en": [*chunks["en"], chunks["en"][0][:1]]}))
-    refuses(begun, capfd, "twice: en chunk 0 and en chunk 3")
-    Path("work_plan.json").write_text(plan)
+def do(capfd: pytest.CaptureFixture[str], *arguments: str) -> Answer:
+    answer = call(capfd, *arguments)
+    assert answer.code == 0, answer.talk
+    return answer
 
-    dry = call(capfd, *IMPORT, "--dry-run")
-    assert dry.code == 0
-    assert begun.due() == []
-    assert not list(Path(begun.env["DAGSTER_HOME"]).glob("r2_hf_assets/state/plan/*"))
 
-    done = call(capfd, *IMPORT)
-    assert (done.code, done.data) == (
-        0,
-        ["en|chunk_0000: recorded: lacks 3 of 12 segments", "en|chunk_0001: recorded: 12 rows"],
+def go_on(capfd: pytest.CaptureFixture[str]) -> None:
+    """The rest of the work, and nothing to complain of behind it."""
+    do(capfd, "scan")
+    do(capfd, "process", "--no-card")
+    assert do(capfd, "reconcile").data == []
+
+
+def even(_language: str, number: int) -> bool:
+    return number % 2 == 0
+
+
+def test_the_script_did_the_even_chunks(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.upload(episodes={"de": 20, "de-AT": 2}, segments=(2, 3), seconds=(0.2, 0.4), expect=False)
+    script = Script(world, rows_per_part=4)
+    script.scan()
+    theirs = script.process(even)
+    assert len(theirs) == 8
+    assert script.progress_file.read_text() == "de-0\nde-2\nde-4\nde-6\n"
+    found = do(capfd, *IMPORT)
+    assert [line.partition(" rows")[0].partition(": ")[0] for line in found.data] == [
+        f"de|chunk_{number:04d}" for number in (0, 2, 4, 6)
+    ]
+    assert found.talk[-1] == "8 chunks planned newly, 0 were; 4 recorded as done, 0 were; 0 checked ones left due"
+    assert world.due() == [f"de|chunk_{number:04d}" for number in (1, 3, 5, 7)]
+    go_on(capfd)
+    assert file_hashes(world).items() >= theirs.items()
+    assert rows(world) == once(audio_in_bucket(world))
+    again = do(capfd, *IMPORT)
+    assert (again.data, again.talk[-1]) == (
+        [],
+        "0 chunks planned newly, 8 were; 0 recorded as done, 8 were; 0 checked ones left due",
     )
+
+
+def test_languages_that_the_script_called_otherwise(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    episodes = {"fr": 4, "fra": 5, "iw": 2, "123": 4, "unknown": 1}
+    world.upload(episodes=episodes, segments=(2, 2), seconds=(0.2, 0.4), expect=False)
+    script = Script(world, rows_per_part=5, names_only=True)
+    script.scan(limit=4)  # the fifth episode of fra is new to us
+    theirs = script.process(even)
+    assert {path.split("/")[1] for path in theirs} == {"fr", "fra", "iw", "123", "unknown"}
+    commits = len(world.api().list_repo_commits(world.repo_id, repo_type="dataset"))
+
+    dry = do(capfd, *IMPORT, "--dry-run")
+    assert file_hashes(world) == theirs
+    assert "fra: the files of 1 chunks would be renamed on the Hub, from data/fra/ to data/fr/" in dry.talk
+    assert world.due() == []
+
+    done = do(capfd, *IMPORT)
     assert done.data == dry.data
-    assert any("1 chunks lack 3 segments" in line for line in done.talk)
-    assert any("fra: 1 finished chunks lie in data/fra/" in line for line in done.talk)
-    assert done.talk[-1] == "4 chunks planned newly, 0 were; 2 recorded as done, 0 were; 0 finished ones left due"
-    assert begun.due() == ["en|chunk_0002", "fr|chunk_0000"]
-    recorded = materializations(begun, "hub_commit", "en|chunk_0000")
+    assert "fra: the files of 1 chunks are renamed on the Hub, from data/fra/ to data/fr/" in done.talk
+    assert len(world.api().list_repo_commits(world.repo_id, repo_type="dataset")) == commits + 1
+    renamed = file_hashes(world)
+    assert sorted(renamed.values()) == sorted(theirs.values())
+    assert {path.split("/")[1] for path in renamed} == {"fr", "he", "unknown"}
+    assert renamed.items() >= {path: sha for path, sha in theirs.items() if path.startswith("data/fr/")}.items()
+    assert rows(world).total() == 2 * (3 + 3 + 2 + 3 + 1)
+    assert world.due() == ["fr|chunk_0001", "fr|chunk_0003", "unknown|chunk_0002"]
+
+    go_on(capfd)
+    assert file_hashes(world).items() >= renamed.items()
+    assert rows(world) == once(audio_in_bucket(world))
+    assert do(capfd, *IMPORT).data == []
+
+
+def test_a_rename_whose_import_was_stopped_goes_on(
+    world: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.upload(episodes={"fra": 4}, segments=(2, 2), seconds=(0.2, 0.4), expect=False)
+    script = Script(world, episodes_per_chunk=2)
+    monkeypatch.setenv("EPISODES_PER_CHUNK", "2")
+    script.scan()
+    script.process(lambda _language, number: number == 0)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(
+            "r2_hf_assets.reconcile.adopt.append", lambda plan, new: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        assert call(capfd, *IMPORT).code == 130
+    assert world.files() == ["data/fr/chunk-00000.parquet"]
+    assert do(capfd, *IMPORT).data == ["fr|chunk_0000: recorded: 4 rows"]
+    assert world.due() == ["fr|chunk_0001"]
+
+
+def test_both_names_of_a_chunk_on_the_hub_are_refused(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.upload(episodes={"fra": 2}, segments=(2, 2), seconds=(0.2, 0.4), expect=False)
+    script = Script(world)
+    script.scan()
+    script.process(even)
+    script.upload("data/fr/chunk-00000", world.table().to_pylist())
+    before = file_hashes(world)
+    refused = call(capfd, *IMPORT)
+    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
+    assert "data/fra/chunk-00000.parquet and data/fr/chunk-00000.parquet are both fr chunk 0" in refused.talk[0]
+    assert (world.due(), file_hashes(world)) == ([], before)
+
+
+def drop_audio(world: World, folder: str, place: int) -> str:
+    """Delete one segment's audio of the episode at this place; returns the episode's id."""
+    ids = sorted({key.split("/")[2] for key in audio_in_bucket(world) if key.startswith(f"processed/{folder}/")})
+    obstore.delete(world.store(), f"processed/{folder}/{ids[place]}/{ids[place]}_000001.mp3")
+    return ids[place]
+
+
+def test_what_the_script_lost_is_said_and_can_be_made_anew(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.upload(episodes={"en": 9}, segments=(4, 4), seconds=(0.2, 0.4), expect=False)
+    dropped = drop_audio(world, "en", 1)
+    script = Script(world)
+    script.scan()
+    script.process(lambda _language, number: number < 2)
+    assert not any(name.startswith(dropped) for name in rows(world))
+    # The third chunk was uploaded, and the script stopped before its line; of the second a file is lost.
+    script.process(lambda _language, number: number == 2)
+    script.progress_file.write_text("en-0\nen-1\n")
+    world.api().delete_file("data/en/chunk-00001.parquet", repo_id=world.repo_id, repo_type="dataset")
+    shutil.copytree(world.env["DAGSTER_HOME"], "home_before")
+
+    found = do(capfd, *IMPORT)
+    assert found.data == [
+        "en|chunk_0000: recorded: lacks 3 of 12 segments (1 episodes)",
+        "en|chunk_0001: left due: no file on the Hub",
+        "en|chunk_0002: recorded: 12 rows",
+    ]
+    assert any("1 chunks lack 3 segments that the bucket has" in line for line in found.talk)
+    assert found.talk[-1] == "3 chunks planned newly, 0 were; 2 recorded as done, 0 were; 1 checked ones left due"
+    recorded = materializations(world, "hub_commit", "en|chunk_0000")
     assert [event["recorded_by"] for event in recorded] == ["import"]
 
-    again = call(capfd, *IMPORT)
-    assert (again.code, again.data) == (0, [])
-    assert again.talk[-1] == "0 chunks planned newly, 4 were; 0 recorded as done, 2 were; 0 finished ones left due"
-    assert len(materializations(begun, "hub_commit")) == 2
-
-    assert call(capfd, "scan").data == ["4 chunks planned"]  # every episode has its chunk already
-    assert call(capfd, "process").code == 0
-    assert begun.due() == []
-    differences = call(capfd, "reconcile").data
-    assert differences == ["unknown_file: data/fra/chunk-00000.parquet"]
+    shutil.rmtree(world.env["DAGSTER_HOME"])
+    shutil.move("home_before", world.env["DAGSTER_HOME"])
+    found = do(capfd, *IMPORT, "--rebuild-incomplete")
+    assert found.data[0] == "en|chunk_0000: left due: lacks 3 of 12 segments (1 episodes)"
+    assert world.due() == ["en|chunk_0000", "en|chunk_0001"]
+    go_on(capfd)
+    assert rows(world) == once(audio_in_bucket(world))
 
 
-def test_incomplete_and_broken_chunks_are_made_anew(begun: World, capfd: pytest.CaptureFixture[str]) -> None:
-    where = {"repo_id": begun.repo_id, "repo_type": "dataset"}
-    before = keys(begun)
-    begun.api().delete_file("data/en/chunk-00001.parquet", **where)
-    begun.api().upload_file(path_or_fileobj=b"no parquet", path_in_repo="data/en/chunk-00002.parquet", **where)
-    Path("progress.log").write_text("en 0\nen 2\n")
-    Path("of-another-machine.log").write_text("en 1\n")
-    done = call(capfd, *IMPORT, "--progress", "of-another-machine.log", "--rebuild-incomplete")
-    assert done.code == 0
-    assert done.data[:2] == [
-        "en|chunk_0000: left due: lacks 3 of 12 segments",
-        "en|chunk_0001: left due: no file on the Hub",
-    ]
-    assert done.data[2].startswith("en|chunk_0002: left due: data/en/chunk-00002.parquet is no sound Parquet file")
-    assert begun.due() == ["en|chunk_0000", "en|chunk_0001", "en|chunk_0002", "fr|chunk_0000"]
-    assert call(capfd, "process", "--language", "en").code == 0
-    assert before < keys(begun)
-    assert len(keys(begun)) == len(before) + 3
+def test_a_chunk_that_the_script_did_not_finish_is_made_anew(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    world.upload(episodes={"fra": 3}, segments=(4, 4), seconds=(0.2, 0.4), expect=False)
+    script = Script(world, rows_per_part=5)
+    script.scan()
+    script.process(even)
+    script.progress_file.write_text("")
+    world.api().delete_file("data/fra/chunk-00000-part-02.parquet", repo_id=world.repo_id, repo_type="dataset")
+    found = do(capfd, *IMPORT)
+    assert found.data == ["fr|chunk_0000: left due: lacks 2 of 12 segments (1 episodes)"]
+    go_on(capfd)
+    assert world.files() == ["data/fr/chunk-00000.parquet"]
+    assert rows(world) == once(audio_in_bucket(world))
+
+
+def test_another_chunk_size_is_noticed_before_anything_is_written(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.upload(episodes={"en": 8}, segments=(2, 2), seconds=(0.2, 0.4), expect=False)
+    script = Script(world, episodes_per_chunk=2)
+    script.scan()
+    theirs = script.process(lambda _language, number: number < 2)
+    plan, log = json.loads(Path("work_plan.json").read_text()), Path("progress.log").read_text()
+
+    def refused(said: str) -> None:
+        answer = call(capfd, *IMPORT)
+        assert (answer.code, answer.data) == (1, [])
+        assert said in answer.talk[-1]
+        assert world.due() == []
+        assert not list(Path(world.env["DAGSTER_HOME"]).glob("r2_hf_assets/state/plan/*"))
+
+    refused("data/en/chunk-00001.parquet: its row processed/en/")
+    Path("progress.log").write_text("en-0\nen-1\nen-3\n")
+    refused("line 3: en chunk 3 is not in the work plan, whose en is 3 chunks")
+    Path("progress.log").write_text("en-0\nen 1 done\n")
+    refused("line 2 is not understood: 'en 1 done'")
+    Path("progress.log").write_text(log)
+    Path("work_plan.json").write_text(json.dumps({"en": [*plan["en"], plan["en"][0]]}))
+    refused("twice: en chunk 0 and en chunk 2")
+    Path("work_plan.json").write_text(json.dumps(plan))
+
+    assert len(do(capfd, *IMPORT, "--episodes-per-chunk", "2").data) == 2
+    assert world.due() == ["en|chunk_0002", "en|chunk_0003"]
+    go_on(capfd)
+    assert file_hashes(world).items() >= theirs.items()
+    assert rows(world) == once(audio_in_bucket(world))
+
+
+def test_chunks_that_a_later_scan_of_the_script_shifted_are_made_anew(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.upload(episodes={"en": 6}, segments=(2, 2), seconds=(0.2, 0.4), expect=False)
+    script = Script(world)
+    script.scan()
+    plan = json.loads(Path("work_plan.json").read_text())
+    script.process(even)
+    Path("work_plan.json").write_text(json.dumps({"en": [plan["en"][-1], *plan["en"][:-1]]}))
+    found = do(capfd, *IMPORT, "--episodes-per-chunk", "3")
+    assert found.data[0].startswith("en|chunk_0000: left due: its row processed/en/")
+    assert found.data[0].endswith("is of no episode of this chunk")
+    go_on(capfd)
+    assert rows(world) == once(audio_in_bucket(world))

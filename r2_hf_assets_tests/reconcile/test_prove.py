@@ -1,4 +1,4 @@
-"""prove and check_finished, on real builds in a real store: what is whole passes, and whatever is not is named."""
+"""prove, on real builds in a real store: what is whole passes, and whatever is not is named."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,6 @@ import pytest
 from obstore.store import MemoryStore
 
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.reconcile.finished import check_finished, recoverable
 from r2_hf_assets.reconcile.prove import Source, prove
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets_tests.build_samples import (
@@ -129,55 +128,3 @@ def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: 
     files, reader = as_on_hub(whole)
     young = prove(CHUNK, files, reader, source(bucket, lambda: datetime.now(UTC)))
     assert young.reason == "en/a is still uploading"
-
-
-def featureless(table: pa.Table) -> pa.Table:
-    """As the script wrote its files."""
-    return table.replace_schema_metadata(None)
-
-
-def other_paths(table: pa.Table) -> pa.Table:
-    """audio.path without its folder."""
-    audio = [{**row, "path": row["path"].rsplit("/", 1)[-1]} for row in table["audio"].to_pylist()]
-    return table.set_column(0, table.schema.field(0), pa.array(audio, table.schema.field(0).type))
-
-
-@pytest.mark.parametrize(
-    ("edit", "lost", "incomplete"),
-    [
-        (featureless, 0, None),
-        (rows(0, 1, 2), 4, "4 of 9 segments"),
-        (rows(3, 4, 5, 6), 3, "3 of 9 segments"),
-        # Not keys: two of the nine can't be had, but which ones nobody can tell.
-        (other_paths, 2, "up to 2 of 9 segments"),
-        (rows(1, 0, 2, 3, 4, 5, 6), 2, "up to 2 of 9 segments"),
-        (rows(*range(7), *range(7)), 0, None),
-    ],
-)
-def test_what_the_script_lost_is_counted(
-    bucket: MemoryStore, tmp_path: Path, edit: Callable[[pa.Table], pa.Table], lost: int, incomplete: str | None
-) -> None:
-    (whole,) = parts(bucket, tmp_path)
-    files, reader = as_on_hub(change(whole, edit))
-    found = check_finished(CHUNK, files, reader, source(bucket))
-    assert (found.problem, found.lost, found.segments, found.incomplete) == (None, lost, 9, incomplete)
-    recovered = recoverable(found)
-    assert recovered.chunk.digest == CHUNK.digest
-    assert recovered.rows == found.rows == pq.read_metadata(tmp_path / "build" / "changed").num_rows
-
-
-@pytest.mark.parametrize(
-    ("edit", "problem"),
-    [
-        (rows(), "no row in it"),
-        (lambda table: table.drop_columns(["text"]), "other columns than the dataset's: audio: struct"),
-        (lambda table: table.rename_columns(["audio", "words", *table.column_names[2:]]), "other columns"),
-    ],
-)
-def test_what_the_script_left_unusable(
-    bucket: MemoryStore, tmp_path: Path, edit: Callable[[pa.Table], pa.Table], problem: str
-) -> None:
-    (whole,) = parts(bucket, tmp_path)
-    files, reader = as_on_hub(change(whole, edit))
-    assert problem in str(check_finished(CHUNK, files, reader, source(bucket)).problem)
-    assert check_finished(CHUNK, [], reader, source(bucket)).problem == "no file on the Hub"
