@@ -62,7 +62,7 @@ def record(
 
 
 def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
-    """Record chunks as due, whatever was recorded before, and the files of theirs that their next commit may replace."""
+    """Record chunks as due, whatever was recorded before, and the files that their next commits may replace."""
     if not chunks:
         return
     add_partitions(instance, (number for due in chunks for _, number in [due.name]))
