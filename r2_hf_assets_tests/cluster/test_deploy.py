@@ -8,7 +8,7 @@ import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 
-from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets.settings import VARIABLES, data_home
 from r2_hf_assets_tests.world import ROOT
 
 CELERY = ROOT / "deploy" / "celery"
@@ -76,6 +76,25 @@ def test_kubernetes_monitors_as_celery_does() -> None:
     found = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in daemon["runMonitoring"].items()}
     assert found == instance()["run_monitoring"]
     assert daemon["runRetries"]["maxRetries"] == instance()["run_retries"]["max_retries"]
+
+
+def test_the_images_user_may_write_scratch() -> None:
+    """In the image itself, in compose's volume, which takes the folder's owner, and in a pod."""
+    image = (ROOT / "deploy" / "Dockerfile").read_text()
+    home = re.search(r"^ENV DAGSTER_HOME=(\S+)", image, re.MULTILINE)
+    assert home is not None
+    scratch = data_home({"DAGSTER_HOME": home[1]})
+    assert re.search(rf"mkdir -p {scratch} ", image) and f"chown -R r2-hf {home[1]}" in image
+    worker = yaml.safe_load((CELERY / "compose.yaml").read_text())["services"]["worker"]
+    assert f"scratch:{scratch}" in worker["volumes"]
+    pod = yaml.safe_load((ROOT / "deploy" / "k8s" / "values.yaml").read_text())["runLauncher"]["config"]
+    pod = pod["k8sRunLauncher"]["runK8sConfig"]
+    (mount,) = pod["containerConfig"]["volumeMounts"]
+    # The chart's own DAGSTER_HOME.
+    assert Path(mount["mountPath"]) == data_home({"DAGSTER_HOME": "/opt/dagster/dagster_home"})
+    assert pod["podSpecConfig"]["volumes"] == [{"name": mount["name"], "emptyDir": {}}]
+    (uid,) = re.findall(r"useradd .*--uid (\d+)", image)
+    assert pod["podSpecConfig"]["securityContext"] == {"fsGroup": int(uid)}
 
 
 @pytest.mark.parametrize("unit", sorted(path.name for path in (CELERY / "systemd").iterdir()))
