@@ -5,10 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+from huggingface_hub import HfApi
 
 from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import COMMIT_RETRY, CommitRecord, commit_chunk
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Shards, remote
 
@@ -20,9 +24,10 @@ def shards(tmp_path) -> Shards:
     return Shards(tmp_path)
 
 
-def commit(repo: FakeRepo, shards: Shards, record=None, retry: Retry = NO_WAIT, log=None) -> CommitRecord:
+def commit(repo: FakeRepo | HubClient, shards: Shards, record=None, retry: Retry = NO_WAIT, log=None) -> CommitRecord:
     record = record or shards.record(b"rows")
-    return commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=retry, log=log)
+    claim = repo.claim() if isinstance(repo, FakeRepo) else Claim("0" * 32, lambda _: {})
+    return commit_chunk(repo, record, shards.opener(record), claim, retry=retry, log=log)
 
 
 def test_a_head_that_moved_is_looked_at_again(shards):
@@ -192,3 +197,25 @@ def test_committers_of_the_same_chunk_make_one_commit(shards):
         done = list(pool.map(lambda _: commit(repo, shards, record, retry=patient), range(4)))
     assert sorted(record.committed for record in done) == [False, False, False, True]
     assert {record.oid for record in done} == {"oid-1"} and len(repo.revisions) == 2
+
+
+def test_a_strangers_commit_is_never_taken_for_ours(sandbox, shards, monkeypatch):
+    """huggingface_hub leaves out what the branch holds by now, and then answers with the branch's newest commit."""
+    repo = HubClient(HubSettings(f"{sandbox.hub.user}/strangers-commit", sandbox.hub.token, sandbox.hub.endpoint))
+    repo.create_repo()
+    record, api = shards.record(b"PAR1 rows" * 100), HfApi(sandbox.hub.endpoint, sandbox.hub.token)
+    upload = HubClient.upload
+
+    def meanwhile(self, files):
+        monkeypatch.undo()
+        commit(repo, shards, record)
+        api.upload_file(path_or_fileobj=b"hello", path_in_repo="x.txt", repo_id=repo.repo_id, repo_type="dataset")
+        return upload(self, files)
+
+    monkeypatch.setattr(HubClient, "upload", meanwhile)
+    done = commit(repo, shards, record)
+    assert (done.committed, done.added) == (False, ())
+    assert [found.title for found in api.list_repo_commits(repo.repo_id, repo_type="dataset")][:2] == [
+        "Upload x.txt with huggingface_hub",
+        "Add en chunk-00007 (1 segments)",
+    ]
