@@ -11,16 +11,24 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
-from r2_hf_assets.bucket.listing import newest_object
-from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.bucket.judge import Fetched, Found
+from r2_hf_assets.bucket.listing import age_of_newest
+from r2_hf_assets.bucket.segments import (
+    METADATA_MAX_BYTES,
+    Reject,
+    Segment,
+    UnusableMetadata,
+    audio_fault,
+    read_metadata,
+    to_segment,
+)
 from r2_hf_assets.errors import ShardError, StillUploading
-from r2_hf_assets.memory import give_memory_back, release
+from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
@@ -34,6 +42,7 @@ from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
 _LOOKAHEAD_BYTES = 128 * 2**20
+_MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,6 @@ class _Source:
     settle: timedelta
     tally: Tally
     retry: Retry
-    now: Callable[[], datetime]
 
     def items(self) -> Generator[Segment | Reject, None, None]:
         """Every entry of every episode, in order, as a segment or a reject; episodes that can't be read as a reject."""
@@ -67,6 +75,7 @@ class _Source:
             self.store,
             workers=_METADATA_WORKERS,
             max_bytes=_LOOKAHEAD_BYTES,
+            limit=METADATA_MAX_BYTES,
             retry=self.retry,
         )
         with closing(fetch) as metadata:  # or its threads live on for as long as somebody holds the error
@@ -77,16 +86,16 @@ class _Source:
                     key = self.chunk.metadata_key(episode)
                     yield Reject("episode", episode, key, problem.reason, problem.detail)
 
-    def _entries(self, episode: str, fetched: Fetched | None) -> Iterator[Segment | Reject]:
+    def _entries(self, episode: str, fetched: Found) -> Iterator[Segment | Reject]:
         if fetched is None:
-            newest = newest_object(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
-            if newest is not None and self.now() - newest < self.settle:
+            age = age_of_newest(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
+            if age is not None and age < self.settle:
                 raise self._still_uploading(episode, "all_segments.json")
             raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
-        entries, repaired = parse(fetched.body())
+        entries, repaired = read_metadata(fetched)
         if not entries:
             raise UnusableMetadata("no_segments", "an empty list")
-        settling = self.now() - fetched.last_modified < self.settle
+        settling = isinstance(fetched, Fetched) and fetched.age < self.settle
         self.tally.entries += len(entries)
         prefix = self.chunk.audio_prefix(episode)
         for index, entry in enumerate(entries):
@@ -100,7 +109,7 @@ class _Source:
                 repaired=repaired,
             )
 
-    def audio(self) -> Iterator[tuple[Segment | Reject, Fetched | None]]:
+    def audio(self) -> Iterator[tuple[Segment | Reject, Found]]:
         """Items with their audio, in order."""
         with closing(self.items()) as items:
             yield from fetch_in_order(
@@ -109,23 +118,23 @@ class _Source:
                 self.store,
                 workers=self.workers,
                 max_bytes=_LOOKAHEAD_BYTES,
+                limit=MAX_ROWGROUP_BYTES,
                 retry=self.retry,
             )
 
-    def reject_for(self, segment: Segment, fetched: Fetched | None) -> Reject | None:
+    def reject_for(self, segment: Segment, fetched: Found) -> Reject | None:
         """Why this segment can be no row; None when it can.
 
         Raises:
             StillUploading: the audio is missing or empty, and the metadata is too young to call it lost.
         """
-        if fetched is not None and 0 < fetched.size <= MAX_ROWGROUP_BYTES:
+        fault = audio_fault(fetched)
+        if fault is None:
             return None
-        if fetched is not None and fetched.size:
-            return Reject("segment", segment.episode, segment.key, "audio_too_large", f"{fetched.size} bytes")
-        reason = "audio_missing" if fetched is None else "audio_empty"
-        if segment.settling:
+        reason, detail = fault
+        if segment.settling and reason in _MAY_STILL_COME:
             raise self._still_uploading(segment.episode, segment.key)
-        return Reject("segment", segment.episode, segment.key, reason)
+        return Reject("segment", segment.episode, segment.key, reason, detail)
 
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(
@@ -142,7 +151,6 @@ def build_chunk(
     *,
     workers: int,
     retry: Retry | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
     """Fetch a chunk and write its shards and its ledger into `folder`, which must be empty and private to this call.
@@ -155,10 +163,26 @@ def build_chunk(
         GaveUp, AccessError: the bucket can't be read.
         ShardError: the disk did not keep what was written, or the ledger does not balance.
     """
+    try:
+        return _build(chunk, store, folder, limits, workers, retry or default_retry(), progress)
+    except BaseException as error:
+        clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
+        raise
+
+
+def _build(
+    chunk: Chunk,
+    store: Store,
+    folder: Path,
+    limits: ShardSettings,
+    workers: int,
+    retry: Retry,
+    progress: Callable[[Tally], None] | None,
+) -> Build:
     started = time.monotonic()
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
-    source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
+    source = _Source(chunk, store, workers, settle, tally, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
     observer = Observer(chunk.digest)
@@ -187,7 +211,7 @@ def build_chunk(
                 reject(item)
             elif (problem := source.reject_for(item, fetched)) is not None:
                 reject(problem)
-            elif fetched is not None:
+            elif isinstance(fetched, Fetched):
                 if not group.has_room(item, fetched.size):
                     flush()
                 group.add(item, fetched.pieces)
