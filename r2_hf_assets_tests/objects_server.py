@@ -38,6 +38,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
     endless: bytes = b""
+    drip_s: float = 0.0  # a byte, then so many seconds, and the next
 
 
 def error(status: int, code: str) -> Answer:
@@ -123,7 +124,11 @@ class ObjectsServer:
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(answer.body if answer.sent is None else answer.body[: answer.sent])
+                body = answer.body if answer.sent is None else answer.body[: answer.sent]
+                size = 1 if answer.drip_s else len(body) or 1
+                for start in range(0, len(body), size):
+                    self.wfile.write(body[start : start + size])
+                    time.sleep(answer.drip_s)
                 self.close_connection = answer.sent is not None or bool(answer.endless)
                 if answer.endless:
                     self.go_on(answer.endless)

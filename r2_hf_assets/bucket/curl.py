@@ -17,7 +17,7 @@ import certifi
 import pycurl
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_INITIALS = frozenset((b"C", b"c", b"D", b"d", b"H"))  # of the lines that `read_head` reads
+_INITIALS = frozenset(b"CcDdH")  # of the lines that `read_head` reads
 
 
 def get_handle(key_id: str, secret: str, region: str, *, connect_s: float) -> Any:
@@ -56,7 +56,7 @@ def read_head(lines: Iterable[bytes]) -> Head:
     """The head in these lines. While a body comes in, pycurl does not let a handle be asked for it."""
     status, length, date, encoding = 0, -1, b"", b""
     for line in lines:
-        if line[:1] not in _INITIALS:
+        if line[0] not in _INITIALS:
             continue
         name, _, value = line.partition(b":")
         name = name.lower()

@@ -276,9 +276,10 @@ class Transfers:
         with self._changed:
             self._over = True
             self._changed.notify_all()
+        ended = self._broken if isinstance(self._broken, Exception) else RuntimeError("it was closed")
         for transfer in [*self._active.values(), *(waiting for *_, waiting in self._later)]:
             with contextlib.suppress(Exception):
-                self._move(transfer, State.DONE)
+                self._finish(transfer, error=ended)  # with neither result nor error it would read as a missing object
         for handle in self._free:
             handle.close()  # its callbacks know this object, and this object knows it
         for registered in (self._free, self._active, self._paused, self._later, self._asked, self._left):

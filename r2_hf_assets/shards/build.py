@@ -143,6 +143,65 @@ class _Source:
         )
 
 
+@dataclass
+class _Output:
+    """Where entries go: segments with their audio through row groups into parts, rejects into the ledger; all counted.
+
+    A class and no nested functions: those would stay with an error's traceback, and whatever they refer to.
+    """
+
+    chunk: Chunk
+    group: RowGroup
+    writer: PartWriter
+    ledger: RejectLedger
+    observer: Observer
+    tally: Tally
+    progress: Callable[[Tally], None] | None
+
+    def __post_init__(self) -> None:
+        self._rows_of: dict[str, int] = dict.fromkeys(self.chunk.episodes, 0)
+
+    def add(self, segment: Segment, fetched: Fetched) -> None:
+        """Take a row."""
+        if not self.group.has_room(segment, fetched.size):
+            self._flush()
+        self.group.add(segment, fetched.pieces)
+        tally = self.tally
+        tally.rows += 1
+        tally.audio_bytes += fetched.size
+        tally.audio_seconds += segment.duration or 0.0
+        tally.repaired_texts += segment.repaired
+        tally.episodes_with_rows += not self._rows_of[segment.episode]  # for who watches; counted again at the end
+        self._rows_of[segment.episode] += 1
+
+    def reject(self, item: Reject) -> None:
+        """Take what becomes no row."""
+        self.ledger.add(item)
+        tally = self.tally
+        tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
+        tally.segments_rejected += item.level == "segment"
+        tally.episodes_rejected += item.level == "episode"
+        if item.level == "episode":
+            del self._rows_of[item.episode]
+
+    def finish(self) -> None:
+        """Write what is left, and reject the episodes that have no row."""
+        self._flush()
+        self.group.release()
+        for episode in [episode for episode, rows in self._rows_of.items() if not rows]:
+            self.reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
+        self.tally.episodes_with_rows = len(self._rows_of)
+
+    def _flush(self) -> None:
+        if len(self.group):
+            table = self.group.to_table()
+            self.observer.take(table)
+            self.writer.write(table, self.group.size)
+            self.group.clear()
+            if self.progress:
+                self.progress(self.tally)
+
+
 def build_chunk(
     chunk: Chunk,
     store: Store,
@@ -184,45 +243,18 @@ def _build(
     settle = timedelta(minutes=limits.settle_minutes)
     source = _Source(chunk, store, workers, settle, tally, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
-    rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
     observer = Observer(chunk.digest)
     rejects_path = folder / "rejects"
     with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
-
-        def flush() -> None:
-            if len(group):
-                table = group.to_table()
-                observer.take(table)
-                writer.write(table, group.size)
-                group.clear()
-                if progress:
-                    progress(tally)
-
-        def reject(item: Reject) -> None:
-            ledger.add(item)
-            tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
-            tally.segments_rejected += item.level == "segment"
-            tally.episodes_rejected += item.level == "episode"
-            if item.level == "episode":
-                del rows_of[item.episode]
-
+        output = _Output(chunk, group, writer, ledger, observer, tally, progress)
         for item, fetched in source.audio():
             if isinstance(item, Reject):
-                reject(item)
+                output.reject(item)
             elif (problem := source.reject_for(item, fetched)) is not None:
-                reject(problem)
+                output.reject(problem)
             elif isinstance(fetched, Fetched):
-                if not group.has_room(item, fetched.size):
-                    flush()
-                group.add(item, fetched.pieces)
-                _count_row(tally, item, fetched.size)
-                tally.episodes_with_rows += not rows_of[item.episode]  # for who watches; counted again at the end
-                rows_of[item.episode] += 1
-        flush()
-        group.release()
-        for episode in [episode for episode, rows in rows_of.items() if not rows]:
-            reject(Reject("episode", episode, chunk.metadata_key(episode), "no_usable_segment"))
-        tally.episodes_with_rows = len(rows_of)
+                output.add(item, fetched)
+        output.finish()
     if not tally.balanced:
         raise ShardError(f"{chunk.language} chunk {chunk.number}: the ledger does not balance: {tally}")
     files = tuple(
@@ -246,10 +278,3 @@ def _frozen() -> Iterator[None]:
     finally:
         gc.unfreeze()
         release()
-
-
-def _count_row(tally: Tally, segment: Segment, size: int) -> None:
-    tally.rows += 1
-    tally.audio_bytes += size
-    tally.audio_seconds += segment.duration or 0.0
-    tally.repaired_texts += segment.repaired
