@@ -31,6 +31,7 @@ _WORDS = {
     pycurl.E_SEND_ERROR: "the connection broke",
     pycurl.E_RECV_ERROR: "the connection broke",
 }
+_NO_OBJECT = answers.no_proper_answer("no length or no time in its head")
 _GZIP = frozenset((b"gzip", b"x-gzip"))
 _NO_ENCODING = frozenset((b"", b"identity", b"aws-chunked"))  # the last: how the upload was framed
 
@@ -96,7 +97,7 @@ class Attempt:
             if head.length > self.limit:
                 self.stopped = _too_long(self.limit)
         elif head.length < 0:
-            self.stopped = answers.no_proper_answer("no length in its head")
+            self.stopped = _NO_OBJECT
         elif head.length > self.limit:
             self.stopped = Unusable("too_large", f"{head.length} bytes")
         else:
@@ -129,6 +130,9 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
     """
     if isinstance(attempt.stopped, Exception):
         raise attempt.stopped
+    written = handle.getinfo(pycurl.INFO_FILETIME)
+    if isinstance(attempt.stopped, Unusable) and written < 0:
+        return _NO_OBJECT
     if attempt.stopped:
         return attempt.stopped
     if number and not attempt.full:
@@ -141,9 +145,8 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
     if attempt.listing:
         # It has no time, and may have no length: libcurl knows whether it came whole.
         return _too_long(attempt.limit) if attempt.full else Fetched(attempt.pieces, attempt.size, served, served)
-    written = handle.getinfo(pycurl.INFO_FILETIME)
     if head.length < 0 or written < 0:
-        return answers.no_proper_answer("no length or no time in its head")
+        return _NO_OBJECT
     if attempt.size != head.length:
         return Trouble("the body has another length than its head says")
     return Fetched(attempt.pieces, attempt.size, datetime.fromtimestamp(written, UTC), served, _packed(head.encoding))

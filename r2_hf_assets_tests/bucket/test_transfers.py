@@ -190,6 +190,49 @@ def test_closing_clears_every_state(made):
         transfers.take(asked["running"])
 
 
+def test_closing_ends_the_waiting_of_another_thread():
+    over, ended = threading.Event(), list[str]()
+
+    def silent(key: str, count: int) -> None:
+        over.wait(20)
+
+    with ObjectsServer({}, silent) as server:
+        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        asked = transfers.ask("k0", 10)
+
+        def consume() -> None:
+            try:
+                transfers.take(asked)
+            except RuntimeError as error:
+                ended.append(str(error))
+
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        wait_for(lambda: server.asked["k0"] == 1)
+        transfers.close()
+        consumer.join(20)
+        over.set()
+    assert ended == ["GET k0: fetching ended"]
+
+
+def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
+    """libcurl ends only after it, and somebody pressed Ctrl-C."""
+    monkeypatch.setattr(module, "_CLOSE_S", 0.02)
+    over, real = threading.Event(), CurlLoop.close
+
+    def hanging(self: CurlLoop) -> None:
+        over.wait(20)
+        real(self)
+
+    monkeypatch.setattr(CurlLoop, "close", hanging)
+    with ObjectsServer({}) as server:
+        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers.close()
+        assert fetch_threads() and not over.is_set()
+        over.set()
+        transfers._thread.join()
+
+
 def test_an_error_is_raised_once_and_then_called_so():
     with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
         transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
