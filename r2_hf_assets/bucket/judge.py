@@ -105,9 +105,7 @@ class Attempt:
         return 0 if self.stopped else max(0, head.length)
 
     def take(self, piece: bytes) -> bool:
-        """Keep a piece of the body; False: no more is wanted."""
-        if self.stopped:
-            return False
+        """Keep a piece of a body that is wanted; False: no more of it is."""
         self.pieces.append(piece)
         self.size += len(piece)
         self.full = self.size > self._most

@@ -16,8 +16,8 @@ from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"
-# An episode has some hundreds of entries of 150 bytes; a day of segments of one second takes 13 MB. Parsed, a file takes
-# up to 25 times its size (measured: empty lists and objects), so this bounds memory too.
+# An episode has some hundreds of entries of 150 bytes; a day of segments of one second takes 13 MB. Parsed, a file
+# takes up to 25 times its size (measured: empty lists and objects), so this bounds memory too.
 METADATA_MAX_BYTES = 32 * 2**20
 _FLOAT32_MAX = 3.4028234663852886e38
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -184,10 +184,14 @@ class Transfers:
     def _arrived(self, transfer: Transfer, attempt: Attempt, piece: bytes) -> int | None:
         transfer.heard = time.monotonic()
         try:
-            if attempt.head is None and (size := attempt.start_body()) and not self._room.enter(transfer.turn, size):
-                self._move(transfer, State.PAUSED)
-                return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
-            return None if attempt.take(piece) else 0  # libcurl ends the try
+            if attempt.head is None:
+                size = attempt.start_body()
+                if attempt.stopped:
+                    return 0  # libcurl ends the try
+                if size and not self._room.enter(transfer.turn, size):
+                    self._move(transfer, State.PAUSED)
+                    return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
+            return None if attempt.take(piece) else 0
         except Exception as error:
             attempt.stopped = error
             return 0
