@@ -8,6 +8,7 @@ started yet.
 
 import ctypes
 import os
+import traceback
 from functools import cache
 
 import pyarrow as pa
@@ -25,6 +26,22 @@ def release() -> None:
     pa.default_memory_pool().release_unused()
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
+
+
+def clear_frames(error: BaseException) -> None:
+    """Drop what the functions that this error came through held, and those of the errors behind it.
+
+    An error keeps its traceback, that keeps their frames, and those keep their variables. Who logs or collects errors
+    would keep every buffer and body that was in use when one was raised. The traceback itself stays.
+    """
+    seen = set[int]()
+    behind: list[BaseException | None] = [error]
+    while behind:
+        one = behind.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            behind += [one.__cause__, one.__context__]
 
 
 @cache

@@ -90,6 +90,10 @@ class Tries:
         self._what = what
         self._end = retry.clock() + retry.limit
 
+    def extend(self, seconds: float) -> None:
+        """Leave time out of the account in which nothing was tried: it was the caller who held the call up."""
+        self._end += seconds
+
     def wait_after(self, trouble: Trouble, error: BaseException | None = None) -> float:
         """A try met trouble: seconds to wait before the next. Raises GaveUp (caused by `error`) if there is none."""
         retry = self._retry

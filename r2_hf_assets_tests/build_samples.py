@@ -9,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,12 +90,9 @@ def segment(index: int = 0, **changes: Any) -> Segment:
 
 
 def limits(folder: Path, **changes: Any) -> ShardSettings:
-    return ShardSettings(shard_url=str(folder / "shards"), scratch=str(folder / "scratch"), **changes)
-
-
-def tomorrow() -> datetime:
-    """A time at which everything that was just written has settled."""
-    return datetime.now(UTC) + timedelta(days=1)
+    """Settings for a test's folder. What was just written counts as settled, unless `changes` say otherwise."""
+    usual: dict[str, Any] = {"settle_minutes": 0.0}
+    return ShardSettings(shard_url=str(folder / "shards"), scratch=str(folder / "scratch"), **usual | changes)
 
 
 @dataclass

@@ -22,16 +22,23 @@ from r2_hf_assets.settings import BucketSettings
 
 BUCKET = "speech"
 WRITTEN = 1_700_000_000  # when every object was last written
+ENDLESS_BYTES = 200 * 2**20
 
 
 @dataclass
 class Answer:
-    """What is sent. `sent` bytes of the body, then the connection is cut (None: all of it, and it stays open)."""
+    """What is sent. `sent` bytes of the body, then the connection is cut (None: all of it, and it stays open).
+
+    `endless`: this, again and again behind the body, until the client leaves or ENDLESS_BYTES are sent. A header of ""
+    is left out.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
+    endless: bytes = b""
+    drip_s: float = 0.0  # a byte, then so many seconds, and the next
 
 
 def error(status: int, code: str) -> Answer:
@@ -62,6 +69,7 @@ class ObjectsServer:
         self.objects, self.rule = dict(objects), rule
         self.asked: Counter[str] = Counter()
         self.connections = 0
+        self.endless_bytes = 0  # sent of bodies without an end
         self._lock = threading.Lock()
         self._server = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
@@ -110,13 +118,25 @@ class ObjectsServer:
                 key = unquote(url.path).removeprefix(f"/{BUCKET}/") or f"?{url.query}"
                 answer = server.answer(key)
                 usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
-                self.send_response(answer.status)
+                usual["Date"] = formatdate(usegmt=True)
+                self.send_response_only(answer.status)
                 for name, value in {**usual, **answer.headers}.items():
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(answer.body if answer.sent is None else answer.body[: answer.sent])
-                self.close_connection = answer.sent is not None
+                body = answer.body if answer.sent is None else answer.body[: answer.sent]
+                size = 1 if answer.drip_s else len(body) or 1
+                for start in range(0, len(body), size):
+                    self.wfile.write(body[start : start + size])
+                    time.sleep(answer.drip_s)
+                self.close_connection = answer.sent is not None or bool(answer.endless)
+                if answer.endless:
+                    self.go_on(answer.endless)
+
+            def go_on(self, piece: bytes) -> None:
+                while server.endless_bytes < ENDLESS_BYTES:
+                    self.wfile.write(piece)
+                    server.endless_bytes += len(piece)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -5,17 +5,23 @@ Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one,
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import obstore
 from obstore.store import S3Store
 
 from r2_hf_assets.bucket.client import NOT_FOUND, ask
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
 from r2_hf_assets.bucket.pages import Page
 from r2_hf_assets.bucket.pages import pages as real_pages
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.retry import Retry
+
+
+def server_time() -> datetime:
+    """The clock of the server that such a store would be."""
+    return datetime.now(UTC)
 
 
 class StoreGets:
@@ -25,27 +31,30 @@ class StoreGets:
         self._store, self._retry = store, retry
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
 
-    def ask(self, key: str) -> Future[Fetched | None]:
-        return self._pool.submit(self._get, key)
+    def ask(self, key: str, limit: int) -> Future[Found]:
+        return self._pool.submit(self._get, key, limit)
 
-    def take(self, asked: Future[Fetched | None]) -> Fetched | None:
+    def take(self, asked: Future[Found]) -> Found:
         return asked.result()
 
-    def leave(self, asked: Future[Fetched | None]) -> None:
+    def leave(self, asked: Future[Found]) -> None:
         pass
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _get(self, key: str) -> Fetched | None:
+    def _get(self, key: str, limit: int) -> Found:
         try:
-            return ask(self._retry, f"GET {key}", lambda: self._fetched(key))
+            return ask(self._retry, f"GET {key}", lambda: self._fetched(key, limit))
         except NOT_FOUND:
             return None
 
-    def _fetched(self, key: str) -> Fetched:
+    def _fetched(self, key: str, limit: int) -> Fetched | Unusable:
         answer = obstore.get(self._store, key)
-        return Fetched([bytes(answer.bytes())], answer.meta["size"], answer.meta["last_modified"])
+        size = answer.meta["size"]
+        if size > limit:
+            return Unusable("too_large", f"{size} bytes")
+        return Fetched([bytes(answer.bytes())], size, answer.meta["last_modified"], server_time())
 
 
 def gets(store: Any, **options: Any) -> Any:
@@ -64,4 +73,4 @@ def pages(store: Any, prefix: str, retry: Retry, delimiter: str = "", **where: A
         yield Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
     else:
         listed = ask(retry, what, lambda: [item for batch in obstore.list(store, prefix) for item in batch])
-        yield Page([], [item["last_modified"] for item in listed])
+        yield Page([], [item["last_modified"] for item in listed], served=server_time())

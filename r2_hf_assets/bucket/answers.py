@@ -26,7 +26,7 @@ _REFUSALS = (401, 403)
 
 def error_code(body: bytes) -> str:
     """The code in an error's body, "NoSuchKey"; "" where it has none."""
-    found = re.search(rb"<Error>.*?<Code>(\w+)</Code>", body, re.S)
+    found = re.search(rb"<Code>(\w+)</Code>", body.partition(b"<Error>")[2])
     return found[1].decode() if found else ""
 
 

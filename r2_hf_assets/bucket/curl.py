@@ -11,19 +11,22 @@ import selectors
 import socket
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import certifi
 import pycurl
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_INITIALS = frozenset(b"CcDdH")  # of the lines that `read_head` reads
 
 
-def get_handle(key_id: str, secret: str, region: str, *, connect_s: float, transfer_s: float) -> Any:
+def get_handle(key_id: str, secret: str, region: str, *, connect_s: float) -> Any:
     """A handle for signed GETs (S3's signature, version 4): set its URL and its functions, and add it to a loop.
 
+    libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
+
     Args:
-        connect_s, transfer_s: longest time to connect, and for everything.
+        connect_s: longest time to connect.
     """
     handle = pycurl.Curl()
     handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{region}:s3")
@@ -32,7 +35,6 @@ def get_handle(key_id: str, secret: str, region: str, *, connect_s: float, trans
     # As boto3 and huggingface_hub: certifi's authorities, unless the user names others.
     handle.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))
-    handle.setopt(pycurl.TIMEOUT_MS, round(transfer_s * 1000))
     # A connection each: with HTTP/2 all of them would share one, and its one window.
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
     handle.setopt(pycurl.OPT_FILETIME, 1)
@@ -41,18 +43,32 @@ def get_handle(key_id: str, secret: str, region: str, *, connect_s: float, trans
     return handle
 
 
-def announced(head: Iterable[bytes]) -> tuple[int, int]:
-    """Status and length of the body, from the lines of an answer's head; a length of -1 when it names none.
+class Head(NamedTuple):
+    """What an answer's head says. `length` in bytes, -1 when it names none; `date` and `encoding` as they were sent."""
 
-    While a body comes in, pycurl does not let a handle be asked for them.
-    """
-    status, length = 0, -1
-    for line in head:
-        if line.startswith(b"HTTP/"):  # what stood before was a proxy's, or a 100
-            status, length = int(line.split(None, 2)[1]), -1
-        elif line[:15].lower() == b"content-length:":
-            length = int(line[15:])
-    return status, length
+    status: int
+    length: int
+    date: bytes
+    encoding: bytes
+
+
+def read_head(lines: Iterable[bytes]) -> Head:
+    """The head in these lines. While a body comes in, pycurl does not let a handle be asked for it."""
+    status, length, date, encoding = 0, -1, b"", b""
+    for line in lines:
+        if line[0] not in _INITIALS:
+            continue
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name == b"content-length":
+            length = int(value) if value.strip().isdigit() else -1
+        elif name == b"date":
+            date = value.strip()
+        elif name == b"content-encoding":
+            encoding = value.strip()
+        elif name.startswith(b"http/"):  # what stood before was a proxy's, or a 100
+            status, length, date, encoding = int(line.split(None, 2)[1]), -1, b"", b""
+    return Head(status, length, date, encoding)
 
 
 class CurlLoop:

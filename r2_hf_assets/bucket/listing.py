@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from r2_hf_assets.bucket.client import Store, classify_boto
@@ -118,9 +118,10 @@ def episode_pages(
         where = {"ContinuationToken": page["NextContinuationToken"]}
 
 
-def newest_object(store: Store, prefix: str, retry: Retry) -> datetime | None:
-    """When anything was last written below `prefix`; None when nothing is there."""
-    return max((stamp for page in pages(store, prefix, retry) for stamp in page.written), default=None)
+def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
+    """How long ago anything was last written below `prefix`, by the server's clock; None when nothing is there."""
+    ages = [page.served - max(page.written) for page in pages(store, prefix, retry) if page.written]
+    return max(min(ages), timedelta(0)) if ages else None
 
 
 # Key prefixes in byte order, page by page, and the ranges behind them that others list.

@@ -7,13 +7,14 @@ handed out, so the server works while its names are read. A page is repeated whe
 import xml.etree.ElementTree as ET
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import unquote_plus, urlencode
 
 from obstore.store import S3Store
 
 from r2_hf_assets.bucket import answers
+from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.retry import Retry, Tries
 
@@ -23,11 +24,15 @@ _NO_BOUND = 2**40  # a page is as large as it is, and there is one at a time
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Key prefixes up to the delimiter, in byte order; when each object without one was last written; is there more?"""
+    """Key prefixes up to the delimiter, in byte order; when each object without one was last written; is there more?
+
+    `served` is the time by the clock that `written` goes by.
+    """
 
     prefixes: list[str]
     written: list[datetime]
     more: bool = False
+    served: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
 
 
 def pages(
@@ -52,8 +57,8 @@ def pages(
         while True:
             found = transfers.take(asked)
             transfers.leave(asked)
-            listing = _listing(found.body() if found else b"")
-            if listing is None:  # a proxy's page, say
+            listing = _listing(found.body()) if isinstance(found, Fetched) else None
+            if listing is None or not isinstance(found, Fetched):  # a proxy's page, say
                 retry.sleep(tries.wait_after(answers.no_proper_answer("no listing in its body")))
                 asked = transfers.ask_listing(urlencode(query), what)
                 continue
@@ -61,7 +66,7 @@ def pages(
             if token:
                 tries, query = Tries(retry, what), {**query, "continuation-token": token}
                 asked = transfers.ask_listing(urlencode(query), what)
-            yield _page(listing)
+            yield _page(listing, found.served)
             if not token:
                 return
 
@@ -90,7 +95,7 @@ def _named(listing: ET.Element, name: str) -> str:
     return listing.tag.removesuffix(_ROOT) + name
 
 
-def _page(listing: ET.Element) -> Page:
+def _page(listing: ET.Element, served: datetime) -> Page:
     prefixes = [folder[0].text or "" for folder in listing.findall(_named(listing, "CommonPrefixes"))]
     if _text(listing, "EncodingType") == "url":
         prefixes = [unquote_plus(prefix) for prefix in prefixes]
@@ -99,4 +104,4 @@ def _page(listing: ET.Element) -> Page:
         datetime.fromisoformat(found.findtext(last_modified) or "")
         for found in listing.findall(_named(listing, "Contents"))
     ]
-    return Page(prefixes, written, more=_token(listing) is not None)
+    return Page(prefixes, written, _token(listing) is not None, served)

@@ -1,9 +1,9 @@
 """all_segments.json -> segments: what an episode's metadata says, checked, each entry a Segment or a Reject.
 
-Nothing here fetches: `parse` takes the file's bytes. A file that is no JSON list rejects its episode; an entry that
-is no object rejects itself; a field that is absent or unusable is null and the row stays. Nothing is invented: no
-text is put together, no number is guessed from a string. Text that UTF-8 can't hold (lone surrogates, broken bytes)
-is repaired with U+FFFD and counted.
+Nothing here fetches: `read_metadata` takes what the GET of the file has come to, `parse` the file's bytes. A file that
+is no JSON list rejects its episode; an entry that is no object rejects itself; a field that is absent or unusable is
+null and the row stays. Nothing is invented: no text is put together, no number is guessed from a string. Text that
+UTF-8 can't hold (lone surrogates, broken bytes) is repaired with U+FFFD and counted.
 """
 
 import json
@@ -12,9 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"
+# An episode has some hundreds of entries of 150 bytes; a day of segments of one second takes 13 MB. Parsed, a file
+# takes up to 25 times its size (measured: empty lists and objects), so this bounds memory too.
+METADATA_MAX_BYTES = 32 * 2**20
 _FLOAT32_MAX = 3.4028234663852886e38
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -52,6 +56,26 @@ class UnusableMetadata(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
+    """As `parse`, from the GET of the file, whose limit is METADATA_MAX_BYTES.
+
+    Raises:
+        UnusableMetadata: too large, packed and damaged, not JSON, or JSON that is not a list.
+    """
+    if isinstance(found, Unusable):
+        raise UnusableMetadata(f"metadata_{found.reason}", found.detail)
+    return parse(found.body())
+
+
+def audio_fault(found: Found) -> tuple[str, str] | None:
+    """Why this audio makes no row: the ledger's reason and detail; None when it makes one."""
+    if found is None:
+        return "audio_missing", ""
+    if isinstance(found, Unusable):
+        return f"audio_{found.reason}", found.detail
+    return None if found.size else ("audio_empty", "")
 
 
 def parse(data: bytes) -> tuple[list[Any], bool]:

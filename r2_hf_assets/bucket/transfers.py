@@ -6,17 +6,22 @@ rules name, and a transfer that waits keeps its place among those in flight, so 
 more.
 
 Bodies come in as pieces of libcurl's choice. Before the first piece is taken the answer's head has said how large the
-body is; when that has no room (room.py) the transfer is paused and the server waits. Nothing larger than the room is
-ever held, but for the object that is the next to be taken.
+body is; when that exceeds the byte budget (room.py) the transfer is paused and the server waits. Nothing larger than
+the budget is ever held, but for the object that is the next to be taken.
+
+A transfer is in one State, and `_move` is the only place that changes it: what a state registers (the handle in
+libcurl's loop, the byte budget, the retries that are due, the free handles) is cleared there when the state is left. No
+clock runs against a transfer that is queued or paused: time limits count running time, and retries count from the
+first request.
 
 The caller's thread and this one share the deques and flags below and a condition; all else is the one's or the other's.
 """
 
+import contextlib
 import heapq
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -24,33 +29,22 @@ from urllib.parse import quote
 import pycurl
 from obstore.store import S3Store
 
-from r2_hf_assets.bucket import client
-from r2_hf_assets.bucket.curl import CurlLoop, announced, get_handle
-from r2_hf_assets.bucket.judge import OK, Fetched, judge
+from r2_hf_assets.bucket import answers, client
+from r2_hf_assets.bucket.curl import CurlLoop, get_handle
+from r2_hf_assets.bucket.judge import Attempt, Fetched, Found, judge
 from r2_hf_assets.bucket.room import Room
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.bucket.transfer import State, Transfer
+from r2_hf_assets.bucket.unpack import unpack
+from r2_hf_assets.errors import GaveUp, R2HfError
 from r2_hf_assets.retry import Retry, Tries, Trouble
 
+# Of running time, for one try: a body that comes by the byte is no progress.
 _TRANSFER_S = 30 * 60.0
 _LONGEST_STEP_S = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class Transfer:
-    """One GET, from when it was asked for until it is taken. `room` is how many bytes it holds in the Room."""
-
-    what: str
-    url: str
-    turn: int
-    tries: Tries
-    listing: bool = False
-    head: list[bytes] = field(default_factory=list)
-    pieces: list[bytes] = field(default_factory=list)
-    room: int | None = None
-    heard: float = 0.0  # when something last came
-    done: bool = False
-    result: Fetched | None = None
-    error: Exception | None = None
+# libcurl ends only after its name lookups, which can hang for longer than anybody wants to wait.
+_CLOSE_S = 1.0
+# A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
+_LISTING_BYTES = 8 * 2**20
 
 
 class Transfers:
@@ -75,17 +69,16 @@ class Transfers:
             config["secret_access_key"],
             config["region"],
             connect_s=client.CONNECT_TIMEOUT_S,
-            transfer_s=_TRANSFER_S,
         )
         self._free = [new_handle() for _ in range(workers)]
-        self._active: dict[Any, Transfer] = {}
-        self._paused: dict[int, Any] = {}  # handles, by turn
-        self._later: list[tuple[float, int, Any, Transfer]] = []  # a heap of tries that are to be made
+        self._active: dict[Any, Transfer] = {}  # running or paused, by handle
+        self._paused: dict[int, Transfer] = {}  # by turn
+        self._later: list[tuple[float, int, Transfer]] = []  # a heap of those that wait for their next try
         self._looked = 0.0
         self._asked: deque[Transfer] = deque()
         self._left: deque[int] = deque()
         self._turns = 0
-        self._hungry = self._closed = False
+        self._hungry = self._closed = self._over = False
         self._changed = threading.Condition()
         self._awaited: Transfer | None = None
         self._broken: BaseException | None = None
@@ -94,16 +87,16 @@ class Transfers:
 
     # the consumer's side
 
-    def ask(self, key: str) -> Transfer:
-        """Ask for an object; it comes when its turn has come."""
-        return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"))
+    def ask(self, key: str, limit: int) -> Transfer:
+        """Ask for an object of up to `limit` bytes; it comes when its turn has come."""
+        return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"), limit)
 
-    def ask_listing(self, query: str, what: str) -> Transfer:
-        """Ask the bucket itself; `what` names the question in errors. The answer counts as written when it came."""
-        return self._ask(what, f"{self._url}?{query}", listing=True)
+    def ask_listing(self, query: str, what: str, limit: int = _LISTING_BYTES) -> Transfer:
+        """Ask the bucket itself; `what` names the question in errors. It counts as written when it is served."""
+        return self._ask(what, f"{self._url}?{query}", limit, listing=True)
 
-    def _ask(self, what: str, url: str, listing: bool = False) -> Transfer:
-        transfer = Transfer(what, url, self._turns, Tries(self._retry, what), listing)
+    def _ask(self, what: str, url: str, limit: int, listing: bool = False) -> Transfer:
+        transfer = Transfer(what, url, self._turns, limit, listing)
         self._turns += 1
         self._asked.append(transfer)
         if self._hungry:
@@ -111,36 +104,44 @@ class Transfers:
             self._loop.wake()
         return transfer
 
-    def take(self, transfer: Transfer) -> Fetched | None:
+    def take(self, transfer: Transfer) -> Found:
         """Wait for an object; None when there is none. The next call of `leave` is about it.
 
         Raises:
             GaveUp: passing trouble outlasted the retries.
             AccessError: the credentials were refused.
+            RuntimeError: fetching has ended, by a mistake of ours.
         """
-        if not transfer.done:
+        if transfer.state is not State.DONE:
             with self._changed:
                 self._awaited = transfer
-                self._changed.wait_for(lambda: transfer.done or self._broken)
+                self._changed.wait_for(lambda: transfer.state is State.DONE or self._over)
                 self._awaited = None
-        if transfer.error:
-            raise transfer.error
-        if not transfer.done:
-            raise RuntimeError("fetching ended") from self._broken
-        return transfer.result
+        error = transfer.error
+        if error is None and transfer.state is State.DONE:
+            found = transfer.result
+            return unpack(found, transfer.limit) if isinstance(found, Fetched) else found
+        transfer.error = RuntimeError(f"{transfer.what}: its error was raised before")
+        try:
+            if isinstance(error, R2HfError):
+                raise error
+            raise RuntimeError(f"{transfer.what}: fetching ended") from error or self._broken
+        finally:
+            del error  # it knows this frame by now: together they would stay until the garbage collector looks
 
     def leave(self, transfer: Transfer) -> None:
         """The object that was taken is not needed any more."""
-        self._left.append(transfer.room or 0)
+        self._left.append(transfer.turn)
         transfer.result = None
         if self._room.waiting:
             self._loop.wake()
 
     def close(self) -> None:
-        """End what is under way; its results have nowhere to go."""
+        """End what is under way; its results have nowhere to go. Takes a second at most, whatever the servers do."""
         self._closed = True
         self._loop.wake()
-        self._thread.join()
+        self._thread.join(_CLOSE_S)
+        self._broken = None
 
     # the loop's side
 
@@ -149,96 +150,145 @@ class Transfers:
             while not self._closed:
                 self._begin()
                 for handle, number, message in self._loop.step(self._patience()):
-                    self._end(handle, number, message)
+                    self._end(self._active[handle], number, message)
                 self._resume()
-                self._hang_up_on_silence()
+                self._hang_up()
         except BaseException as error:
             self._broken = error
         finally:
-            for handle in self._active:
-                self._loop.remove(handle)
-            self._loop.close()
-            self._broken = self._broken or RuntimeError("it was closed")
-            with self._changed:
-                self._changed.notify()
+            self._drop()
 
     def _begin(self) -> None:
         while self._later and self._later[0][0] <= time.monotonic():
-            _, _, handle, transfer = heapq.heappop(self._later)
-            self._start(handle, transfer)
+            self._send(heapq.heappop(self._later)[2])
         while self._free:
             self._hungry = True  # said before the look: what is asked for behind it wakes the loop
             if not self._asked:
                 return
-            self._start(self._free.pop(), self._asked.popleft())
+            transfer = self._asked.popleft()
+            transfer.handle = self._free.pop()
+            self._send(transfer)
         self._hungry = False
 
-    def _start(self, handle: Any, transfer: Transfer) -> None:
-        transfer.head, transfer.pieces, transfer.heard = [], [], time.monotonic()
-        handle.setopt(pycurl.URL, transfer.url)
-        handle.setopt(pycurl.HEADERFUNCTION, transfer.head.append)
-        handle.setopt(pycurl.WRITEFUNCTION, partial(self._arrived, handle, transfer))
-        self._active[handle] = transfer
-        self._loop.add(handle)
+    def _send(self, transfer: Transfer) -> None:
+        handle, transfer.attempt = transfer.handle, Attempt(transfer.limit, transfer.listing)
+        transfer.tries = transfer.tries or Tries(self._retry, transfer.what)
+        try:
+            handle.setopt(pycurl.URL, transfer.url)
+            handle.setopt(pycurl.HEADERFUNCTION, transfer.attempt.lines.append)
+            handle.setopt(pycurl.WRITEFUNCTION, partial(self._arrived, transfer, transfer.attempt))
+            self._move(transfer, State.RUNNING)
+        except Exception as error:
+            self._finish(transfer, error=error)
 
-    def _arrived(self, handle: Any, transfer: Transfer, piece: bytes) -> int | None:
+    def _arrived(self, transfer: Transfer, attempt: Attempt, piece: bytes) -> int | None:
         transfer.heard = time.monotonic()
-        if not transfer.pieces and not self._has_room(transfer):
-            self._paused[transfer.turn] = handle
-            return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
-        transfer.pieces.append(piece)
-        return None
-
-    def _has_room(self, transfer: Transfer) -> bool:
-        if transfer.room is None:  # else it waited for it, or an earlier try did
-            status, size = announced(transfer.head)
-            if status != OK:
-                return True
-            if not self._room.enter(transfer.turn, max(0, size)):
-                return False
-            transfer.room = max(0, size)
-        return True
+        try:
+            if attempt.head is None:
+                size = attempt.start_body()
+                if attempt.stopped:
+                    return 0  # libcurl ends the try
+                if size and not self._room.enter(transfer.turn, size):
+                    self._move(transfer, State.PAUSED)
+                    return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
+            return None if attempt.take(piece) else 0
+        except Exception as error:
+            attempt.stopped = error
+            return 0
 
     def _resume(self) -> None:
         while self._left:
             self._room.leave(self._left.popleft())
-        for turn, size in self._room.admitted():
-            handle = self._paused.pop(turn)
-            transfer = self._active[handle]
-            transfer.room, transfer.heard = size, time.monotonic()
-            handle.pause(pycurl.PAUSE_CONT)
+        for turn in self._room.admitted():
+            transfer = self._paused[turn]
+            self._move(transfer, State.RUNNING)
+            try:
+                transfer.handle.pause(pycurl.PAUSE_CONT)
+            except pycurl.error as error:  # the try ended with the pieces that it was given
+                self._end(transfer, error.args[0], str(error.args[-1]))
 
-    def _end(self, handle: Any, number: int, message: str) -> None:
-        transfer = self._active.pop(handle)
-        self._loop.remove(handle)
+    def _end(self, transfer: Transfer, number: int = 0, message: str = "") -> None:
+        """A try is over."""
+        assert transfer.attempt is not None and transfer.tries is not None
         try:
-            outcome = judge(handle, transfer.what, transfer.pieces, number, message, listing=transfer.listing)
+            outcome = judge(transfer.handle, transfer.what, transfer.attempt, number, message)
             if isinstance(outcome, Trouble):
-                due = time.monotonic() + transfer.tries.wait_after(outcome)
-                heapq.heappush(self._later, (due, transfer.turn, handle, transfer))
-                return
-            transfer.result = outcome
-        except (AccessError, GaveUp) as error:
-            transfer.error = error
-        transfer.head, transfer.pieces = [], []
-        self._free.append(handle)
-        transfer.done = True
-        if self._awaited is transfer:
-            with self._changed:
-                self._changed.notify()
+                transfer.due = time.monotonic() + transfer.tries.wait_after(outcome)
+                self._move(transfer, State.WAITING)
+            elif isinstance(outcome, R2HfError):
+                self._finish(transfer, error=outcome)
+            else:
+                self._finish(transfer, outcome)
+        except GaveUp as error:
+            self._finish(transfer, error=error.with_traceback(None))
+        except Exception as error:
+            self._finish(transfer, error=error)
 
-    def _hang_up_on_silence(self) -> None:
+    def _hang_up(self) -> None:
         now = time.monotonic()
         if now - self._looked < self._silence_s / 4:
             return
         self._looked = now
-        silent = [
-            handle
-            for handle, transfer in self._active.items()
-            if now - transfer.heard > self._silence_s and transfer.turn not in self._paused
-        ]
-        for handle in silent:
-            self._end(handle, pycurl.E_OPERATION_TIMEDOUT, "")
+        for transfer in [one for one in self._active.values() if one.state is State.RUNNING]:
+            assert transfer.attempt is not None
+            if now - transfer.heard > self._silence_s:
+                transfer.attempt.stopped = answers.no_proper_answer("silence")
+            elif transfer.ran + now - transfer.since > _TRANSFER_S:
+                transfer.attempt.stopped = answers.no_proper_answer(f"not whole after {_TRANSFER_S / 60:g} minutes")
+            else:
+                continue
+            self._end(transfer)
+
+    def _finish(self, transfer: Transfer, result: Found = None, error: Exception | None = None) -> None:
+        transfer.result, transfer.error = result, error
+        self._move(transfer, State.DONE)
+        if self._awaited is transfer:
+            with self._changed:
+                self._changed.notify()
+
+    def _move(self, transfer: Transfer, state: State) -> None:
+        """Leave one state for another. Whatever is registered anywhere is registered and cleared here."""
+        now, handle = time.monotonic(), transfer.handle
+        if transfer.state is State.PAUSED:
+            del self._paused[transfer.turn]
+            assert transfer.tries is not None
+            transfer.tries.extend(now - transfer.since)
+            transfer.heard = now
+        elif transfer.state is State.RUNNING:
+            transfer.ran += now - transfer.since
+        if state is State.PAUSED:
+            self._paused[transfer.turn] = transfer
+        elif state is not State.RUNNING:
+            if self._active.pop(handle, None) is not None:
+                self._loop.remove(handle)
+            transfer.attempt = None
+            if not isinstance(transfer.result, Fetched):
+                self._room.withdraw(transfer.turn)
+            if state is State.WAITING:
+                heapq.heappush(self._later, (transfer.due, transfer.turn, transfer))
+            else:
+                transfer.handle = None
+                self._free.append(handle)
+        elif transfer.state is not State.PAUSED:
+            self._loop.add(handle)
+            self._active[handle] = transfer
+            transfer.ran, transfer.heard = 0.0, now
+        transfer.since, transfer.state = now, state
+
+    def _drop(self) -> None:
+        """The loop has ended. Who waits for a result hears of it first; then nothing is kept."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        ended = self._broken if isinstance(self._broken, Exception) else RuntimeError("it was closed")
+        for transfer in [*self._active.values(), *(waiting for *_, waiting in self._later)]:
+            with contextlib.suppress(Exception):
+                self._finish(transfer, error=ended)  # with neither result nor error it would read as a missing object
+        for handle in self._free:
+            handle.close()  # its callbacks know this object, and this object knows it
+        for registered in (self._free, self._active, self._paused, self._later, self._asked, self._left):
+            registered.clear()
+        self._loop.close()
 
     def _patience(self) -> float:
         due = self._later[0][0] - time.monotonic() if self._later else _LONGEST_STEP_S

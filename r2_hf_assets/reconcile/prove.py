@@ -13,14 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
-import obstore
-
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, can_exist, object_store
+from r2_hf_assets.bucket.client import Store, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.segments import Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.segments import (
+    METADATA_MAX_BYTES,
+    Segment,
+    UnusableMetadata,
+    audio_fault,
+    read_metadata,
+    to_segment,
+)
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reading import Reader, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk
@@ -32,7 +38,7 @@ from r2_hf_assets.shards.schema import SCHEMA
 
 _METADATA_WORKERS = 64
 _LOOKAHEAD_BYTES = 64 * 2**20
-_LOOKERS = 32
+_AUDIO_WORKERS = 32
 # A chunk's row groups are asked for one after the other; a few chunks at once hide the latency.
 _CHUNKS_AT_ONCE = 4
 
@@ -57,7 +63,6 @@ class Source:
     store: Store
     settle: timedelta
     retry: Retry
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def segments(self, chunk: Chunk) -> Iterator[Segment]:
         """Every segment that should be a row if its audio can be had, in plan order."""
@@ -67,6 +72,7 @@ class Source:
             self.store,
             workers=_METADATA_WORKERS,
             max_bytes=_LOOKAHEAD_BYTES,
+            limit=METADATA_MAX_BYTES,
             retry=self.retry,
         )
         with closing(fetch) as metadata:
@@ -74,10 +80,10 @@ class Source:
                 if fetched is None:
                     continue
                 try:
-                    entries, _ = parse(fetched.body())
+                    entries, _ = read_metadata(fetched)
                 except UnusableMetadata:
                     continue
-                settling = self.now() - fetched.last_modified < self.settle
+                settling = isinstance(fetched, Fetched) and fetched.age < self.settle
                 prefix = chunk.audio_prefix(episode)
                 for index, entry in enumerate(entries):
                     item = to_segment(
@@ -87,19 +93,18 @@ class Source:
                         yield item
 
     def to_be_had(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Those whose audio could be a row: it is there, and neither empty nor too large; one request each."""
-        with ThreadPoolExecutor(_LOOKERS) as pool:
-            sizes = pool.map(self._size, (segment.key for segment in segments))
-            return [s for s, size in zip(segments, sizes, strict=True) if size and size <= MAX_ROWGROUP_BYTES]
-
-    def _size(self, key: str) -> int | None:
-        if not can_exist(key):
-            return None
-        try:
-            # A GET whose body is not read: the 404 of a HEAD has none either, so it can't say what is missing.
-            return ask(self.retry, f"GET {key}", lambda: obstore.get(self.store, key).meta["size"])
-        except NOT_FOUND:
-            return None
+        """Those whose audio could be a row, by the rule of a build."""
+        fetch = fetch_in_order(
+            segments,
+            lambda segment: segment.key,
+            self.store,
+            workers=_AUDIO_WORKERS,
+            max_bytes=_LOOKAHEAD_BYTES,
+            limit=MAX_ROWGROUP_BYTES,
+            retry=self.retry,
+        )
+        with closing(fetch) as audio:
+            return [segment for segment, fetched in audio if audio_fault(fetched) is None]
 
 
 def open_source(settings: Settings) -> Source:

@@ -11,16 +11,24 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
-from r2_hf_assets.bucket.listing import newest_object
-from r2_hf_assets.bucket.segments import Reject, Segment, UnusableMetadata, parse, to_segment
+from r2_hf_assets.bucket.judge import Fetched, Found
+from r2_hf_assets.bucket.listing import age_of_newest
+from r2_hf_assets.bucket.segments import (
+    METADATA_MAX_BYTES,
+    Reject,
+    Segment,
+    UnusableMetadata,
+    audio_fault,
+    read_metadata,
+    to_segment,
+)
 from r2_hf_assets.errors import ShardError, StillUploading
-from r2_hf_assets.memory import give_memory_back, release
+from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
@@ -34,6 +42,7 @@ from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
 _LOOKAHEAD_BYTES = 128 * 2**20
+_MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,6 @@ class _Source:
     settle: timedelta
     tally: Tally
     retry: Retry
-    now: Callable[[], datetime]
 
     def items(self) -> Generator[Segment | Reject, None, None]:
         """Every entry of every episode, in order, as a segment or a reject; episodes that can't be read as a reject."""
@@ -67,6 +75,7 @@ class _Source:
             self.store,
             workers=_METADATA_WORKERS,
             max_bytes=_LOOKAHEAD_BYTES,
+            limit=METADATA_MAX_BYTES,
             retry=self.retry,
         )
         with closing(fetch) as metadata:  # or its threads live on for as long as somebody holds the error
@@ -77,16 +86,16 @@ class _Source:
                     key = self.chunk.metadata_key(episode)
                     yield Reject("episode", episode, key, problem.reason, problem.detail)
 
-    def _entries(self, episode: str, fetched: Fetched | None) -> Iterator[Segment | Reject]:
+    def _entries(self, episode: str, fetched: Found) -> Iterator[Segment | Reject]:
         if fetched is None:
-            newest = newest_object(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
-            if newest is not None and self.now() - newest < self.settle:
+            age = age_of_newest(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
+            if age is not None and age < self.settle:
                 raise self._still_uploading(episode, "all_segments.json")
             raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
-        entries, repaired = parse(fetched.body())
+        entries, repaired = read_metadata(fetched)
         if not entries:
             raise UnusableMetadata("no_segments", "an empty list")
-        settling = self.now() - fetched.last_modified < self.settle
+        settling = isinstance(fetched, Fetched) and fetched.age < self.settle
         self.tally.entries += len(entries)
         prefix = self.chunk.audio_prefix(episode)
         for index, entry in enumerate(entries):
@@ -100,7 +109,7 @@ class _Source:
                 repaired=repaired,
             )
 
-    def audio(self) -> Iterator[tuple[Segment | Reject, Fetched | None]]:
+    def audio(self) -> Iterator[tuple[Segment | Reject, Found]]:
         """Items with their audio, in order."""
         with closing(self.items()) as items:
             yield from fetch_in_order(
@@ -109,29 +118,88 @@ class _Source:
                 self.store,
                 workers=self.workers,
                 max_bytes=_LOOKAHEAD_BYTES,
+                limit=MAX_ROWGROUP_BYTES,
                 retry=self.retry,
             )
 
-    def reject_for(self, segment: Segment, fetched: Fetched | None) -> Reject | None:
+    def reject_for(self, segment: Segment, fetched: Found) -> Reject | None:
         """Why this segment can be no row; None when it can.
 
         Raises:
             StillUploading: the audio is missing or empty, and the metadata is too young to call it lost.
         """
-        if fetched is not None and 0 < fetched.size <= MAX_ROWGROUP_BYTES:
+        fault = audio_fault(fetched)
+        if fault is None:
             return None
-        if fetched is not None and fetched.size:
-            return Reject("segment", segment.episode, segment.key, "audio_too_large", f"{fetched.size} bytes")
-        reason = "audio_missing" if fetched is None else "audio_empty"
-        if segment.settling:
+        reason, detail = fault
+        if segment.settling and reason in _MAY_STILL_COME:
             raise self._still_uploading(segment.episode, segment.key)
-        return Reject("segment", segment.episode, segment.key, reason)
+        return Reject("segment", segment.episode, segment.key, reason, detail)
 
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(
             f"{episode} is still uploading: {missing} is missing, and the episode was written less than "
             f"{self.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) ago; run this partition again later"
         )
+
+
+@dataclass
+class _Output:
+    """Where entries go: segments with their audio through row groups into parts, rejects into the ledger; all counted.
+
+    A class and no nested functions: those would stay with an error's traceback, and whatever they refer to.
+    """
+
+    chunk: Chunk
+    group: RowGroup
+    writer: PartWriter
+    ledger: RejectLedger
+    observer: Observer
+    tally: Tally
+    progress: Callable[[Tally], None] | None
+
+    def __post_init__(self) -> None:
+        self._rows_of: dict[str, int] = dict.fromkeys(self.chunk.episodes, 0)
+
+    def add(self, segment: Segment, fetched: Fetched) -> None:
+        """Take a row."""
+        if not self.group.has_room(segment, fetched.size):
+            self._flush()
+        self.group.add(segment, fetched.pieces)
+        tally = self.tally
+        tally.rows += 1
+        tally.audio_bytes += fetched.size
+        tally.audio_seconds += segment.duration or 0.0
+        tally.repaired_texts += segment.repaired
+        tally.episodes_with_rows += not self._rows_of[segment.episode]  # for who watches; counted again at the end
+        self._rows_of[segment.episode] += 1
+
+    def reject(self, item: Reject) -> None:
+        """Take what becomes no row."""
+        self.ledger.add(item)
+        tally = self.tally
+        tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
+        tally.segments_rejected += item.level == "segment"
+        tally.episodes_rejected += item.level == "episode"
+        if item.level == "episode":
+            del self._rows_of[item.episode]
+
+    def finish(self) -> None:
+        """Write what is left, and reject the episodes that have no row."""
+        self._flush()
+        self.group.release()
+        for episode in [episode for episode, rows in self._rows_of.items() if not rows]:
+            self.reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
+        self.tally.episodes_with_rows = len(self._rows_of)
+
+    def _flush(self) -> None:
+        if len(self.group):
+            table = self.group.to_table()
+            self.observer.take(table)
+            self.writer.write(table, self.group.size)
+            self.group.clear()
+            if self.progress:
+                self.progress(self.tally)
 
 
 def build_chunk(
@@ -142,7 +210,6 @@ def build_chunk(
     *,
     workers: int,
     retry: Retry | None = None,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
     """Fetch a chunk and write its shards and its ledger into `folder`, which must be empty and private to this call.
@@ -155,50 +222,39 @@ def build_chunk(
         GaveUp, AccessError: the bucket can't be read.
         ShardError: the disk did not keep what was written, or the ledger does not balance.
     """
+    try:
+        return _build(chunk, store, folder, limits, workers, retry or default_retry(), progress)
+    except BaseException as error:
+        clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
+        raise
+
+
+def _build(
+    chunk: Chunk,
+    store: Store,
+    folder: Path,
+    limits: ShardSettings,
+    workers: int,
+    retry: Retry,
+    progress: Callable[[Tally], None] | None,
+) -> Build:
     started = time.monotonic()
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
-    source = _Source(chunk, store, workers, settle, tally, retry or default_retry(), now)
+    source = _Source(chunk, store, workers, settle, tally, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
-    rows_of: dict[str, int] = dict.fromkeys(chunk.episodes, 0)
     observer = Observer(chunk.digest)
     rejects_path = folder / "rejects"
     with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
-
-        def flush() -> None:
-            if len(group):
-                table = group.to_table()
-                observer.take(table)
-                writer.write(table, group.size)
-                group.clear()
-                if progress:
-                    progress(tally)
-
-        def reject(item: Reject) -> None:
-            ledger.add(item)
-            tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
-            tally.segments_rejected += item.level == "segment"
-            tally.episodes_rejected += item.level == "episode"
-            if item.level == "episode":
-                del rows_of[item.episode]
-
+        output = _Output(chunk, group, writer, ledger, observer, tally, progress)
         for item, fetched in source.audio():
             if isinstance(item, Reject):
-                reject(item)
+                output.reject(item)
             elif (problem := source.reject_for(item, fetched)) is not None:
-                reject(problem)
-            elif fetched is not None:
-                if not group.has_room(item, fetched.size):
-                    flush()
-                group.add(item, fetched.pieces)
-                _count_row(tally, item, fetched.size)
-                tally.episodes_with_rows += not rows_of[item.episode]  # for who watches; counted again at the end
-                rows_of[item.episode] += 1
-        flush()
-        group.release()
-        for episode in [episode for episode, rows in rows_of.items() if not rows]:
-            reject(Reject("episode", episode, chunk.metadata_key(episode), "no_usable_segment"))
-        tally.episodes_with_rows = len(rows_of)
+                output.reject(problem)
+            elif isinstance(fetched, Fetched):
+                output.add(item, fetched)
+        output.finish()
     if not tally.balanced:
         raise ShardError(f"{chunk.language} chunk {chunk.number}: the ledger does not balance: {tally}")
     files = tuple(
@@ -222,10 +278,3 @@ def _frozen() -> Iterator[None]:
     finally:
         gc.unfreeze()
         release()
-
-
-def _count_row(tally: Tally, segment: Segment, size: int) -> None:
-    tally.rows += 1
-    tally.audio_bytes += size
-    tally.audio_seconds += segment.duration or 0.0
-    tally.repaired_texts += segment.repaired

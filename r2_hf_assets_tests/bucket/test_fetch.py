@@ -10,6 +10,7 @@ import pytest
 
 from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.room import Room
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import AccessError, GaveUp
@@ -20,7 +21,8 @@ from r2_hf_assets_tests.objects_server import WRITTEN, Answer, ObjectsServer, Ru
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
 # Of 127.0.0.1, signed by itself, with its key: good for nothing else.
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
-USUAL: dict[str, Any] = {"workers": 4, "max_bytes": 10**6, "retry": QUICK}
+LIMIT = 2**31
+USUAL: dict[str, Any] = {"workers": 4, "max_bytes": 10**6, "limit": LIMIT, "retry": QUICK}
 
 
 def objects(count: int) -> dict[str, bytes]:
@@ -54,16 +56,16 @@ def test_every_item_with_its_body_in_order():
 def test_the_facts_of_an_object():
     with ObjectsServer({"a": b"12345", "empty": b""}) as server:
         (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.store(), **USUAL)
-    assert found is not None and (found.size, found.body()) == (5, b"12345")
+    assert isinstance(found, Fetched) and (found.size, found.body()) == (5, b"12345")
     assert found.last_modified == datetime.fromtimestamp(WRITTEN, UTC)
-    assert empty is not None and (empty.size, empty.body()) == (0, b"")
+    assert isinstance(empty, Fetched) and (empty.size, empty.body()) == (0, b"")
 
 
 def test_a_large_body_comes_in_pieces_and_whole():
     large = bytes(range(256)) * 40_000
     with ObjectsServer({"large": large}) as server:
         [(_, found)] = fetch_in_order(["large"], same, server.store(), **USUAL)
-    assert found is not None and len(found.pieces) > 1 and found.body() == large
+    assert isinstance(found, Fetched) and len(found.pieces) > 1 and found.body() == large
 
 
 def test_the_order_is_kept_when_the_first_answers_come_last():
@@ -149,7 +151,9 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time():
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
         with pytest.raises(GaveUp, match="after 1 tries"):
-            bodies(fetch_in_order(["k000"], same, server.store(), workers=1, max_bytes=100, retry=impatient))
+            bodies(
+                fetch_in_order(["k000"], same, server.store(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
+            )
     assert server.asked["k000"] == 1
 
 
@@ -235,7 +239,7 @@ def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
 
 def test_closed_early_it_leaves_no_thread():
     with served(100) as server:
-        stream = fetch_in_order(keys(100), same, server.store(), workers=4, max_bytes=10, retry=QUICK)
+        stream = fetch_in_order(keys(100), same, server.store(), workers=4, max_bytes=10, limit=LIMIT, retry=QUICK)
         assert next(stream)[0] == "k000"
         assert fetch_threads() != []
         stream.close()
@@ -246,7 +250,7 @@ def test_closed_early_it_stops_repeating():
     """A consumer that leaves while the bucket is down must not wait for every retry of every request in flight."""
     with served(2, lambda key, n: error(503, "SlowDown") if key == "k001" else None) as server:
         patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
-        stream = fetch_in_order(keys(2), same, server.store(), workers=2, max_bytes=10, retry=patient)
+        stream = fetch_in_order(keys(2), same, server.store(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
         next(stream)
         wait_for(lambda: server.asked["k001"] == 1)
         stream.close()
@@ -289,7 +293,7 @@ def test_a_consumer_that_takes_its_time_is_not_silence(monkeypatch):
     """What waits for room is not read on, for as long as it takes."""
     monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.1)
     with ObjectsServer({key: bytes(50_000) for key in keys(4)}) as server:
-        stream = fetch_in_order(keys(4), same, server.store(), workers=4, max_bytes=60_000, retry=QUICK)
+        stream = fetch_in_order(keys(4), same, server.store(), workers=4, max_bytes=60_000, limit=LIMIT, retry=QUICK)
         next(stream)
         threading.Event().wait(0.5)
         assert [len(body or b"") for _, body in bodies(stream)] == [50_000] * 3

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads
 from r2_hf_assets_tests.objects_server import ObjectsServer, wait_for
@@ -28,8 +29,8 @@ class Counting:
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = Transfers._arrived
 
-        def arrived(transfers: Transfers, handle: Any, transfer: Any, piece: bytes) -> int | None:
-            answer = real(transfers, handle, transfer, piece)
+        def arrived(transfers: Transfers, transfer: Any, attempt: Any, piece: bytes) -> int | None:
+            answer = real(transfers, transfer, attempt, piece)
             if answer is None:
                 self.arrived.append(transfer.url)
                 self.held += len(piece)
@@ -45,8 +46,8 @@ def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) 
     order = []
     indexes = range(len(counting.sizes))
     with counting.server as server:
-        for index, found in fetch_in_order(indexes, str, server.store(), retry=NO_WAIT, **options):
-            assert found is not None and found.size == counting.sizes[index]
+        for index, found in fetch_in_order(indexes, str, server.store(), limit=2**31, retry=NO_WAIT, **options):
+            assert isinstance(found, Fetched) and found.size == counting.sizes[index]
             counting.held -= found.size
             order.append(index)
     return order

@@ -1,12 +1,13 @@
 """ListObjectsV2 over HTTP: pages in a row, names as they are, and what is no listing never taken for an empty one."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, newest_object
+from r2_hf_assets.bucket.listing import LanguageFolder, age_of_newest, episodes_of
 from r2_hf_assets.bucket.pages import Page, pages
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
@@ -112,11 +113,12 @@ def test_the_newest_of_many_pages():
         return Answer(200, answer.body.replace(b"</ListBucketResult>", objects(*days) + b"</ListBucketResult>"))
 
     answers = {"": with_objects(page(token="1"), 3, 20, 4), "1": with_objects(page(), 7)}
+    for answer in answers.values():
+        answer.headers = {"Date": "Fri, 20 Nov 2026 01:12:03 GMT"}
     with ObjectsServer({}, by_token(answers)) as server:
-        newest = newest_object(server.store(), "processed/en/a/", QUICK)
-    assert newest is not None and newest.isoformat() == "2026-11-20T01:02:03+00:00"
+        assert age_of_newest(server.store(), "processed/en/a/", QUICK) == timedelta(minutes=10)
     with ObjectsServer({}, lambda key, n: page()) as server:
-        assert newest_object(server.store(), "processed/en/a/", QUICK) is None
+        assert age_of_newest(server.store(), "processed/en/a/", QUICK) is None
 
 
 def test_folders_are_listed_side_by_side_and_handed_out_in_their_order():

@@ -11,7 +11,7 @@ from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
 from r2_hf_assets.shards.build import build_chunk
-from r2_hf_assets_tests.build_samples import PREFIX, audio, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import PREFIX, audio, limits, put_episode
 from r2_hf_assets_tests.world import World, materializations
 
 READABLE = {
@@ -61,7 +61,7 @@ def rows_of(report: ScanReport, store, folder) -> dict[str, bytes]:
     for chunk in report.new_chunks:
         target = folder / f"{chunk.language}-{chunk.number}"
         target.mkdir()
-        built = build_chunk(chunk, store, target, limits(folder), workers=8, now=tomorrow)
+        built = build_chunk(chunk, store, target, limits(folder), workers=8)
         assert built.record.rejects is None, built.record.tally
         for part in built.parts:
             found |= {row["path"]: row["bytes"] for row in pq.read_table(part.path)["audio"].to_pylist()}
@@ -148,7 +148,7 @@ def test_an_empty_marker_folder_and_a_folder_of_folders_are_rejected_episodes(wo
     assert planned == ["en/empty", "en/good", "en/outer"]
     target = tmp_path / "built"
     target.mkdir()
-    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8, now=tomorrow)
+    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 2})
 
 
@@ -160,7 +160,7 @@ def test_an_episode_without_metadata_but_with_a_hostile_object_is_rejected(world
     assert planned == ["en/good", "en/odd"]
     target = tmp_path / "built"
     target.mkdir()
-    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8, now=tomorrow)
+    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 1})
 
 

@@ -10,14 +10,14 @@ import pytest
 from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.judge import Fetched, Found
 from r2_hf_assets.bucket.room import Room
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import Build, build_chunk
-from r2_hf_assets_tests.build_samples import PREFIX, audio, chunk_of, fetch_threads, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import PREFIX, audio, chunk_of, fetch_threads, limits, put_episode
 from r2_hf_assets_tests.faults.troubles import CAUSES, TROUBLES, end, order
 from r2_hf_assets_tests.world import World
 
@@ -36,7 +36,7 @@ def bucket(world: World):
 
 def build(store, folder: Path, *episodes: str) -> Build:
     folder.mkdir()
-    return build_chunk(chunk_of(*(episodes or EPISODES)), store, folder, limits(folder), workers=8, now=tomorrow)
+    return build_chunk(chunk_of(*(episodes or EPISODES)), store, folder, limits(folder), workers=8)
 
 
 def check_whole(built: Build) -> None:
@@ -134,7 +134,7 @@ def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(buck
 
     monkeypatch.setattr(Room, "enter", replace_and_enter)
     ((_, fetched),) = fetch(store, key)
-    assert fetched is not None and fetched.body() in (old, new)
+    assert isinstance(fetched, Fetched) and fetched.body() in (old, new)
     assert replaced and proxy.count("big.mp3") >= 2
 
 
@@ -148,5 +148,5 @@ def test_an_object_with_too_long_a_key_can_not_exist(bucket, proxy, store, tmp_p
     assert proxy.count("yyyy") == 0, "S3 answers 400 to such a key, which would look like trouble"
 
 
-def fetch(store, *keys: str) -> list[tuple[str, Fetched | None]]:
-    return list(fetch_in_order(keys, str, store, workers=2, max_bytes=10**6, retry=default_retry()))
+def fetch(store, *keys: str) -> list[tuple[str, Found]]:
+    return list(fetch_in_order(keys, str, store, workers=2, max_bytes=10**6, limit=10**7, retry=default_retry()))

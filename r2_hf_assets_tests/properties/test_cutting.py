@@ -17,7 +17,7 @@ from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.names import part_name, rejects_name, shard_names
 from r2_hf_assets.shards.rowgroup import row_size
 from r2_hf_assets.shards.writer import group_limit
-from r2_hf_assets_tests.build_samples import NO_WAIT, audio, chunk_of, limits, put_episode, segment, tomorrow
+from r2_hf_assets_tests.build_samples import NO_WAIT, audio, chunk_of, limits, put_episode, segment
 
 MISSING = None
 # Sizes of an episode's audio in bytes. Small ones are many, a few are larger than any limit.
@@ -33,8 +33,8 @@ def build(folder: Path, given_: list[list[int | None]], max_bytes: int, rowgroup
         for index, size in enumerate(sizes_):
             if size is not MISSING:
                 store.put(key(name, index), audio(name, index, size))
-    bounds = limits(folder, max_bytes=max_bytes, rowgroup_bytes=rowgroup_bytes, settle_minutes=0)
-    return build_chunk(chunk_of(*names), store, folder, bounds, workers=4, retry=NO_WAIT, now=tomorrow)
+    bounds = limits(folder, max_bytes=max_bytes, rowgroup_bytes=rowgroup_bytes)
+    return build_chunk(chunk_of(*names), store, folder, bounds, workers=4, retry=NO_WAIT)
 
 
 def key(episode: str, index: int) -> str:

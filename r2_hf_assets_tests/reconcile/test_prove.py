@@ -1,7 +1,7 @@
 """prove, on real builds in a real store: what is whole passes, and whatever is not is named."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from r2_hf_assets_tests.build_samples import (
     chunk_of,
     limits,
     put_episode,
-    tomorrow,
 )
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
 
@@ -43,12 +42,12 @@ def bucket() -> MemoryStore:
 def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
     folder = tmp_path / "build"
     folder.mkdir()
-    built = build_chunk(CHUNK, bucket, folder, limits(tmp_path, **changes), workers=4, retry=NO_WAIT, now=tomorrow)
+    built = build_chunk(CHUNK, bucket, folder, limits(tmp_path, **changes), workers=4, retry=NO_WAIT)
     return [part.path for part in built.parts]
 
 
-def source(bucket: MemoryStore, now: Callable[[], datetime] = tomorrow) -> Source:
-    return Source(bucket, SETTLED, NO_WAIT, now)
+def source(bucket: MemoryStore, settle: timedelta = timedelta(0)) -> Source:
+    return Source(bucket, settle, NO_WAIT)
 
 
 def proven(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> str | None:
@@ -126,5 +125,5 @@ def test_audio_that_came_later_is_missing_now(bucket: MemoryStore, tmp_path: Pat
 def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
-    young = prove(CHUNK, files, reader, source(bucket, lambda: datetime.now(UTC)))
+    young = prove(CHUNK, files, reader, source(bucket, SETTLED))
     assert young.reason == "en/a is still uploading"

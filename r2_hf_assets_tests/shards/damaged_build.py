@@ -18,7 +18,7 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA, WRITER_OPTIONS
 from r2_hf_assets.shards.verify import check_ledger
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, entry, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, entry, limits, put_episode
 
 # Several parts of several row groups, segments rejected in three episodes, and two episodes rejected whole.
 CHUNK = chunk_of("en/a", "en-US/a", "en/none", "en/lost", "en/b")
@@ -99,7 +99,7 @@ def build(folder: Path) -> Built:
     put_episode(bucket, "en/lost", 2, without=[0, 1])
     put_episode(bucket, "en/b", 10, size=5000)
     settings = limits(folder, max_bytes=60_000, rowgroup_bytes=20_000)
-    made = build_chunk(CHUNK, bucket, folder, settings, workers=4, retry=NO_WAIT, now=tomorrow)
+    made = build_chunk(CHUNK, bucket, folder, settings, workers=4, retry=NO_WAIT)
     return Built(made.record, [part.path for part in made.parts], made.rejects_path)
 
 

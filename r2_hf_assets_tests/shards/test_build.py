@@ -1,6 +1,6 @@
 """build_chunk over a real store with awkward episodes: every segment ends in exactly one place; trouble in none."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import obstore
 import pyarrow.parquet as pq
@@ -23,7 +23,6 @@ from r2_hf_assets_tests.build_samples import (
     fetch_threads,
     limits,
     put_episode,
-    tomorrow,
     use_obstore,
 )
 
@@ -33,11 +32,11 @@ def bucket(request, tmp_path):
     return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "bucket", mkdir=True)
 
 
-def build(bucket, tmp_path, *episodes: str, now=tomorrow, workers: int = 8, name: str = "b", **changes) -> Build:
+def build(bucket, tmp_path, *episodes: str, workers: int = 8, name: str = "b", **changes) -> Build:
     folder = tmp_path / name
     folder.mkdir()
     chunk = chunk_of(*episodes)
-    return build_chunk(chunk, bucket, folder, limits(tmp_path, **changes), workers=workers, retry=NO_WAIT, now=now)
+    return build_chunk(chunk, bucket, folder, limits(tmp_path, **changes), workers=workers, retry=NO_WAIT)
 
 
 def rows(built: Build) -> list[dict]:
@@ -160,10 +159,6 @@ def test_nothing_usable_gives_no_file_and_a_ledger(bucket, tmp_path):
     assert [reason for _, _, reason in rejects(built)] == ["entry_not_an_object", "no_usable_segment"]
 
 
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
 @pytest.mark.parametrize("trouble", ["audio missing", "audio empty", "metadata missing"])
 def test_an_episode_that_was_just_written_is_still_uploading(bucket, tmp_path, trouble):
     put_episode(bucket, "en/a", 3, without=[1] if trouble == "audio missing" else [])
@@ -172,30 +167,32 @@ def test_an_episode_that_was_just_written_is_still_uploading(bucket, tmp_path, t
     if trouble == "metadata missing":
         obstore.delete(bucket, f"{PREFIX}en/a/all_segments.json")
     with pytest.raises(StillUploading, match="en/a is still uploading") as caught:
-        build(bucket, tmp_path, "en/a", now=now)
+        build(bucket, tmp_path, "en/a", settle_minutes=15.0)
     assert caught.value.transient and "SETTLE_MINUTES" in str(caught.value) and "\n" not in str(caught.value)
     assert build(bucket, tmp_path, "en/a", name="later").record.tally.balanced
 
 
 def test_no_settling_time_takes_the_bucket_as_it_is(bucket, tmp_path):
     put_episode(bucket, "en/a", 3, without=[1])
-    built = build(bucket, tmp_path, "en/a", now=now, settle_minutes=0.0)
+    built = build(bucket, tmp_path, "en/a", settle_minutes=0.0)
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
-def test_the_settling_time_is_the_limit(bucket, tmp_path):
+def test_the_settling_time_is_the_limit(bucket, tmp_path, monkeypatch):
     put_episode(bucket, "en/a", 2, without=[0])
     written = obstore.head(bucket, f"{PREFIX}en/a/all_segments.json")["last_modified"]
     before, after = written + timedelta(seconds=299), written + timedelta(minutes=5)
+    monkeypatch.setattr(store_gets, "server_time", lambda: before)
     with pytest.raises(StillUploading):
-        build(bucket, tmp_path, "en/a", now=lambda: before, settle_minutes=5.0)
-    built = build(bucket, tmp_path, "en/a", now=lambda: after, settle_minutes=5.0, name="after")
+        build(bucket, tmp_path, "en/a", settle_minutes=5.0)
+    monkeypatch.setattr(store_gets, "server_time", lambda: after)
+    built = build(bucket, tmp_path, "en/a", settle_minutes=5.0, name="after")
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
 def test_a_young_episode_that_is_whole_is_built(bucket, tmp_path):
     put_episode(bucket, "en/a", 3)
-    assert build(bucket, tmp_path, "en/a", now=now).record.tally.rows == 3
+    assert build(bucket, tmp_path, "en/a", settle_minutes=15.0).record.tally.rows == 3
 
 
 @pytest.mark.parametrize("match", ["all_segments.json", "a_000001.mp3"])

@@ -8,7 +8,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.record import Tally
-from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, limits, put_episode
 
 EPISODES = [f"en/{n:02d}" for n in range(6)]
 
@@ -26,7 +26,7 @@ def build(bucket, folder, *, workers: int = 8, progress=None, **changes) -> Buil
     folder.mkdir()
     settings = limits(folder, **changes)
     chunk = chunk_of(*EPISODES)
-    return build_chunk(chunk, bucket, folder, settings, workers=workers, retry=NO_WAIT, now=tomorrow, progress=progress)
+    return build_chunk(chunk, bucket, folder, settings, workers=workers, retry=NO_WAIT, progress=progress)
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_workers(bucket, tmp_path):

@@ -5,7 +5,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.verify import check_ledger
-from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, entry, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, entry, limits, put_episode
 
 SEGMENTS = 100_000
 EVERY = 50  # one in so many has audio
@@ -18,7 +18,7 @@ def test_an_episode_of_100_000_segments_has_a_row_or_a_reject_for_each(tmp_path)
     put_episode(bucket, "en/ep", SEGMENTS, size=50, without=absent)
     chunk, folder = chunk_of("en/ep"), tmp_path / "built"
     folder.mkdir()
-    built = build_chunk(chunk, bucket, folder, limits(tmp_path), workers=8, retry=NO_WAIT, now=tomorrow)
+    built = build_chunk(chunk, bucket, folder, limits(tmp_path), workers=8, retry=NO_WAIT)
     assert (built.record.tally.rows, built.record.tally.rejects) == (
         SEGMENTS - len(absent),
         {"audio_missing": len(absent)},
@@ -37,6 +37,6 @@ def test_a_text_of_megabytes_is_kept_to_the_letter(tmp_path):
     put_episode(bucket, "en/ep", [entry(0, text=text), entry(1)])
     folder = tmp_path / "built"
     folder.mkdir()
-    built = build_chunk(chunk_of("en/ep"), bucket, folder, limits(tmp_path), workers=8, retry=NO_WAIT, now=tomorrow)
+    built = build_chunk(chunk_of("en/ep"), bucket, folder, limits(tmp_path), workers=8, retry=NO_WAIT)
     (part,) = built.parts
     assert pq.read_table(part.path)["text"].to_pylist() == [text, "words of segment 1"]

@@ -24,7 +24,6 @@ from r2_hf_assets_tests.build_samples import (
     chunk_of,
     limits,
     put_episode,
-    tomorrow,
     use_obstore,
 )
 
@@ -56,7 +55,7 @@ def make(shards: ShardStore, bucket: MemoryStore, chunk: Chunk = CHUNK, *, max_b
     """Builds and publishes; parts of `max_bytes`."""
     with shards.building() as folder:
         settings = limits(folder, max_bytes=max_bytes, rowgroup_bytes=20_000)
-        built = build_chunk(chunk, bucket, folder, settings, workers=4, retry=NO_WAIT, now=tomorrow)
+        built = build_chunk(chunk, bucket, folder, settings, workers=4, retry=NO_WAIT)
         shards.publish(built)
     return built.record
 

@@ -9,7 +9,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.verify import check_ledger
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, limits, put_episode, tomorrow
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, limits, put_episode
 from r2_hf_assets_tests.shards.damaged_build import ROWS, Built, Lines, build, key, row
 
 ROW_AND_REJECT = {"segment_twice": 1, "episode_with_rows_and_rejected": 1}
@@ -54,7 +54,7 @@ def test_a_chunk_without_rows_and_one_without_rejects_pass(tmp_path):
             put_episode(bucket, episode, 3)
         folder = tmp_path / name
         folder.mkdir()
-        made = build_chunk(chunk, bucket, folder, limits(tmp_path), workers=2, retry=NO_WAIT, now=tomorrow)
+        made = build_chunk(chunk, bucket, folder, limits(tmp_path), workers=2, retry=NO_WAIT)
         assert check_ledger(chunk, made.record, [part.path for part in made.parts], made.rejects_path).passed
 
 

@@ -1,0 +1,244 @@
+"""A transfer's states: no clock runs while it is queued or paused, a try registers once, no consumer waits for ever."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pycurl
+import pytest
+
+from r2_hf_assets.bucket import transfers as module
+from r2_hf_assets.bucket.curl import CurlLoop
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.transfer import State
+from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.retry import Retry
+from r2_hf_assets_tests.build_samples import fetch_threads
+from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, error, wait_for
+
+QUICK = Retry(attempts=5, base=0.004, cap=0.01)
+SIZE, BUDGET = 50_000, 60_000  # of the objects, and for them: one at a time
+KEYS = ["k0", "k1", "k2", "k3"]
+OBJECTS = {key: bytes(SIZE) for key in KEYS}
+
+
+def stream(server: ObjectsServer, retry: Retry = QUICK, workers: int = 4) -> Iterator[tuple[str, Any]]:
+    return fetch_in_order(KEYS, str, server.store(), workers=workers, max_bytes=BUDGET, limit=10**6, retry=retry)
+
+
+def rest(found: Iterator[tuple[str, Any]]) -> list[tuple[str, int]]:
+    return [(key, fetched.size) for key, fetched in found]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Transfers]:
+    """Every Transfers that is made."""
+    seen: list[Transfers] = []
+    real = Transfers.__init__
+
+    def init(self: Transfers, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
+        seen.append(self)
+
+    monkeypatch.setattr(Transfers, "__init__", init)
+    return seen
+
+
+def take_one(server: ObjectsServer, retry: Retry = QUICK) -> Iterator[tuple[str, Any]]:
+    """The stream when its first object is in the consumer's hands and the byte budget full: all others are paused."""
+    rule, taken = server.rule, threading.Event()
+
+    def later(key: str, count: int) -> Answer | None:
+        assert key == "k0" or taken.wait(20)
+        return rule(key, count)
+
+    server.rule = later
+    found = stream(server, retry)
+    assert next(found)[0] == "k0"
+    taken.set()
+    return found
+
+
+def test_no_time_limit_runs_while_the_consumer_takes_its_time(monkeypatch, made):
+    monkeypatch.setattr(module, "_TRANSFER_S", 0.2)
+    monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
+    with ObjectsServer(OBJECTS) as server:
+        found = take_one(server)
+        made[0]._silence_s = 0.1
+        wait_for(lambda: len(made[0]._paused) == 3)
+        time.sleep(0.5)
+        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_body_that_comes_by_the_byte_is_not_waited_for(monkeypatch, made):
+    """It is never silent: the limit on a try's running time ends it."""
+    monkeypatch.setattr(module, "_TRANSFER_S", 0.2)
+    monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
+    dripping = Answer(200, OBJECTS["k1"], drip_s=0.02)
+    with ObjectsServer(OBJECTS, lambda key, n: dripping if key == "k1" and n == 1 else None) as server:
+        found = take_one(server)
+        made[0]._silence_s = 0.1
+        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
+    assert server.asked == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
+
+
+def test_a_connection_that_breaks_during_a_pause_is_made_again(made):
+    """The retries' time does not pass during the pause either, and the byte budget counts the body once."""
+    cut = Answer(200, OBJECTS["k2"], sent=SIZE // 2)
+    short = Retry(attempts=5, base=0.004, cap=0.01, limit=0.3)
+    with ObjectsServer(OBJECTS, lambda key, n: cut if key == "k2" and n == 1 else None) as server:
+        found = take_one(server, short)
+        wait_for(lambda: len(made[0]._paused) == 3)
+        time.sleep(0.5)
+        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
+    assert server.asked == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
+    assert made[0]._room._used <= SIZE, "the last one may have been taken and not left when all ended"
+
+
+def test_the_time_for_retries_begins_when_the_get_is_sent():
+    """On a slow line the last of many has waited for longer than its retries may take."""
+    now = 0.0
+
+    def slow(key: str, count: int) -> Answer | None:
+        nonlocal now
+        now += 400.0
+        return error(503, "SlowDown") if key == "k3" and count == 1 else None
+
+    retry = Retry(attempts=5, base=0.004, cap=0.01, limit=600.0, clock=lambda: now)
+    with ObjectsServer(OBJECTS, slow) as server:
+        assert rest(stream(server, retry, workers=1)) == [(key, SIZE) for key in KEYS]
+    assert server.asked["k3"] == 2
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("step", ["add", "setopt"])
+def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
+    def broken(*_: Any) -> None:
+        raise pycurl.error(27, "out of memory")
+
+    if step == "setopt":
+        monkeypatch.setattr(module.pycurl, "HEADERFUNCTION", -1)
+    else:
+        real = CurlLoop.__init__
+
+        def init(self: CurlLoop, connections: int) -> None:
+            real(self, connections)
+            self.add = broken
+
+        monkeypatch.setattr(CurlLoop, "__init__", init)
+    with ObjectsServer(OBJECTS) as server, pytest.raises(RuntimeError, match="GET k0: fetching ended") as caught:
+        rest(stream(server))
+    assert caught.value.__cause__ is not None
+    assert fetch_threads() == [] and not server.asked
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("method", ["step", "remove"])
+def test_a_loop_that_ends_fails_whoever_waits(monkeypatch, method):
+    """Also when what it registered can't be cleared."""
+    real = CurlLoop.__init__
+    answered = threading.Event()
+
+    def broken(*_: Any) -> Any:
+        answered.wait(20)
+        raise ZeroDivisionError("a mistake")
+
+    def init(self: CurlLoop, connections: int) -> None:
+        real(self, connections)
+        if method == "step":
+            setattr(self, method, broken)
+        self.remove = broken
+
+    monkeypatch.setattr(CurlLoop, "__init__", init)
+    with ObjectsServer(OBJECTS, lambda key, n: answered.set()) as server:
+        answered.set() if method == "step" else None
+        with pytest.raises(RuntimeError, match="GET k0: fetching ended") as caught:
+            rest(stream(server))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert fetch_threads() == []
+
+
+def test_closing_clears_every_state(made):
+    """One is done, one runs, one is paused, one waits for its retry, one is queued: nothing of them stays."""
+    over = threading.Event()
+    patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
+
+    def rule(key: str, count: int) -> Answer | None:
+        if key == "running":
+            over.wait(20)
+        return error(503, "SlowDown") if key == "waiting" else None
+
+    keys = ["done", "paused", "running", "waiting", "queued"]
+    with ObjectsServer({key: bytes(SIZE) for key in keys}, rule) as server:
+        transfers = Transfers(server.store(), workers=4, max_bytes=BUDGET, retry=patient)
+        asked = {key: transfers.ask(key, 10**6) for key in keys[:1]}
+        wait_for(lambda: asked["done"].state is State.DONE)
+        transfers._free.pop()  # so that three are under way and the last is queued
+        asked |= {key: transfers.ask(key, 10**6) for key in keys[1:]}
+        wait_for(lambda: [one.state.value for one in asked.values()] == keys)
+        began = time.monotonic()
+        transfers.close()
+        assert time.monotonic() - began < 2 and fetch_threads() == []
+        over.set()
+    for registered in (transfers._active, transfers._paused, transfers._later, transfers._free, transfers._asked):
+        assert not registered
+    assert all(one.attempt is None and one.handle is None for one in asked.values())
+    with pytest.raises(RuntimeError, match="GET running: fetching ended"):
+        transfers.take(asked["running"])
+
+
+def test_closing_ends_the_waiting_of_another_thread():
+    over, ended = threading.Event(), list[str]()
+
+    def silent(key: str, count: int) -> None:
+        over.wait(20)
+
+    with ObjectsServer({}, silent) as server:
+        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        asked = transfers.ask("k0", 10)
+
+        def consume() -> None:
+            try:
+                transfers.take(asked)
+            except RuntimeError as error:
+                ended.append(str(error))
+
+        consumer = threading.Thread(target=consume)
+        consumer.start()
+        wait_for(lambda: server.asked["k0"] == 1)
+        transfers.close()
+        consumer.join(20)
+        over.set()
+    assert ended == ["GET k0: fetching ended"]
+
+
+def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
+    """libcurl ends only after it, and somebody pressed Ctrl-C."""
+    monkeypatch.setattr(module, "_CLOSE_S", 0.02)
+    over, real = threading.Event(), CurlLoop.close
+
+    def hanging(self: CurlLoop) -> None:
+        over.wait(20)
+        real(self)
+
+    monkeypatch.setattr(CurlLoop, "close", hanging)
+    with ObjectsServer({}) as server:
+        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers.close()
+        assert fetch_threads() and not over.is_set()
+        over.set()
+        transfers._thread.join()
+
+
+def test_an_error_is_raised_once_and_then_called_so():
+    with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
+        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        asked = transfers.ask("k0", 10)
+        with pytest.raises(GaveUp):
+            transfers.take(asked)
+        with pytest.raises(RuntimeError, match="fetching ended"):
+            transfers.take(asked)
+        transfers.close()

@@ -1,0 +1,257 @@
+"""build_chunk over HTTP from a server that a test bends: its clock, the sizes it names, the encodings it hands out."""
+
+import gzip
+import tracemalloc
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from obstore.store import MemoryStore
+
+from r2_hf_assets.bucket.client import s3_client
+from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
+from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
+from r2_hf_assets.reconcile.prove import Source
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets.shards import build as module
+from r2_hf_assets.shards.build import Build, build_chunk
+from r2_hf_assets_tests.build_samples import PREFIX, audio, chunk_of, fetch_threads, limits, put_episode
+from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error
+from r2_hf_assets_tests.world import World
+
+QUICK = Retry(attempts=4, base=0.004, cap=0.01)
+SETTLE = 15.0
+METADATA = f"{PREFIX}en/a/all_segments.json"
+
+
+def key(index: int, episode: str = "a") -> str:
+    return f"{PREFIX}en/{episode}/{episode}_{index:06d}.mp3"
+
+
+def episode(segments: int = 3, **options: Any) -> dict[str, bytes]:
+    """The objects of the episode en/a."""
+    store = MemoryStore()
+    put_episode(store, "en/a", segments, **options)
+    listed = [item["path"] for batch in obstore.list(store) for item in batch]
+    return {path: bytes(obstore.get(store, path).bytes()) for path in listed}
+
+
+def build(server: ObjectsServer, tmp_path: Path, **changes: Any) -> Build:
+    folder = tmp_path / f"b{len([*tmp_path.iterdir()])}"
+    folder.mkdir()
+    return build_chunk(chunk_of("en/a"), server.store(), folder, limits(tmp_path, **changes), workers=8, retry=QUICK)
+
+
+def rows(built: Build) -> list[tuple[str, bytes]]:
+    read = [row["audio"] for part in built.parts for row in pq.read_table(part.path).to_pylist()]
+    return [(row["path"], row["bytes"]) for row in read]
+
+
+def ledger(built: Build) -> dict[str, tuple[str, str]]:
+    """Reason and detail by key."""
+    assert built.rejects_path is not None
+    return {row["key"]: (row["reason"], row["detail"]) for row in pq.read_table(built.rejects_path).to_pylist()}
+
+
+def instead(answers: Mapping[str, Answer]) -> Rule:
+    return lambda key, count: answers.get(key)
+
+
+# clocks
+
+
+class Clock:
+    """A server whose clock is `ahead` of ours; everything in it was written `ago`, by that clock."""
+
+    def __init__(self, objects: Mapping[str, bytes], ahead: timedelta, ago: timedelta, names_date: bool = True) -> None:
+        self.objects, self.names_date = objects, names_date
+        self.now = datetime.now(UTC) + ahead
+        self.written = self.now - ago
+
+    def __call__(self, key: str, count: int) -> Answer | None:
+        headers = {"Date": format_datetime(self.now, usegmt=True) if self.names_date else ""}
+        headers["Last-Modified"] = format_datetime(self.written, usegmt=True)
+        if key in self.objects:
+            return Answer(200, self.objects[key], headers)
+        if not key.startswith("?"):
+            return None
+        stamp = f"<Contents><LastModified>{self.written.isoformat()}</LastModified></Contents>"
+        found = f"<ListBucketResult><IsTruncated>false</IsTruncated>{stamp}</ListBucketResult>"
+        return Answer(200, found.encode(), headers)
+
+
+BEHIND, AHEAD = -timedelta(minutes=14), timedelta(minutes=14)
+YOUNG, OLD = timedelta(minutes=5), timedelta(minutes=20)
+MISSING = {"audio": [key(1)], "metadata": [METADATA]}
+
+
+@pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
+@pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
+def test_what_is_still_uploading_goes_by_the_servers_clock(tmp_path, ahead, missing):
+    objects = {name: body for name, body in episode().items() if name not in missing}
+    with ObjectsServer({}, Clock(objects, ahead, YOUNG)) as server, pytest.raises(StillUploading):
+        build(server, tmp_path, settle_minutes=SETTLE)
+    with ObjectsServer({}, Clock(objects, ahead, OLD)) as server:
+        assert ledger(build(server, tmp_path, settle_minutes=SETTLE))[missing[0]][0].endswith("_missing")
+
+
+@pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
+def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
+    for ago, settling in ((YOUNG, True), (OLD, False)):
+        with ObjectsServer({}, Clock(episode(1), ahead, ago)) as server:
+            (segment,) = Source(server.store(), timedelta(minutes=SETTLE), QUICK).segments(chunk_of("en/a"))
+        assert segment.settling is settling
+
+
+@pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
+def test_a_server_that_names_no_date_is_judged_by_our_clock(tmp_path, missing):
+    objects = {name: body for name, body in episode().items() if name not in missing}
+    with ObjectsServer({}, Clock(objects, timedelta(0), YOUNG, names_date=False)) as server:
+        with pytest.raises(StillUploading):
+            build(server, tmp_path, settle_minutes=SETTLE)
+        assert ledger(build(server, tmp_path, settle_minutes=1.0))
+
+
+# sizes
+
+
+HUGE = 40 * 10**9
+READ_AT_MOST = 30 * 2**20  # what the kernel takes for a client that reads no more
+
+
+def huge(length: int) -> Answer:
+    return Answer(200, headers={"Content-Length": str(length)}, endless=bytes(65536))
+
+
+def test_audio_announced_as_too_large_is_a_reject_and_not_read(tmp_path):
+    with ObjectsServer(episode(), instead({key(1): huge(HUGE)})) as server:
+        built = build(server, tmp_path)
+    assert ledger(built) == {key(1): ("audio_too_large", f"{HUGE} bytes")}
+    assert [path for path, _ in rows(built)] == [key(0), key(2)]
+    assert server.asked[key(1)] == 1 and server.endless_bytes < READ_AT_MOST
+
+
+def test_metadata_announced_as_too_large_is_a_reject_and_not_read(tmp_path):
+    with ObjectsServer(episode(), instead({METADATA: huge(METADATA_MAX_BYTES + 1)})) as server:
+        built = build(server, tmp_path)
+    assert ledger(built) == {METADATA: ("metadata_too_large", f"{METADATA_MAX_BYTES + 1} bytes")}
+    assert server.asked.total() == 1 and server.endless_bytes < READ_AT_MOST
+
+
+# encodings
+
+
+def packed(body: bytes, encoding: str = "gzip") -> Answer:
+    return Answer(200, body, {"Content-Encoding": encoding})
+
+
+def test_objects_that_are_stored_packed_are_what_was_meant(tmp_path):
+    objects = episode()
+    plain = gzip.compress(objects[key(2)])
+    answers = {name: packed(gzip.compress(objects[name]), "aws-chunked, GZIP") for name in (METADATA, key(0))}
+    answers |= {key(1): packed(objects[key(1)], "utf-8"), key(2): Answer(200, plain)}
+    with ObjectsServer(objects, instead(answers)) as server:
+        built = build(server, tmp_path)
+    assert rows(built) == [(key(0), objects[key(0)]), (key(1), objects[key(1)]), (key(2), plain)]
+    assert built.record.tally.audio_bytes == sum(len(body) for _, body in rows(built))
+
+
+def test_a_real_server_with_packed_objects(world: World, tmp_path):
+    s3, objects = world.sandbox.s3, episode()
+    client = s3_client(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
+    for name, body in objects.items():
+        client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
+    folder = tmp_path / "built"
+    folder.mkdir()
+    built = build_chunk(chunk_of("en/a"), world.store(), folder, limits(tmp_path), workers=2, retry=QUICK)
+    assert rows(built) == [(key(index), audio("en/a", index)) for index in range(3)]
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut off": lambda body: body[:-9],
+    "other bytes": lambda body: body[:-6] + bytes(6),
+    "none at all": lambda body: b"ID3 and sound",
+    "garbage behind": lambda body: body + b"garbage",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(tmp_path, damage):
+    objects = episode()
+    spoilt = packed(damage(gzip.compress(objects[key(1)])))
+    with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
+        built = build(server, tmp_path)
+        missing = Source(server.store(), timedelta(0), QUICK)
+        assert [found.key for found in missing.to_be_had([*missing.segments(chunk_of("en/a"))])] == [key(0)]
+    found = ledger(built)
+    assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
+    assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]
+    with ObjectsServer(objects, instead({METADATA: packed(damage(gzip.compress(b"[]")))})) as server:
+        assert ledger(build(server, tmp_path))[METADATA][0] == "metadata_not_gzip"
+
+
+def test_a_bomb_is_unpacked_no_further_than_the_limit(tmp_path, monkeypatch):
+    limit = 4 * 2**20
+    monkeypatch.setattr(module, "MAX_ROWGROUP_BYTES", limit)
+    bomb = gzip.compress(bytes(50 * limit))
+    with ObjectsServer(episode(), instead({key(1): packed(bomb)})) as server:
+        tracemalloc.start()
+        try:
+            built = build(server, tmp_path)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert ledger(built) == {key(1): ("audio_too_large", f"{len(bomb)} bytes, more than {limit} when unpacked")}
+    assert peak < 3 * limit
+
+
+# what a failed build leaves
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+FAILURES = {"a refusal": AccessError, "still uploading": StillUploading, "a full disk": OSError}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failed_builds_keep_nothing_in_memory(tmp_path, monkeypatch, failure, without_collector):
+    """Although somebody keeps all the errors, and the garbage collector does not look."""
+    count, size = 24, 100_000
+    objects = episode(count, size=size)
+    answers = {key(10): error(403, "AccessDenied")} if failure == "a refusal" else {}
+    if failure == "still uploading":
+        del objects[key(10)]
+    if failure == "a full disk":
+        monkeypatch.setattr(module.PartWriter, "write", full)
+    errors: list[BaseException] = []
+    young = Clock(objects, timedelta(0), timedelta(0))
+    with ObjectsServer({}, lambda name, n: answers.get(name) or young(name, n)) as server:
+
+        def fail() -> None:
+            try:
+                build(server, tmp_path, settle_minutes=SETTLE, rowgroup_bytes=count * size // 3)
+            except (R2HfError, OSError) as caught:
+                errors.append(caught)
+
+        fail()  # what is imported and cached once
+        arrow = pa.total_allocated_bytes()
+        tracemalloc.start()
+        try:
+            for _ in range(5):
+                fail()
+            left = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert [type(caught) for caught in errors] == [FAILURES[failure]] * 6
+    assert all(caught.__traceback__ for caught in errors)
+    assert left < 5 * size and pa.total_allocated_bytes() - arrow < 5 * size, "each had two megabytes in hand"
+    assert fetch_threads() == []
