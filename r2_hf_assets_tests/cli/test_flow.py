@@ -22,13 +22,6 @@ from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.world import World, materializations
 
 
-@pytest.fixture
-def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world whose folder is the current one."""
-    monkeypatch.chdir(in_process.folder)
-    return in_process
-
-
 def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 7, "de": 1}, expect=False)
     scanned = call(capfd, "--scan", "--language", "en")
