@@ -4,7 +4,7 @@ The digest is the materialization's data version, because that is the one tag th
 every partition is a single query.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster import (
@@ -27,10 +27,12 @@ PAGE = 1000
 _PARTITIONED = (AssetKey("parquet_shards"), AssetKey("hub_commit"))
 
 
-def recorded_digests(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[str, int], str | None]:
-    """Digest of the latest materialization by (language, chunk number): one query for all partitions."""
+def recorded_digests(
+    instance: DagsterInstance, asset: AssetKey, keys: Sequence[str] | None = None
+) -> dict[tuple[str, int], str | None]:
+    """Digest of the latest materialization by (language, chunk number): one query for all partitions, or these."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+        asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
     )
     return {read_key(key): found.get(DATA_VERSION_TAG) for key, found in tags.items()}
 
