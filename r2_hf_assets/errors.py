@@ -1,7 +1,8 @@
 """Errors a user sees: one line each, what is wrong and what to set or run.
 
 `transient` says whether the same call may succeed later without anyone changing anything; a run that fails
-with such an error is worth retrying, one that fails with another is not.
+with such an error is worth retrying, one that fails with another is not. `systemic` says that every other run would
+meet the same, until somebody acts.
 """
 
 from collections.abc import Mapping
@@ -13,14 +14,19 @@ class R2HfError(Exception):
     """Base of every error that is meant to be read by a user."""
 
     transient = False
+    systemic = False
 
 
 class SettingsError(R2HfError):
     """An environment variable is missing or wrong."""
 
+    systemic = True
+
 
 class AccessError(R2HfError):
     """The bucket or the Hub refuses the credentials, or what they name does not exist."""
+
+    systemic = True
 
 
 class PlanError(R2HfError):
@@ -46,11 +52,14 @@ class CardError(R2HfError):
 class DiskError(R2HfError):
     """A folder can't be written or read: read-only, removed, no right to it, a file in its place."""
 
+    systemic = True
+
 
 class DiskFull(DiskError):
     """No space is left. The shards of other runs go with their commits, so a later run may find some."""
 
     transient = True
+    systemic = False
 
 
 class StillUploading(R2HfError):
@@ -71,6 +80,7 @@ class ChunksFailed(R2HfError):
     def __init__(self, errors: Mapping[str, R2HfError], of: int) -> None:
         self.errors = dict(errors)
         self.transient = any(error.transient for error in errors.values())
+        self.systemic = any(error.systemic for error in errors.values())
         lines = [f"{key}: {str(error).removeprefix(f'{key}: ')}" for key, error in errors.items()]
         more = [f"and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
         super().__init__(f"{len(lines)} of {of} chunks failed: {'; '.join(lines[:_NAMED] + more)}")

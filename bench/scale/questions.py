@@ -16,7 +16,8 @@ from dagster_graphql.cli import execute_query
 
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.launch import COMMIT
-from r2_hf_assets.assets.progress import progress
+from r2_hf_assets.assets.progress import overall
+from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
 
@@ -44,7 +45,7 @@ class Answer(NamedTuple):
 def ask(instance: DagsterInstance, planned: list[Planned]) -> Iterator[Answer]:
     """Every question, and what it took."""
     yield _timed("what is due (r2-hf process, sensors)", lambda: due(planned, recorded_digests(instance, COMMIT)))
-    yield _timed("progress by language (r2-hf status)", lambda: progress(instance, planned))
+    yield _timed("progress by language (r2-hf status)", lambda: overall(instance, planned, LANGUAGES))
     with _workspace(instance) as query:
         for name, text in (
             ("the UI's list of runs, 30 of them", _RUNS),

@@ -5,11 +5,11 @@ process for every chunk.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from r2_hf_assets.assets.databases import fewer_syncs
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.runs import FAILED, is_persistent
+from r2_hf_assets.assets.runs import FAILED, end_of, is_persistent
 from r2_hf_assets.errors import SettingsError, ShardError
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.turns import BAD_SERIES, End, brake
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards.ahead import AHEAD, Progress, building
 from r2_hf_assets.shards.build import Build
@@ -71,11 +72,18 @@ def _opened(home: str) -> DagsterInstance:
 
 @dataclass(frozen=True)
 class ChunkRun:
-    """A finished run of one chunk. `error` is the line a user reads, None when it went well."""
+    """What became of one chunk.
+
+    Attributes:
+        run_id: the finished run; empty when there was none, because the chunk was not due any more.
+        error: the line a user reads, None when it went well.
+        stop: why no chunk after this one is tried; None when the next one is.
+    """
 
     chunk: Planned
     run_id: str
-    error: str | None
+    error: str | None = None
+    stop: str | None = None
 
     @property
     def key(self) -> str:
@@ -97,34 +105,69 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 
 
 def due_chunks(instance: DagsterInstance) -> list[Planned]:
-    """Planned chunks without a commit recorded for their digest."""
+    """Planned chunks of the grid without a commit recorded for their digest."""
     settings = load(needs=["r2"])
     assert settings.r2 is not None
-    return due(open_plan(settings.plan, settings.r2).planned(), recorded_digests(instance, COMMIT, settings.dataset))
+    planned, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    return due(planned, recorded_digests(instance, COMMIT, settings.dataset))
 
 
-def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned]) -> Iterator[ChunkRun]:
-    """Materialize shards and commit of each chunk, one run after the other; a failed one does not stop the rest.
+def run_chunks(instance: DagsterInstance, chunks: Sequence[Planned], *, only_due: bool = False) -> Iterator[ChunkRun]:
+    """Materialize shards and commit of each chunk, one run after the other, until the brake (plan/turns.py) is on.
 
     With CHUNKS_PER_COMMIT a run takes several that lie side by side. While one run commits, the next chunk is built
     ahead (see shards/ahead.py).
+
+    Args:
+        only_due: ask again right before each run, and pass over chunks that somebody else committed meanwhile.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the chunk's run is recorded as interrupted, and the chunk is due.
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
-    hub = load(needs=[]).hub
-    runs = batches(chunks, hub.chunks_per_commit if hub else 1, chunk_order(instance))
+    settings = load(needs=[])
+    dataset, order = settings.dataset, chunk_order(instance)
+    limit = settings.hub.chunks_per_commit if settings.hub else 1
+    runs = deque(batches(chunks, limit, order))
+    ends: deque[End] = deque(maxlen=BAD_SERIES)
+
+    def pass_over_done() -> Iterator[ChunkRun]:
+        while only_due and runs:
+            batch = runs[0]
+            left = due(batch.chunks, recorded_digests(instance, COMMIT, dataset, batch.keys))
+            if len(left) == len(batch.chunks):
+                return
+            runs.popleft()
+            runs.extendleft(reversed(batches(left, limit, order)))  # a range has no gap
+            yield from (ChunkRun(chunk, "") for chunk in batch.chunks if chunk not in left)
+
     try:
-        for batch, following in zip_longest(runs, runs[1:]):
-            if following is not None:
-                AHEAD.announce(following.chunks[0].digest, partial(_build, following.chunks[0]))
+        while True:
+            yield from pass_over_done()
+            if not runs:
+                return
+            batch = runs.popleft()
+            yield from pass_over_done()
+            if runs:
+                following = runs[0].chunks[0]
+                AHEAD.announce(following.digest, partial(_build, following))
             result = execute(instance, [SHARDS, COMMIT], batch.partition_key, tags=batch.tags)
             errors = _errors(instance, result, batch)
+            for error in errors:
+                ends.appendleft(_end(instance, result.run_id) if error else End.SUCCESS)
+            stop = brake(ends) if runs else None
             for chunk, error in zip(batch.chunks, errors, strict=True):
-                yield ChunkRun(chunk, result.run_id, error)
+                yield ChunkRun(chunk, result.run_id, error, stop if chunk == batch.chunks[-1] else None)
+            if stop:
+                return
     finally:
         AHEAD.drop()
+
+
+def _end(instance: DagsterInstance, run_id: str) -> End:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return end_of(run)
 
 
 @contextmanager
@@ -140,14 +183,17 @@ def _build(chunk: Planned, progress: Progress) -> Iterator[Build]:
         yield build
 
 
-def refresh_card(instance: DagsterInstance, *, at_once: bool = True) -> str | None:
+def refresh_card(instance: DagsterInstance, *, at_once: bool = True, asked: float | None = None) -> str | None:
     """Materialize dataset_card if chunks were committed since the last one; unless `at_once`, not too often.
+
+    Args:
+        asked: when a card was last tried in vain, in epoch seconds.
 
     Returns the error's line, None when it went well or no card is due.
     """
     from r2_hf_assets.assets.stale_card import CARD, EVERY_MINUTES, card_state, decide  # as in execute
 
-    if decide(card_state(instance), 0.0 if at_once else EVERY_MINUTES) is not None:
+    if decide(card_state(instance, asked), 0.0 if at_once else EVERY_MINUTES) is not None:
         return None
     return _error(execute(instance, [CARD], None))
 

@@ -94,6 +94,9 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "folders": MetadataValue.json(report.folders),
         "unknown_folders": MetadataValue.json(report.unknown_folders),
         "unreadable_folders": MetadataValue.json(report.unreadable_folders),
+        "folders_of_another_rule": MetadataValue.json(
+            {other.folder: {"decided": other.decided, "rule": other.rule} for other in report.other_rules}
+        ),
         "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,
     }

@@ -40,6 +40,7 @@ from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig
 from r2_hf_assets.bucket.client import object_store, s3_client
 from r2_hf_assets.bucket.listing import episode_pages, language_folders
+from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.known import Known
 from r2_hf_assets.plan.news import Outlook, Sweep, look, outlook
 from r2_hf_assets.plan.store import PlanStore, open_plan
@@ -173,8 +174,10 @@ def _go_on(sweep: Sweep | None, settings: Settings, plan: PlanStore, in_time: Ca
     known = _known.setdefault((settings.plan.state_url, r2.name, r2.prefix), Known())
     if not known.learn(plan, sweep.chunks, in_time):
         return sweep, f"reading the plan: {known.chunks} of {sum(sweep.chunks.values())} chunks; goes on"
+    decided = decided_languages(plan)
     listed = language_folders(object_store(r2), r2.prefix, _HASTY)
-    folders = [folder for folder in listed if folder.language in settings.plan.languages]
+    folders = [replace(folder, language=decided.get(folder.name, folder.language)) for folder in listed]
+    folders = [folder for folder in folders if folder.language in settings.plan.languages]
     client = s3_client(r2, _READ_TIMEOUT_S)
     pages = partial(_pages, client, r2.name, r2.prefix)
     sweep = look(sweep, folders, pages, known, in_time)

@@ -7,7 +7,11 @@ Dagster is about to retry. So it goes on beside backfills and `r2-hf process`.
 How often a partition was tried, and when last, is read from Dagster's runs; nothing is kept. A run that is asked for
 here carries the chunk's digest and the number of the attempt, and its run key is made of them, so no attempt can start
 twice. When its process dies Dagster retries it at once; when a step fails, this sensor asks again, later and later, and
-in the end not any more (plan/turns.py): then it names the partition. One that a person terminated it leaves alone, too.
+in the end not any more (plan/turns.py): then it names the partition. After a failure that every run would meet, or a
+series of failures, it tries one run at a time until one succeeds.
+
+A run that a person terminated holds its chunk until somebody materializes it by hand, or the chunk's digest changes.
+Runs that were canceled along with their backfill hold nothing: their chunks are due like chunks that were never tried.
 
 With CHUNKS_PER_COMMIT first attempts share a run of a range, which carries a short digest of each chunk. What of it
 failed is then tried again chunk by chunk.
@@ -34,14 +38,14 @@ from r2_hf_assets.assets.work_in_hand import (
     DIGEST_SHORT,
     DIGESTS_SEPARATOR,
     DIGESTS_TAG,
-    bad_since,
+    braked,
     in_hand,
     tried,
 )
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Name, Turn, decide
+from r2_hf_assets.plan.turns import ATTEMPTS, Name, Turn, decide
 
 TICK_EVERY_S = 30
 # Dagster needs some tenths of a second to make each run, within the minute that a tick has.
@@ -57,8 +61,8 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     instance = context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)
-    left = due(open_plan(loaded.plan, loaded.r2).planned(), recorded_digests(instance, COMMIT, loaded.dataset))
-    left = [chunk for chunk in left if chunk.language in loaded.plan.languages]
+    planned, _ = in_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
+    left = due(planned, recorded_digests(instance, COMMIT, loaded.dataset))
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
     together = loaded.hub.chunks_per_commit if loaded.hub else 1
     turn = decide(
@@ -68,7 +72,7 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
         running=hand.runs * together,
         in_flight=limit * together,
         per_tick=PER_TICK * together,
-        bad_since=bad_since(instance, context.sensor_name, BAD_SERIES),
+        braked=braked(instance, context.sensor_name),
         now=time.time(),
     )
     said = line(turn, hand.runs, limit)
@@ -134,8 +138,8 @@ def line(turn: Turn, runs: int, limit: int) -> str:
     if turn.terminated:
         what = f"were terminated and are left: {_named(turn.terminated)}"
         parts.append(f"{len(turn.terminated)} {what}: materialize them by hand to go on")
-    if turn.bad_series:
-        parts.append(f"the last {BAD_SERIES} runs failed, so one at a time is tried until one succeeds")
+    if turn.braked:
+        parts.append(f"{turn.braked}, so one at a time is tried until one succeeds")
     return "; ".join(parts)
 
 

@@ -14,7 +14,7 @@ from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.pace import Pace, pace
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import due, in_grid
 
 Recorded = Mapping[tuple[str, int], str | None]
 Commits = Mapping[tuple[str, int], Commit]
@@ -42,28 +42,30 @@ class LanguageProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """Every language of the plan, in the plan's order; their sum; and the pace, where it can be told."""
+    """Every language of the plan that is in the grid, in the plan's order; their sum; and the pace, where it can be
+    told. `left_out`: planned chunks by language that LANGUAGES leaves out; no other figure counts them."""
 
     languages: list[LanguageProgress]
     total: LanguageProgress
     pace: Pace | None
-
-
-def progress(
-    instance: DagsterInstance, planned: Sequence[Planned], dataset: str | None = None
-) -> list[LanguageProgress]:
-    """Every language of the plan, in the plan's order."""
-    return overall(instance, planned, dataset).languages
+    left_out: dict[str, int]
 
 
 def overall(
-    instance: DagsterInstance, planned: Sequence[Planned], dataset: str | None = None, now: float | None = None
+    instance: DagsterInstance,
+    everything: Iterable[Planned],
+    languages: Collection[str],
+    dataset: str | None = None,
+    now: float | None = None,
 ) -> Progress:
     """How far everything is.
 
     Args:
+        everything: the whole plan, ordered by language.
+        languages: the grid's, as LANGUAGES says.
         dataset: commits count that were made to this one; None counts all.
     """
+    planned, left_out = in_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     commits = commits_by_chunk(instance, COMMIT)
     rows = by_language(planned, built, committed, _failed(instance, planned), commits)
@@ -73,7 +75,7 @@ def overall(
         done.pop((chunk.language, chunk.number), None)
     made = ((commits[name].at, episodes) for name, episodes in done.items() if name in commits and commits[name].by_run)
     found = pace(made, sum(chunk.episodes for chunk in left), time.time() if now is None else now)
-    return Progress(rows, summed(rows), found)
+    return Progress(rows, summed(rows), found, dict(left_out))
 
 
 def by_language(
@@ -83,7 +85,7 @@ def by_language(
     failed: Collection[tuple[str, int]],
     commits: Commits | None = None,
 ) -> list[LanguageProgress]:
-    """The counts of `progress`. Pure; `planned` is ordered by language."""
+    """The counts of `overall`. Pure; `planned` is ordered by language."""
     found = []
     for language, group in groupby(planned, lambda chunk: chunk.language):
         chunks = list(group)

@@ -79,7 +79,7 @@ def build_range(
     if errors and not (commits_too and len(errors) < len(keys)):
         raise ChunksFailed(errors, len(keys))
     AHEAD.begin()
-    told_on = {key: [str(error), error.transient] for key, error in errors.items()}
+    told_on = {key: [str(error), error.transient, error.systemic] for key, error in errors.items()}
     yield from closing(context, {_NOT_BUILT: MetadataValue.json(told_on)})
 
 
@@ -169,14 +169,14 @@ def _noting(context: AssetExecutionContext, key: str, errors: Errors) -> Iterato
         errors[key] = line
 
 
-def _error(line: str, *, transient: bool) -> R2HfError:
+def _error(line: str, *, transient: bool, systemic: bool = False) -> R2HfError:
     error = ShardError(line)
-    error.transient = transient
+    error.transient, error.systemic = transient, systemic
     return error
 
 
 def _same_again(error: R2HfError) -> R2HfError:
-    return _error(f"not tried, because: {error}", transient=error.transient)
+    return _error(f"not tried, because: {error}", transient=error.transient, systemic=error.systemic)
 
 
 def _not_built(context: AssetExecutionContext) -> Errors:
@@ -184,6 +184,9 @@ def _not_built(context: AssetExecutionContext) -> Errors:
     for entry in context.instance.all_logs(context.run.run_id, of_type=DagsterEventType.STEP_OUTPUT):
         metadata = entry.get_dagster_event().step_output_data.metadata
         if _NOT_BUILT in metadata:
-            told_on: dict[str, tuple[str, bool]] = metadata[_NOT_BUILT].value
-            return {key: _error(line, transient=transient) for key, (line, transient) in told_on.items()}
+            told_on: dict[str, tuple[str, bool, bool]] = metadata[_NOT_BUILT].value
+            return {
+                key: _error(line, transient=transient, systemic=systemic)
+                for key, (line, transient, systemic) in told_on.items()
+            }
     return {}

@@ -2,7 +2,8 @@
 
 Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
 that one line. Errors that nobody can mend by waiting are not retried: a backfill of thousands of partitions with a
-wrong token fails once, not four times. What a disk does to a library that says not where is taken for the Hub's
+wrong token fails once, not four times. A run that fails of what every run would meet carries SYSTEMIC_TAG: whoever
+starts runs brakes then (plan/turns.py). What a disk does to a library that says not where is taken for the Hub's
 clients': the folders of our own are named where they are used.
 """
 
@@ -15,6 +16,7 @@ from dagster import (
     AssetCheckExecutionContext,
     AssetExecutionContext,
     DagsterInstance,
+    DagsterRun,
     Failure,
     MetadataValue,
     OpExecutionContext,
@@ -23,8 +25,11 @@ from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import ChunksFailed, R2HfError
+from r2_hf_assets.plan.turns import End
 from r2_hf_assets.settings import hub_home
 
+# On a run that failed of what every run would meet.
+SYSTEMIC_TAG = "r2_hf_assets/systemic_failure"
 # In the metadata of a failed run of several chunks: each one's error by partition.
 FAILED = "failed"
 # What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
@@ -49,12 +54,22 @@ def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheck
         line = told(error)
         if line is None:
             raise
-        if not line.transient:
-            context.instance.add_run_tags(context.run.run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"})
+        tags = {} if line.transient else {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
+        if line.systemic:
+            tags[SYSTEMIC_TAG] = "true"
+        if tags:
+            context.instance.add_run_tags(context.run.run_id, tags)
         metadata: dict[str, Any] = {}
         if isinstance(line, ChunksFailed):
             metadata[FAILED] = MetadataValue.json({key: str(failed) for key, failed in line.errors.items()})
         raise Failure(description=str(line), metadata=metadata, allow_retries=line.transient) from None
+
+
+def end_of(run: DagsterRun) -> End:
+    """How a run that succeeded or failed ended."""
+    if run.is_success:
+        return End.SUCCESS
+    return End.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else End.FAILURE
 
 
 def is_persistent(instance: DagsterInstance) -> bool:

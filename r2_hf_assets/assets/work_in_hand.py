@@ -4,8 +4,8 @@ Who started a run does not matter: a sensor, a backfill, the launchpad, `r2-hf`.
 that it still owes, although their runs do not exist yet.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -18,6 +18,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_ST
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
+    BACKFILL_ID_TAG,
     PARTITION_NAME_TAG,
     SENSOR_NAME_TAG,
 )
@@ -25,8 +26,9 @@ from dagster._core.storage.tags import (
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key, read_key
+from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.turns import Name, Tried
+from r2_hf_assets.plan.turns import BAD_SERIES, Braked, Name, Tried, brake
 
 ATTEMPT_TAG = "r2_hf_assets/attempt"
 # Of a run of several chunks: the first digits of each one's digest, in the order of the grid.
@@ -38,6 +40,10 @@ _NEWEST = 1000
 # A run that failed a moment ago and is to be retried: the daemon looks every few seconds.
 _RETRY_COMES_S = 600.0
 _KEYS_AT_ONCE = 5000
+# A backfill in these states has its runs canceled by the daemon, whoever or whatever ended it.
+_CANCELS_ITS_RUNS = frozenset(
+    (BulkActionStatus.CANCELING, BulkActionStatus.CANCELED, BulkActionStatus.FAILING, BulkActionStatus.FAILED)
+)
 
 
 @dataclass(frozen=True)
@@ -95,30 +101,40 @@ def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iter
 
 
 def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried]:
-    """How the finished runs of these chunks went; those of several chunks count when they ended badly."""
+    """How the finished runs of these chunks went; those of several chunks count when they ended badly.
+
+    Runs that were canceled along with their backfill do not count: nobody has decided anything about their chunks.
+    """
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, Tried] = {}
+    ended_with_backfill = _EndedWithBackfill(instance)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_AT_ONCE]}
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
             run, ended = record.dagster_run, _ended(record)
             name = _partition(run)
-            if name is None:
+            if name is None or ended_with_backfill(run):
                 continue
             mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
-            newest = known.get(name) or Tried(0, ended, run.status is DagsterRunStatus.CANCELED)
+            terminated = _is_canceled(run) and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
+            newest = known.get(name) or Tried(0, ended, terminated)
             known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
-    _add_ranges(instance, digests, known)
+    _add_ranges(instance, digests, known, ended_with_backfill)
     return known
 
 
-def _add_ranges(instance: DagsterInstance, digests: dict[Name, str], known: dict[Name, Tried]) -> None:
+def _add_ranges(
+    instance: DagsterInstance,
+    digests: dict[Name, str],
+    known: dict[Name, Tried],
+    ended_with_backfill: Callable[[DagsterRun], bool],
+) -> None:
     """The same of runs of several chunks that failed or were terminated."""
     ended_badly = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
     for record in instance.get_run_records(ended_badly, limit=_NEWEST):
         run, ended = record.dagster_run, _ended(record)
-        if ASSET_PARTITION_RANGE_START_TAG not in run.tags:
+        if ASSET_PARTITION_RANGE_START_TAG not in run.tags or ended_with_backfill(run):
             continue
         short = run.tags.get(DIGESTS_TAG, "").split(DIGESTS_SEPARATOR)
         for place, name in enumerate(partitions_of(instance, run)):
@@ -127,18 +143,39 @@ def _add_ranges(instance: DagsterInstance, digests: dict[Name, str], known: dict
             mine = place < len(short) and short[place] == digests[name][:DIGEST_SHORT]
             before = known.get(name, Tried(0, 0.0))
             last = ended > before.ended
-            terminated = run.status is DagsterRunStatus.CANCELED if last else before.terminated
+            terminated = _is_canceled(run) and (mine or not short[0]) if last else before.terminated
             attempts = max(before.attempts, int(run.tags.get(ATTEMPT_TAG, "0")) if mine else 0)
             known[name] = Tried(attempts, max(before.ended, ended), terminated)
 
 
-def bad_since(instance: DagsterInstance, sensor: str, series: int) -> float | None:
-    """When the newest of a sensor's runs ended, if all of the last `series` failed."""
-    wanted = RunsFilter(statuses=FINISHED_STATUSES, tags={SENSOR_NAME_TAG: sensor})
-    records = instance.get_run_records(wanted, limit=series)
-    if len(records) < series or any(r.dagster_run.status is not DagsterRunStatus.FAILURE for r in records):
-        return None
-    return max(map(_ended, records))
+def _is_canceled(run: DagsterRun) -> bool:
+    return run.status is DagsterRunStatus.CANCELED
+
+
+@dataclass(frozen=True)
+class _EndedWithBackfill:
+    """Whether a run was canceled because its backfill was, or failed. One query for each backfill."""
+
+    instance: DagsterInstance
+    _known: dict[str, bool] = field(default_factory=dict)
+
+    def __call__(self, run: DagsterRun) -> bool:
+        backfill_id = run.tags.get(BACKFILL_ID_TAG)
+        if backfill_id is None or not _is_canceled(run):
+            return False
+        if backfill_id not in self._known:
+            backfill = self.instance.get_backfill(backfill_id)
+            self._known[backfill_id] = backfill is not None and backfill.status in _CANCELS_ITS_RUNS
+        return self._known[backfill_id]
+
+
+def braked(instance: DagsterInstance, sensor: str) -> Braked | None:
+    """Whether a sensor's last runs say that the next ones would fail alike."""
+    ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
+    wanted = RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
+    records = sorted(instance.get_run_records(wanted, limit=BAD_SERIES), key=_ended, reverse=True)
+    why = brake(end_of(record.dagster_run) for record in records)
+    return Braked(why, _ended(records[0])) if why else None
 
 
 def under_way(instance: DagsterInstance, asset: AssetKey, job: str) -> list[str]:

@@ -143,6 +143,9 @@ def _log(context: AssetExecutionContext, report: ScanReport) -> None:
     )
     if report.unknown_folders:
         context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
+    if report.other_rules:
+        folders = "; ".join(f"{o.folder}: decided {o.decided}, rule {o.rule}" for o in report.other_rules[:20])
+        context.log.warning(f"{len(report.other_rules)} folders stay as decided; the rule differs now: {folders}")
     if report.unreadable_folders:
         names = ", ".join(map(ascii, report.unreadable_folders[:20]))
         context.log.warning(f"{len(report.unreadable_folders)} folders can't be read for their names: {names}")

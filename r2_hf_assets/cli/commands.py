@@ -62,7 +62,7 @@ def commands(
     \b
     Exit codes:
       0    done
-      1    something failed; the rest was still done
+      1    something failed; the rest was done, or is still due
       2    wrong usage or settings; nothing was done
       3    sandbox status: it is not up
       130  stopped by Ctrl-C, 143 by SIGTERM; what is recorded is done,

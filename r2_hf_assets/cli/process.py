@@ -1,13 +1,16 @@
 """`r2-hf process`: builds and commits chunks in this process, each as a Dagster run of its own.
 
-Which chunks are due is asked of the plan and the history each time, so a process that was stopped goes on where it was
-by being started again. Several may share the work by --chunk-mod; two that take the same chunk do it twice, and the
-second commit finds nothing to do.
+Which chunks are due is asked of the plan and the history at the start, and again before each chunk: a process that was
+stopped goes on where it was by being started again, and one passes over what another one committed meanwhile. Several
+may share the work by --chunk-mod; two that work on one chunk at the same time do it twice, and the second commit finds
+nothing to do.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +19,7 @@ from r2_hf_assets.cli.bars import in_bytes, show_progress
 from r2_hf_assets.cli.talk import language_option, languages_of, say
 
 if TYPE_CHECKING:
+    from r2_hf_assets.assets.launch import ChunkRun
     from r2_hf_assets.plan.chunks import Planned
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,9 +59,10 @@ def process(
     """Build and commit every due chunk.
 
     One after the other, each as a Dagster run of its own. A chunk that fails is said and left due, and the rest is
-    still done; then the exit code is 1. Ctrl-C stops after leaving things clean. Started again, it goes on with
-    what is due. On a terminal, bars show how far it is, in episodes and bytes; a pipe gets a line a chunk.
-    --dry-run prints what would be done, on stdout.
+    still done; then the exit code is 1. A failure that every chunk would meet (a wrong token, a missing right, a disk
+    that can't be written) ends the call at once, and so do eight failures in a row. Ctrl-C stops after leaving things
+    clean. Started again, it goes on with what is due. On a terminal, bars show how far it is, in episodes and bytes; a
+    pipe gets a line a chunk. --dry-run prints what would be done, on stdout.
     The dataset's card is written anew at the end, and every half hour until then; with --chunk-mod it is not, as the
     history may be one machine's.
 
@@ -90,23 +95,72 @@ def process(
         if dry_run:
             _show(chunks)
             return
-        failed, card_error = 0, None
+        count, stop = _Count(), None
+        card = _Card(partial(refresh_card, instance) if not no_card and chunk_mod is None else None)
         with show_progress(chunks) as progress, AHEAD.watched(progress.watch), heard_by(progress.say):
             started = time.monotonic()
-            for done, run in enumerate(run_chunks(instance, chunks), 1):
+            for done, run in enumerate(run_chunks(instance, chunks, only_due=not keys), 1):
                 seconds, started = time.monotonic() - started, time.monotonic()
-                failed += run.error is not None
+                count.add(run)
                 progress.done(run.chunk, run.error is None)
                 built = f"{run.chunk.episodes:,} episodes, {in_bytes(progress.bytes_of(run.chunk))}"
                 how = f"FAILED: {run.error} (run {run.run_id})" if run.error else f"done, {built}"
-                progress.say(f"{run.key}: {how} in {seconds:.1f} s; {done} of {len(chunks)}")
-                if not no_card and chunk_mod is None:
-                    card_error = refresh_card(instance, at_once=done == len(chunks))
-                if card_error:
-                    progress.say(f"card: FAILED: {card_error}")
-    say(f"{len(chunks) - failed} chunks done, {failed} failed" + ("; the failed ones are still due" if failed else ""))
-    if failed or card_error:
+                how = f"{how} in {seconds:.1f} s" if run.run_id else "committed by another run meanwhile, passed over"
+                progress.say(f"{run.key}: {how}; {done} of {len(chunks)}")
+                stop = run.stop
+                if not stop:
+                    card.refresh(progress.say, at_once=done == len(chunks))
+    say(count.line(len(chunks), stop))
+    if count.failed or card.error:
         context.exit(1)
+
+
+@dataclass
+class _Count:
+    """Chunks by what became of them."""
+
+    done: int = 0
+    failed: int = 0
+    passed_over: int = 0
+
+    def add(self, run: "ChunkRun") -> None:
+        if run.error:
+            self.failed += 1
+        elif run.run_id:
+            self.done += 1
+        else:
+            self.passed_over += 1
+
+    def line(self, of: int, stop: str | None) -> str:
+        """The sum, and what is left."""
+        line = f"{self.done} chunks done, {self.failed} failed"
+        if self.passed_over:
+            line += f", {self.passed_over} committed by others"
+        if stop:
+            left = of - self.done - self.passed_over
+            return f"{line}; stopped, because {stop}; {left} are not done"
+        return line + ("; the failed ones are still due" if self.failed else "")
+
+
+@dataclass
+class _Card:
+    """The dataset's card, now and then. What goes wrong is said once, and again when it is something else."""
+
+    write: Callable[..., str | None] | None
+    error: str | None = None
+    _asked: float | None = None
+
+    def refresh(self, tell: Callable[[str], None], *, at_once: bool) -> None:
+        """Write it if it is time to. One that failed is tried again after as long as one that was written."""
+        if self.write is None:
+            return
+        error = self.write(at_once=at_once, asked=self._asked)
+        if error and error != self.error:
+            tell(f"card: FAILED: {error}")
+        if error:
+            self.error, self._asked = error, time.time()
+        elif at_once:
+            self.error = None
 
 
 def choose(
@@ -138,18 +192,22 @@ def _from_stdin(keys: Sequence[str]) -> list[str]:
 def _named(keys: Sequence[str]) -> list["Planned"]:
     """The planned chunks of these partition keys, each once."""
     from r2_hf_assets.assets.partitions import read_key
+    from r2_hf_assets.plan.due import in_grid
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.settings import load
 
     settings = load()
     assert settings.r2 is not None
-    planned = {(c.language, c.number): c for c in open_plan(settings.plan, settings.r2).planned()}
+    chunks, left_out = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    planned = {(chunk.language, chunk.number): chunk for chunk in chunks}
     found: dict[tuple[str, int], Planned] = {}
     for key in keys:
         try:
             name = read_key(key)
         except ValueError as error:
             raise click.UsageError(f"--partition: {error}") from None
+        if name[0] in left_out:
+            raise click.UsageError(f"--partition {key}: LANGUAGES leaves out {name[0]}; add it there to process it")
         if name not in planned:
             raise click.UsageError(f"--partition {key}: not planned; scan first, or see status")
         found[name] = planned[name]

@@ -36,6 +36,8 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = F
             say(f"r2-hf scan: {error}")
             context.exit(1)
         found = last_scan(instance)
+    for folder, languages in found["folders_of_another_rule"].items():
+        say(f"folder {folder} stays {languages['decided']}, as decided; this release's rule says {languages['rule']}")
     say(
         f"{found['episodes_seen']} episodes seen, {found['episodes_newly_planned']} newly planned in "
         f"{found['chunks_new']} chunks; a grid that fits this bucket: {found['languages_that_fit']}"

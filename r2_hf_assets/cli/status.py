@@ -14,9 +14,9 @@ def status(as_json: bool) -> None:
     """How far each language is.
 
     In chunks: planned, built, committed, failed (of those that are due), due; the hours of audio committed; and the
-    partition that is next. Below stand the pace of the chunks that are being committed now, and how long the rest would
-    take at it. Read from the plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the
-    Hub).
+    partition that is next. Chunks of languages that LANGUAGES leaves out are counted in a line of their own. Below
+    stand the pace of the chunks that are being committed now, and how long the rest would take at it. Read from the
+    plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the Hub).
 
     \b
       r2-hf status
@@ -31,12 +31,16 @@ def status(as_json: bool) -> None:
     from r2_hf_assets.plan.store import open_plan
 
     with open_instance() as instance:
-        found = overall(instance, open_plan(settings.plan, settings.r2).planned(), settings.dataset)
+        planned = open_plan(settings.plan, settings.r2).planned()
+        found = overall(instance, planned, settings.plan.languages, settings.dataset)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return
+    if found.left_out:
+        counts = ", ".join(f"{language} {count}" for language, count in found.left_out.items())
+        say(f"LANGUAGES leaves out {sum(found.left_out.values())} planned chunks: {counts}")
     if not found.languages:
-        say("nothing is planned; r2-hf scan plans")
+        say("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
         return
     rows = [asdict(row) for row in (*found.languages, found.total)]
     columns = [name for name in rows[0] if name not in ("next", "hours_unknown")]

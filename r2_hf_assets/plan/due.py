@@ -3,7 +3,8 @@
 Pure: the plan and the history come in as data, so the command line, sensors and tests ask the same question.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from r2_hf_assets.plan.chunks import Planned
 
@@ -12,6 +13,21 @@ UNPLANNED = "unplanned"
 # The same, for a chunk that is due whatever was recorded before: the Hub lost it, or what it holds is to be built anew.
 DUE_AGAIN = "due"
 _NO_DIGESTS = frozenset((UNPLANNED, DUE_AGAIN))
+
+
+def in_grid(planned: Iterable[Planned], languages: Collection[str]) -> tuple[list[Planned], Counter[str]]:
+    """The planned chunks that are partitions under LANGUAGES, in plan order; and how many of each other language.
+
+    The others can't be run, listed or asked about in Dagster until LANGUAGES names their language again.
+    """
+    inside: list[Planned] = []
+    left_out: Counter[str] = Counter()
+    for chunk in planned:
+        if chunk.language in languages:
+            inside.append(chunk)
+        else:
+            left_out[chunk.language] += 1
+    return inside, left_out
 
 
 def due(planned: Iterable[Planned], recorded: Mapping[tuple[str, int], str | None]) -> list[Planned]:

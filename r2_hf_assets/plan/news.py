@@ -5,8 +5,10 @@ It may take many pieces: each ends with a page when its time is up, and the next
 behind a sweep's back is found by the next one. Only counts are kept between pieces, so a sweep's state is small
 whatever the bucket holds.
 
-`outlook` is the rule by which an automatic scan plans, too: a full chunk at once, a remainder when it has waited long
-enough since the plan's waiting note says. The same note serves both, so nothing waits twice.
+`outlook` is the rule by which an automatic scan plans, too: a full chunk at once, a remainder when the language has had
+one for PLAN_MAX_WAIT_HOURS without a break, as the plan's waiting note says. Full chunks that are sealed meanwhile do
+not renew the note, so no episode waits longer than that and an interval between two sweeps or scans. The price is at
+most one part-filled chunk a language in that time. The same note serves both, so nothing waits twice.
 """
 
 from collections import Counter
@@ -89,7 +91,7 @@ def outlook(
     """Judge the counts of new episodes.
 
     Args:
-        waiting: since when a remainder waits, as the plan notes it.
+        waiting: since when there has been a remainder, as the plan notes it.
         waited: languages in which one waited after the sweep before.
         size: episodes of a full chunk.
     """

@@ -2,13 +2,13 @@
 
 Sealed chunks are never touched, so a re-scan can't shift anything. The planning of a language is a loop over
 `PlanStore.create`: whoever loses a number to another scan reads that chunk, drops its members from its own list and
-goes on behind it.
+goes on behind it. Folders have the language that the plan decided (folders.py), whatever the rule says now.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.client import Store
@@ -16,6 +16,7 @@ from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_fo
 from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.folders import OtherRule, decide_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.retry import Retry, default_retry
 
@@ -39,7 +40,8 @@ class ScanRules:
 class ScanReport:
     """What a scan saw and did. Counts are episodes by language, folders where the name says so.
 
-    `unreadable_folders` are key prefixes whose names can't be asked for; nothing below them is planned.
+    `unreadable_folders` are key prefixes whose names can't be asked for; nothing below them is planned. `other_rules`
+    are folders that stay with the language the plan decided, although the rule now gives another.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
@@ -49,6 +51,7 @@ class ScanReport:
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
     unreadable_folders: list[str] = field(default_factory=list)
+    other_rules: list[OtherRule] = field(default_factory=list)
     folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[Chunk] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
@@ -80,11 +83,15 @@ def scan(
     report = ScanReport()
     unreadable = report.unreadable_folders.append
     by_language: dict[str, list[LanguageFolder]] = {}
-    for folder in language_folders(bucket, plan.prefix, retry, unreadable):
-        if folder.language == UNKNOWN and folder.name != UNKNOWN:
+    found, numbers = language_folders(bucket, plan.prefix, retry, unreadable), plan.numbers()
+    decided = decide_languages(plan, found, rules.languages, numbers)
+    for folder in found:
+        language = decided.get(folder.name, folder.language)
+        if language != folder.language:
+            report.other_rules.append(OtherRule(folder.name, language, folder.language))
+        if language == UNKNOWN and folder.name != UNKNOWN:
             report.unknown_folders.append(folder.name)
-        by_language.setdefault(folder.language, []).append(folder)
-    numbers = plan.numbers()
+        by_language.setdefault(language, []).append(replace(folder, language=language))
     for language in by_language.keys() - rules.languages:
         report.folders_left_out[language] = len(by_language.pop(language))
     wanted = [folder for language in sorted(by_language) for folder in by_language[language]]
@@ -142,7 +149,7 @@ def _plan_language(
         while len(new) >= rules.episodes_per_chunk:
             seal(rules.episodes_per_chunk)
     while new:
-        if _hold_back(language, plan, rules, now, afresh=number > len(numbers)):
+        if _hold_back(language, plan, rules, now):
             report.waiting[language] = len(new)
             break
         seal(len(new))
@@ -151,11 +158,15 @@ def _plan_language(
     report.already_planned[language] = report.seen[language] - report.newly_planned[language] - report.waiting[language]
 
 
-def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime, *, afresh: bool) -> bool:
-    """Whether a remainder still waits; notes when it was first seen. `afresh`: what waited before has found a chunk."""
+def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime) -> bool:
+    """Whether a remainder still waits.
+
+    The note says since when the language has had a remainder, without a break. Sealing a chunk does not renew it:
+    chunks fill by name, so what has waited longest may be what is left.
+    """
     if rules.hold_back is None:
         return False
-    since = None if afresh else plan.waiting_since(language)
+    since = plan.waiting_since(language)
     if since is None:
         plan.set_waiting(language, now)
         return rules.hold_back > timedelta(0)

@@ -4,7 +4,8 @@
     plan/id.json                   the plan's id, which the dataset names (hub/ownership.py)
     plan/index.json                digests of the chunks, a cache: what it lacks is read from the manifests
     plan/<language>/chunk_0007.json
-    plan/<language>/waiting.json   since when a remainder waits to fill a chunk
+    plan/<language>/waiting.json   since when there has been a remainder, without a break
+    plan/folders_0000.json         the language of each folder, as scans decided it (see folders.py)
 
 Chunks of a language form a log: number n is created with a conditional PUT (S3: If-None-Match, folder: a hard link), by
 someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same
@@ -27,6 +28,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
+from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
@@ -158,6 +160,20 @@ class PlanStore:
         there = self.read(chunk.language, chunk.number)
         return there is not None and there.digest == chunk.digest
 
+    def folders(self, number: int) -> dict[str, str] | None:
+        """Entry `number` of the log of {folder: language}; None when there is none."""
+        path = _folders(number)
+        found = self._read_json(path, dict)
+        if found is not None and not all(language in LANGUAGES for language in found.values()):
+            raise _damaged(path)
+        return found
+
+    def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
+        """Append to that log, on the disk itself. False when the number is taken, maybe by this very entry."""
+        created = self._create(_folders(number), json.dumps(languages).encode())
+        self._sync([_folders(number)])
+        return created
+
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
         return self._planned(self._read_index())
@@ -178,17 +194,14 @@ class PlanStore:
         indexed = self._read_index()
         planned = self._planned({**indexed, **_by_name(created)})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
-        folder = folder_of(self.store)
-        if folder:
-            with on_disk(folder):
-                sync(folder / _path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
+        self._sync(_path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
         self._overwrite(_INDEX, json.dumps(rows).encode())
-        if folder:
+        if folder := folder_of(self.store):
             sweep_torn_writes(folder, "plan/**/*#*")
         return planned
 
     def waiting_since(self, language: str) -> datetime | None:
-        """Since when a remainder of this language has waited to fill a chunk; None when none waits."""
+        """Since when this language has had a remainder, without a break; None when it has none."""
         path = _waiting(language)
         stamp = (self._read_json(path, dict) or {}).get("since")
         try:
@@ -200,7 +213,7 @@ class PlanStore:
         return since
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
-        """Note or clear since when a remainder waits."""
+        """Note since when there is a remainder, or that there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
         if stamp or self._read(_waiting(language)) is not None:
             self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
@@ -247,6 +260,11 @@ class PlanStore:
             return False
         return True
 
+    def _sync(self, paths: Iterable[str]) -> None:
+        if folder := folder_of(self.store):
+            with on_disk(folder):
+                sync(folder / path for path in paths)
+
     def _overwrite(self, path: str, data: bytes) -> None:
         ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
 
@@ -258,6 +276,10 @@ def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:
 
 def _path(language: str, number: int) -> str:
     return f"plan/{language}/chunk_{number:04d}.json"
+
+
+def _folders(number: int) -> str:
+    return f"plan/folders_{number:04d}.json"
 
 
 def _waiting(language: str) -> str:

@@ -1,12 +1,18 @@
-"""Whose turn it is: which due chunks to ask runs for now, given what runs and how earlier runs went.
+"""Which due chunks to ask runs for now, given what runs and how earlier runs went; and when to stop asking as usual.
 
 Pure: time, runs and history come in as data. An attempt that failed is repeated after 2 minutes, then 8, 32 and 128,
-and after the fifth not again. When every one of the last runs failed the trouble is hardly the chunks' own, so one run
-at a time tries on until one succeeds: a wrong token costs a few builds and not thousands.
+and after the fifth not again.
+
+The brake is one rule for the sensor and for `r2-hf process`. A systemic failure (errors.py: a wrong token, a missing
+right, a disk that can't be written) would meet every run, so it brakes at once. A series of failures of any kind is
+hardly the chunks' own, so it brakes, too. Then the sensor tries one run at a time until one succeeds, and the command
+stops: a wrong token costs a few builds and not thousands.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
+from itertools import takewhile
 
 from r2_hf_assets.plan.chunks import Planned
 
@@ -19,6 +25,36 @@ WAIT_GROWS = 4
 BAD_SERIES = 8
 
 
+class End(Enum):
+    """How a run ended by itself. One that a person terminated counts neither way."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SYSTEMIC_FAILURE = "systemic failure"
+
+
+def brake(newest_first: Iterable[End]) -> str | None:
+    """Why no more runs are to be started as usual; None while nothing speaks against it.
+
+    Args:
+        newest_first: how the last runs ended, at least BAD_SERIES of them where there were so many.
+    """
+    failures = list(takewhile(lambda end: end is not End.SUCCESS, newest_first))
+    if End.SYSTEMIC_FAILURE in failures:
+        return "the last failure is of a kind that every run would meet"
+    if len(failures) >= BAD_SERIES:
+        return f"the last {BAD_SERIES} runs failed"
+    return None
+
+
+@dataclass(frozen=True)
+class Braked:
+    """The brake is on: why, and when the newest failure ended, in epoch seconds."""
+
+    why: str
+    since: float
+
+
 @dataclass(frozen=True)
 class Tried:
     """How the finished runs of a chunk that is still due went.
@@ -26,7 +62,7 @@ class Tried:
     Attributes:
         attempts: how many were asked for here, for the chunk's digest.
         ended: when the newest one ended, whoever asked for it; epoch seconds.
-        terminated: a person ended the newest one.
+        terminated: a person ended the newest one, by itself and not with its backfill.
     """
 
     attempts: int
@@ -46,7 +82,7 @@ class Turn:
     given_up: tuple[Name, ...]
     terminated: tuple[Name, ...]
     room: int
-    bad_series: bool
+    braked: str | None
 
 
 def decide(
@@ -57,7 +93,7 @@ def decide(
     running: int,
     in_flight: int,
     per_tick: int,
-    bad_since: float | None,
+    braked: Braked | None,
     now: float,
 ) -> Turn:
     """Choose in plan order, as many as there is room for.
@@ -65,11 +101,11 @@ def decide(
     Args:
         busy: chunks that somebody works on, or is about to.
         running: queued and running runs in all; `in_flight`: how many there may be.
-        bad_since: when the last of BAD_SERIES runs ended that all failed; None when one of the last succeeded.
+        braked: set while one run at a time is tried.
     """
     room = max(0, min(per_tick, in_flight - running))
-    if bad_since is not None:
-        room = 1 if running == 0 and now - bad_since >= FIRST_WAIT_S else 0
+    if braked is not None:
+        room = 1 if running == 0 and now - braked.since >= FIRST_WAIT_S else 0
     asks: list[tuple[Planned, int]] = []
     given_up: list[Name] = []
     terminated: list[Name] = []
@@ -99,5 +135,5 @@ def decide(
         given_up=tuple(given_up),
         terminated=tuple(terminated),
         room=room,
-        bad_series=bad_since is not None,
+        braked=braked.why if braked else None,
     )

@@ -1,8 +1,8 @@
 """The plan check: every manifest read once, a language at a time.
 
 Each planned episode stands in exactly one chunk, manifests are whole (digest, number, members), numbers have no gap,
-and the index that answers "what is due" says of each chunk what its manifest says. A folder whose language changed,
-with a newer langcodes say, would be planned a second time, so a folder in two languages is an error too.
+and the index that answers "what is due" says of each chunk what its manifest says. A folder is planned in one
+language, the one that was decided for it (folders.py).
 
 Memory: episodes are remembered as 64-bit hashes (8 bytes each, of one language at a time), and manifests are read a
 few at a time. Only when two hashes are equal is that language read again, to name the episodes.
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
@@ -36,10 +37,12 @@ def check_plan(plan: PlanStore) -> Verdict:
     episodes: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
+    planned: list[Planned] = []
+    decided: dict[str, str] = {}
     try:
         planned = plan.planned()
+        decided = decided_languages(plan)
     except PlanError as error:
-        planned = []
         findings.add("plan_damaged", str(error))
     for language, entries in groupby(planned, lambda entry: entry.language):
         numbered = list(entries)
@@ -48,6 +51,8 @@ def check_plan(plan: PlanStore) -> Verdict:
             episodes[language] += count
             if folder in folders:
                 findings.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
+            if decided.get(folder, language) != language:
+                findings.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
             folders[folder] = (language, count)
     line = "LANGUAGES=" + ",".join(name for name in LANGUAGES if chunks[name])
     unknown = Counter({name: n for name, (own, n) in folders.items() if own == UNKNOWN and name != UNKNOWN})

@@ -20,6 +20,7 @@ from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.script import ScriptError, ScriptPlan
 from r2_hf_assets.shards.names import path_in_repo, stem
@@ -88,7 +89,7 @@ def decide(
     Raises:
         ScriptError: the script's plan contradicts ours, or itself.
     """
-    grid, done = frozenset(languages), frozenset(finished)
+    grid, done, decided = frozenset(languages), frozenset(finished), decided_languages(plan)
     taken: list[Taken] = []
     left_out: Counter[str] = Counter()
     numbers: Counter[str] = Counter()
@@ -98,7 +99,7 @@ def decide(
             left_out[name] = len(script[name])
             continue
         for number, prefixes in enumerate(script[name]):
-            episodes = tuple(_episode(prefix, language, plan.prefix) for prefix in prefixes)
+            episodes = tuple(_episode(prefix, language, plan.prefix, decided) for prefix in prefixes)
             chunk = Chunk(language, numbers[language], plan.prefix, episodes)
             taken.append(Taken(chunk, name, number, (name, number) in done))
             numbers[language] += 1
@@ -160,13 +161,13 @@ def append(plan: PlanStore, new: Sequence[Chunk]) -> list[Planned]:
     return plan.write_index()
 
 
-def _episode(written: str, language: str, prefix: str) -> str:
+def _episode(written: str, language: str, prefix: str, decided: Mapping[str, str]) -> str:
     """ "<folder>/<id>" of an episode's prefix."""
     folder, _, episode = written.removeprefix(prefix).removesuffix("/").partition("/")
     if not written.startswith(prefix) or not written.endswith("/") or not folder or not episode or "/" in episode:
         raise ScriptError(f"{written!r} is no episode's prefix below {prefix!r}; check PROCESSED_PREFIX")
-    if normalize(folder) != language:
-        raise ScriptError(f"{written!r} is of {language} to the script, but its folder is {normalize(folder)}")
+    if decided.get(folder, language) != language:
+        raise ScriptError(f"{written!r} is of {language} to the script, but its folder is planned as {decided[folder]}")
     return f"{folder}/{episode}"
 
 

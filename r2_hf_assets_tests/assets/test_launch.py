@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import AssetMaterialization, DagsterInstance
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from r2_hf_assets.assets.launch import COMMIT, due_chunks, run_chunks
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.world import World, materializations
@@ -59,6 +62,24 @@ def test_a_build_that_fails_ahead_fails_its_own_run_and_no_other(
     assert [run.error for run in planned.build_due()] == [None]
     assert planned.table().num_rows == 9
     assert _left_in_building(planned) == []
+
+
+def test_a_range_leaves_out_what_somebody_else_has_committed_meanwhile(
+    planned: World, monkeypatch: pytest.MonkeyPatch, built_by: list[tuple[int, str]]
+) -> None:
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
+    with DagsterInstance.get() as instance:
+        chunks = due_chunks(instance)
+        tags = {DATA_VERSION_TAG: chunks[1].digest}
+        instance.report_runless_asset_event(AssetMaterialization(COMMIT, partition="en|chunk_0001", tags=tags))
+        done = list(run_chunks(instance, chunks, only_due=True))
+    assert [(one.key, bool(one.run_id), one.error) for one in done] == [
+        ("en|chunk_0001", False, None),
+        ("en|chunk_0000", True, None),
+        ("en|chunk_0002", True, None),
+    ]
+    assert sorted(number for number, _ in built_by) == [0, 2]
+    assert len({one.run_id for one in done}) == 3, "a run of a range takes no cell in between"
 
 
 def _left_in_building(world: World) -> list[Path]:

@@ -8,7 +8,7 @@ from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
 from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.partitions import chunk_partitions
-from r2_hf_assets.assets.progress import progress
+from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.plan.store import open_plan
@@ -66,7 +66,8 @@ def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: py
     with DagsterInstance.get() as instance:
         settings = load()
         assert settings.r2 is not None
-        (row,) = progress(instance, open_plan(settings.plan, settings.r2).planned(), settings.dataset)
+        planned = open_plan(settings.plan, settings.r2).planned()
+        (row,) = overall(instance, planned, settings.plan.languages, settings.dataset).languages
     assert (row.planned, row.committed, row.due, row.failed) == (2, 1, 1, 1)
     assert grid(done) == {KEY: AssetPartitionStatus.FAILED, "en|chunk_0001": AssetPartitionStatus.MATERIALIZED}
     assert reconcile(mark_lost=True).lost == (), "it is said once"

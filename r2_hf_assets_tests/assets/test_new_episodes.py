@@ -15,6 +15,7 @@ from r2_hf_assets.assets import new_episodes as module
 from r2_hf_assets.assets.launch import WORK_PLAN, execute
 from r2_hf_assets.assets.new_episodes import AGAIN_CAP_S, AGAIN_S, Ask, Cursor, decide, new_episodes
 from r2_hf_assets.assets.resources import SettingsResource
+from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.client import s3_client
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.plan.news import Outlook, Sweep
@@ -228,6 +229,15 @@ def test_languages_narrow_what_is_looked_at(ticks: Ticks, monkeypatch: pytest.Mo
     monkeypatch.setenv("LANGUAGES", "de")
     ticks.put("en/1", "en/2", "en/3", "de/1")
     assert ticks.said().startswith("1 episodes seen, 1 not planned")
+
+
+def test_a_folder_counts_for_the_language_that_was_decided(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks.put("junk/1", "junk/2", "junk/3")
+    scan(ticks)
+    monkeypatch.setattr(listing, "normalize", lambda name: "yue")
+    assert ticks.said().startswith("3 episodes seen, 0 not planned")
+    ticks.put("junk/4", "junk/5", "junk/6")
+    assert ticks.asked()[0] == ["unknown"]
 
 
 def test_a_clock_set_back_does_not_stop_it(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:

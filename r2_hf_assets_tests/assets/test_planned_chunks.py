@@ -1,61 +1,20 @@
 """planned_chunks on a real plan and instance: whom it asks for, whom it leaves to others, and what it says."""
 
 import time
-from collections.abc import Iterator
 
 import pytest
-from dagster import (
-    AssetMaterialization,
-    DagsterInstance,
-    DagsterRunStatus,
-)
-from dagster._core.execution.asset_backfill import AssetBackfillData
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster import AssetMaterialization, DagsterRunStatus
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.assets import planned_chunks as module
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.partitions import add_partitions
 from r2_hf_assets.assets.planned_chunks import line
+from r2_hf_assets.assets.runs import SYSTEMIC_TAG
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Turn
-from r2_hf_assets.settings import load
-from r2_hf_assets_tests.assets.ticks import LONG_AGO, Ticks
-from r2_hf_assets_tests.build_samples import PREFIX
-
-KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
-
-
-@pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
-    """Four chunks are planned, and none of them is a partition yet. No bucket or Hub is asked."""
-    values = {
-        "R2_ENDPOINT_URL": "http://127.0.0.1:9",
-        "R2_ACCESS_KEY_ID": "a",
-        "R2_SECRET_ACCESS_KEY": "b",
-        "R2_BUCKET": "podcasts",
-        "HF_REPO_ID": "me/speech",
-        "HF_TOKEN": "t",
-        "STATE_URL": str(tmp_path / "state"),
-        "LANGUAGES": "",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    settings = load()
-    assert settings.r2 is not None
-    plan = open_plan(settings.plan, settings.r2)
-    plan.check_identity()
-    with DagsterInstance.ephemeral() as instance:
-        made = Ticks(instance)
-        for key in KEYS:
-            language, number = key.split("|")[0], int(key[-4:])
-            chunk = Chunk(language, number, PREFIX, (f"{language}/{number}",))
-            assert plan.create(chunk)
-            made.digests[key] = chunk.digest
-        yield made
+from r2_hf_assets_tests.assets.ticks import KEYS, LONG_AGO, Ticks
 
 
 def committed(ticks: Ticks, key: str, digest: str | None = None) -> None:
@@ -107,36 +66,6 @@ def test_a_run_of_a_range_keeps_it_from_all_of_them(ticks: Ticks) -> None:
     assert ticks.asked() == [KEYS[0], KEYS[3]]
 
 
-def test_a_backfill_keeps_it_from_the_partitions_that_it_still_owes(ticks: Ticks) -> None:
-    add_partitions(ticks.instance, [0, 1, 2])
-    graph = defs.resolve_asset_graph()
-    data = AssetBackfillData.from_asset_partitions(
-        asset_graph=graph,
-        dynamic_partitions_store=ticks.instance,
-        partition_names=KEYS[1:3],
-        asset_selection=[SHARDS, COMMIT],
-        all_partitions=False,
-        backfill_start_timestamp=time.time(),
-    )
-
-    def backfill(status: BulkActionStatus) -> PartitionBackfill:
-        return PartitionBackfill(
-            backfill_id=status.value,
-            status=status,
-            from_failure=False,
-            tags={},
-            backfill_timestamp=time.time(),
-            asset_selection=[SHARDS, COMMIT],
-            serialized_asset_backfill_data=None,
-            asset_backfill_data=data,
-        )
-
-    ticks.instance.add_backfill(backfill(BulkActionStatus.COMPLETED_SUCCESS))
-    assert ticks.asked() == KEYS
-    ticks.instance.add_backfill(backfill(BulkActionStatus.REQUESTED))
-    assert ticks.asked() == [KEYS[0], KEYS[3]]
-
-
 def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
     for number in (1, 2):
         ticks.attempt("en|chunk_0000", number, DagsterRunStatus.FAILURE)
@@ -177,6 +106,12 @@ def test_a_terminated_run_is_left_until_a_person_asks(ticks: Ticks) -> None:
     assert ticks.asked() == KEYS
 
 
+def test_a_terminated_run_of_other_members_holds_nothing(ticks: Ticks) -> None:
+    earlier = {"r2_hf_assets/chunk_digest": "of an earlier plan"}
+    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED, LONG_AGO, **earlier)
+    assert ticks.asked() == KEYS
+
+
 def test_runs_in_flight_and_a_tick_are_limited(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "in_flight", lambda queue: 3)
     assert ticks.asked() == KEYS[:3]
@@ -207,6 +142,17 @@ def test_after_a_series_of_failures_one_at_a_time(ticks: Ticks) -> None:
     assert len(ticks.asked()) > 1
 
 
+def test_after_a_failure_that_every_run_would_meet_one_at_a_time(ticks: Ticks) -> None:
+    run_id = ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 100, **{SYSTEMIC_TAG: "true"})
+    assert "0 asked for now" in ticks.said() and "of a kind that every run would meet, so one at a time" in ticks.said()
+    ticks._end(run_id, LONG_AGO)
+    assert ticks.asked() == KEYS[:1]
+    ticks.attempt("en|chunk_0001", 1, DagsterRunStatus.CANCELED)
+    assert ticks.asked() == KEYS[:1], "a run that was terminated says nothing"
+    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.SUCCESS)
+    assert len(ticks.asked()) > 1
+
+
 def test_languages_narrow_what_is_asked_for(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGUAGES", "de")
     assert ticks.asked() == KEYS[:1]
@@ -214,7 +160,7 @@ def test_languages_narrow_what_is_asked_for(ticks: Ticks, monkeypatch: pytest.Mo
 
 def test_many_are_named_briefly() -> None:
     names = tuple(("en", number) for number in range(9))
-    made = Turn((), 20, 1, 2, 300.0, names, names[:1], 0, False)
+    made = Turn((), 20, 1, 2, 300.0, names, names[:1], 0, None)
     assert line(made, 4, 8) == (
         "20 due: 0 asked for now, 1 in hand (4 of 8 runs); 2 failed and are tried again later, the next in 5 min; "
         "9 failed 5 times and are left: en|chunk_0000, en|chunk_0001, en|chunk_0002, en|chunk_0003, en|chunk_0004 and "

@@ -23,6 +23,7 @@ from dagster._core.storage.tags import (
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import chunk_partitions
+from r2_hf_assets.assets.runs import SYSTEMIC_TAG
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.errors import AccessError, DiskFull, GaveUp, StillUploading
@@ -231,6 +232,7 @@ def test_a_full_disk_or_a_refusal_ends_the_building_and_what_is_built_is_committ
         failed = instance.get_run_by_id(result.run_id)
         assert failed is not None
         assert auto_reexecution_should_retry_run(instance, failed, RunFailureReason.STEP_FAILURE) is retried
+        assert (SYSTEMIC_TAG in failed.tags) is not retried
 
 
 def test_when_all_fail_nothing_is_committed(planned: World, build_fails: Callable[..., list[str]]) -> None:

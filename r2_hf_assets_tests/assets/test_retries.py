@@ -1,4 +1,4 @@
-"""Which failed runs Dagster's run retries start again: those that waiting may mend, and no others."""
+"""Which failed runs Dagster's run retries start again (what waiting may mend), and which failures are systemic."""
 
 import pytest
 from dagster import DagsterInstance
@@ -7,7 +7,9 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.plan.turns import End
 from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.world import World
 
@@ -19,19 +21,20 @@ def planned(in_process: World) -> World:
     return in_process
 
 
-def is_retried() -> bool:
+def is_retried(*, systemic: bool) -> bool:
     """Run the partition, which must fail, and ask Dagster."""
     with DagsterInstance.get() as instance:
         result = execute(instance, [SHARDS, COMMIT], partition_key("en", 0))
         assert not result.success
         run = instance.get_run_by_id(result.run_id)
         assert run is not None and instance.run_retries_enabled
+        assert end_of(run) is (End.SYSTEMIC_FAILURE if systemic else End.FAILURE)
         return auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
 
 
 def test_a_wrong_token_is_not(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    assert not is_retried()
+    assert not is_retried(systemic=True)
 
 
 def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,4 +42,4 @@ def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> 
         raise GaveUp("GET x: 503 eight times")
 
     monkeypatch.setattr(ahead, "build_chunk", gives_up)
-    assert is_retried()
+    assert is_retried(systemic=False)

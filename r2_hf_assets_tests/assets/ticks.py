@@ -12,6 +12,8 @@ from r2_hf_assets.assets.planned_chunks import planned_chunks
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.definitions import defs
 
+# Planned in the fixture `ticks`.
+KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
 LONG_AGO = time.time() - 30 * 86400
 
 

@@ -3,8 +3,9 @@
 from contextlib import nullcontext
 
 import pytest
+from dagster import DagsterInstance
 
-from r2_hf_assets.assets import launch
+from r2_hf_assets.assets import launch, stale_card
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets_tests.cli.calls import call
 
@@ -28,9 +29,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[bool]:
     monkeypatch.setattr(launch, "open_instance", lambda: nullcontext("instance"))
     monkeypatch.setattr(launch, "due_chunks", lambda instance: CHUNKS)
     runs = [launch.ChunkRun(chunk, "run", None) for chunk in CHUNKS]
-    monkeypatch.setattr(launch, "run_chunks", lambda instance, chunks: iter(runs[: len(chunks)]))
+    monkeypatch.setattr(launch, "run_chunks", lambda instance, chunks, **_: iter(runs[: len(chunks)]))
     seen: list[bool] = []
-    monkeypatch.setattr(launch, "refresh_card", lambda instance, *, at_once: seen.append(at_once))
+    monkeypatch.setattr(launch, "refresh_card", lambda instance, *, at_once, asked: seen.append(at_once))
     return seen
 
 
@@ -45,10 +46,37 @@ def test_no_card_on_request_nor_by_one_of_several_machines(asked, capfd, options
     assert asked == []
 
 
-@pytest.mark.parametrize(("failing", "code"), [([False, True], 1), ([True, False], 0)])
-def test_a_card_that_fails_is_said_and_counts_if_it_is_the_last(asked, capfd, monkeypatch, failing, code):
-    answers = iter(failing)
-    monkeypatch.setattr(launch, "refresh_card", lambda instance, *, at_once: "it is damaged" if next(answers) else None)
-    answer = call(capfd, "process", "--limit", "2")
-    assert (answer.code, answer.talk[-1]) == (code, "2 chunks done, 0 failed")
-    assert [line for line in answer.talk if line.startswith("card")] == ["card: FAILED: it is damaged"]
+DAMAGED, REFUSED = "it is damaged", "the Hub refuses it"
+
+
+@pytest.mark.parametrize(
+    ("answers", "said", "code"),
+    [
+        ([None, None, DAMAGED], [DAMAGED], 1),
+        ([DAMAGED, None, None], [DAMAGED], 0),
+        ([DAMAGED, DAMAGED, DAMAGED], [DAMAGED], 1),
+        ([DAMAGED, DAMAGED, REFUSED], [DAMAGED, REFUSED], 1),
+    ],
+)
+def test_a_card_that_fails_is_said_once_and_counts_if_it_is_the_last(asked, capfd, monkeypatch, answers, said, code):
+    left, times = iter(answers), []
+
+    def fails(instance, *, at_once, asked):
+        times.append(asked)
+        return next(left)
+
+    monkeypatch.setattr(launch, "refresh_card", fails)
+    answer = call(capfd, "process")
+    assert (answer.code, answer.talk[-1]) == (code, "3 chunks done, 0 failed")
+    assert [line for line in answer.talk if line.startswith("card")] == [f"card: FAILED: {line}" for line in said]
+    assert times[0] is None and (times[1] is not None) == (answers[0] is not None)
+
+
+def test_a_card_that_failed_is_not_tried_again_after_every_chunk(monkeypatch):
+    """`asked` reaches the rule by which a card is due."""
+    seen = []
+    monkeypatch.setattr(stale_card, "card_state", lambda instance, asked: seen.append(asked))
+    monkeypatch.setattr(stale_card, "decide", lambda state, minutes: "not yet")
+    with DagsterInstance.ephemeral() as instance:
+        assert launch.refresh_card(instance, at_once=False, asked=7.0) is None
+    assert seen == [7.0]

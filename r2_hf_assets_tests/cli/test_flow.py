@@ -13,20 +13,15 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets.progress import progress
+from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.cli.process import choose
+from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
+from r2_hf_assets_tests.build_samples import put_episode
 from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.world import World, materializations
-
-
-@pytest.fixture
-def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world whose folder is the current one."""
-    monkeypatch.chdir(in_process.folder)
-    return in_process
 
 
 def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
@@ -66,12 +61,10 @@ def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.Capt
 def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    shell.upload(episodes={"en": 3, "de": 1}, expect=False)
+    shell.upload(episodes={"en": 3}, expect=False)
+    put_episode(shell.store(), "de/late", without=[1])
     shell.scan()
-    shards = shell.folder / "shards"
-    monkeypatch.setenv("SHARD_URL", str(shards))
-    (shards / "de").mkdir(parents=True)
-    (shards / "de" / "chunk-00000.parquet").mkdir()  # a folder where the shard must go
+    monkeypatch.setenv("SETTLE_MINUTES", "60")
     answer = call(capfd, "process")
     assert answer.code == 1
     (failed,) = [line for line in answer.talk if "FAILED" in line]
@@ -80,7 +73,7 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     assert answer.talk[-1] == "1 chunks done, 1 failed; the failed ones are still due"
     assert shell.files() == ["data/en/chunk-00000.parquet"]
     shown = json.loads("\n".join(call(capfd, "status", "--json").data))
-    assert list(shown) == ["languages", "total", "pace"]
+    assert list(shown) == ["languages", "total", "pace", "left_out"]
     assert (shown["total"]["planned"], shown["total"]["due"], shown["total"]["next"]) == (2, 1, "de|chunk_0000")
     assert shown["pace"] is None  # one chunk says nothing
     hours = shown["languages"][1].pop("hours")
@@ -117,7 +110,7 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
         ["en", "1", "3", "1", "1", "0", "0", f"{hours:.2f}", "-"],
         ["total", "2", "4", "1", "1", "1", "1", f"{hours:.2f}", "de|chunk_0000"],
     ]
-    (shards / "de" / "chunk-00000.parquet").rmdir()
+    put_episode(shell.store(), "de/late")
     assert call(capfd, "process").code == 0
     assert shell.due() == []
 
@@ -277,7 +270,7 @@ def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
         try:
             for chunks in (planned, planned[:1], planned):  # the first time Dagster looks at its tables too
                 counted.clear()
-                assert progress(instance, chunks)[0].planned == len(chunks)
+                assert overall(instance, chunks, LANGUAGES).total.planned == len(chunks)
                 numbers.append(len(counted))
         finally:
             event.remove(Engine, "before_cursor_execute", count)

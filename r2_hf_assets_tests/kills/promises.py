@@ -43,7 +43,7 @@ _DAGSTERS = {
     ".logs_queue",
     "r2_hf_assets",
 }
-_STATE_FILE = re.compile(r"plan/(index|identity|[a-z]+/(chunk_\d{4,}|waiting))\.json")
+_STATE_FILE = re.compile(r"plan/(index|identity|id|folders_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json")
 _SHARD_FILE = re.compile(r"([a-z]+)/chunk-(\d{5})(\.json|\.rejects\.parquet|(-part-\d\d)?\.parquet)")
 
 

@@ -1,7 +1,7 @@
 """Due: planned, and not recorded with the chunk's digest."""
 
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import due, in_grid
 
 PLAN = [Planned("de", 0, "d0", 5), Planned("en", 0, "e0", 9), Planned("en", 1, "e1", 4)]
 
@@ -26,3 +26,8 @@ def test_an_unplanned_cell_that_succeeded_is_due_once_it_is_planned():
 
 def test_records_of_unplanned_cells_are_never_due():
     assert due([], {("fr", 3): "f3"}) == []
+
+
+def test_chunks_of_languages_outside_the_grid_are_counted():
+    assert in_grid(PLAN, {"de", "fr"}) == (PLAN[:1], {"en": 2})
+    assert in_grid(PLAN, {"de", "en"}) == (PLAN, {})

@@ -221,10 +221,19 @@ def test_a_listing_that_fails_plans_nothing_short(bucket, plan, monkeypatch):
     assert "en" not in plan.numbers()
 
 
-def test_what_is_left_after_a_waiting_remainder_filled_waits_anew(bucket, plan):
-    put_folders(bucket, "en/0", "en/1")
+def test_what_is_left_when_a_waiting_remainder_filled_waits_no_longer_than_it(bucket, plan):
+    put_folders(bucket, "en/0", "en/z")
     look(bucket, plan, 3, hold_back=DAY)
-    put_folders(bucket, "en/2", "en/3")
+    put_folders(bucket, "en/1", "en/2")
     filled = look(bucket, plan, 3, hold_back=DAY, now=START + DAY - timedelta(seconds=1))
-    assert (filled.newly_planned, filled.waiting) == ({"en": 3}, {"en": 1})
-    assert look(bucket, plan, 3, hold_back=DAY, now=START + DAY).waiting == {"en": 1}
+    assert (filled.newly_planned, filled.waiting) == ({"en": 3}, {"en": 1}), "en/z was there from the beginning"
+    done = look(bucket, plan, 3, hold_back=DAY, now=START + DAY)
+    assert (done.newly_planned, +done.waiting, plan.waiting_since("en")) == ({"en": 1}, {}, None)
+
+
+def test_a_chunk_that_is_sealed_when_the_time_is_up_takes_the_remainder_with_it(bucket, plan):
+    put_folders(bucket, "en/z")
+    look(bucket, plan, 3, hold_back=DAY)
+    put_folders(bucket, *(f"en/{n}" for n in range(3)))
+    report = look(bucket, plan, 3, hold_back=DAY, now=START + DAY)
+    assert [chunk.episodes for chunk in report.new_chunks] == [("en/0", "en/1", "en/2"), ("en/z",)]

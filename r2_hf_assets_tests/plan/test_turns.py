@@ -1,11 +1,11 @@
-"""Whose turn it is: plan order, limits, backoff, the end, and a series in which everything fails."""
+"""Whose turn it is: plan order, limits, backoff, the end, and the brake."""
 
 from typing import Any
 
 import pytest
 
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.turns import ATTEMPTS, FIRST_WAIT_S, Tried, Turn, decide
+from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, FIRST_WAIT_S, Braked, End, Tried, Turn, brake, decide
 
 NOW = 1_000_000.0
 CHUNKS = [Planned("de", 0, "d0", 3), *(Planned("en", number, f"e{number}", 3) for number in range(6))]
@@ -19,7 +19,7 @@ def turn(**changes: Any) -> Turn:
         "running": 0,
         "in_flight": 100,
         "per_tick": 100,
-        "bad_since": None,
+        "braked": None,
         "now": NOW,
     }
     return decide(**{**usual, **changes})
@@ -88,7 +88,27 @@ def test_chunks_that_wait_take_no_room_from_others() -> None:
     assert asked(turn(tried=known, per_tick=1)) == [("en", 1, 1)]
 
 
-def test_in_a_bad_series_one_at_a_time_is_tried() -> None:
-    assert turn(bad_since=NOW).asks == () and turn(bad_since=NOW).bad_series
-    assert turn(bad_since=NOW - FIRST_WAIT_S, running=1).asks == ()
-    assert asked(turn(bad_since=NOW - FIRST_WAIT_S)) == [("de", 0, 1)]
+def test_with_the_brake_on_one_at_a_time_is_tried() -> None:
+    assert turn(braked=Braked("because", NOW)).asks == () and turn(braked=Braked("because", NOW)).braked == "because"
+    long_ago = Braked("because", NOW - FIRST_WAIT_S)
+    assert turn(braked=long_ago, running=1).asks == ()
+    assert asked(turn(braked=long_ago)) == [("de", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "why"),
+    [
+        ("", None),
+        ("f" * (BAD_SERIES - 1), None),
+        ("f" * BAD_SERIES, "the last 8 runs failed"),
+        ("f" * (BAD_SERIES - 1) + "s", None),
+        ("s" + "f" * BAD_SERIES, None),
+        ("!", "the last failure is of a kind that every run would meet"),
+        ("f!", "the last failure is of a kind that every run would meet"),
+        ("s!", None),
+        ("fs!", None),
+    ],
+)
+def test_the_brake(newest_first: str, why: str | None) -> None:
+    ends = {"s": End.SUCCESS, "f": End.FAILURE, "!": End.SYSTEMIC_FAILURE}
+    assert brake(ends[letter] for letter in newest_first) == why

@@ -81,17 +81,17 @@ def test_an_episode_is_a_whole_prefix(plan: PlanStore, written: str) -> None:
         adopt(plan, {"en": [(written,)]})
 
 
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        (script(en=[("de/d",)]), "is of en to the script, but its folder is de"),
-        (script(en=[("en/a",), ("en/a",)]), "episode en/a twice: en chunk 0 and en chunk 1"),
-    ],
-)
-def test_contradictions_are_refused(plan: PlanStore, script: ScriptPlan, said: str) -> None:
-    with pytest.raises(ScriptError) as error:
-        adopt(plan, script)
-    assert said in str(error.value)
+def test_an_episode_that_is_there_twice_is_refused(plan: PlanStore) -> None:
+    with pytest.raises(ScriptError, match="episode en/a twice: en chunk 0 and en chunk 1"):
+        decide(script(en=[("en/a",), ("en/a",)]), [], plan, LANGUAGES)
+
+
+def test_a_folder_is_of_the_language_that_the_script_says_unless_it_is_decided_otherwise(plan: PlanStore) -> None:
+    (taken,) = decide(script(zh=[("zh-yue/a",)]), [], plan, LANGUAGES).chunks
+    assert (taken.chunk.language, taken.chunk.episodes) == ("zh", ("zh-yue/a",))
+    plan.add_folders(0, {"zh-yue": "yue"})
+    with pytest.raises(ScriptError, match="is of zh to the script, but its folder is planned as yue"):
+        decide(script(zh=[("zh-yue/a",)]), [], plan, LANGUAGES)
 
 
 SEVERAL = script(fra=[("fra/f",), ("fra/g",)], fr=[("fr/h",)], iw=[("iw/i",)]) | {"123": [("processed/123/j/",)]}

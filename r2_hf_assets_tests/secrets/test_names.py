@@ -32,7 +32,8 @@ HOSTILE = {
     "longer than a name may be": "x" * 400,
 }
 OURS = re.compile(
-    r"(state/plan/(identity|index|(en/chunk_\d{4}))\.json|shards/en/chunk-\d{5}(\.rejects)?\.(parquet|json)|shards/\.building)?"
+    r"(state/plan/(identity|id|index|folders_\d{4}|(en/chunk_\d{4}))\.json"
+    r"|shards/en/chunk-\d{5}(\.rejects)?\.(parquet|json)|shards/\.building)?"
 )
 
 

@@ -1,0 +1,108 @@
+"""The language of each folder: decided once, stored with the plan, applied for ever.
+
+What `normalize` says of a folder can change, with a release of langcodes or a longer list of languages. A folder that
+moved to another language would be planned a second time, so a scan applies the rule to new folders only, and stores
+its decisions before it seals a chunk that follows from them:
+
+    plan/folders_0000.json    {"en-US": "en", "junk": "unknown"}
+
+The entries form a log like the chunks of a language: number n is created with a conditional PUT, by a scan that has
+read all numbers below n. A scan that loses the race reads the winner's entry and drops its own decision on the same
+folders. A folder without a decision whose episodes are in the plan (from a release without this log, or imported) is
+decided by the manifests. A folder that no scan was to plan has no decision.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from r2_hf_assets.bucket.listing import LanguageFolder
+from r2_hf_assets.errors import PlanError
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.store import PlanStore
+
+_READ_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class OtherRule:
+    """A folder whose `decided` language is not what the rule says now (`rule`). The decision holds."""
+
+    folder: str
+    decided: str
+    rule: str
+
+
+def decided_languages(plan: PlanStore) -> dict[str, str]:
+    """The language of every folder that has a decision.
+
+    Raises:
+        PlanError: an entry of the log is damaged.
+        GaveUp: the log can't be read now.
+    """
+    return _merged(_log(plan))
+
+
+def decide_languages(
+    plan: PlanStore,
+    folders: Sequence[LanguageFolder],
+    languages: Collection[str],
+    numbers: Mapping[str, Sequence[int]],
+) -> dict[str, str]:
+    """Store decisions on those of `folders` that have none and are to be planned; returns all decisions.
+
+    Args:
+        folders: each with the language that the rule gives it.
+        languages: those that are to be planned.
+        numbers: chunk numbers by language, as PlanStore.numbers gives them.
+
+    Raises:
+        PlanError: the plan is damaged.
+        GaveUp: the plan can't be read or written now.
+    """
+    planned: dict[str, str] | None = None
+    while True:
+        log = _log(plan)
+        decided = _merged(log)
+        new = {f.name: f.language for f in folders if f.name not in decided and f.language in languages}
+        if planned is None and (new or not log):
+            planned = _planned_languages(plan, numbers)
+        added = {name: word for name, word in {**new, **(planned or {})}.items() if name not in decided}
+        if not added:
+            return decided
+        if plan.add_folders(len(log), added):
+            return {**decided, **added}
+        if plan.folders(len(log)) is None:
+            raise PlanError("plan: an entry of plan/folders_*.json vanished; nothing may delete files of the plan")
+
+
+def _log(plan: PlanStore) -> list[dict[str, str]]:
+    log: list[dict[str, str]] = []
+    while (entry := plan.folders(len(log))) is not None:
+        log.append(entry)
+    return log
+
+
+def _merged(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The oldest entry that names a folder decides."""
+    return {folder: language for entry in reversed(log) for folder, language in entry.items()}
+
+
+def _planned_languages(plan: PlanStore, numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """The language under which the episodes of each folder are planned.
+
+    A folder that an earlier release planned under two languages has most episodes where it was planned last: all of
+    them are there, so nothing is planned a third time.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for chunk in _chunks(plan, numbers):
+        counts.update((episode.partition("/")[0], chunk.language) for episode in chunk.episodes)
+    ascending = sorted(counts, key=lambda key: (counts[key], key))
+    return dict(ascending)
+
+
+def _chunks(plan: PlanStore, numbers: Mapping[str, Sequence[int]]) -> Iterator[Chunk]:
+    names = ((language, number) for language in sorted(numbers) for number in numbers[language])
+    while batch := list(islice(names, _READ_AT_ONCE)):
+        yield from plan.read_many(batch)

@@ -1,0 +1,22 @@
+"""`r2-hf scan`: what it says of folders whose language the rule has changed."""
+
+import pytest
+
+from r2_hf_assets.bucket import listing
+from r2_hf_assets_tests.build_samples import put_folders
+from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.world import World, materializations
+
+
+def test_a_rule_that_changed_is_said_and_moves_no_folder(
+    shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_folders(shell.store(), "junk/a", "junk/b")
+    assert call(capfd, "scan").data == ["1 chunks planned"]
+    monkeypatch.setattr(listing, "normalize", lambda name: "yue")
+    again = call(capfd, "scan")
+    assert (again.code, again.data) == (0, ["1 chunks planned"])
+    assert "folder junk stays unknown, as decided; this release's rule says yue" in again.talk
+    (latest, _) = materializations(shell, "work_plan")
+    assert latest["folders_of_another_rule"] == {"junk": {"decided": "unknown", "rule": "yue"}}
+    assert shell.due() == ["unknown|chunk_0000"]
