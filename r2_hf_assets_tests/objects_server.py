@@ -107,7 +107,7 @@ class ObjectsServer:
 
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
-                key = unquote(url.path).removeprefix(f"/{BUCKET}/") or f"?{url.query}"
+                key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/") or f"?{url.query}"
                 answer = server.answer(key)
                 usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
                 self.send_response(answer.status)

@@ -74,6 +74,7 @@ class Transfers:
             config["access_key_id"],
             config["secret_access_key"],
             config["region"],
+            config.get("session_token", ""),
             connect_s=client.CONNECT_TIMEOUT_S,
             transfer_s=_TRANSFER_S,
         )
