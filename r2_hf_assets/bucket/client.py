@@ -5,11 +5,13 @@ to every write, which R2 refuses with a misleading `Unauthorized`). Region, sess
 are the same for every client. obstore's sync calls release the GIL and are made from
 threads: its async calls abort the interpreter at exit now and then. (The GETs of a build are libcurl's: transfers.py.)
 
-`ask` is how obstore is called. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
+`ask` is how obstore is called. Its calls can't be interrupted, so the main thread, which Ctrl-C interrupts, leaves them
+to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
 bucket answers like one, but what its disk does wrong is never waited for.
 """
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket import answers
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
@@ -181,7 +184,8 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         with on_disk(folder):
             if folder:
                 folder.stat()  # obstore would make one anew that was removed, and find it empty
-            return retry.call(what, function, classify)
+            call = function if folder or not _is_main() else lambda: in_background(function)
+            return retry.call(what, call, classify)
     except (*NOT_FOUND, *DENIED, GenericError) as error:
         refused = answers.refusal(*_answer(error))
         if refused is None and isinstance(error, DENIED):
@@ -189,6 +193,10 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         if refused:
             raise AccessError(f"{what}: {refused}") from None
         raise
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def can_exist(key: str) -> bool:

@@ -1,6 +1,6 @@
 """What a try of a GET has come to: an object, its absence, a refusal, or trouble that may pass."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,16 +39,25 @@ class Fetched:
 
 
 def judge(
-    handle: Any, what: str, pieces: Sequence[bytes], number: int, message: str, *, listing: bool = False
-) -> Fetched | Trouble | None:
+    handle: Any,
+    what: str,
+    pieces: Sequence[bytes],
+    number: int,
+    message: str,
+    *,
+    listing: Callable[[bytes], Any] | None = None,
+) -> Any:
     """Judge a try that is over; None: there is no such object.
 
     Args:
         handle: the pycurl handle, to be asked for the answer's head.
         what: names the question in errors.
         number, message: libcurl's error, 0 when there was none.
-        listing: the bucket itself was asked. Its answer has no time, and may have no length: libcurl knows whether it
-            came whole.
+        listing: the bucket itself was asked, and this reads its answer: what it holds, or Trouble. It has no time, and
+            may have no length: libcurl knows whether it came whole.
+
+    Returns:
+        Fetched, or what `listing` reads; Trouble; None.
 
     Raises:
         AccessError: the credentials were refused, or there is no such bucket.
@@ -59,10 +68,12 @@ def judge(
         return answers.no_proper_answer(_WORDS.get(number) or message or f"libcurl error {number}")
     status = handle.getinfo(pycurl.RESPONSE_CODE)
     if status != OK:
-        return _without_body(handle, what, status, answers.error_code(b"".join(pieces)[:_ERROR_BYTES]), listing)
-    size = sum(map(len, pieces))
+        return _without_body(
+            handle, what, status, answers.error_code(b"".join(pieces)[:_ERROR_BYTES]), listing is not None
+        )
     if listing:
-        return Fetched(pieces, size, datetime.now(UTC))
+        return listing(b"".join(pieces))
+    size = sum(map(len, pieces))
     length, written = handle.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T), handle.getinfo(pycurl.INFO_FILETIME)
     if length < 0 or written < 0:
         return answers.no_proper_answer("no length or no time in its head")

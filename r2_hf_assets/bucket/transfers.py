@@ -16,6 +16,7 @@ import heapq
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ from obstore.store import S3Store
 
 from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.curl import CurlLoop, announced, get_handle
-from r2_hf_assets.bucket.judge import OK, Fetched, judge
+from r2_hf_assets.bucket.judge import OK, judge
 from r2_hf_assets.bucket.room import Room
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry, Tries, Trouble
@@ -43,13 +44,13 @@ class Transfer:
     url: str
     turn: int
     tries: Tries
-    listing: bool = False
+    listing: Callable[[bytes], Any] | None = None  # reads the answer of the bucket itself
     head: list[bytes] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
     room: int | None = None
     heard: float = 0.0  # when something last came
     done: bool = False
-    result: Fetched | None = None
+    result: Any = None
     error: Exception | None = None
 
 
@@ -65,7 +66,7 @@ class Transfers:
         config = store.config
         self._url = f"{config['endpoint'].rstrip('/')}/{config['bucket']}/"
         self._prefix = f"{store.prefix}/" if store.prefix else ""
-        self._silence_s: float = client.READ_TIMEOUT_S
+        self._silence_s: float = retry.silence or client.READ_TIMEOUT_S
         self._retry = retry
         self._room = Room(max_bytes)
         self._loop = CurlLoop(workers)
@@ -99,11 +100,12 @@ class Transfers:
         """Ask for an object; it comes when its turn has come."""
         return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"))
 
-    def ask_listing(self, query: str, what: str) -> Transfer:
-        """Ask the bucket itself; `what` names the question in errors. The answer counts as written when it came."""
-        return self._ask(what, f"{self._url}?{query}", listing=True)
+    def ask_listing(self, query: str, what: str, read: Callable[[bytes], Any]) -> Transfer:
+        """Ask the bucket itself; `what` names the question in errors. `read` makes the answer what is taken, or Trouble
+        that asks for it again; it is called in the loop's thread."""
+        return self._ask(what, f"{self._url}?{query}", read)
 
-    def _ask(self, what: str, url: str, listing: bool = False) -> Transfer:
+    def _ask(self, what: str, url: str, listing: Callable[[bytes], Any] | None = None) -> Transfer:
         transfer = Transfer(what, url, self._turns, Tries(self._retry, what), listing)
         self._turns += 1
         self._asked.append(transfer)
@@ -112,7 +114,7 @@ class Transfers:
             self._loop.wake()
         return transfer
 
-    def take(self, transfer: Transfer) -> Fetched | None:
+    def take(self, transfer: Transfer) -> Any:
         """Wait for an object; None when there is none. The next call of `leave` is about it.
 
         Raises:
@@ -138,7 +140,7 @@ class Transfers:
             self._loop.wake()
 
     def close(self) -> None:
-        """End what is under way; its results have nowhere to go."""
+        """End what is under way; its results have nowhere to go. From any thread: `take` in another one then raises."""
         self._closed = True
         self._loop.wake()
         self._thread.join()
