@@ -169,7 +169,7 @@ class _Listing:
         with closing(pages(self.store, self.below, self.retry, "/", after=begin, listings=listings)) as listing:
             for number, page in enumerate(listing, 1):
                 ours = page.prefixes
-                if end is not None:
+                if end is not None and max(ours, default="") >= end:
                     ours = [*takewhile(lambda one, end=end: not reached(one, end), page.prefixes)]  # type: ignore[misc]
                 found.append(ours)
                 if len(ours) < len(page.prefixes):

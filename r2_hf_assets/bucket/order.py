@@ -6,6 +6,7 @@ page again as the first of the next one: a prefix that equals the one before is 
 """
 
 from collections.abc import Sequence
+from itertools import groupby, islice
 from operator import lt
 
 
@@ -22,15 +23,16 @@ class Order:
 
     def follow(self, prefixes: Sequence[str]) -> list[str] | None:
         """The prefixes without repeats; None when they are not in order, and then they count as not seen."""
-        before = [self._last, *prefixes]
-        kept = [prefix for last, prefix in zip(before, prefixes, strict=False) if prefix != last]
-        by_key = self._by_key and _ascending([self._last, *kept])
-        by_name = self._by_name and _ascending([prefix[:-1] for prefix in (self._last, *kept)])
+        kept = [self._last, *prefixes]
+        if not (by_key := _ascending(kept)):
+            kept = [prefix for prefix, _ in groupby(kept)]
+            by_key = _ascending(kept)
+        by_key = by_key and self._by_key
+        by_name = self._by_name and _ascending([prefix[:-1] for prefix in kept])
         if not (by_key or by_name):
             return None
-        self._by_key, self._by_name = by_key, by_name
-        self._last = kept[-1] if kept else self._last
-        return kept
+        self._by_key, self._by_name, self._last = by_key, by_name, kept[-1]
+        return kept[1:]
 
 
 def reached(prefix: str, end: str) -> bool:
@@ -39,4 +41,4 @@ def reached(prefix: str, end: str) -> bool:
 
 
 def _ascending(texts: Sequence[str]) -> bool:
-    return all(map(lt, texts, texts[1:]))
+    return all(map(lt, texts, islice(texts, 1, None)))

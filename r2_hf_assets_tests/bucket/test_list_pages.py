@@ -215,6 +215,14 @@ def test_an_error_in_one_folder_ends_the_listing_though_the_others_wait(silence,
         assert fetch_threads() == []
 
 
+def test_a_caller_with_little_time_waits_no_longer_than_it_says(silence):
+    with ObjectsServer({}, lambda key, count: silence()) as server:
+        begun = time.monotonic()
+        with pytest.raises(GaveUp, match="silence"):
+            list(pages(server.store(), "p/", Retry(attempts=2, base=0.001, silence=0.2)))
+        assert time.monotonic() - begun < SOON_S
+
+
 def test_a_listing_that_is_closed_ends_pages_that_are_none():
     """What waits to ask once more for a page that a proxy answered."""
     folders = [LanguageFolder("f0", "en"), LanguageFolder("f1", "en")]
