@@ -54,6 +54,18 @@ def endpoint(value: str) -> str:
     return http_url(value)
 
 
+def region(value: str) -> str:
+    if not re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", value):
+        raise ValueError("must be the name of a region, e.g. auto or eu-central-1")
+    return value
+
+
+def token(value: str) -> str:
+    if not re.fullmatch(r"[!-~]*", value):  # it becomes a header of every request
+        raise ValueError("must be printable ASCII without spaces")
+    return value
+
+
 def prefix(value: str) -> str:
     trimmed = value.strip("/")
     return f"{trimmed}/" if trimmed else ""

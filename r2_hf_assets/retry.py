@@ -44,7 +44,7 @@ class Trouble:
 @dataclass(frozen=True)
 class Retry:
     """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end by
-    `limit`. As it stands: two minutes."""
+    `limit`. As it stands: two minutes. `silence`: seconds without a byte that end a try; None: the client's own."""
 
     attempts: int = 12
     base: float = 0.25
@@ -53,6 +53,7 @@ class Retry:
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     jitter: Callable[[], float] = field(default=random.random, repr=False)
+    silence: float | None = None
 
     def call(
         self,

@@ -6,10 +6,14 @@ Dagster and tests all build the same objects. Secrets never appear in a repr or 
 """
 
 import os
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+import certifi
 
 from r2_hf_assets import parsing
 from r2_hf_assets.errors import SettingsError
@@ -31,6 +35,8 @@ class BucketSettings:
     name: str
     prefix: str = "processed/"
     workers: int = 128
+    region: str = "auto"
+    session_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, str, "Read access is enough.", secret=True),
     Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, str, "Its secret.", secret=True),
     Variable("R2_BUCKET", "r2", "name", None, str, "The bucket that holds the episodes."),
+    Variable(
+        "R2_REGION", "r2", "region", "auto", parsing.region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1."
+    ),
+    Variable(
+        "R2_SESSION_TOKEN", "r2", "session_token", "", parsing.token, "The token of temporary credentials.", secret=True
+    ),
     Variable("HF_REPO_ID", "hub", "repo_id", None, parsing.repo_id, "owner/name of the dataset; created when missing."),
     Variable("HF_TOKEN", "hub", "token", None, str, "A token that may write to it.", secret=True),
     Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", parsing.count, "Episodes in a new chunk."),
@@ -193,6 +205,32 @@ def hub_home(environ: Mapping[str, str] | None = None) -> str:
     """The folder in which huggingface_hub and hf_xet keep what they need while they upload."""
     environ = os.environ if environ is None else environ
     return environ.get("HF_HOME") or "~/.cache/huggingface"
+
+
+def ca_bundle(environ: Mapping[str, str] | None = None) -> str:
+    """The PEM file of the authorities by which every client of the bucket checks certificates.
+
+    AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. The Hub's clients read SSL_CERT_FILE themselves: a bundle that is
+    made for a private S3 seldom holds the Hub's authority.
+
+    Raises:
+        SettingsError: what the variable names is no such file.
+    """
+    environ = os.environ if environ is None else environ
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+        path = environ.get(name, "").strip()
+        if path:
+            _check_bundle(name, path)
+            return path
+    return certifi.where()
+
+
+@cache
+def _check_bundle(name: str, path: str) -> None:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:  # an SSLError is one
+        raise SettingsError(f"settings: {name}={path!r} must name a file of PEM certificates") from None
 
 
 def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2", "hub")) -> Settings:

@@ -115,7 +115,7 @@ class ObjectsServer:
 
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
-                key = unquote(url.path).removeprefix(f"/{BUCKET}/") or f"?{url.query}"
+                key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/") or f"?{url.query}"
                 answer = server.answer(key)
                 usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
                 usual["Date"] = formatdate(usegmt=True)

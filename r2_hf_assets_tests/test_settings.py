@@ -15,10 +15,11 @@ FULL = {
     "R2_ACCESS_KEY_ID": "key-id-to-hide",
     "R2_SECRET_ACCESS_KEY": "secret-to-hide",
     "R2_BUCKET": "podcasts",
+    "R2_SESSION_TOKEN": "session-to-hide",
     "HF_REPO_ID": "me/speech",
     "HF_TOKEN": "hf_token-to-hide",
 }
-SECRETS = ("key-id-to-hide", "secret-to-hide", "hf_token-to-hide")
+SECRETS = ("key-id-to-hide", "secret-to-hide", "hf_token-to-hide", "session-to-hide")
 REPOSITORY = Path(__file__).parents[1]
 
 
@@ -58,6 +59,7 @@ def test_every_value_is_taken_from_the_environment():
         "PARQUET_ROWGROUP_BYTES": "500",
         "HF_HUB_ENABLE_HF_TRANSFER": "1",
         "PROCESSED_PREFIX": "/some/where",
+        "R2_REGION": "eu-central-1",
         "LANGUAGES": "de, EN-us",
         "STATE_URL": "s3://state/here",
         "SHARD_URL": "s3://shards",
@@ -70,6 +72,7 @@ def test_every_value_is_taken_from_the_environment():
     loaded = load(FULL | values)
     assert loaded.r2 and loaded.hub
     assert (loaded.r2.workers, loaded.r2.prefix, loaded.r2.name) == (3, "some/where/", "podcasts")
+    assert (loaded.r2.region, loaded.r2.session_token) == ("eu-central-1", "session-to-hide")
     assert (loaded.hub.repo_id, loaded.hub.endpoint) == ("me/speech", "http://127.0.0.1:8080")
     assert (loaded.hub.private, loaded.hub.fast_transfer) == (True, True)
     assert (loaded.plan.state_url, loaded.plan.episodes_per_chunk) == ("s3://state/here", 7)
@@ -121,6 +124,8 @@ def test_once_it_fails_everything_is_named():
         ("R2_ENDPOINT_URL", "account.r2.cloudflarestorage.com"),
         ("R2_ENDPOINT_URL", "ftp://account"),
         ("R2_ENDPOINT_URL", "http://[::1"),
+        ("R2_REGION", "eu central"),
+        ("R2_REGION", "-"),
         ("HF_REPO_ID", "speech"),
         ("HF_REPO_ID", "a/b/c"),
         ("EPISODES_PER_CHUNK", "0"),
@@ -159,8 +164,15 @@ def test_secrets_are_in_no_repr_and_no_error():
     assert {variable.name for variable in VARIABLES if variable.secret} == {
         "R2_ACCESS_KEY_ID",
         "R2_SECRET_ACCESS_KEY",
+        "R2_SESSION_TOKEN",
         "HF_TOKEN",
     }
+
+
+@pytest.mark.parametrize("token", ["session-to-hide\nX-Header: 1", "session-to-hide é"])
+def test_a_session_token_that_would_break_a_header_is_refused(token):
+    said = problem(FULL | {"R2_SESSION_TOKEN": token})
+    assert "R2_SESSION_TOKEN must be printable ASCII" in said and "session-to-hide" not in said
 
 
 def test_a_secret_that_is_wrong_is_named_and_not_shown(monkeypatch):

@@ -18,7 +18,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ from r2_hf_assets.assets.launch import WORK_PLAN
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig
-from r2_hf_assets.bucket.client import object_store, s3_client
+from r2_hf_assets.bucket.client import Store, object_store
 from r2_hf_assets.bucket.listing import episode_pages, language_folders
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.known import Known
@@ -56,8 +56,7 @@ AGAIN_S, AGAIN_CAP_S = 120.0, 6 * 3600.0
 _ASKS_SEEN = 12
 _FOR_TAG = "r2_hf_assets/scan_of"
 # The tick after this one tries again anyway.
-_HASTY = Retry(attempts=3, base=0.5, cap=2.0, limit=8.0)
-_READ_TIMEOUT_S = 10.0
+_HASTY = Retry(attempts=3, base=0.5, cap=2.0, limit=8.0, silence=10.0)
 
 _known: dict[tuple[str, str, str], Known] = {}
 _one_tick = threading.Lock()
@@ -174,19 +173,17 @@ def _go_on(sweep: Sweep | None, settings: Settings, plan: PlanStore, in_time: Ca
     known = _known.setdefault((settings.plan.state_url, r2.name, r2.prefix), Known())
     if not known.learn(plan, sweep.chunks, in_time):
         return sweep, f"reading the plan: {known.chunks} of {sum(sweep.chunks.values())} chunks; goes on"
-    decided = decided_languages(plan)
-    listed = language_folders(object_store(r2), r2.prefix, _HASTY)
+    bucket, decided = object_store(r2), decided_languages(plan)
+    listed = language_folders(bucket, r2.prefix, _HASTY)
     folders = [replace(folder, language=decided.get(folder.name, folder.language)) for folder in listed]
     folders = [folder for folder in folders if folder.language in settings.plan.languages]
-    client = s3_client(r2, _READ_TIMEOUT_S)
-    pages = partial(_pages, client, r2.name, r2.prefix)
-    sweep = look(sweep, folders, pages, known, in_time)
+    sweep = look(sweep, folders, partial(_pages, bucket, r2.prefix), known, in_time)
     counts = f"{sum(sweep.seen.values())} episodes seen, {sum(sweep.new.values())} not planned"
     return sweep, counts if sweep.done else f"{counts} so far; goes on behind {sweep.folder}/{sweep.after or ''}"
 
 
-def _pages(client, bucket: str, prefix: str, folder: str, after: str):
-    return episode_pages(client, bucket, prefix, folder, after, _HASTY)
+def _pages(bucket: Store, prefix: str, folder: str, after: str) -> Iterator[tuple[list[str], str | None]]:
+    return episode_pages(bucket, prefix, folder, after, _HASTY)
 
 
 def _chunks(plan: PlanStore) -> dict[str, int]:

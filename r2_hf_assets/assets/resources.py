@@ -23,6 +23,8 @@ class SettingsResource(ConfigurableResource):
     r2_access_key_id: str = Field(default="", repr=False)
     r2_secret_access_key: str = Field(default="", repr=False)
     r2_bucket: str = ""
+    r2_region: str = ""
+    r2_session_token: str = Field(default="", repr=False)
     hf_repo_id: str = ""
     hf_token: str = Field(default="", repr=False)
     episodes_per_chunk: str = ""
@@ -54,7 +56,7 @@ class SettingsResource(ConfigurableResource):
 
 
 class R2Resource(S3Resource):
-    """S3Resource whose client R2 accepts: region auto, path style, no checksum trailers."""
+    """S3Resource whose client R2 accepts: the settings' region, path style, no checksum trailers."""
 
     settings: ResourceDependency[SettingsResource]
 

@@ -14,6 +14,10 @@ ADVICE = {
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
     "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
+    "ExpiredToken": "the credentials have expired; set R2_SESSION_TOKEN and its keys anew",
+    "InvalidToken": "the session token is wrong; check R2_SESSION_TOKEN and that it belongs to R2_ACCESS_KEY_ID",
+    "AuthorizationHeaderMalformed": "the region is wrong; set R2_REGION to the bucket's",
+    "PermanentRedirect": "the bucket is in another region; set R2_ENDPOINT_URL and R2_REGION to its own",
     "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
 }
 REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"

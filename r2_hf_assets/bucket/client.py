@@ -1,14 +1,17 @@
 """Clients for the bucket: obstore for listings and for what we write, boto3 for a handful of calls.
 
-Written for R2's dialect: region `auto`, path-style addresses, no checksum trailers (boto3 >= 1.36 adds one to every
-write, which R2 refuses with a misleading `Unauthorized`). obstore's sync calls release the GIL and are made from
+Written for R2's dialect, which any S3 understands: path-style addresses, no checksum trailers (boto3 >= 1.36 adds one
+to every write, which R2 refuses with a misleading `Unauthorized`). Region, session token and certificate authorities
+are the same for every client. obstore's sync calls release the GIL and are made from
 threads: its async calls abort the interpreter at exit now and then. (The GETs of a build are libcurl's: transfers.py.)
 
-`ask` is how obstore is called. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
+`ask` is how obstore is called. Its calls can't be interrupted, so the main thread, which Ctrl-C interrupts, leaves them
+to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
 bucket answers like one, but what its disk does wrong is never waited for.
 """
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -18,11 +21,12 @@ from urllib.parse import urlsplit
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
+from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket import answers
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
 from r2_hf_assets.retry import Retry, Trouble, status_trouble
-from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
 Store: TypeAlias = S3Store | LocalStore
@@ -40,29 +44,41 @@ _BOTO_RETRIES = {"mode": "standard", "max_attempts": 5}
 CONNECT_TIMEOUT_S = 10
 # A stalled body is noticed; a large one that flows may take as long as it needs.
 READ_TIMEOUT_S = 30
+UNTRUSTED = "name the authority of its certificate in AWS_CA_BUNDLE or SSL_CERT_FILE"
 # The first call of a scan: a user who mistyped the endpoint should not wait long for the answer.
 _CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
-    """An obstore client for `bucket` (the episodes' bucket when None), below `prefix`. Makes no request."""
-    return S3Store(
-        bucket or r2.name,
-        prefix=prefix or None,
-        endpoint=r2.endpoint_url,
-        access_key_id=r2.access_key_id,
-        secret_access_key=r2.secret_access_key,
-        region="auto",
-        virtual_hosted_style_request=False,
-        client_options={
-            "allow_http": r2.endpoint_url.startswith("http://"),
-            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
-            "timeout": timedelta(minutes=30),
-            "pool_max_idle_per_host": str(r2.workers),
-        },
-        retry_config=_RETRIES,
-    )
+    """An obstore client for `bucket` (the episodes' bucket when None), below `prefix`. Makes no request.
+
+    Raises:
+        SettingsError: the certificate authorities that the user names can't be read.
+    """
+    plain_http, bundle = r2.endpoint_url.startswith("http://"), ca_bundle()
+    try:
+        return S3Store(
+            bucket or r2.name,
+            prefix=prefix or None,
+            endpoint=r2.endpoint_url,
+            access_key_id=r2.access_key_id,
+            secret_access_key=r2.secret_access_key,
+            **({"session_token": r2.session_token} if r2.session_token else {}),
+            region=r2.region,
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": plain_http,
+                # Trusted besides the system's: obstore can't be told to trust no others.
+                **({} if plain_http else {"root_certificate": Path(bundle).read_bytes()}),
+                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+                "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+                "timeout": timedelta(minutes=30),
+                "pool_max_idle_per_host": str(r2.workers),
+            },
+            retry_config=_RETRIES,
+        )
+    except (ValueError, GenericError):
+        raise SettingsError(f"settings: obstore can't read the certificates in {bundle}; name another file") from None
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
@@ -82,7 +98,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
 
 
 def s3_client(r2: BucketSettings, patience_s: float | None = None) -> Any:
-    """A boto3 S3 client that R2 accepts.
+    """A boto3 S3 client that R2 accepts. Raises SettingsError for authorities that are not there.
 
     Args:
         patience_s: how long to wait for an answer, once; None waits and tries again as work that must be done does.
@@ -95,7 +111,9 @@ def s3_client(r2: BucketSettings, patience_s: float | None = None) -> Any:
         endpoint_url=r2.endpoint_url,
         aws_access_key_id=r2.access_key_id,
         aws_secret_access_key=r2.secret_access_key,
-        region_name="auto",
+        aws_session_token=r2.session_token or None,
+        region_name=r2.region,
+        verify=ca_bundle(),
         config=Config(
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -137,10 +155,11 @@ def boto_refusal(error: Any) -> str:
 
 def classify_boto(error: BaseException) -> Trouble | None:
     """Which boto3 errors may pass: transport errors, statuses of retry's table, and a wrong clock."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
     if isinstance(error, BotoCoreError):
-        return Trouble(f"no answer ({type(error).__name__}); check R2_ENDPOINT_URL if this lasts")
+        what = UNTRUSTED if isinstance(error, SSLError) else "check R2_ENDPOINT_URL if this lasts"
+        return Trouble(f"no answer ({type(error).__name__}); {what}")
     if isinstance(error, ClientError):
         if error.response.get("Error", {}).get("Code", "") == answers.SKEWED:
             return answers.CLOCK
@@ -165,7 +184,8 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         with on_disk(folder):
             if folder:
                 folder.stat()  # obstore would make one anew that was removed, and find it empty
-            return retry.call(what, function, classify)
+            call = function if folder or not _is_main() else lambda: in_background(function)
+            return retry.call(what, call, classify)
     except (*NOT_FOUND, *DENIED, GenericError) as error:
         refused = answers.refusal(*_answer(error))
         if refused is None and isinstance(error, DENIED):
@@ -173,6 +193,10 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         if refused:
             raise AccessError(f"{what}: {refused}") from None
         raise
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def can_exist(key: str) -> bool:

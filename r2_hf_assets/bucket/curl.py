@@ -6,34 +6,39 @@ thread.
 """
 
 import contextlib
-import os
 import selectors
 import socket
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import certifi
 import pycurl
+
+from r2_hf_assets.settings import ca_bundle
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _INITIALS = frozenset(b"CcDdH")  # of the lines that `read_head` reads
 
 
-def get_handle(key_id: str, secret: str, region: str, *, connect_s: float) -> Any:
+def get_handle(key_id: str, secret: str, region: str, session_token: str = "", *, connect_s: float) -> Any:
     """A handle for signed GETs (S3's signature, version 4): set its URL and its functions, and add it to a loop.
 
     libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
 
     Args:
+        session_token: of temporary credentials; sent and signed.
         connect_s: longest time to connect.
+
+    Raises:
+        SettingsError: the file of authorities that the user names is not there.
     """
     handle = pycurl.Curl()
     handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{region}:s3")
     handle.setopt(pycurl.USERNAME, key_id)
     handle.setopt(pycurl.PASSWORD, secret)
-    # As boto3 and huggingface_hub: certifi's authorities, unless the user names others.
-    handle.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE") or certifi.where())
+    if session_token:
+        handle.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {session_token}"])
+    handle.setopt(pycurl.CAINFO, ca_bundle())
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))
     # A connection each: with HTTP/2 all of them would share one, and its one window.
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)

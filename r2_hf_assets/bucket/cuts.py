@@ -9,7 +9,7 @@ which they differ. Each answer costs a request for one name.
 from collections.abc import Callable
 
 # Behind every text that begins alike; XML can hold it.
-_HIGHEST = "\U0010fffd"
+HIGHEST = "\U0010fffd"
 _ENOUGH, _MOST = 8, 64
 
 # The first name behind a text; None when there is none.
@@ -27,7 +27,7 @@ def find_cuts(first: First, low: str, high: str, end: str | None = None) -> list
     for length in range(1, _common(low, high) + 2):
         upper, begins, found = cuts[0] if cuts else end, high[:length], list[str]()
         while len(cuts) + len(found) < _MOST:
-            name = first(begins + _HIGHEST)
+            name = first(begins + HIGHEST)
             if name is None or name[:length] <= begins or (upper is not None and name >= upper):
                 break
             found.append(name)

@@ -5,7 +5,7 @@ that is larger than the request's limit is not read; neither is one that names n
 64 kB, a listing's up to its limit, whatever they announce. So no server decides how much memory a try takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -68,17 +68,20 @@ class Unusable:
 
 # What a GET comes to; None: there is no such object.
 Found: TypeAlias = Fetched | Unusable | None
+# Reads the answer of the bucket itself: its body, and when it was served.
+ReadListing: TypeAlias = Callable[[bytes, datetime], Any]
 
 
 @dataclass(slots=True)
 class Attempt:
-    """What has come in of one try. `limit` in bytes of the body; `listing`: the bucket itself is asked.
+    """What has come in of one try. `limit` in bytes of the body; `listing`: the bucket itself is asked, and
+    this reads its answer.
 
     `stopped` is the outcome of a try that was ended before its body was.
     """
 
     limit: int
-    listing: bool = False
+    listing: ReadListing | None = None
     lines: list[bytes] = field(default_factory=list)
     head: Head | None = None
     pieces: list[bytes] = field(default_factory=list)
@@ -112,7 +115,7 @@ class Attempt:
         return not self.full
 
 
-def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Found | Trouble | AccessError:
+def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
     """Judge a try that is over.
 
     Args:
@@ -121,7 +124,8 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
         number, message: libcurl's error, 0 when there was none.
 
     Returns:
-        An AccessError when the credentials were refused, or there is no such bucket.
+        Found, or what a listing's reader makes of its answer; Trouble; an AccessError when the credentials were
+        refused, or there is no such bucket.
 
     Raises:
         Exception: whatever went wrong on our side while a piece came in.
@@ -138,11 +142,11 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
     head = attempt.head or read_head(attempt.lines)
     if head.status != OK:
         code = answers.error_code(b"".join(attempt.pieces)[:ERROR_BYTES])
-        return _without_body(handle, what, head.status, code, attempt.listing)
+        return _without_body(handle, what, head.status, code, attempt.listing is not None)
     served = _time(head.date) or datetime.now(UTC)
     if attempt.listing:
         # It has no time, and may have no length: libcurl knows whether it came whole.
-        return _too_long(attempt.limit) if attempt.full else Fetched(attempt.pieces, attempt.size, served, served)
+        return _too_long(attempt.limit) if attempt.full else attempt.listing(b"".join(attempt.pieces), served)
     if head.length < 0 or written < 0:
         return _NO_OBJECT
     if attempt.size != head.length:

@@ -1,7 +1,7 @@
 """Which episodes lie in the bucket: folders, listed with a delimiter, never every object.
 
 A listing of 1,000 folders is one class A request, so a million episodes cost 1,000 requests, whatever they hold.
-Folders are read language by language in the bucket's own (byte) order: that order becomes plan order.
+Folders are read language by language in the bucket's own order (order.py): that order becomes plan order.
 
 Names with control characters, and `.`, `..` and empty names, are given to `unreadable`: obstore can't put such a key
 into a request, and libcurl takes dots for a path.
@@ -12,18 +12,21 @@ server, and 1,000 of them in a row for minutes. A listing is whole or nothing. W
 """
 
 import re
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from typing import Any
 
-from r2_hf_assets.bucket.client import Store, classify_boto
+from r2_hf_assets.background import Background
+from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.cuts import find_cuts
-from r2_hf_assets.bucket.pages import pages
+from r2_hf_assets.bucket.order import Order, reached
+from r2_hf_assets.bucket.pages import OpenListings, pages
+from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
 
@@ -61,61 +64,50 @@ def episode_ids(
     store: Store, prefix: str, folder: LanguageFolder, retry: Retry, unreadable: Unreadable = _unheeded
 ) -> list[str]:
     """The episode folders below one language folder, in byte order."""
-    found = episodes_of(store, prefix, [folder], retry, unreadable)
-    return [name for batches in found for names in batches for name in names]
+    with closing(episodes_of(store, prefix, [folder], retry, unreadable)) as found:
+        return [name for batches in found for names in batches for name in names]
 
 
 def episodes_of(
     store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = _unheeded
 ) -> Generator[Iterator[list[str]], None, None]:
-    """The episode folders below each of these language folders, in byte order, in batches, to be read one by one."""
-    pool, stop = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="listing"), threading.Event()
+    """The episode folders below each of these language folders, in byte order, in batches, to be read one by one.
+
+    A folder that can't be listed ends it as soon as what is asked for has to be waited for: the scan has failed then.
+    Closing it ends what is under way, however long a server would be silent.
+    """
+    workers = _Workers()
     listed: deque[tuple[str, Future[_Listed]]] = deque()
 
     def names() -> Iterator[list[str]]:
         below, future = listed.popleft()
-        return (_readable(below, prefixes, unreadable) for prefixes in _flat(future))
+        return (_readable(below, prefixes, unreadable) for prefixes in _in_order(below, workers, future))
 
     try:
         for folder in folders:
-            listing = _Listing(store, f"{prefix}{folder.name}/", retry, pool, stop)
-            listed.append((listing.below, pool.submit(listing.range, _PAGES_BEFORE_A_CUT)))
+            listing = _Listing(store, f"{prefix}{folder.name}/", retry, workers)
+            listed.append((listing.below, workers.submit(listing.range, _PAGES_BEFORE_A_CUT)))
             if len(listed) > _AT_ONCE:
                 yield names()
         while listed:
             yield names()
     finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+        workers.close()
 
 
 def episode_pages(
-    client: Any, bucket: str, prefix: str, folder: str, after: str, retry: Retry
-) -> Iterator[tuple[list[str], str | None]]:
+    store: Store, prefix: str, folder: str, after: str, retry: Retry
+) -> Generator[tuple[list[str], str | None], None, None]:
     """Episode ids below one language folder, page by page (up to 1,000), and where each page ends; None: at the end.
 
     Args:
-        client: a boto3 client.
         after: where an earlier page ended, to go on behind it; "" for the beginning.
     """
     below = f"{prefix}{folder}/"
-    where = {"StartAfter": below + after} if after else {}
-    while True:
-        page = retry.call(
-            f"listing {below}",
-            lambda where=where: client.list_objects_v2(Bucket=bucket, Prefix=below, Delimiter="/", **where),  # type: ignore[misc]
-            classify_boto,
-        )
-        folders = [item["Prefix"].removeprefix(below) for item in page.get("CommonPrefixes", ())]
-        strays = [item["Key"].removeprefix(below) for item in page.get("Contents", ())]
-        # Some servers list the folder again behind whose name one goes on.
-        ids = [name.removesuffix("/") for name in folders if name != after]
-        more = page.get("IsTruncated", False)
-        end = max([*folders[-1:], *strays[-1:]], default=after) if more else None
-        yield [name for name in ids if _can_be_asked_for(name)], end
-        if not more:
-            return
-        where = {"ContinuationToken": page["NextContinuationToken"]}
+    with closing(pages(store, below, retry, "/", after=below + after if after else "")) as listing:
+        for page in listing:
+            end = page.end.removeprefix(below) or after
+            yield _readable(below, page.prefixes, _unheeded), end if page.more else None
 
 
 def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
@@ -124,57 +116,100 @@ def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
     return max(min(ages), timedelta(0)) if ages else None
 
 
-# Key prefixes in byte order, page by page, and the ranges behind them that others list.
+# Key prefixes in order, page by page, and the ranges behind them that others list.
 _Listed = tuple[list[list[str]], "list[Future[_Listed]]"]
+
+
+class _Workers:
+    """Threads that list side by side. One that fails is noted at once, whoever is waited for."""
+
+    def __init__(self) -> None:
+        self.listings = OpenListings()
+        self._threads = Background(_AT_ONCE, "listing")
+        self._failed: Future[_Listed] = Future()
+
+    def submit(self, function: Callable[..., _Listed], *arguments: Any) -> "Future[_Listed]":
+        return self._threads.submit(self._call, function, *arguments)
+
+    def result(self, future: "Future[_Listed]") -> _Listed:
+        """Wait for what was submitted. Raises what any of it raised."""
+        wait((future, self._failed), return_when=FIRST_COMPLETED)
+        return (future if future.done() else self._failed).result()
+
+    def close(self) -> None:
+        """End what is under way, at once."""
+        self._threads.close()
+        self.listings.close()
+
+    def _call(self, function: Callable[..., _Listed], *arguments: Any) -> _Listed:
+        try:
+            return function(*arguments)
+        except BaseException as error:
+            with suppress(InvalidStateError):  # another one failed before
+                self._failed.set_exception(error)
+            raise
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """Lists what lies right below `below`, in as many threads of the pool as its length asks for."""
+    """Lists what lies right below `below`, in as many of the threads as its length asks for."""
 
     store: Store
     below: str
     retry: Retry
-    pool: ThreadPoolExecutor
-    stop: threading.Event
+    workers: _Workers
 
     def range(self, pages_before_a_cut: int, begin: str = "", end: str | None = None) -> _Listed:
         """Key prefixes from `begin` on, before `end`. If they are many pages, the rest is cut and left to others.
 
-        `begin` is one of them. Whether a server lists it again behind itself, and what stands between a and a/, is
-        different from one to the other.
+        `begin` and `end` are two of them, so their places are the same in whichever order the server lists.
         """
         found = [[begin]] if begin else []
         ranges: list[Future[_Listed]] = []
-        listing = pages(self.store, self.below, self.retry, delimiter="/", after=begin.removesuffix("/"))
-        with closing(listing):
+        listings = self.workers.listings
+        with closing(pages(self.store, self.below, self.retry, "/", after=begin, listings=listings)) as listing:
             for number, page in enumerate(listing, 1):
-                last = page.prefixes[-1] if page.prefixes else ""
-                found.append([one for one in page.prefixes if begin < one and (end is None or one < end)])
-                if self.stop.is_set() or (end is not None and last >= end):
+                ours = page.prefixes
+                if end is not None and max(ours, default="") >= end:
+                    ours = [*takewhile(lambda one, end=end: not reached(one, end), page.prefixes)]  # type: ignore[misc]
+                found.append(ours)
+                if len(ours) < len(page.prefixes):
                     break
-                if number == pages_before_a_cut and page.more and last > begin:
-                    known = self._name(page.prefixes[0]), self._name(last)
+                if number == pages_before_a_cut and page.more and ours:
+                    known = self._name(ours[0]), self._name(ours[-1])
                     cuts = [self.below + cut for cut in find_cuts(self._first, *known, end and self._name(end))]
                     more = pages_before_a_cut * _LONGER
                     for cut, following in zip(cuts, [*cuts[1:], end], strict=False):
-                        ranges.append(self.pool.submit(self.range, more, cut, following))
+                        ranges.append(self.workers.submit(self.range, more, cut, following))
                     end = cuts[0] if cuts else end
         return found, ranges
 
     def _first(self, text: str) -> str | None:
-        page = next(pages(self.store, self.below, self.retry, delimiter="/", after=self.below + text, most=1))
+        listings = self.workers.listings
+        asked = pages(self.store, self.below, self.retry, "/", after=self.below + text, most=1, listings=listings)
+        with closing(asked):
+            page = next(asked)
         return self._name(page.prefixes[0]) if page.prefixes else None
 
     def _name(self, prefix: str) -> str:
         return prefix.removeprefix(self.below)
 
 
-def _flat(listed: Future[_Listed]) -> Iterator[list[str]]:
-    found, ranges = listed.result()
+def _in_order(below: str, workers: _Workers, listed: Future[_Listed]) -> Iterator[list[str]]:
+    """The pages of a listing and of its ranges, each prefix once."""
+    order = Order()
+    for prefixes in _flat(workers, listed):
+        following = order.follow(prefixes)
+        if following is None:  # its folders changed while its ranges were listed
+            raise GaveUp(f"listing {below}: its ranges do not follow each other; a later run will try again")
+        yield following
+
+
+def _flat(workers: _Workers, listed: Future[_Listed]) -> Iterator[list[str]]:
+    found, ranges = workers.result(listed)
     yield from found
     for more in ranges:
-        yield from _flat(more)
+        yield from _flat(workers, more)
 
 
 def _folders(store: Store, prefix: str, retry: Retry, unreadable: Unreadable) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from r2_hf_assets.bucket.judge import Attempt, Found
+from r2_hf_assets.bucket.judge import Attempt, ReadListing
 from r2_hf_assets.retry import Tries
 
 
@@ -26,7 +26,7 @@ class Transfer:
     url: str
     turn: int
     limit: int
-    listing: bool = False
+    listing: ReadListing | None = None
     state: State = State.QUEUED
     since: float = 0.0  # when the state began
     handle: Any = None
@@ -35,5 +35,5 @@ class Transfer:
     ran: float = 0.0  # seconds in which this try was running, but for the present state's
     heard: float = 0.0  # when something last came
     due: float = 0.0  # when the next try is to be made
-    result: Found = None
+    result: Any = None
     error: Exception | None = None

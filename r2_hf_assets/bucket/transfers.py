@@ -31,7 +31,7 @@ from obstore.store import S3Store
 
 from r2_hf_assets.bucket import answers, client
 from r2_hf_assets.bucket.curl import CurlLoop, get_handle
-from r2_hf_assets.bucket.judge import Attempt, Fetched, Found, judge
+from r2_hf_assets.bucket.judge import Attempt, Fetched, ReadListing, judge
 from r2_hf_assets.bucket.room import Room
 from r2_hf_assets.bucket.transfer import State, Transfer
 from r2_hf_assets.bucket.unpack import unpack
@@ -59,7 +59,7 @@ class Transfers:
         config = store.config
         self._url = f"{config['endpoint'].rstrip('/')}/{config['bucket']}/"
         self._prefix = f"{store.prefix}/" if store.prefix else ""
-        self._silence_s: float = client.READ_TIMEOUT_S
+        self._silence_s: float = retry.silence or client.READ_TIMEOUT_S
         self._retry = retry
         self._room = Room(max_bytes)
         self._loop = CurlLoop(workers)
@@ -68,6 +68,7 @@ class Transfers:
             config["access_key_id"],
             config["secret_access_key"],
             config["region"],
+            config.get("session_token", ""),
             connect_s=client.CONNECT_TIMEOUT_S,
         )
         self._free = [new_handle() for _ in range(workers)]
@@ -91,11 +92,16 @@ class Transfers:
         """Ask for an object of up to `limit` bytes; it comes when its turn has come."""
         return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"), limit)
 
-    def ask_listing(self, query: str, what: str, limit: int = _LISTING_BYTES) -> Transfer:
-        """Ask the bucket itself; `what` names the question in errors. It counts as written when it is served."""
-        return self._ask(what, f"{self._url}?{query}", limit, listing=True)
+    def ask_listing(self, query: str, what: str, read: ReadListing, limit: int = _LISTING_BYTES) -> Transfer:
+        """Ask the bucket itself; `what` names the question in errors.
 
-    def _ask(self, what: str, url: str, limit: int, listing: bool = False) -> Transfer:
+        Args:
+            read: makes what is taken of an answer's body and the time it was served, or Trouble, which asks for it
+                again. It is called in the loop's thread.
+        """
+        return self._ask(what, f"{self._url}?{query}", limit, read)
+
+    def _ask(self, what: str, url: str, limit: int, listing: ReadListing | None = None) -> Transfer:
         transfer = Transfer(what, url, self._turns, limit, listing)
         self._turns += 1
         self._asked.append(transfer)
@@ -104,7 +110,7 @@ class Transfers:
             self._loop.wake()
         return transfer
 
-    def take(self, transfer: Transfer) -> Found:
+    def take(self, transfer: Transfer) -> Any:
         """Wait for an object; None when there is none. The next call of `leave` is about it.
 
         Raises:
@@ -137,7 +143,10 @@ class Transfers:
             self._loop.wake()
 
     def close(self) -> None:
-        """End what is under way; its results have nowhere to go. Takes a second at most, whatever the servers do."""
+        """End what is under way; its results have nowhere to go. Takes a second at most, whatever the servers do.
+
+        From any thread: `take` in another one then raises.
+        """
         self._closed = True
         self._loop.wake()
         self._thread.join(_CLOSE_S)
@@ -239,7 +248,7 @@ class Transfers:
                 continue
             self._end(transfer)
 
-    def _finish(self, transfer: Transfer, result: Found = None, error: Exception | None = None) -> None:
+    def _finish(self, transfer: Transfer, result: Any = None, error: Exception | None = None) -> None:
         transfer.result, transfer.error = result, error
         self._move(transfer, State.DONE)
         if self._awaited is transfer:

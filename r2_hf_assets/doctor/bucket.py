@@ -6,7 +6,7 @@ all_segments.json, and the first bytes of a segment's audio. Nothing is written.
 
 from typing import Any
 
-from r2_hf_assets.bucket.client import boto_refusal, s3_client
+from r2_hf_assets.bucket.client import UNTRUSTED, boto_refusal, s3_client
 from r2_hf_assets.bucket.segments import METADATA_NAME, UnusableMetadata, parse
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
@@ -19,7 +19,7 @@ _EPISODES = 5
 
 def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     """Findings `bucket`, `episode` and `clock (S3)`."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
     client = s3_client(r2, PATIENCE_S)
     try:
@@ -28,7 +28,8 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
         seen = fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", boto_refusal(error))
         return [seen, judge_clock("clock (S3)", "the bucket", _date(error.response))]
     except (BotoCoreError, ValueError) as error:
-        return [fail("bucket", f"no answer from {r2.endpoint_url} ({type(error).__name__})", "check R2_ENDPOINT_URL")]
+        advice = UNTRUSTED if isinstance(error, SSLError) else "check R2_ENDPOINT_URL"
+        return [fail("bucket", f"no answer from {r2.endpoint_url} ({type(error).__name__})", advice)]
     folders = [_last(found["Prefix"]) for found in listed.get("CommonPrefixes", ())]
     clock = judge_clock("clock (S3)", "the bucket", _date(listed))
     if not folders:

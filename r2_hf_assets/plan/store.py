@@ -16,15 +16,16 @@ rewritten or deleted.
 import json
 import re
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
+from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
@@ -144,8 +145,10 @@ class PlanStore:
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
         """Chunks in the order asked for, read side by side. All of them must exist."""
-        with ThreadPoolExecutor(_READERS) as pool:
-            for chunk in pool.map(lambda name: self.read(*name), wanted):
+        with closing(Background(_READERS, "plan")) as threads:
+            asked = deque(threads.submit(self.read, *name) for name in wanted)
+            while asked:
+                chunk = asked.popleft().result()
                 if chunk is None:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk

@@ -16,7 +16,7 @@ from r2_hf_assets.assets.launch import WORK_PLAN, execute
 from r2_hf_assets.assets.new_episodes import AGAIN_CAP_S, AGAIN_S, Ask, Cursor, decide, new_episodes
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.client import s3_client
+from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.plan.news import Outlook, Sweep
 from r2_hf_assets.plan.store import PlanStore, open_plan
@@ -184,14 +184,7 @@ def test_a_sweep_takes_as_many_ticks_as_it_needs(ticks: Ticks, monkeypatch: pyte
     ticks.put(*(f"en/{n}" for n in range(7)), "de/1", "de/2", "de/3")
     scan(ticks, "de")
 
-    class OnePage:
-        def __init__(self, client: Any) -> None:
-            self.client = client
-
-        def list_objects_v2(self, **options: Any) -> Any:
-            return self.client.list_objects_v2(**options, MaxKeys=2)
-
-    monkeypatch.setattr(module, "s3_client", lambda *arguments: OnePage(s3_client(*arguments)))
+    monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))
     monkeypatch.setattr(module, "TICK_S", 0.0)
     said = [ticks.said() for _ in range(4)]
     counts = ((2, 0, "de/2/"), (3, 0, "de/"), (5, 2, "en/1/"), (7, 4, "en/3/"))

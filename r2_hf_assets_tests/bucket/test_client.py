@@ -1,5 +1,7 @@
 """Clients: R2's dialect, which errors may pass, and refusals answered in one line. No request leaves the machine."""
 
+from dataclasses import replace
+
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
@@ -47,6 +49,13 @@ def test_the_object_store_speaks_r2s_dialect():
     assert (store.config["bucket"], store.prefix) == ("other", "state")
     assert object_store(R2).config["bucket"] == "podcasts"
     assert "secret-to-hide" not in repr(store)
+
+
+def test_a_session_token_is_in_no_repr():
+    r2 = replace(R2, session_token="token-to-hide")
+    store = object_store(r2)
+    assert store.config["session_token"] == "token-to-hide"
+    assert "token-to-hide" not in f"{store!r} {r2!r} {s3_client(r2)!r}"
 
 
 def test_the_boto3_client_adds_no_checksum_trailer():

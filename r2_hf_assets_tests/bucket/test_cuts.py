@@ -3,7 +3,6 @@
 import bisect
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qs, quote
 
 import pytest
 from hypothesis import given, settings
@@ -15,51 +14,12 @@ from r2_hf_assets.bucket.cuts import find_cuts
 from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket
 from r2_hf_assets_tests.build_samples import fetch_threads
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer
+from r2_hf_assets_tests.objects_server import ObjectsServer
 from r2_hf_assets_tests.world import World
 
 QUICK = Retry(attempts=2, base=0.001)
-BELOW = "processed/en/"
-LETTERS = st.characters(min_codepoint=0x20, exclude_characters="/\x7f", exclude_categories=["Cs"])
-NAMES = st.sets(
-    st.one_of(
-        st.text(LETTERS, min_size=1, max_size=4),
-        st.integers(0, 300).map(lambda number: f"ep{number:06d}"),
-        st.text("ab!.", min_size=1, max_size=6),
-    ).filter(lambda name: name not in (".", "..")),
-    max_size=120,
-)
-
-
-class Bucket:
-    """Answers ListObjectsV2 about folders of one object each, `size` names a page, as S3 does or as SeaweedFS."""
-
-    def __init__(self, names: Iterable[str], size: int, *, excludes_itself: bool) -> None:
-        self.prefixes = sorted(f"{BELOW}{name}/" for name in names)
-        self.size, self.excludes_itself = size, excludes_itself
-        self.asked = 0
-
-    def answer(self, key: str, _count: int) -> Answer:
-        asked = {name: values[0] for name, values in parse_qs(key[1:], keep_blank_values=True).items()}
-        assert asked["prefix"] == BELOW and asked["delimiter"] == "/"
-        self.asked += 1
-        first = int(asked["continuation-token"]) if "continuation-token" in asked else self._behind(asked)
-        last = first + min(self.size, int(asked["max-keys"]))
-        items = "".join(
-            f"<CommonPrefixes><Prefix>{quote(p)}</Prefix></CommonPrefixes>" for p in self.prefixes[first:last]
-        )
-        more = last < len(self.prefixes)
-        said = f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>"
-        token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
-        return Answer(200, f"<ListBucketResult>{said}{token}{items}</ListBucketResult>".encode())
-
-    def _behind(self, asked: dict[str, str]) -> int:
-        after = asked.get("start-after", "")
-        if self.excludes_itself:  # a folder is an entry by its name, and behind it is behind it
-            return bisect.bisect_right([prefix[:-1] for prefix in self.prefixes], after)
-        # Its object's key is what is compared.
-        return bisect.bisect_right([f"{prefix}all_segments.json" for prefix in self.prefixes], after)
 
 
 def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_a_cut: int = 1) -> list[str]:
@@ -70,25 +30,26 @@ def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_a_cut: 
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(names=NAMES, size=st.integers(1, 7))
-def test_every_name_once_and_in_order(names, size):
+@given(names=NAMES, size=st.integers(1, 7), by_name=st.booleans(), repeats=st.booleans())
+def test_every_name_once_and_in_order(names, size, by_name, repeats):
     with pytest.MonkeyPatch.context() as patch:
-        assert listed(Bucket(names, size, excludes_itself=False), patch) == sorted(names, key=lambda n: f"{n}/")
+        bucket = Bucket(names, size, by_name=by_name, repeats=repeats)
+        assert listed(bucket, patch) == bucket.names
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(names=st.sets(st.integers(0, 3000), max_size=150), size=st.integers(1, 7))
-def test_a_server_that_does_not_list_a_folder_behind_its_own_name(names, size):
-    with pytest.MonkeyPatch.context() as patch:
-        wanted = sorted(f"ep{name:06d}" for name in names)
-        assert listed(Bucket(wanted, size, excludes_itself=True), patch) == wanted
+def test_a_name_that_another_begins_with_is_not_lost_at_a_cut(monkeypatch):
+    """`b` is where the second range begins, and what begins with it lies on one side of it or the other."""
+    names = [*(f"a{number}" for number in range(9)), "b", "b-1", "b-2", "c"]
+    for by_name in (False, True):
+        bucket = Bucket(names, 2, by_name=by_name)
+        assert listed(bucket, monkeypatch) == bucket.names
 
 
 def test_a_listing_of_few_pages_is_not_cut(monkeypatch):
-    bucket = Bucket((f"ep{number:06d}" for number in range(40)), 5, excludes_itself=False)
+    bucket = Bucket((f"ep{number:06d}" for number in range(40)), 5, by_name=False)
     assert len(listed(bucket, monkeypatch, pages_before_a_cut=8)) == 40
     assert bucket.asked == 8
-    longer = Bucket((f"ep{number:06d}" for number in range(400)), 5, excludes_itself=False)
+    longer = Bucket((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
     assert len(listed(longer, monkeypatch, pages_before_a_cut=8)) == 400
     assert longer.asked > 80, "80 pages and the questions that found the cuts"
     assert fetch_threads() == []

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,6 @@ from r2_hf_assets_tests.build_samples import fetch_threads
 from r2_hf_assets_tests.objects_server import WRITTEN, Answer, ObjectsServer, Rule, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
-# Of 127.0.0.1, signed by itself, with its key: good for nothing else.
-CERTIFICATE = Path(__file__).with_name("loopback.pem")
 LIMIT = 2**31
 USUAL: dict[str, Any] = {"workers": 4, "max_bytes": 10**6, "limit": LIMIT, "retry": QUICK}
 
@@ -306,16 +303,6 @@ def test_nobody_listens():
     with pytest.raises(GaveUp, match="no connection"):
         bodies(fetch_in_order(["k000"], same, server.store(), **USUAL))
     assert fetch_threads() == []
-
-
-def test_https_is_checked_by_the_authorities_that_the_user_names(monkeypatch):
-    with ObjectsServer(objects(3), certificate=CERTIFICATE) as server:
-        assert server.url.startswith("https://")
-        with pytest.raises(GaveUp, match="certificate"):
-            bodies(fetch_in_order(keys(3), same, server.store(), **USUAL))
-        assert not server.asked
-        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-        assert bodies(fetch_in_order(keys(3), same, server.store(), **USUAL)) == [*objects(3).items()]
 
 
 def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch):

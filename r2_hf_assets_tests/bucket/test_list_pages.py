@@ -1,6 +1,9 @@
 """ListObjectsV2 over HTTP: pages in a row, names as they are, and what is no listing never taken for an empty one."""
 
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,7 +15,7 @@ from r2_hf_assets.bucket.pages import Page, pages
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.build_samples import fetch_threads
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error
+from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error, wait_for
 
 QUICK = Retry(attempts=4, base=0.004, cap=0.01)
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -50,7 +53,8 @@ def test_pages_follow_each_other_by_their_tokens():
     answers = {"": page("a/", "b/", token="1/x+y=&amp;"), "1/x+y=&": page("c/", token="2"), "2": page("d/")}
     with ObjectsServer({}, by_token(answers)) as server:
         found = list(pages(server.store(), "processed/en us/", QUICK, "/"))
-    assert found == [Page(["a/", "b/"], [], more=True), Page(["c/"], [], more=True), Page(["d/"], [])]
+    assert found == [Page(["a/", "b/"], [], "b/", "1/x+y=&"), Page(["c/"], [], "c/", "2"), Page(["d/"], [], "d/")]
+    assert [page.more for page in found] == [True, True, False]
     first, *_ = map(asked, server.asked)
     usual = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
     assert first == {**usual, "prefix": "processed/en us/", "delimiter": "/"}
@@ -79,6 +83,8 @@ NO_LISTINGS = {
     "nothing": Answer(200, b""),
     "half of one": Answer(200, page("a/").body[:60]),
     "more, and not where": page("a/", more=True),
+    "names that go backwards": page("b/", "a/"),
+    "objects without a time": Answer(200, page().body.replace(b"</List", b"<Contents><Key>k</Key></Contents></List")),
     "broken off": page("a/", sent=50),
     "busy": error(503, "SlowDown"),
     "a 404 of someone else": Answer(404, b"<html></html>"),
@@ -92,6 +98,20 @@ def test_what_is_no_listing_is_asked_for_again_and_never_an_empty_one(answer):
     assert listed(lambda key, n: answer if n < 3 else by_token(good)(key, n)) == ["a/", "b/"]
     with pytest.raises(GaveUp, match="listing processed/en us/: the bucket "):
         listed(lambda key, n: answer)
+
+
+def test_a_prefix_that_is_listed_again_comes_once():
+    """At a page's edge, as some servers do, and anywhere in the order."""
+    answers = {"": page("a/", "b/", "b/", token="1"), "1": page("b/", "c/", token="2"), "2": page("c/", "c/")}
+    assert listed(by_token(answers)) == ["a/", "b/", "c/"]
+
+
+def test_a_page_that_begins_before_the_last_one_ended_is_asked_for_again():
+    good = {"": page("a/", "b/", "c/", token="1"), "1": page("d/")}
+    wrong = {**good, "1": page("b/", "c/", "d/")}
+    assert listed(lambda key, n: by_token(wrong if n < 3 else good)(key, n)) == ["a/", "b/", "c/", "d/"]
+    with pytest.raises(GaveUp, match="not in order"):
+        listed(by_token(wrong))
 
 
 def test_a_refusal_is_one_line_at_once():
@@ -132,17 +152,91 @@ def test_folders_are_listed_side_by_side_and_handed_out_in_their_order():
     assert fetch_threads() == []
 
 
-def test_a_folder_that_can_not_be_listed_fails_in_its_turn():
-    folders = [LanguageFolder(f"f{number}", "en") for number in range(9)]
+@pytest.fixture
+def silence() -> Iterator[Callable[[], None]]:
+    """Waits without an answer, until the test is over."""
+    over = threading.Event()
 
-    def refuse(key: str, count: int) -> Answer:
+    def wait() -> None:
+        over.wait(60)
+
+    yield wait
+    over.set()
+
+
+PATIENT = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
+SOON_S = 10.0  # a patient listing takes minutes
+
+
+def refusing(folder: str, others: Callable[[str], Answer | None]) -> Rule:
+    def rule(key: str, count: int) -> Answer | None:
         prefix = asked(key)["prefix"]
-        return error(403, "AccessDenied") if prefix == "p/f2/" else page(f"{prefix}episode/")
+        return error(403, "AccessDenied") if prefix == f"p/{folder}/" else others(prefix)
 
-    with ObjectsServer({}, refuse) as server:
+    return rule
+
+
+def test_a_folder_that_can_not_be_listed_fails_the_listing():
+    folders = [LanguageFolder(f"f{number}", "en") for number in range(9)]
+    with ObjectsServer({}, refusing("f2", lambda prefix: page(f"{prefix}episode/"))) as server:
         listing = episodes_of(server.store(), "p/", folders, QUICK)
-        assert [flat(next(listing)), flat(next(listing))] == [["episode"]] * 2
         with pytest.raises(AccessError, match="listing p/f2/"):
-            flat(next(listing))
+            for names in listing:
+                flat(names)
         listing.close()
+    assert fetch_threads() == []
+
+
+@pytest.mark.parametrize("refused", ["f0", "f2"])
+@pytest.mark.parametrize("others", ["silent", "503"])
+def test_an_error_in_one_folder_ends_the_listing_though_the_others_wait(silence, others, refused):
+    """Whether it is its turn, or that of a folder whose server does not answer."""
+    folders = [LanguageFolder(f"f{number}", "en") for number in range(4)]
+    waiting = threading.Semaphore(0)
+
+    def wait(prefix: str) -> Answer | None:
+        waiting.release()
+        if others == "silent":
+            silence()
+        return error(503, "SlowDown")
+
+    def rule(key: str, count: int) -> Answer | None:
+        if f"p/{refused}/" == asked(key)["prefix"]:
+            assert all(waiting.acquire(timeout=20) for _ in folders[1:])
+        return refusing(refused, wait)(key, count)
+
+    with ObjectsServer({}, rule) as server:
+        begun = time.monotonic()
+        with (
+            pytest.raises(AccessError, match=f"listing p/{refused}/"),
+            closing(episodes_of(server.store(), "p/", folders, PATIENT)) as listing,
+        ):
+            for names in listing:
+                flat(names)
+        assert time.monotonic() - begun < SOON_S
+        assert fetch_threads() == []
+
+
+def test_a_caller_with_little_time_waits_no_longer_than_it_says(silence):
+    with ObjectsServer({}, lambda key, count: silence()) as server:
+        begun = time.monotonic()
+        with pytest.raises(GaveUp, match="silence"):
+            list(pages(server.store(), "p/", Retry(attempts=2, base=0.001, silence=0.2)))
+        assert time.monotonic() - begun < SOON_S
+
+
+def test_a_listing_that_is_closed_ends_pages_that_are_none():
+    """What waits to ask once more for a page that a proxy answered."""
+    folders = [LanguageFolder("f0", "en"), LanguageFolder("f1", "en")]
+
+    def rule(key: str, count: int) -> Answer:
+        return page("p/f0/episode/") if asked(key)["prefix"] == "p/f0/" else Answer(200, b"<html></html>")
+
+    with ObjectsServer({}, rule) as server:
+        listing = episodes_of(server.store(), "p/", folders, PATIENT)
+        assert flat(next(listing)) == ["episode"]
+        wait_for(lambda: server.asked.total() == 2)
+        begun = time.monotonic()
+        listing.close()
+        assert time.monotonic() - begun < SOON_S
     assert fetch_threads() == []

@@ -19,14 +19,18 @@ from r2_hf_assets_tests.world import World, materializations
 
 SECRET = [variable.name for variable in VARIABLES if variable.secret]
 # Unlike the sandbox's own, these change when they are URL-encoded.
-WRONG = {"R2_SECRET_ACCESS_KEY": "wrong/secret+of=the&house0123456789", "HF_TOKEN": "hf_wrong/token+0123456789=="}
+WRONG = {
+    "R2_SECRET_ACCESS_KEY": "wrong/secret+of=the&house0123456789",
+    "R2_SESSION_TOKEN": "wrong/session+token/0123456789==",
+    "HF_TOKEN": "hf_wrong/token+0123456789==",
+}
 SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
 
 
 @pytest.fixture
 def hunt(world: World) -> Hunt:
     hub = world.sandbox.hub
-    right = {name: world.env[name] for name in SECRET} | {"the read token": hub.read_token}
+    right = {name: world.env[name] for name in SECRET if name in world.env} | {"the read token": hub.read_token}
     return Hunt(right | {f"the wrong {name}": value for name, value in WRONG.items()})
 
 
@@ -72,6 +76,7 @@ def test_failures_of_every_kind_leave_no_secret(
             fail(world, assets, key)
 
     with_env([WORK_PLAN], **{"R2_SECRET_ACCESS_KEY": WRONG["R2_SECRET_ACCESS_KEY"]})
+    with_env([WORK_PLAN], R2_SESSION_TOKEN=WRONG["R2_SESSION_TOKEN"])
     with_env([WORK_PLAN], R2_BUCKET="no-such-bucket")
     with_env([WORK_PLAN], EPISODES_PER_CHUNK="many", R2_ENDPOINT_URL="nowhere")
     with_crash(work_plan, "scan", [WORK_PLAN])
@@ -188,7 +193,7 @@ def test_the_ui_shows_names_only(in_process: World, hunt: Hunt) -> None:
         answers |= {query: graphql(url, query) for query in (ASSETS, WORKSPACE, RUNS)}
     shown = json.dumps(answers)
     assert hunt.in_text("GraphQL", shown) == []
-    assert "check R2_SECRET_ACCESS_KEY" in shown, "the failure is there"
+    assert "check R2_ACCESS_KEY_ID" in shown, "the failure is there"
     resources = answers[RESOURCES]["allTopLevelResourceDetailsOrError"]["results"]
     (settings,) = (resource for resource in resources if resource["name"] == "settings")
     values = {value["key"]: (value["value"], value["type"]) for value in settings["configuredValues"]}

@@ -1,0 +1,150 @@
+"""R2_REGION and R2_SESSION_TOKEN: in every request of every client, as a server sees it, and signed."""
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import obstore
+import pytest
+
+from r2_hf_assets.assets.resources import R2Resource, SettingsResource
+from r2_hf_assets.bucket.client import check_access, object_store, s3_client
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.doctor.bucket import look_at_bucket
+from r2_hf_assets.errors import AccessError
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.objects_server import ObjectsServer, error
+from r2_hf_assets_tests.world import World
+
+QUICK = Retry(attempts=2, base=0.001)
+TOKEN = "FwoGZXIvYXdzEBYaD+/k4A=="
+LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+
+class Listener(ThreadingHTTPServer):
+    """Answers every request, and keeps its method, path and headers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Listener
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append((self.command, self.path, headers))
+        body = LISTING if self.command == "GET" and "list-type" in self.path else b""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Last-Modified", formatdate(usegmt=True))
+        self.send_header("ETag", '"0"')
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_PUT = answer
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    with Listener() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def by_the_resource(r2: BucketSettings) -> Any:
+    settings = SettingsResource(
+        r2_endpoint_url=r2.endpoint_url,
+        r2_access_key_id=r2.access_key_id,
+        r2_secret_access_key=r2.secret_access_key,
+        r2_bucket=r2.name,
+        r2_region=r2.region,
+        r2_session_token=r2.session_token,
+    )
+    return R2Resource(settings=settings).get_client().get_object(Bucket=r2.name, Key="k")
+
+
+CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
+    "libcurl's GETs": lambda r2: list(
+        fetch_in_order(["a b/k+1"], str, object_store(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
+    ),
+    "libcurl's listings": lambda r2: language_folders(object_store(r2), "processed/en us/", QUICK),
+    "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
+    "boto3": lambda r2: check_access(s3_client(r2), r2.name, "processed/"),
+    "S3Resource": by_the_resource,
+    "doctor": look_at_bucket,
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
+@pytest.mark.parametrize("token", ["", TOKEN], ids=["no token", "token"])
+def test_region_and_token_are_in_every_request_and_signed(listener: Listener, client: Any, token: str) -> None:
+    url = f"http://127.0.0.1:{listener.server_port}"
+    client(BucketSettings(url, "key", "secret", "podcasts", region="eu-central-1", session_token=token))
+    assert listener.seen
+    for method, path, headers in listener.seen:
+        scheme, _, said = headers["authorization"].partition(" ")
+        fields = dict(field.strip().split("=", 1) for field in said.split(","))
+        key, date, region, service, end = fields["Credential"].split("/")
+        assert (scheme, key, region, service, end) == ("AWS4-HMAC-SHA256", "key", "eu-central-1", "s3", "aws4_request")
+        signed = fields["SignedHeaders"].split(";")
+        assert headers.get("x-amz-security-token", "") == token and ("x-amz-security-token" in signed) == bool(token)
+        assert fields["Signature"] == signature(method, path, headers, signed, date, region)
+
+
+def signature(method: str, path: str, headers: dict[str, str], signed: list[str], date: str, region: str) -> str:
+    """AWS's signature, version 4, of a request to S3 by the secret "secret"."""
+    url = urlsplit(path)
+    query = sorted((quote(name, "~"), quote(value, "~")) for name, value in parse_qsl(url.query, True))
+    lines = [f"{name}:{' '.join(headers[name].split())}" for name in signed]
+    payload = headers["x-amz-content-sha256"]
+    asked = [method, url.path, "&".join(map("=".join, query)), *lines, "", ";".join(signed), payload]
+    scope = f"{date}/{region}/s3/aws4_request"
+    hashed = hashlib.sha256("\n".join(asked).encode()).hexdigest()
+    said = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashed])
+    key = b"AWS4secret"
+    for part in (date, region, "s3", "aws4_request", said):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return key.hex()
+
+
+def test_a_real_server_takes_another_region(world: World) -> None:
+    s3 = world.sandbox.s3
+    r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket, region="eu-central-1")
+    obstore.put(object_store(r2), "processed/en/ep1/all_segments.json", b"[]")
+    check_access(s3_client(r2), r2.name, r2.prefix)
+    assert episode_ids(object_store(r2), r2.prefix, LanguageFolder("en", "en"), QUICK) == ["ep1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (400, "AuthorizationHeaderMalformed", "R2_REGION"),
+        (301, "PermanentRedirect", "R2_REGION"),
+        (400, "ExpiredToken", "R2_SESSION_TOKEN"),
+        (400, "InvalidToken", "R2_SESSION_TOKEN"),
+    ],
+)
+def test_what_aws_refuses_is_one_line_that_names_the_variable(status: int, code: str, advice: str) -> None:
+    with ObjectsServer({}, lambda key, n: error(status, code)) as server:
+        with pytest.raises(AccessError, match=advice):
+            language_folders(server.store(), "processed/", QUICK)
+        with pytest.raises(AccessError, match=advice):
+            check_access(s3_client(BucketSettings(server.url, "key", "secret", "speech")), "speech", "")
