@@ -24,6 +24,7 @@ from urllib.parse import quote
 import pycurl
 from obstore.store import S3Store
 
+from r2_hf_assets import activity
 from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.curl import CurlLoop, announced, get_handle
 from r2_hf_assets.bucket.judge import OK, Fetched, judge
@@ -183,6 +184,7 @@ class Transfers:
 
     def _arrived(self, handle: Any, transfer: Transfer, piece: bytes) -> int | None:
         transfer.heard = time.monotonic()
+        activity.advance()
         if not transfer.pieces and not self._has_room(transfer):
             self._paused[transfer.turn] = handle
             return pycurl.WRITEFUNC_PAUSE  # the same piece comes again
