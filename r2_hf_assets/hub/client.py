@@ -22,6 +22,7 @@ from typing import Any
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.hf_transfer_child import use_a_child
 from r2_hf_assets.hub.timeouts import bound_requests
 from r2_hf_assets.hub.transfer import bound_xet, watched
 from r2_hf_assets.memory import release
@@ -79,6 +80,7 @@ class HubClient:
             disable_progress_bars()
         bound_requests()
         bound_xet()
+        use_a_child()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
         self._private = settings.private

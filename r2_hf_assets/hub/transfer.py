@@ -1,14 +1,14 @@
 """Uploads and downloads that end when nothing moves.
 
-hf_xet and hf_transfer move bytes in native code, with HTTP clients of their own. hf_xet (1.8) gives a shard's upload no
-read timeout, so that a Hub that accepts it and never answers would hold a run for ever; hf_transfer has no timeout at
-all. And hf_xet's read timeout runs from a request's start until its answer's, so for a block of 64 MB it bounds the
-upload and not the silence: a slow line needs it to be long.
+hf_xet moves bytes in native code, with an HTTP client of its own. It (1.8) gives a shard's upload no read timeout, so
+that a Hub that accepts it and never answers would hold a run for ever. And its read timeout for all else runs from a
+request's start to the answer's, so for a block of 64 MB it bounds the upload and not the silence: a slow line needs it
+to be long.
 
 So each transfer runs in a thread, and the caller watches its progress: what hf_xet says of its bytes, and the requests
 that huggingface_hub makes itself (timeouts.py). After SILENCE_S without any, hf_xet's session is ended, which wakes
-its calls, and the caller goes on with a TimeoutError, as with any broken connection. hf_transfer can't be ended or
-watched: it gets a time that a slow line needs, and is left to itself after that.
+its calls, and the caller goes on with a TimeoutError, as with any broken connection. (hf_transfer: see
+hf_transfer_child.py.)
 """
 
 import os
@@ -27,7 +27,7 @@ T = TypeVar("T")
 # Longer than any request of huggingface_hub's may be silent, and than two blocks of 64 MB take that hf_xet sends a
 # second time (it reports no byte twice) at 3 Mbit/s. Shorter than the ten minutes after which `lost_runs` ends a run.
 SILENCE_S = 420.0
-# What a line must do for a transfer that can't be watched.
+# What a line must do where hf_xet does not say how far it is.
 _SLOWEST_BYTES_PER_S = 100_000
 # How often the watch looks, and how long it waits for a thread to end that was told to.
 _LOOK_S = 1.0
@@ -52,24 +52,22 @@ def watched(work: Callable[[], T], size: int = 0) -> T:
     Raises:
         TimeoutError: nothing moved for SILENCE_S seconds.
     """
+    unseen_s = 0.0 if _can_be_watched() else size / _SLOWEST_BYTES_PER_S
     mark, done = Mark(), Future[T]()
-    silence_s = SILENCE_S
-    if not _can_be_watched():
-        silence_s += size / _SLOWEST_BYTES_PER_S
-        activity.advance(silence_s)
 
     def run() -> None:
         with activity.following(mark):
             try:
+                activity.advance(unseen_s)
                 done.set_result(work())
             except BaseException as error:
                 done.set_exception(error)
 
     threading.Thread(target=run, name="hub-transfer", daemon=True).start()
     try:
-        while not wait([done], min(_LOOK_S, silence_s / 4)).done:
-            if mark.idle() > silence_s:
-                raise TimeoutError(f"silence: nothing moved for {silence_s:.0f} s")
+        while not wait([done], min(_LOOK_S, SILENCE_S / 4)).done:
+            if mark.idle() > SILENCE_S:
+                raise TimeoutError(f"silence: nothing moved for {SILENCE_S:.0f} s")
     except BaseException:
         mark.left = True
         _end_xet()
@@ -118,12 +116,9 @@ def _holder_class(xet: Any) -> Any:
 
 
 def _can_be_watched() -> bool:
-    """Whether the library that will carry the bytes tells of them."""
-    from huggingface_hub import constants
+    """Whether whatever carries the bytes tells of them: all but hf_xet in a release without sessions."""
     from huggingface_hub.utils._runtime import is_xet_available
 
-    if getattr(constants, "HF_HUB_ENABLE_HF_TRANSFER", False):
-        return False
     return not is_xet_available() or _xet_module() is not None
 
 
