@@ -1,10 +1,12 @@
 """Retry: what is repeated, how long it waits, and when it gives up. A fake clock, so nothing waits."""
 
 import email.utils
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from r2_hf_assets import activity
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.retry import STATUSES, Retry, Trouble, status_trouble
 
@@ -116,6 +118,68 @@ def test_tells_of_every_repeat_with_its_numbers():
     said: list[str] = []
     Clock().retry(attempts=3, base=2.0).call("GET a", Call(2), classify, said.append)
     assert said == ["GET a: busy, try 1 of 3, again in 2.0 s", "GET a: busy, try 2 of 3, again in 4.0 s"]
+
+
+def test_the_time_for_tries_begins_with_the_first_that_fails():
+    """A long upload is not yet trouble, and one error at its end does not end it."""
+    clock, call = Clock(), Call(2)
+
+    def slow() -> str:
+        clock.now += 7200.0
+        return call()
+
+    assert clock.retry(attempts=3, base=1.0, limit=10_000.0).call("it", slow, classify) == "done"
+
+
+def busy(quota: float | None) -> Callable[[BaseException], Trouble]:
+    """The end of a quota, that comes again after so many seconds; other trouble for None."""
+    return lambda error: Trouble("busy") if quota is None else Trouble("rate limited", wait=quota, quota=True)
+
+
+def test_a_quota_is_waited_for_and_uses_up_no_try_and_no_time():
+    clock, call = Clock(), Call(5)
+    said: list[str] = []
+    done = clock.retry(attempts=2, limit=60.0).call("commit", call, busy(3600.0), said.append)
+    assert done == "done" and clock.slept == [3600.0] * 5
+    assert said == ["commit: rate limited, waiting for the quota, again in 3600.0 s"] * 5
+
+
+def test_a_quota_between_tries_leaves_them_as_they_are():
+    clock, kinds = Clock(), iter([None, 3600.0, 3600.0, None, None])
+    with pytest.raises(GaveUp, match="busy, still so after 3 tries"):
+        clock.retry(attempts=3, base=1.0, limit=60.0).call("it", Call(99), lambda error: busy(next(kinds))(error))
+    assert clock.slept == [1.0, 3600.0, 3600.0, 2.0]
+
+
+def test_a_quota_that_names_no_time_is_asked_for_ever_more_seldom():
+    clock = Clock()
+    assert clock.retry(attempts=2, base=1.0, cap=8.0, limit=1.0).call("it", Call(400), busy(0.0)) == "done"
+    assert clock.slept == [1.0, 2.0, 4.0, *[8.0] * 397]
+
+
+def test_a_quota_has_a_limit_of_its_own():
+    clock = Clock()
+    with pytest.raises(GaveUp, match=r"rate limited, still so after 24\.0 h of waiting, and the next wait is 1\.0 h"):
+        clock.retry().call("it", Call(99), busy(3600.0))
+    assert clock.slept == [3600.0] * 24
+
+
+def test_tries_and_waits_are_progress(monkeypatch):
+    mark = activity.Mark()
+    monkeypatch.setattr(activity, "PROCESS", mark)
+    mark.at = 0.0
+    seen: list[float] = []
+
+    def call() -> str:
+        seen.append(mark.idle())
+        if len(seen) == 1:
+            raise Passing
+        return "done"
+
+    clock = Clock()
+    retry = replace(clock.retry(), sleep=lambda seconds: seen.append(mark.idle()))
+    assert retry.call("it", call, lambda error: Trouble("busy", wait=500.0)) == "done"
+    assert seen[0] < 60 and seen[1] < -400, "a wait that was asked for is no idle time"
 
 
 @pytest.mark.parametrize("status", [408, 409, 412, 425, 429, 500, 502, 503, 504])

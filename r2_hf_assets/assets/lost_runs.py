@@ -1,8 +1,9 @@
 """`lost_runs`: ends runs that show no sign of life, so that Dagster's run retries start them again.
 
 When a host dies with everything on it, nobody is left to say that its run has failed: it would count as in progress
-for ever, and its partition as taken. A fixed longest runtime would also end a slow, honest run; here silence alone
-counts. Runs that never started, or hang while they are canceled, are run_monitoring's business (see dagster.yaml).
+for ever, and its partition as taken; so would a run whose step hangs. A fixed longest runtime would also end a slow,
+honest run; here only a heartbeat that stops counts, and it stops when nothing moves (signs_of_life.py). Runs that never
+started, or hang while they are canceled, are run_monitoring's business (see dagster.yaml).
 
 A run is lost when LOOKS looks in a row, a minute or more apart, found the same sign. The sensor remembers the sign that
 it saw, and reads no clock: a host whose clock is wrong, a laptop that slept, a daemon or a database that was away for
@@ -90,6 +91,6 @@ def _end(instance: DagsterInstance, run: DagsterRun, known: Seen) -> bool:
     instance.report_run_failed(
         fresh,
         f"No sign of life for {known.quiet} looks, {LOOK_EVERY_SECONDS} s or more apart ({since}): its host or process "
-        "died, or lost the database. What it had finished is kept.",
+        "died, its step hangs, or it lost the database. What it had finished is kept.",
     )
     return True

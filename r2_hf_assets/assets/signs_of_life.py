@@ -1,11 +1,23 @@
-"""Signs of life: while a run works, it writes a tag once a minute, so that a run whose host died can be told.
+"""The heartbeat of a run: while its work moves, it writes a tag once a minute, so that `lost_runs` can tell a run whose
+host died or whose step hangs.
 
-It is a resource, because a resource lives as long as the run: a run that waits for a slot of a pool between two steps
-shows signs too. Every asset and asset check must take it, or `lost_runs` ends its runs as dead.
+It is a resource, because a resource lives as long as the run. Every asset and asset check must take it, or `lost_runs`
+ends its runs as dead. A thread writes the tag. The first one comes after the first minute: a short run pays nothing.
+One that can't be written (the database is locked or away) is tried again a minute later and harms nothing. The tag is
+one of Dagster's hidden ones: a time that changes every minute would only be noise in the lists of runs.
 
-A thread writes, so the work may be as slow as it likes. The first sign comes after the first minute: a short run pays
-nothing. A sign that can't be written (the database is locked or away) is tried again a minute later and harms nothing.
-The tag is one of Dagster's hidden ones: a time that changes every minute would only be noise in the lists of runs.
+While a step runs, the tag is written only when something moved in the last minute (activity.py). While none runs (the
+run waits for a slot of a pool, Dagster does its own work) it is written always. A step may be as slow as it likes, as
+long as something moves in ten minutes. What moves in which phase:
+
+    scan        each request to the plan's store; the bytes of each page of a listing, its tries and their waits
+    build       the bytes of each GET, its tries and their waits; each row group that is written
+    check       each megabyte that the ledger check reads; the audio check reads 4 MiB at the most
+    publish     5 MB that go to or come from a SHARD_URL on S3; a local shard is only renamed
+    upload      64 kB of an LFS upload, half a megabyte of hf_xet's; hf_transfer says nothing, and is given a time
+    commit      each request to the Hub, the bytes of its body and of its answer, its tries, a wait for the quota
+    card        the same requests; its queries and pictures take seconds
+    reconcile   the same requests, the ranges that are read of files on the Hub, the metadata in the bucket
 
 Each time the thread also sees whether somebody ended the run: `lost_runs`, because the database heard nothing of it for
 long, or a user who forced its termination. The assets ask `stop_if_ended` between row groups and before a commit. What
@@ -20,14 +32,27 @@ from datetime import UTC, datetime
 
 from dagster import (
     ConfigurableResource,
+    DagsterEventType,
     DagsterExecutionInterruptedError,
+    DagsterInstance,
     InitResourceContext,
 )
 from pydantic import PrivateAttr
 
+from r2_hf_assets import activity
+
 # The name begins as Dagster's hidden tags do: stored and queried as any other, left out of the UI.
 ALIVE_TAG = ".dagster/r2_hf_assets/alive"
 BEAT_SECONDS = 60.0
+# A step in which nothing moved for so long shows no sign.
+STILL_SECONDS = 60.0
+_STEP_BEGINS = {DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED}
+_STEP_ENDS = {
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.STEP_FAILURE,
+    DagsterEventType.STEP_SKIPPED,
+    DagsterEventType.STEP_UP_FOR_RETRY,
+}
 # A beat that hangs in the database must not hold the end of its run.
 _LAST_BEAT_SECONDS = 5.0
 
@@ -53,6 +78,8 @@ class SignsOfLife(ConfigurableResource):
             if run is None or run.is_finished:
                 ended.set()
                 return False
+            if activity.PROCESS.idle() > STILL_SECONDS and _in_a_step(instance, this.run_id):
+                return True
             # Dagster reads and rewrites all of a run's tags: one that somebody else adds right now may be lost. That
             # costs no retry: the daemon works out for itself what it finds no tag about.
             instance.add_run_tags(this.run_id, {ALIVE_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
@@ -78,6 +105,12 @@ class SignsOfLife(ConfigurableResource):
         """
         self._ended.wait(seconds)
         self.stop_if_ended()
+
+
+def _in_a_step(instance: DagsterInstance, run_id: str) -> bool:
+    """Whether a step of the run has begun and not ended; there is one at a time."""
+    events = instance.all_logs(run_id, of_type=_STEP_BEGINS | _STEP_ENDS)
+    return bool(events) and events[-1].get_dagster_event().event_type in _STEP_BEGINS
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from urllib.parse import quote
 import pycurl
 from obstore.store import S3Store
 
+from r2_hf_assets import activity
 from r2_hf_assets.bucket import answers, client
 from r2_hf_assets.bucket.curl import CurlLoop, get_handle
 from r2_hf_assets.bucket.judge import Attempt, Fetched, ReadListing, judge
@@ -192,6 +193,7 @@ class Transfers:
 
     def _arrived(self, transfer: Transfer, attempt: Attempt, piece: bytes) -> int | None:
         transfer.heard = time.monotonic()
+        activity.advance()
         try:
             if attempt.head is None:
                 size = attempt.start_body()

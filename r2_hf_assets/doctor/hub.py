@@ -43,10 +43,14 @@ def look_at_hub(hub: HubSettings) -> list[Finding]:
 
 
 def _get(hub: HubSettings, path: str) -> Any:
+    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import build_hf_headers, get_session
 
     headers = build_hf_headers(token=hub.token, library_name="r2_hf_assets")
-    return get_session().get(f"{hub.endpoint}/api/{path}", headers=headers, timeout=PATIENCE_S)
+    try:
+        return get_session().get(f"{hub.endpoint}/api/{path}", headers=headers, timeout=PATIENCE_S)
+    except HfHubHTTPError as error:  # a 429 is raised by the session itself (hub/timeouts.py)
+        return error.response
 
 
 def _json(answer: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ pass.
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
 Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1: LFS), except that a Hub
-without Xet is noticed here.
+without Xet is noticed here. How long the Hub may be silent stands in timeouts.py and transfer.py.
 """
 
 import importlib
@@ -14,12 +14,16 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError, ShardError
+from r2_hf_assets.hub.hf_transfer_child import use_a_child
+from r2_hf_assets.hub.timeouts import bound_requests
+from r2_hf_assets.hub.transfer import bound_xet, watched
 from r2_hf_assets.memory import release
 from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
@@ -30,6 +34,8 @@ _XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "2", "HF_XET_DATA_MAX_
 
 _REPO_TYPE = "dataset"
 _BRANCH = "main"
+_NOT_FOUND = 404
+_RATE_LIMITED = 429
 _HTTP_CLIENTS = {
     "httpx2": ("TransportError",),  # 2.x
     "httpx": ("TransportError",),  # 1.x
@@ -72,19 +78,29 @@ class HubClient:
 
         if quiet.upper() in ("1", "ON", "YES", "TRUE"):
             disable_progress_bars()
+        bound_requests()
+        bound_xet()
+        use_a_child()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
         self._private = settings.private
         self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
 
     def head(self) -> str | None:
-        """The commit main is at; None when there is no such repo."""
+        """The commit main is at; None when there is no such repo.
+
+        The library says RepositoryNotFoundError of a 401 and a 403 as well: of a token that expired, or a repo behind a
+        gate. Only a 404 says that there is none.
+        """
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            return self._api.repo_info(self.repo_id, repo_type=_REPO_TYPE, revision=_BRANCH).sha
-        except RepositoryNotFoundError:
-            return None
+            # The commit alone: the answer has the names of all files otherwise.
+            return self._api.dataset_info(self.repo_id, revision=_BRANCH, expand=["sha"]).sha
+        except RepositoryNotFoundError as error:
+            if error.response is not None and error.response.status_code == _NOT_FOUND:
+                return None
+            raise
 
     def create_repo(self) -> None:
         """Make the repo; nothing when it is there already."""
@@ -114,9 +130,8 @@ class HubClient:
             return None
         with tempfile.TemporaryDirectory() as folder:
             try:
-                local = self._api.hf_hub_download(
-                    self.repo_id, path, repo_type=_REPO_TYPE, revision=revision, local_dir=folder
-                )
+                download = partial(self._api.hf_hub_download, repo_type=_REPO_TYPE, revision=revision)
+                local = watched(lambda: download(self.repo_id, path, local_dir=folder))
             except LocalEntryNotFoundError as error:
                 raise error.__cause__ or ConnectionError(f"{path} can't be fetched") from error
             return Path(local).read_bytes()
@@ -133,9 +148,8 @@ class HubClient:
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
         with self._without_xet_if_the_hub_has_none():
             for operation in operations:
-                self._api.preupload_lfs_files(
-                    self.repo_id, [operation], repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False
-                )
+                send = partial(self._api.preupload_lfs_files, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False)
+                watched(partial(send, self.repo_id, [operation]), operation.upload_info.size)
                 release()
         return [Upload(operation.path_in_repo, operation) for operation in operations]
 
@@ -149,7 +163,7 @@ class HubClient:
         if not disabled:
             url = f"{self.endpoint}/api/{_REPO_TYPE}s/{self.repo_id}/xet-write-token/{_BRANCH}"
             answer = get_session().get(url, headers=build_hf_headers(token=self._api.token))
-            constants.HF_HUB_DISABLE_XET = answer.status_code == 404
+            constants.HF_HUB_DISABLE_XET = answer.status_code == _NOT_FOUND
         try:
             yield
         finally:
@@ -219,12 +233,16 @@ class NotVisibleYet(Exception):
 
 
 def classify(error: BaseException) -> Trouble | None:
-    """Which errors of huggingface_hub may pass: statuses by retry's table, transport errors of its HTTP client."""
+    """Which errors of huggingface_hub may pass: statuses by retry's table, transport errors of its HTTP client.
+
+    A 429 is a quota: of commits an hour, or of requests in five minutes.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
     response = getattr(error, "response", None)
     if isinstance(error, HfHubHTTPError) and response is not None:
-        return status_trouble(response.status_code, response.headers)
+        trouble = status_trouble(response.status_code, response.headers)
+        return trouble and replace(trouble, quota=response.status_code == _RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
         return Trouble("the new repo does not show yet")
     if isinstance(error, HeadMoved):
@@ -239,7 +257,7 @@ def classify(error: BaseException) -> Trouble | None:
     # own.
     if isinstance(error, RuntimeError | ConnectionError | TimeoutError):
         cause = error.__cause__
-        return classify(cause) if cause is not None else Trouble(f"the upload broke off ({_said(error)})")
+        return classify(cause) if cause is not None else Trouble(f"the transfer broke off ({_said(error)})")
     return None
 
 

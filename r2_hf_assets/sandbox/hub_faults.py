@@ -1,13 +1,15 @@
 """Trouble on order, and a log of requests: the seam by which tests make the local Hub fail. The real Hub has neither.
 
     POST   /_sandbox/faults     [{"method", "path_regex", "times", "skip", "status", "headers", "body", "after",
-                                  "delay_s", "drop"}]
+                                  "delay_s", "drop", "silence"}]
     DELETE /_sandbox/faults
     GET    /_sandbox/requests?since=N    {"next": M, "requests": [{"n", "method", "path", "query", "status", ...}]}
 
 A fault answers the next `times` requests that match (after letting `skip` of them pass). With `after` the Hub does the
-work first, so the answer is a lie about work that was done. With `drop` the connection is cut without an answer. A
-fault with neither status nor drop only waits `delay_s`. The Authorization value is logged nowhere.
+work first, so the answer is a lie about work that was done. With `drop` the connection is cut without an answer. With
+`silence` it stays open and no answer comes: "read" takes the request's body, "unread" does not. It ends when the client
+closes the connection, or with DELETE. A fault with none of these only waits `delay_s`. The Authorization value is
+logged nowhere.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import re
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from r2_hf_assets.sandbox.faults import Fault, take_next
 
 LOG_LENGTH = 100_000
+_LOOK_S = 0.1  # how soon a silent request notices that its client is gone
 LOGGED_HEADERS = ("range", "content-length", "content-type", "user-agent")
 
 
@@ -39,6 +43,11 @@ class HubFault(Fault):
     after: bool = False
     delay_s: float = 0.0
     drop: bool = False
+    silence: str = ""
+
+    def __post_init__(self) -> None:
+        if self.silence not in ("", "read", "unread"):
+            raise ValueError(f'silence is "read" or "unread", not {self.silence!r}')
 
     def response(self) -> Response:
         if isinstance(self.body, str):
@@ -55,6 +64,7 @@ class FaultsAndLog:
         self._log: deque[dict[str, Any]] = deque(maxlen=LOG_LENGTH)
         self._next = 0
         self._lock = threading.Lock()
+        self._cleared = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,20 +93,29 @@ class FaultsAndLog:
         try:
             if fault and fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
-            if fault is None or not (fault.drop or fault.status):
+            if fault is None or not (fault.drop or fault.status or fault.silence):
                 await self._app(scope, receive, noting)
                 return
             entry["fault"] = True
             if fault.after:
                 await self._app(scope, receive, nowhere)
-            elif not fault.drop:
+            elif not (fault.drop or fault.silence == "unread"):
                 await _drain(receive)
-            if fault.drop:
+            if fault.silence:
+                await self._stay_silent(send)
+            if fault.drop or fault.silence:
                 _cut(send)
             else:
                 await fault.response()(scope, receive, noting)
         finally:
             entry["seconds"] = round(time.monotonic() - started, 4)
+
+    async def _stay_silent(self, send: Send) -> None:
+        """Until the client closes the connection, or the faults are cleared."""
+        cleared = self._cleared
+        while not (cleared.is_set() or _disconnected(send)):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(cleared.wait(), _LOOK_S)
 
     def _log_entry(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -117,7 +136,10 @@ class FaultsAndLog:
 
     async def _admin_faults(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] == "DELETE":
-            self._faults.clear()
+            with self._lock:
+                self._faults.clear()
+            self._cleared.set()
+            self._cleared = asyncio.Event()
             return JSONResponse({})
         try:
             wanted = [HubFault(**fault) for fault in json.loads(await _drain(receive))]
@@ -147,3 +169,8 @@ async def _drain(receive: Receive) -> bytes:
 def _cut(send: Send) -> None:
     """Close the connection without a byte: `send` is a method of uvicorn's request cycle, which holds the transport."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
+
+
+def _disconnected(send: Send) -> bool:
+    """Whether the client has closed the connection. `receive` would tell it too, but it reads the body first."""
+    return send.__self__.disconnected or send.__self__.transport.is_closing()  # type: ignore[attr-defined]

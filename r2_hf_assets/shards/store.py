@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import obstore
 
+from r2_hf_assets import activity
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, open_store
 from r2_hf_assets.disk import on_disk, sweep_torn_writes
 from r2_hf_assets.errors import ShardError
@@ -160,8 +161,13 @@ class ShardStore:
                 target.parent.mkdir(exist_ok=True)
                 path.replace(target)
             return
+
+        def put() -> None:
+            with path.open("rb") as file:
+                obstore.put(self.store, name, activity.Sent(file))
+
         # obstore splits large files into equal parts, as R2 wants them; repeating a PUT overwrites the same bytes.
-        ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, path))
+        ask(self.retry, f"writing {name}", put)
 
     def _write(self, name: str, data: bytes) -> None:
         ask(self.retry, f"writing {name}", lambda: obstore.put(self.store, name, data), self.store)
@@ -177,6 +183,7 @@ class ShardStore:
         def download() -> None:
             with target.open("wb") as out:
                 for chunk in obstore.get(self.store, name).stream(min_chunk_size=8 * 2**20):
+                    activity.advance()
                     out.write(chunk)
 
         try:

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from r2_hf_assets import activity
 from r2_hf_assets.memory import release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.shards.names import rejects_name, shard_names
@@ -203,6 +204,7 @@ def _read_shard(file: ShardFile, path: Path, audit: _Audit) -> None:
 
 
 def _read_rows(rows: pa.RecordBatch, audit: _Audit) -> None:
+    activity.advance()
     keys, bodies = rows.column(0).flatten()
     for key in keys.to_pylist():
         audit.row(key)

@@ -13,6 +13,7 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from r2_hf_assets import activity
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 from r2_hf_assets.shards.tailhash import TailHash
@@ -74,6 +75,7 @@ class PartWriter:
             self._hash = TailHash(path)
             self._writer = pq.ParquetWriter(self._sink, SCHEMA, **WRITER_OPTIONS)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        activity.advance()
         self._rows += table.num_rows
         self._footer += _FOOTER_BYTES + index
 

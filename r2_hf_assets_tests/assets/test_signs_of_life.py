@@ -1,7 +1,9 @@
 """A run's heartbeat: it beats while the run lives, ends with it, harms nothing, and hears that the run was ended."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from dagster import (
@@ -15,13 +17,17 @@ from dagster import (
     RunsFilter,
     asset,
     in_process_executor,
+    success_hook,
 )
 from dagster._core.storage.tags import TagType, get_tag_type
 
-from r2_hf_assets.assets import signs_of_life
+from r2_hf_assets import activity
+from r2_hf_assets.assets import lost_runs, signs_of_life
 from r2_hf_assets.assets.signs_of_life import ALIVE_TAG, SignsOfLife, beating
 from r2_hf_assets.definitions import defs
+from r2_hf_assets.retry import Retry, Tries, Trouble
 from r2_hf_assets.sandbox.processes import wait_until
+from r2_hf_assets_tests.assets.test_lost_runs import Looks
 
 
 def beats() -> list[threading.Thread]:
@@ -53,23 +59,17 @@ def run(instance: DagsterInstance, body, pool: str | None = None, **options) -> 
     return job.execute_in_process(instance=instance, raise_on_error=False, **options)
 
 
-def sign(instance: DagsterInstance, context: AssetExecutionContext) -> str | None:
+def sign(instance: DagsterInstance, context: Any) -> str | None:
     return instance.get_run_by_id(context.run.run_id).tags.get(ALIVE_TAG)  # type: ignore[union-attr]
 
 
 def test_a_run_shows_new_signs_until_it_ends(instance):
-    seen: set[str | None] = {None}
-
     def body(context, signs):
-        def three() -> bool:
-            seen.add(sign(instance, context))
-            return len(seen) > 3
-
-        assert wait_until(three, 20, 0.01)
+        assert shows_new_signs(instance, context)
         signs.stop_if_ended()
 
     assert run(instance, body).success
-    assert len(seen) > 3 and beats() == []
+    assert beats() == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
@@ -168,7 +168,103 @@ def test_a_deleted_run_stops(instance):
     assert stopped
 
 
-def test_a_run_that_waits_for_a_slot_of_a_pool_shows_signs(instance):
+@pytest.fixture
+def unmoved(monkeypatch: pytest.MonkeyPatch) -> activity.Mark:
+    """Progress that nothing of this test makes, and that counts for a tenth of a second."""
+    mark = activity.Mark()
+    monkeypatch.setattr(activity, "PROCESS", mark)
+    monkeypatch.setattr(signs_of_life, "STILL_SECONDS", 0.1)
+    return mark
+
+
+def shows_new_signs(instance: DagsterInstance, context: Any, step: Callable[[], object] = lambda: None) -> bool:
+    """Whether three new signs come, when `step` is made again and again."""
+    seen: set[str | None] = set()
+
+    def more() -> bool:
+        step()
+        seen.add(sign(instance, context))
+        return len(seen) > 3
+
+    return wait_until(more, 20, 0.01)
+
+
+@pytest.fixture
+def stillness(instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What each beat that found nothing moved found of a step: is there one?"""
+    real: Callable[[DagsterInstance, str], bool] = signs_of_life._in_a_step
+    found: list[bool] = []
+
+    def in_a_step(instance: DagsterInstance, run_id: str) -> bool:
+        found.append(real(instance, run_id))
+        return found[-1]
+
+    monkeypatch.setattr(signs_of_life, "_in_a_step", in_a_step)
+    return found
+
+
+def test_a_step_that_hangs_shows_no_sign_until_it_moves_again(instance, unmoved, stillness):
+    def body(context, signs):
+        assert wait_until(lambda: True in stillness, 20, 0.01)
+        last = sign(instance, context)
+        assert wait_until(lambda: stillness.count(True) > 5, 20, 0.01)
+        assert sign(instance, context) == last and stillness[-1]
+        assert shows_new_signs(instance, context, activity.advance)
+
+    assert run(instance, body).success
+
+
+def test_a_run_whose_step_hangs_is_ended(instance, unmoved, stillness, monkeypatch):
+    monkeypatch.setattr(lost_runs, "_is_ours", lambda *_: True)
+    after = []
+
+    def body(context, signs):
+        assert wait_until(lambda: True in stillness, 20, 0.01)
+        look = Looks(instance)
+        look(lost_runs.LOOKS)
+        assert instance.get_run_by_id(context.run.run_id).status is DagsterRunStatus.STARTED
+        assert context.run.run_id in look()
+        assert wait_until(lambda: beats() == [], 20, 0.01)
+        signs.stop_if_ended()
+        after.append("worked on")
+
+    result = run(instance, body)
+    assert after == [] and instance.get_run_by_id(result.run_id).status is DagsterRunStatus.FAILURE
+
+
+def test_a_wait_that_was_asked_for_shows_signs(instance, unmoved):
+    def body(context, signs):
+        quota = Tries(Retry(), "commit").wait_after(Trouble("rate limited", wait=3600.0, quota=True))
+        assert quota == 3600.0 and shows_new_signs(instance, context)
+
+    assert run(instance, body).success
+
+
+def test_between_two_steps_there_are_signs(instance, unmoved, monkeypatch):
+    """Whatever Dagster does there, and however long it takes."""
+    seen = []
+
+    @asset
+    def first() -> None:
+        pass
+
+    @asset(deps=[first])
+    def second(context: AssetExecutionContext, signs_of_life: SignsOfLife) -> None:
+        pass
+
+    @success_hook
+    def slow(context):
+        seen.append(context.op.name)
+        record = instance.get_run_by_id(context.run_id)
+        assert shows_new_signs(instance, SimpleNamespace(run=record))
+
+    made = Definitions([first, second], resources={"signs_of_life": SignsOfLife()}, executor=in_process_executor)
+    job = made.resolve_implicit_global_asset_job_def().with_hooks({slow})
+    assert job.execute_in_process(instance=instance).success
+    assert seen == ["first", "second"]
+
+
+def test_a_run_that_waits_for_a_slot_of_a_pool_shows_signs(instance, unmoved):
     slots = instance.event_log_storage.set_concurrency_slots
     slots("full", 0)
 

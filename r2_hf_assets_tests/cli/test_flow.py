@@ -164,6 +164,13 @@ def test_a_lost_database_and_a_lost_file(
     assert json.loads("\n".join(recorded.data))["recorded_now"] == 2
     assert call(capfd, "process").talk == ["nothing is due"]
 
+    # What the Hub answers to a token that has expired: a repo that is not there, to huggingface_hub.
+    expired = {"path_regex": "/revision/main$", "status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}
+    shell.sandbox.hub.faults(expired)
+    refused = call(capfd, "reconcile")
+    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
+    assert "set HF_TOKEN to a valid one" in refused.talk[0]
+
     shell.api().delete_file("data/de/chunk-00000.parquet", repo_id=shell.repo_id, repo_type="dataset")
     seen = call(capfd, "reconcile")
     assert seen.data == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,11 @@ from r2_hf_assets import retry
 from r2_hf_assets.bucket import client
 from r2_hf_assets.hub import commit
 from r2_hf_assets.retry import Retry
+from r2_hf_assets.sandbox.hub import HubServer, start_hub
 from r2_hf_assets.sandbox.s3_faults import S3Faults
 from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.faults.hub_case import PART_BYTES, HubCase
 from r2_hf_assets_tests.world import World
 
 TRIES = 7
@@ -31,7 +34,7 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_BOTO_RETRIES", {"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 2)
     monkeypatch.setattr(client, "READ_TIMEOUT_S", READ_TIMEOUT_S)
-    short = Retry(attempts=TRIES, base=0.005, cap=0.02)
+    short = Retry(attempts=TRIES, base=0.005, cap=0.02, quota_limit=0.1)
     monkeypatch.setattr(client, "_CHECK_RETRY", short)
     monkeypatch.setattr(retry, "DEFAULT", short)
     monkeypatch.setattr(commit, "COMMIT_RETRY", short)
@@ -70,3 +73,23 @@ def r2(world: World, proxy: S3Faults) -> BucketSettings:
 def store(r2: BucketSettings) -> S3Store:
     """The product's own client for the bucket, through the proxy."""
     return client.object_store(r2)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """A Hub that several cases share, each with a repo of its own."""
+    with start_hub(tmp_path_factory.mktemp("hub"), lfs_part_bytes=PART_BYTES) as running:
+        yield running
+
+
+@pytest.fixture
+def case(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[HubCase]:
+    """A chunk to commit, over LFS when the parameter `route` begins so."""
+    from huggingface_hub import constants
+
+    name = request.node.callspec.params.get("route", "Xet") if hasattr(request.node, "callspec") else "Xet"
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", name.startswith("LFS"))
+    yield HubCase.make(hub, tmp_path)
+    hub.clear_faults()

@@ -40,6 +40,10 @@ LFS_ROUTES = {
     "LFS completion": ("POST", "/_lfs/.*/0$"),
     "LFS verify": ("POST", "/info/lfs/objects/verify$"),
 }
+# All of them, by what carries the bytes.
+EVERY = {f"Xet, {name}": route for name, route in (ROUTES | XET_ROUTES).items()}
+EVERY |= {f"LFS, {name}": route for name, route in LFS_ROUTES.items()}
+PART_BYTES = 100_000  # of an LFS upload: three parts, so the multipart routes are walked
 
 
 @dataclass

@@ -2,36 +2,15 @@
 
 import email.utils
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.sandbox.hub import HubServer, start_hub
-from r2_hf_assets_tests.faults.hub_case import FOR_EVER, LFS_ROUTES, ROUTES, XET_ROUTES, HubCase
+from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, LFS_ROUTES, ROUTES, HubCase
 
-PART_BYTES = 100_000  # three parts, so the multipart routes are walked
-EVERY = {f"Xet, {name}": route for name, route in (ROUTES | XET_ROUTES).items()}
-EVERY |= {f"LFS, {name}": route for name, route in LFS_ROUTES.items()}
 # What tells about the repo and the token; the others carry bytes.
 HUB_ONLY = {f"Xet, {name}": route for name, route in ROUTES.items()} | {"LFS, LFS batch": LFS_ROUTES["LFS batch"]}
-
-
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
-    with start_hub(tmp_path_factory.mktemp("hub"), lfs_part_bytes=PART_BYTES) as running:
-        yield running
-
-
-@pytest.fixture
-def case(hub, tmp_path, monkeypatch, request) -> Iterator[HubCase]:
-    from huggingface_hub import constants
-
-    name = request.node.callspec.params.get("route", "Xet") if hasattr(request.node, "callspec") else "Xet"
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", name.startswith("LFS"))
-    yield HubCase.make(hub, tmp_path)
-    hub.clear_faults()
 
 
 PASSING = {str(status): {"status": status} for status in (408, 429, 500, 502, 503, 504)}
@@ -108,6 +87,18 @@ def test_a_busy_hub_is_given_the_time_it_asks_for(case: HubCase, form):
     case.order(ROUTES["commit"], status=429, headers=headers)
     case.commit(retry=Retry(attempts=3, sleep=slept.append))
     assert len(slept) == 1 and 5.0 <= slept[0] <= 7.0
+    case.check_whole()
+
+
+@pytest.mark.parametrize("route", [*HUB_ONLY, "Xet, xet token", "LFS, LFS part"])
+def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
+    """The library would sleep such a wait itself, where nobody can stop it, and give up after five."""
+    slept: list[float] = []
+    said: list[str] = []
+    case.order(EVERY[route], status=429, headers={"Retry-After": "3600"}, times=8)
+    case.commit(retry=Retry(attempts=2, sleep=slept.append), log=said.append)
+    assert slept == [3600.0] * 8 and len(said) == 8
+    assert all("rate limited (HTTP 429), waiting for the quota, again in 3600.0 s" in line for line in said)
     case.check_whole()
 
 

@@ -1,6 +1,7 @@
 """Run by test_clients in an environment of its own, without Dagster: commits a chunk of three parts, then smaller.
 
-Prints JSON: what was committed, and the sha256 of every file as it reads back from the Hub.
+Prints JSON: what was committed, and the sha256 of every file as it reads back from the Hub. A second argument is how
+many seconds the Hub may be silent, and two tries are made.
 """
 
 import hashlib
@@ -12,15 +13,18 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from r2_hf_assets.hub import hf_transfer_child, timeouts, transfer
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
+from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards.names import path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, silence_s: float | None = None) -> None:
+    retry = _impatient(silence_s) if silence_s else None
     settings = load(needs=["hub"])
     assert settings.hub is not None
     repo = HubClient(settings.hub)
@@ -31,7 +35,8 @@ def main(folder: Path) -> None:
     for parts in (3, 3, 1, 1):
         paths, record = _build(folder, bodies[:parts])
         opened = nullcontext(paths)
-        runs.append(commit_chunk(repo, record, partial(_always, opened), Claim("0" * 32, lambda _: known)))
+        claim = Claim("0" * 32, lambda _: known)
+        runs.append(commit_chunk(repo, record, partial(_always, opened), claim, retry=retry))
         known["en", 7] |= {file.sha256 for file in record.files}
     import huggingface_hub
 
@@ -46,6 +51,14 @@ def main(folder: Path) -> None:
         "fast": _fast(huggingface_hub),
     }
     print(json.dumps(result))
+
+
+def _impatient(silence_s: float) -> Retry:
+    for kind in timeouts.TIMEOUTS:
+        timeouts.TIMEOUTS[kind] = silence_s
+    transfer.SILENCE_S = 2 * silence_s
+    hf_transfer_child._LEAST_S, hf_transfer_child._SLOWEST_BYTES_PER_S = silence_s, 10**8
+    return Retry(attempts=2, base=0.01)
 
 
 def _always(opened, _files):
@@ -76,4 +89,4 @@ def _fast(huggingface_hub) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *map(float, sys.argv[2:]))

@@ -85,6 +85,29 @@ def test_a_chunk_is_committed_once_and_reads_back(client: str, tmp_path: Path, r
     assert result["fast"] == ("HF_HUB_ENABLE_HF_TRANSFER" in options["env"])
 
 
+# Accepts, and never answers: when the head is asked for, and in the midst of an upload.
+SILENT = {"head": "/revision/main$", "upload": "/_lfs/.*/1$"}
+
+
+@pytest.mark.parametrize("silent", list(SILENT))
+def test_036_gives_up_a_silent_hub(python036: Path, silent: str, tmp_path: Path) -> None:
+    """Its HTTP client is another, and hf_transfer has no timeout at all."""
+    with start_hub(tmp_path / "hub", lfs_part_bytes=PART_BYTES, xet=False) as hub:
+        hub.faults({"path_regex": SILENT[silent], "silence": "read", "times": 1000})
+        env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        env |= {"HF_REPO_ID": f"{hub.user}/speech", "HF_TOKEN": hub.token, "HF_ENDPOINT": hub.endpoint}
+        env |= {"HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf_home")}
+        done = subprocess.run(
+            [str(python036), str(COMMIT), str(tmp_path), "0.5"],
+            env={**env, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert "still so after 2 tries; a later run will try again" in done.stderr, done.stderr
+
+
 def test_files_are_uploaded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several in one call would be held in memory together."""
     client = HubClient(HubSettings("sandbox/speech", "hf_none", endpoint="http://127.0.0.1:9"))

@@ -20,6 +20,12 @@ def test_statuses_that_may_pass(status):
     assert "\n" not in trouble.reason
 
 
+@pytest.mark.parametrize(("status", "quota"), [(429, True), (409, False), (503, False)])
+def test_a_429_is_a_quota(status, quota):
+    trouble = classify(http_error(status))
+    assert trouble is not None and trouble.quota is quota
+
+
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
 def test_statuses_that_will_not(status):
     assert classify(http_error(status)) is None

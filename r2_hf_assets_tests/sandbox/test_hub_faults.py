@@ -1,11 +1,13 @@
 """Trouble on order: the faults that tests of the product rely on do what they say."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from r2_hf_assets.sandbox import HubServer, SandboxError
+from r2_hf_assets.sandbox.processes import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +16,12 @@ def _cleared(hub: HubServer):
     hub.clear_faults()
 
 
-def _create(hub: HubServer, name: str) -> requests.Response:
+def _create(hub: HubServer, name: str, timeout: float = 10) -> requests.Response:
     return requests.post(
         f"{hub.endpoint}/api/repos/create",
         json={"name": name, "type": "dataset"},
         headers={"Authorization": f"Bearer {hub.token}"},
-        timeout=10,
+        timeout=timeout,
     )
 
 
@@ -66,6 +68,28 @@ def test_a_delay_then_the_true_answer(hub: HubServer) -> None:
     assert time.monotonic() - started >= 0.3
 
 
+@pytest.mark.parametrize("silence", ["read", "unread"])
+def test_no_answer_until_the_faults_are_cleared(hub: HubServer, silence: str) -> None:
+    hub.faults({"path_regex": "/repos/create$", "silence": silence, "times": 2})
+    with pytest.raises(requests.Timeout):
+        _create(hub, f"never-{silence}", timeout=0.2)
+    with ThreadPoolExecutor(1) as pool:
+        mark = hub.mark()
+        waiting = pool.submit(_create, hub, f"never-{silence}")
+        assert wait_until(lambda: bool(hub.requests(mark)), 10, 0.01)
+        assert not waiting.done()
+        hub.clear_faults()
+        assert isinstance(waiting.exception(), requests.ConnectionError)
+    assert not _exists(hub, f"never-{silence}")
+
+
+def test_silence_after_the_work_was_done(hub: HubServer) -> None:
+    hub.faults({"path_regex": "/repos/create$", "silence": "read", "after": True})
+    with pytest.raises(requests.Timeout):
+        _create(hub, "silent-after", timeout=0.5)
+    assert _exists(hub, "silent-after")
+
+
 def test_the_log_counts_and_keeps_no_secret(hub: HubServer) -> None:
     mark = hub.mark()
     _create(hub, "logged")
@@ -78,3 +102,5 @@ def test_the_log_counts_and_keeps_no_secret(hub: HubServer) -> None:
 def test_a_fault_with_an_unknown_field_is_refused(hub: HubServer) -> None:
     with pytest.raises(SandboxError, match="path_regex"):
         hub.faults({"path": "/x"})
+    with pytest.raises(SandboxError, match="unread"):
+        hub.faults({"path_regex": "/x", "silence": "loud"})

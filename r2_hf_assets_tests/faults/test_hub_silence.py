@@ -1,0 +1,129 @@
+"""A Hub that accepts a request and never answers, at every route that the product asks, over Xet and over LFS."""
+
+import time
+
+import pytest
+from huggingface_hub import constants, file_download
+from huggingface_hub.utils import _xet, http_backoff
+
+from r2_hf_assets.doctor import hub as doctor
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.hub import timeouts, transfer
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.inventory import take_inventory
+from r2_hf_assets.hub.reading import HubReader, UnreadableShard
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import HubSettings
+from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, PART, ROUTES, HubCase
+
+REQUEST_S = 0.3
+# More than a request may take, as in earnest.
+TRANSFER_S = 0.7
+TWICE = Retry(attempts=2, base=0.005, cap=0.02)
+
+WRITES = EVERY | {
+    "Xet, validate-yaml": ("POST", "/api/validate-yaml$"),
+    "Xet, deduplication": ("GET", "/v1/chunks/"),
+}
+LARGE = ("Xet, commit", "Xet, xorb upload", "LFS, LFS part")  # what is asked there has a body that fills a socket
+READS = {
+    "tree": ("GET", "/tree/"),
+    "paths-info": ("POST", "/paths-info/"),
+    "resolve, HEAD": ("HEAD", "/resolve/"),
+    "resolve, GET": ("GET", "/resolve/"),
+    "xet read token": ("GET", "/xet-read-token/"),
+    "reconstruction": ("GET", "/v[12]/reconstructions/"),
+    "xorb": ("GET", "/xorb/"),
+}
+
+
+def set_bounds(monkeypatch: pytest.MonkeyPatch, request_s: float, transfer_s: float) -> None:
+    for kind in timeouts.TIMEOUTS:
+        monkeypatch.setitem(timeouts.TIMEOUTS, kind, request_s)
+    monkeypatch.setattr(transfer, "SILENCE_S", transfer_s)
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each bound as in earnest, but below a second; and two tries of http_backoff in place of six."""
+    set_bounds(monkeypatch, REQUEST_S, TRANSFER_S)
+    monkeypatch.setitem(http_backoff.__kwdefaults__, "max_retries", 1)
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setattr(constants, name, REQUEST_S)
+    monkeypatch.setattr(file_download, "_ETAG_RETRY_TIMEOUT", REQUEST_S)
+    monkeypatch.setattr(_xet, "XET_CONNECTION_INFO_CACHE", {})  # or no second token is asked for
+
+
+@pytest.mark.parametrize(
+    ("route", "body"), [*((name, "read") for name in WRITES), *((name, "unread") for name in LARGE)]
+)
+def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -> None:
+    case.order(WRITES[route], silence=body)
+    mark = case.hub.mark()
+    case.commit()
+    assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
+    case.check_whole()
+
+
+# Asked again, the batch route says that the content is there. Nobody needs the deduplication.
+@pytest.mark.parametrize("route", [name for name in WRITES if name not in ("LFS, LFS verify", "Xet, deduplication")])
+def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
+    case.order(WRITES[route], silence="read", times=FOR_EVER)
+    with pytest.raises(GaveUp, match="after 2 tries") as caught:
+        case.commit(retry=TWICE)
+    assert "\n" not in str(caught.value) and caught.value.transient
+    case.hub.clear_faults()
+    case.check_nothing_visible()
+    assert case.commit().committed
+    case.check_whole()
+
+
+def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: HubCase) -> None:
+    case.order(ROUTES["commit"], silence="read", after=True, times=FOR_EVER)
+    assert not case.commit().committed
+    case.check_whole()
+
+
+def read_all(case: HubCase, retry: Retry | None = None) -> list[RemoteFile]:
+    """Every way in which the product reads: a listing, a file in whole, a file by ranges."""
+    hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
+    found = take_inventory(hub, retry=retry)
+    assert found.revision
+    body = ask(case.client, "read", lambda: case.client.read(PART, found.revision or ""), retry)
+    assert body is not None and len(body) == case.record.files[0].size
+    with pytest.raises(UnreadableShard):  # what is there is no Parquet
+        HubReader(hub, found.revision, retry).footer(found.files[PART])
+    return list(found.files.values())
+
+
+@pytest.mark.parametrize("reads", READS)
+def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, reads: str) -> None:
+    case.commit()
+    case.order(READS[reads], silence="read")
+    mark = case.hub.mark()
+    assert [file.path for file in read_all(case)] == [PART]
+    assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
+    _xet.XET_CONNECTION_INFO_CACHE.clear()
+    case.order(READS[reads], silence="read", times=FOR_EVER)
+    with pytest.raises(GaveUp, match="after 2 tries"):
+        read_all(case, TWICE)
+
+
+def test_a_silent_hub_is_a_finding_of_the_doctor(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE_S", REQUEST_S)
+    case.order(("GET", "/api/whoami-v2$"), silence="read")
+    hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
+    (found,) = doctor.look_at_hub(hub)
+    assert "can't be reached" in str(found)
+
+
+def test_a_large_upload_that_flows_takes_as_long_as_it_needs(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer comes in time, and all of them together take longer than any bound."""
+    set_bounds(monkeypatch, 2.0, 2.5)
+    case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
+    started = time.monotonic()
+    assert case.commit(retry=Retry(attempts=1)).committed
+    assert time.monotonic() - started > 2.5
+    case.hub.clear_faults()
+    case.check_whole()

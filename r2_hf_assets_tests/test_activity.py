@@ -1,0 +1,62 @@
+"""Progress: what advances which mark, and what becomes of work for a transfer that was given up."""
+
+import io
+import threading
+
+import pytest
+
+from r2_hf_assets import activity
+from r2_hf_assets.activity import Left, Mark, Sent
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Mark:
+    """The process's mark, long idle."""
+    mark = old()
+    monkeypatch.setattr(activity, "PROCESS", mark)
+    return mark
+
+
+def old() -> Mark:
+    mark = Mark()
+    mark.at -= 1000.0
+    return mark
+
+
+def test_progress_ends_idleness(process: Mark) -> None:
+    assert process.idle() > 900
+    activity.advance()
+    assert process.idle() < 100
+
+
+def test_a_wait_counts_until_it_is_over_and_is_not_cut_short(process: Mark) -> None:
+    activity.advance(500.0)
+    activity.advance()
+    assert -500 <= process.idle() < -400
+
+
+def test_a_transfer_has_a_mark_of_its_own(process: Mark) -> None:
+    mark = old()
+    threading.Thread(target=activity.advance).start()
+    assert mark.idle() > 900
+    with activity.following(mark):
+        advance = activity.advancing()
+    thread = threading.Thread(target=advance)
+    thread.start()
+    thread.join()
+    assert mark.idle() < 100 and process.idle() < 100
+
+
+def test_work_for_a_transfer_that_was_given_up_ends(process: Mark) -> None:
+    mark = Mark()
+    mark.left = True
+    with activity.following(mark), pytest.raises(Left):
+        activity.advance()
+    assert process.idle() > 900
+
+
+def test_a_file_that_is_sent_advances_with_every_block(process: Mark) -> None:
+    file = Sent(io.BytesIO(b"abcdef"))
+    assert (file.read(4), file.tell(), process.idle() < 100) == (b"abcd", 4, True)
+    process.at -= 1000.0
+    assert file.read() == b"ef" and process.idle() < 100
