@@ -107,7 +107,7 @@ def as_plain(report: Report, recorded: int) -> dict[str, Any]:
         **{name: getattr(report, name) for name in ("revision", *_NUMBERS)},
         "recorded_now": recorded,
         "recordable": [str(partition_key(item.chunk.language, item.chunk.number)) for item in report.recordable],
-        "process_again": [str(partition_key(*due.name)) for due in report.lost],
+        "process_again": [str(partition_key(*name)) for name in report.redo],
         "counts": report.counts,
         "differences": [
             {
@@ -159,7 +159,7 @@ def _metadata(report: Report, recorded: int) -> dict[str, Any]:
         "revision": report.revision or "none",
         "differences": MetadataValue.md(table),
         "what_to_do": MetadataValue.md(advice or "nothing"),
-        "process_again": MetadataValue.json([str(partition_key(*due.name)) for due in report.lost[:_LINES]]),
+        "process_again": MetadataValue.json([str(partition_key(*name)) for name in report.redo[:_LINES]]),
     }
 
 

@@ -16,7 +16,7 @@ _KEYS_NAMED = 20
     is_flag=True,
     help="Record as done what is verifiably on the Hub. What has no build record is read there, by ranges.",
 )
-@click.option("--redo", is_flag=True, help="Print only the partitions that were lost, one a line.")
+@click.option("--redo", is_flag=True, help="Print only the partitions that were lost and are due, one a line.")
 @click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
 @json_option
 def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
         emit = instance.report_runless_asset_event if do_record else None
         report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
     recorded = len(report.recordable) if do_record else 0
-    keys = [str(partition_key(*due.name)) for due in report.lost]
+    keys = [str(partition_key(*name)) for name in report.redo]
     if redo:
         for key in keys:
             click.echo(key)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import is_digest, lost
+from r2_hf_assets.plan.due import DUE_AGAIN, is_digest, lost
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Name, Recovered, Report
 from r2_hf_assets.shards.names import parts_in_order, path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -72,6 +72,7 @@ def compare(facts: Facts) -> Report:
         recordable=tuple(found.recordable),
         unproven=tuple(found.unproven),
         lost=tuple(found.lost),
+        redo=_redo(found.lost, facts),
     )
 
 
@@ -79,6 +80,12 @@ def _not_planned(facts: Facts, planned: set[Name]) -> Iterator[Difference]:
     recorded = {**facts.shards_recorded, **facts.commits_recorded}
     for name in lost(planned, recorded):
         yield Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}")
+
+
+def _redo(lost_now: Sequence[Due], facts: Facts) -> tuple[Name, ...]:
+    planned = ((chunk.language, chunk.number) for chunk in facts.planned)
+    before = {name for name in planned if facts.commits_recorded.get(name) == DUE_AGAIN}
+    return tuple(sorted({due.name for due in lost_now} | before))
 
 
 def _is(recorded: Recorded, chunk: Planned) -> bool:

@@ -94,6 +94,7 @@ class Report:
         as_built: chunks whose files on the Hub are those of the build record.
         unchecked: recorded chunks that are there and have no build record to compare with.
         lost: recorded chunks that are not on the Hub as they were committed.
+        redo: these, and those that were found lost before and are not made again yet.
         replaceable: chunks that are due, and whose rows on the Hub are theirs, though not all of them.
     """
 
@@ -109,6 +110,7 @@ class Report:
     recordable: tuple[Recovered, ...]
     unproven: tuple[Planned, ...]
     lost: tuple[Due, ...]
+    redo: tuple[Name, ...] = ()
     replaceable: tuple[Due, ...] = ()
 
     @property

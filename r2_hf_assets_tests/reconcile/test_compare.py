@@ -181,6 +181,7 @@ def test_what_can_be_recorded_what_must_be_read_and_what_done_again(case: str) -
     assert [item.chunk for item in report.recordable] == ([CHUNK] if case in RECORDABLE else [])
     assert report.unproven == ((CHUNK,) if case == "neither recorded nor a build record" else ())
     assert [due.name for due in report.lost] == ([NAME] if case in LOST else [])
+    assert report.redo == ((NAME,) if case in LOST or case == "due again" else ())
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_facts() -> None:
