@@ -16,7 +16,7 @@ _KEYS_NAMED = 20
     is_flag=True,
     help="Record as done what is verifiably on the Hub. What has no build record is read there, by ranges.",
 )
-@click.option("--redo", is_flag=True, help="Print only the partitions that were lost, one a line.")
+@click.option("--redo", is_flag=True, help="Print only the partitions that this call finds lost, one a line.")
 @click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
 @json_option
 def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None:
