@@ -1,4 +1,5 @@
-"""Folder name -> language: the one place that decides in which partition an episode lies.
+"""Folder name -> language: the rule by which a scan decides in which partition a new folder's episodes lie. What it
+decided the plan keeps (plan/folders.py), whatever this rule says later.
 
 langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US,
 en_gb and ENG are `en`, deu is `de`, in is `id` and iw is `he`. What it yields is accepted only when it is in LANGUAGES,

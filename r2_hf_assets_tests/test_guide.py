@@ -53,7 +53,7 @@ def test_names_in_code_letters_are_names_of_something() -> None:
     known = {*assets, *checks, *REPOSITORY.job_names}
     known |= {sensor.name for sensor in REPOSITORY.sensor_defs} | {s.name for s in REPOSITORY.schedule_defs}
     # Reasons of rejects, entries of metadata, Dagster's settings.
-    known |= {"pictures", "audio_missing", "rejects_by_reason", "max_concurrent_runs", "start_anew"}
+    known |= {"pictures", "audio_missing", "rejects_by_reason", "max_concurrent_runs", "may_shrink"}
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", GUIDE)) <= known
 
 

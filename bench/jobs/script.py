@@ -1,6 +1,6 @@
-"""The script that this project replaces, as DESIGN.md describes it: `--scan`, then the process mode.
+"""The script that this project replaces: `--scan`, then the process mode.
 
-Written anew from that description, its costs included: a boto3 client for every episode, an episode a thread and its
+Written anew, its costs included: a boto3 client for every episode, an episode a thread and its
 downloads one after the other, the whole chunk as Python objects, pyarrow's defaults, then the upload. It works in the
 current folder: work_plan.json, progress.log, out/.
 """

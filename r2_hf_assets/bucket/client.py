@@ -1,13 +1,14 @@
-"""Clients for the bucket: obstore for listings and for what we write, boto3 for a handful of calls.
+"""Clients for the bucket: obstore for the plan and for shards on S3, boto3 for a handful of calls. (Episodes are listed
+and fetched by libcurl: pages.py, transfers.py.)
 
 Written for R2's dialect, which any S3 understands: path-style addresses, no checksum trailers (boto3 >= 1.36 adds one
 to every write, which R2 refuses with a misleading `Unauthorized`). Region, session token and certificate authorities
-are the same for every client. obstore's sync calls release the GIL and are made from
-threads: its async calls abort the interpreter at exit now and then. (The GETs of a build are libcurl's: transfers.py.)
+are the same for every client. obstore's sync calls release the GIL and are made from threads: its async calls abort the
+interpreter at exit now and then.
 
 `ask` is how obstore is called. Its calls can't be interrupted, so the main thread, which Ctrl-C interrupts, leaves them
-to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a
-bucket answers like one, but what its disk does wrong is never waited for.
+to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a bucket answers like
+one, but what its disk does wrong is never waited for.
 """
 
 import re

@@ -10,7 +10,7 @@ from r2_hf_assets.cli.talk import language_option, languages_of, say
 @click.option(
     "--start-anew",
     is_flag=True,
-    help="Remove from the dataset what is there of another plan, and number everything anew. Its history keeps it.",
+    help="Remove another plan's files from the dataset, whose history keeps them; a lost plan is numbered anew.",
 )
 @click.pass_context
 def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = False) -> None:

@@ -1,1 +1,2 @@
-"""Looks whether everything that the job needs is there, before it is needed. See finding.py and checkup.py."""
+"""Looks whether everything that the job needs is there, before it is needed. See finding.py; cli/doctor.py
+lists the looks."""

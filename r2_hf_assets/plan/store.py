@@ -9,8 +9,8 @@
 
 Chunks of a language form a log: number n is created with a conditional PUT (S3: If-None-Match, folder: a hard link), by
 someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same
-number nor plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever
-rewritten or deleted.
+number nor plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever deleted,
+and nothing but index.json and waiting.json is written twice.
 """
 
 import json

@@ -3,8 +3,8 @@
 The files are read by ranges (footer and audio keys, never the audio), the episodes' metadata from the bucket again, and
 the two are walked together: every row must be the next segment that the metadata names, or come after segments that are
 left out; so each row is of this chunk, in plan order, and none is double. What is left out must be rightly so: its
-audio is missing, empty or too large in the bucket now. Without the ledger nobody else could tell a segment that was
-rejected from one that was lost.
+audio is missing or unusable in the bucket now. Without the ledger nobody else could tell a segment that was rejected
+from one that was lost.
 
 The audio's bytes are not compared: what is proven is that every segment has its row.
 """

@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 ADVICE: Mapping[Kind, str] = {
-    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: it is due again, and the next run mends it",
+    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: reconcile records it as due, the next run mends it",
     Kind.OTHER_CONTENT: "the Hub's file is not the one that was committed: delete it there if it may go, then process",
     Kind.STALE: "files of a planned chunk that are none of its shards: the next run removes those that were ours, and "
     "names those that were not",

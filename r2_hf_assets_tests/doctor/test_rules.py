@@ -124,8 +124,8 @@ def test_the_disk_must_hold_what_is_in_flight(free: int, level: Level) -> None:
 
 def test_several_chunks_a_commit_need_the_room_of_all() -> None:
     few, many = (load(FULL | {"EPISODES_PER_CHUNK": "1000", "CHUNKS_PER_COMMIT": str(n)}) for n in (2, 8))
-    assert judge_disk(Path("/data"), 50 * 10**9, few).level == OK
-    found = judge_disk(Path("/data"), 50 * 10**9, many)
+    assert judge_disk(Path("/data"), 60 * 10**9, few).level == OK
+    found = judge_disk(Path("/data"), 60 * 10**9, many)
     assert found.level == WARN and "9 are in flight" in found.seen
 
 
