@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -39,6 +40,7 @@ _INDEX = "plan/index.json"
 _IDENTITY = "plan/identity.json"
 _ID = "plan/id.json"
 _READERS = 32
+_READ_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,13 @@ class PlanStore:
         return self.read(language, number)
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
-        """Chunks in the order asked for, read side by side. All of them must exist."""
+        """Chunks in the order asked for, read side by side, a few ahead. All of them must exist."""
+        names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
-            asked = deque(threads.submit(self.read, *name) for name in wanted)
+            asked = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
             while asked:
                 chunk = asked.popleft().result()
+                asked.extend(threads.submit(self.read, *name) for name in islice(names, 1))
                 if chunk is None:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk
