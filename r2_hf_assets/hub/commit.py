@@ -217,8 +217,7 @@ def _refuse_unknown(repo: Repo, head: str, record: BuildRecord, differs: Differe
     in_the_way = (*differs.replaced, *differs.stale)
     if in_the_way:
         name = (record.language, record.number)
-        built = {file.sha256 for file in record.files} | set(record.earlier)
-        refuse_unknown(repo, head, in_the_way, built | claim.known([name]).get(name, frozenset()))
+        refuse_unknown(repo, head, in_the_way, record.sha256s | claim.known([name]).get(name, frozenset()))
 
 
 def _nothing_to_do(repo: Repo, head: str) -> CommitRecord:
