@@ -8,7 +8,9 @@ has no SHA-256 on the Hub: neither a commit nor this check takes it for ours, an
 from collections.abc import Callable, Mapping
 
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.commit import Repo, ask, chunk_files
+from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.compare import chunk_files
+from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord
