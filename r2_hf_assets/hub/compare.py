@@ -52,7 +52,7 @@ def compare_all(repo: Repo, records: Sequence[BuildRecord], revision: str) -> li
     return differences
 
 
-def chunk_files(repo: Repo, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
+def files_of_chunk(repo: Repo, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
     """Every file of the chunk that `revision` holds, ours or an earlier build's, by path."""
     return _files_of(repo, [record], revision)[0]
 

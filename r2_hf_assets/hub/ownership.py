@@ -91,7 +91,7 @@ def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
     if revision is None:
         return
     owner = _owner_of(repo, revision)
-    there = sorted(all_chunk_files(repo, revision))
+    there = sorted(chunk_files(repo, revision))
     if there or owner not in (None, plan_id):
         whose = f"belongs to plan {owner}" if owner else "was made by another plan, or by the script"
         held = f"{len(there)} chunk files ({_listed(there)})" if there else "no chunk file"
@@ -117,7 +117,7 @@ def begin_anew(
         return 0, None
     ours = repo.read(OWNER_PATH, head) == claim.owner_file
     keep = planned if ours else committed
-    gone = sorted(path for path in all_chunk_files(repo, head) if read_path(path) not in keep)
+    gone = sorted(path for path in chunk_files(repo, head) if read_path(path) not in keep)
     if gone or not ours:
         contents = {} if ours else {OWNER_PATH: claim.owner_file}
         repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
@@ -138,14 +138,14 @@ def refuse_unknown(repo: Repo, revision: str, files: Iterable[RemoteFile], known
             )
 
 
-def all_chunk_files(repo: Repo, revision: str) -> dict[str, RemoteFile]:
+def chunk_files(repo: Repo, revision: str) -> dict[str, RemoteFile]:
     """The files that have the name of a chunk in a language of ours, by path."""
     listed = repo.list_files(DATA, revision)
     return {path: file for path, file in listed.items() if (name := read_path(path)) and name[0] in _LANGUAGES}
 
 
 def _unknown(repo: Repo, revision: str, claim: Claim) -> list[str]:
-    files = all_chunk_files(repo, revision)
+    files = chunk_files(repo, revision)
     name_of = {path: name for path in files if (name := read_path(path))}
     known = claim.known(set(name_of.values())) if name_of else {}
     return sorted(p for p, name in name_of.items() if _sha256(repo, revision, files[p]) not in known.get(name, ()))
