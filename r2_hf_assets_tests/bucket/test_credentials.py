@@ -15,11 +15,12 @@ import pytest
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.bucket.client import check_access, object_store, s3_client
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.objects_server import ObjectsServer, error
 from r2_hf_assets_tests.world import World
 
@@ -130,7 +131,7 @@ def test_a_real_server_takes_another_region(world: World) -> None:
     r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket, region="eu-central-1")
     obstore.put(object_store(r2), "processed/en/ep1/all_segments.json", b"[]")
     check_access(s3_client(r2), r2.name, r2.prefix)
-    assert episode_ids(object_store(r2), r2.prefix, LanguageFolder("en", "en"), QUICK) == ["ep1"]
+    assert episode_ids(object_store(r2), r2.prefix, "en", QUICK) == ["ep1"]
 
 
 @pytest.mark.parametrize(
