@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -66,12 +66,13 @@ def _scan(plan: PlanStore, chunks: int, episodes: int, languages: int) -> None:
     found = shares(chunks, languages)
     folders = [LanguageFolder(name, name) for name in found]
 
-    def ids(_store: Any, _prefix: str, folder: LanguageFolder, *_: Any) -> list[str]:
-        members = (m for number in range(found[folder.name]) for m in _members(folder.name, number, episodes))
-        return [member.partition("/")[2] for member in members]
+    def listed(_store: Any, _prefix: str, folders: Iterable[LanguageFolder], *_: Any) -> Iterator[Iterator[list[str]]]:
+        for folder in folders:
+            chunk_members = (_members(folder.name, number, episodes) for number in range(found[folder.name]))
+            yield ([member.partition("/")[2] for member in members] for members in chunk_members)
 
     rules = scanning.ScanRules(frozenset(found), episodes)
-    with mock.patch.multiple(scanning, language_folders=lambda *_: folders, episode_ids=ids):
+    with mock.patch.multiple(scanning, language_folders=lambda *_: folders, episodes_of=listed):
         report = scanning.scan(plan.store, plan, rules)
     assert report.seen.total() == chunks * episodes and not report.new_chunks
 

@@ -1,7 +1,6 @@
 """What the history and the build records know of the dataset's files, as hub/ownership.py asks for it."""
 
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from dagster import DagsterInstance
 
@@ -10,20 +9,16 @@ from r2_hf_assets.hub.ownership import Claim, Name
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.store import ShardStore
 
-_READERS = 32
-
 
 def claim_of(instance: DagsterInstance, plan: PlanStore, shards: ShardStore) -> Claim:
     """This plan's claim on its dataset."""
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
         recorded = known_sha256(instance, chunks)
-        with ThreadPoolExecutor(_READERS) as pool:
-            built = dict(zip(chunks, pool.map(lambda name: shards.readable_record(*name), chunks), strict=True))
-        found = {}
-        for name, record in built.items():
-            sha256s = {file.sha256 for file in record.files} | set(record.earlier) if record else set()
-            found[name] = recorded.get(name, frozenset()) | sha256s
-        return found
+        built = shards.readable_records(chunks)
+        nothing = frozenset[str]()
+        return {
+            name: recorded.get(name, nothing) | (built[name].sha256s if name in built else nothing) for name in chunks
+        }
 
     return Claim(plan.id(), known)

@@ -31,8 +31,8 @@ from r2_hf_assets.shards.record import ShardFile
 # Records read by one query: some kilobytes each, so a few megabytes in memory at once.
 PAGE = 1000
 
-_COMMIT = AssetKey("hub_commit")
-_PARTITIONED = (AssetKey("parquet_shards"), _COMMIT)
+SHARDS = AssetKey("parquet_shards")
+COMMIT = AssetKey("hub_commit")
 _KEYS_PER_QUERY = 500
 _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 # Events never change, so what one of an earlier release names is read once: by DAGSTER_HOME and event id.
@@ -62,7 +62,7 @@ def recorded_digests(
         digest, _, named = (found.get(DATA_VERSION_TAG) or "").partition("@")
         if dataset is None or named in ("", dataset):
             digests[read_key(key)] = digest or None
-        if dataset is not None and asset == _COMMIT and not named and is_digest(digest):
+        if dataset is not None and asset == COMMIT and not named and is_digest(digest):
             unnamed.add(key)
     for key, named_otherwise in (_datasets(instance, unnamed) if unnamed else {}).items():
         if named_otherwise not in (None, dataset):
@@ -73,9 +73,9 @@ def recorded_digests(
 def _datasets(instance: DagsterInstance, keys: Collection[str]) -> Mapping[str, str | None]:
     """The dataset that the latest commit of each partition names in its metadata; None where it names none."""
     home = instance.root_directory
-    ids = {key: found for key, found in latest_ids(instance, _COMMIT).items() if key in keys}
+    ids = {key: found for key, found in latest_ids(instance, COMMIT).items() if key in keys}
     unread = {key: found for key, found in ids.items() if (home, found) not in _named_by_event}
-    for _, event, record in materializations(instance, _COMMIT, unread):
+    for _, event, record in materializations(instance, COMMIT, unread):
         uri = event.metadata.get("dagster/uri")
         named = _COMMIT_URL.search(str(uri.value)) if uri is not None else None
         _named_by_event[home, record.storage_id] = named[1] if named else None
@@ -119,7 +119,7 @@ def _shard_file(row: Mapping[str, Any]) -> ShardFile:
 def committed_files(instance: DagsterInstance) -> dict[tuple[str, int], tuple[ShardFile, ...] | None]:
     """The files that the latest commit of every partition names; a query for every thousand."""
     return {
-        name: files_of(event) for name, event, _ in materializations(instance, _COMMIT, latest_ids(instance, _COMMIT))
+        name: files_of(event) for name, event, _ in materializations(instance, COMMIT, latest_ids(instance, COMMIT))
     }
 
 
@@ -128,7 +128,7 @@ def known_sha256(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -
     keys = [str(partition_key(*name)) for name in chunks]
     found: dict[tuple[str, int], set[str]] = defaultdict(set)
     for first in range(0, len(keys), _KEYS_PER_QUERY):
-        wanted = AssetRecordsFilter(_COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        wanted = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
         cursor, more = None, True
         while more:
             page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
@@ -165,7 +165,7 @@ def commits_by_chunk(instance: DagsterInstance, asset: AssetKey) -> dict[tuple[s
 def lost_chunks(instance: DagsterInstance, plan: PlanStore) -> list[tuple[str, int]]:
     """Chunks that were built or committed, and that the plan does not hold."""
     # The history comes first: what it knows was planned by then, also when a scan beside this one goes on planning.
-    recorded = [recorded_digests(instance, asset) for asset in _PARTITIONED]
+    recorded = [recorded_digests(instance, asset) for asset in (SHARDS, COMMIT)]
     planned = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
     return sorted({name for digests in recorded for name in lost(planned, digests)})
 
@@ -173,7 +173,7 @@ def lost_chunks(instance: DagsterInstance, plan: PlanStore) -> list[tuple[str, i
 def record_unplanned(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
     """Let the history forget chunks: their cells are recorded as holding nothing, as of a plan that never had them."""
     for name in chunks:
-        for asset in _PARTITIONED:
+        for asset in (SHARDS, COMMIT):
             event = AssetMaterialization(
                 asset,
                 partition=str(partition_key(*name)),

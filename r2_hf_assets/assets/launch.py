@@ -18,7 +18,7 @@ from dagster._core.events import RunFailureReason
 
 from r2_hf_assets.assets.batches import Batch, batches, chunk_order
 from r2_hf_assets.assets.databases import fewer_syncs
-from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.history import COMMIT, SHARDS, recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import FAILED, end_of, is_persistent
@@ -33,8 +33,6 @@ from r2_hf_assets.shards.build import Build
 from r2_hf_assets.shards.store import open_shards
 
 WORK_PLAN = AssetKey("work_plan")
-SHARDS = AssetKey("parquet_shards")
-COMMIT = AssetKey("hub_commit")
 
 _QUIET = {"console": {"config": {"log_level": "WARNING"}}}
 

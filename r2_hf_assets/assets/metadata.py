@@ -124,7 +124,7 @@ def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
-        "files": _files(record.files),
+        "files": files_table(record.files),
         "rejects_ledger": record.rejects.name if record.rejects else "none",
         **stats_metadata(record.stats),
     }
@@ -144,7 +144,7 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
-        "files": _files(record.files, record.language),
+        "files": files_table(record.files, record.language),
         "removed": MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
         "hours": round(record.hours, 4),
@@ -186,13 +186,14 @@ def stats_metadata(stats: Stats | None) -> Metadata:
     return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
 
 
-def _files(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:
+def files_table(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:
+    """Files by name, or with a `language` by path in the repo; history.py reads them back."""
     rows = [
         {
             "file": path_in_repo(language, file.name) if language else file.name,
             "rows": file.rows,
             "bytes": file.size,
-            "sha256": file.sha256,
+            "sha256": file.sha256 or "none",
         }
         for file in files
     ]

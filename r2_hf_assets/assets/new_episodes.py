@@ -18,7 +18,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,7 +38,7 @@ from r2_hf_assets.assets.launch import WORK_PLAN
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig
-from r2_hf_assets.bucket.client import Store, object_store
+from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.listing import episode_pages, language_folders
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.known import Known
@@ -177,13 +177,9 @@ def _go_on(sweep: Sweep | None, settings: Settings, plan: PlanStore, in_time: Ca
     listed = language_folders(bucket, r2.prefix, _HASTY)
     folders = [replace(folder, language=decided.get(folder.name, folder.language)) for folder in listed]
     folders = [folder for folder in folders if folder.language in settings.plan.languages]
-    sweep = look(sweep, folders, partial(_pages, bucket, r2.prefix), known, in_time)
+    sweep = look(sweep, folders, partial(episode_pages, bucket, r2.prefix, retry=_HASTY), known, in_time)
     counts = f"{sum(sweep.seen.values())} episodes seen, {sum(sweep.new.values())} not planned"
     return sweep, counts if sweep.done else f"{counts} so far; goes on behind {sweep.folder}/{sweep.after or ''}"
-
-
-def _pages(bucket: Store, prefix: str, folder: str, after: str) -> Iterator[tuple[list[str], str | None]]:
-    return episode_pages(bucket, prefix, folder, after, _HASTY)
 
 
 def _chunks(plan: PlanStore) -> dict[str, int]:

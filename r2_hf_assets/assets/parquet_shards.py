@@ -6,12 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from dagster import AssetCheckResult, AssetExecutionContext, AssetKey, MaterializeResult, Output, asset
+from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
 from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT
+from r2_hf_assets.assets.history import COMMIT, recorded_digests
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.outcome import Outcome
 from r2_hf_assets.assets.partitions import chunk_backfills, chunk_partitions, read_key
@@ -58,7 +57,7 @@ def parquet_shards(
         warn_if_forgetful(context)
         # A run that will commit needs the Hub's settings too: better to say so now than after the work.
         selected = context.run.asset_selection
-        commits_too = selected is None or AssetKey("hub_commit") in selected
+        commits_too = selected is None or COMMIT in selected
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
         plan, shards = open_plan(loaded.plan, loaded.r2), open_shards(loaded.shards, loaded.r2)

@@ -56,7 +56,6 @@ def overall(
     everything: Iterable[Planned],
     languages: Collection[str],
     dataset: str | None = None,
-    now: float | None = None,
 ) -> Progress:
     """How far everything is.
 
@@ -74,7 +73,7 @@ def overall(
     for chunk in left:
         done.pop((chunk.language, chunk.number), None)
     made = ((commits[name].at, episodes) for name, episodes in done.items() if name in commits and commits[name].by_run)
-    found = pace(made, sum(chunk.episodes for chunk in left), time.time() if now is None else now)
+    found = pace(made, sum(chunk.episodes for chunk in left), time.time())
     return Progress(rows, summed(rows), found, dict(left_out))
 
 

@@ -18,9 +18,6 @@ from dagster import (
     DagsterEvent,
     DagsterInstance,
     DagsterRun,
-    MetadataValue,
-    TableMetadataValue,
-    TableRecord,
 )
 from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.storage.tags import MAX_RETRIES_TAG
@@ -28,12 +25,10 @@ from dagster._core.utils import make_new_run_id
 
 from r2_hf_assets.assets.event_tags import event_tags
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
-from r2_hf_assets.assets.metadata import stats_metadata
+from r2_hf_assets.assets.metadata import files_table, stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.due import DUE_AGAIN
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.shards.names import path_in_repo
-from r2_hf_assets.shards.record import ShardFile
 
 Emit = Callable[[AssetMaterialization], Any]
 
@@ -80,7 +75,7 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
                     "recorded_by": by,
                     "dataset": dataset,
                     "due_because": due.why,
-                    "files": _table(due.name[0], due.files),
+                    "files": files_table(due.files, due.name[0]),
                 },
             )
         )
@@ -94,19 +89,6 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
         event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
         instance.report_dagster_event(event, run.run_id)
     instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they should be, and due.")
-
-
-def _table(language: str, files: Sequence[ShardFile]) -> TableMetadataValue | str:
-    rows: list[dict[str, str | int]] = [
-        {
-            "file": path_in_repo(language, file.name),
-            "rows": file.rows,
-            "bytes": file.size,
-            "sha256": file.sha256 or "none",
-        }
-        for file in files
-    ]
-    return MetadataValue.table([TableRecord({**row}) for row in rows]) if rows else "none"
 
 
 def _materialization(
@@ -128,7 +110,7 @@ def _materialization(
             "dataset": dataset,
             "episodes_planned": chunk.episodes,
             "bytes": sum(file.size for file in item.files),
-            "files": _table(chunk.language, item.files),
+            "files": files_table(item.files, chunk.language),
             **stats_metadata(item.stats),
         },
     )

@@ -5,8 +5,9 @@ that it still owes, although their runs do not exist yet.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 
 from dagster import AssetKey, DagsterError, DagsterInstance, DagsterRun, DagsterRunStatus, PartitionKeyRange, RunsFilter
@@ -108,7 +109,7 @@ def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, Tried] = {}
-    ended_with_backfill = _EndedWithBackfill(instance)
+    ended_with_backfill = _ended_with_backfill(instance)
     for start in range(0, len(keys), _KEYS_AT_ONCE):
         wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_AT_ONCE]}
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
@@ -152,21 +153,15 @@ def _is_canceled(run: DagsterRun) -> bool:
     return run.status is DagsterRunStatus.CANCELED
 
 
-@dataclass(frozen=True)
-class _EndedWithBackfill:
+def _ended_with_backfill(instance: DagsterInstance) -> Callable[[DagsterRun], bool]:
     """Whether a run was canceled because its backfill was, or failed. One query for each backfill."""
 
-    instance: DagsterInstance
-    _known: dict[str, bool] = field(default_factory=dict)
+    @cache
+    def ended(backfill_id: str) -> bool:
+        backfill = instance.get_backfill(backfill_id)
+        return backfill is not None and backfill.status in _CANCELS_ITS_RUNS
 
-    def __call__(self, run: DagsterRun) -> bool:
-        backfill_id = run.tags.get(BACKFILL_ID_TAG)
-        if backfill_id is None or not _is_canceled(run):
-            return False
-        if backfill_id not in self._known:
-            backfill = self.instance.get_backfill(backfill_id)
-            self._known[backfill_id] = backfill is not None and backfill.status in _CANCELS_ITS_RUNS
-        return self._known[backfill_id]
+    return lambda run: _is_canceled(run) and BACKFILL_ID_TAG in run.tags and ended(run.tags[BACKFILL_ID_TAG])
 
 
 def braked(instance: DagsterInstance, sensor: str) -> Braked | None:

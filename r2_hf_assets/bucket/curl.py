@@ -9,7 +9,7 @@ import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pycurl
@@ -20,23 +20,23 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _INITIALS = frozenset(b"CcDdH")  # of the lines that `read_head` reads
 
 
-def get_handle(key_id: str, secret: str, region: str, session_token: str = "", *, connect_s: float) -> Any:
+def get_handle(config: Mapping[str, object], *, connect_s: float) -> Any:
     """A handle for signed GETs (S3's signature, version 4): set its URL and its functions, and add it to a loop.
 
     libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
 
     Args:
-        session_token: of temporary credentials; sent and signed.
+        config: of the obstore client of the bucket: the keys, the region, perhaps a session token.
         connect_s: longest time to connect.
 
     Raises:
         SettingsError: the file of authorities that the user names is not there.
     """
     handle = pycurl.Curl()
-    handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{region}:s3")
-    handle.setopt(pycurl.USERNAME, key_id)
-    handle.setopt(pycurl.PASSWORD, secret)
-    if session_token:
+    handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{config['region']}:s3")
+    handle.setopt(pycurl.USERNAME, config["access_key_id"])
+    handle.setopt(pycurl.PASSWORD, config["secret_access_key"])
+    if session_token := config.get("session_token"):
         handle.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {session_token}"])
     handle.setopt(pycurl.CAINFO, ca_bundle())
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))

@@ -57,15 +57,8 @@ def language_folders(
     store: Store, prefix: str, retry: Retry, unreadable: Unreadable = _unheeded
 ) -> list[LanguageFolder]:
     """The folders right below `prefix`, in byte order."""
-    return [LanguageFolder(name, normalize(name)) for name in _folders(store, prefix, retry, unreadable)]
-
-
-def episode_ids(
-    store: Store, prefix: str, folder: LanguageFolder, retry: Retry, unreadable: Unreadable = _unheeded
-) -> list[str]:
-    """The episode folders below one language folder, in byte order."""
-    with closing(episodes_of(store, prefix, [folder], retry, unreadable)) as found:
-        return [name for batches in found for names in batches for name in names]
+    found = [below for page in pages(store, prefix, retry, delimiter="/") for below in page.prefixes]
+    return [LanguageFolder(name, normalize(name)) for name in _readable(prefix, found, unreadable)]
 
 
 def episodes_of(
@@ -210,11 +203,6 @@ def _flat(workers: _Workers, listed: Future[_Listed]) -> Iterator[list[str]]:
     yield from found
     for more in ranges:
         yield from _flat(workers, more)
-
-
-def _folders(store: Store, prefix: str, retry: Retry, unreadable: Unreadable) -> list[str]:
-    found = [below for page in pages(store, prefix, retry, delimiter="/") for below in page.prefixes]
-    return _readable(prefix, found, unreadable)
 
 
 def _readable(prefix: str, found: Sequence[str], unreadable: Unreadable) -> list[str]:

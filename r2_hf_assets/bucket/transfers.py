@@ -64,15 +64,7 @@ class Transfers:
         self._retry = retry
         self._room = Room(max_bytes)
         self._loop = CurlLoop(workers)
-        new_handle = partial(
-            get_handle,
-            config["access_key_id"],
-            config["secret_access_key"],
-            config["region"],
-            config.get("session_token", ""),
-            connect_s=client.CONNECT_TIMEOUT_S,
-        )
-        self._free = [new_handle() for _ in range(workers)]
+        self._free = [get_handle(config, connect_s=client.CONNECT_TIMEOUT_S) for _ in range(workers)]
         self._active: dict[Any, Transfer] = {}  # running or paused, by handle
         self._paused: dict[int, Transfer] = {}  # by turn
         self._later: list[tuple[float, int, Transfer]] = []  # a heap of those that wait for their next try
@@ -93,14 +85,14 @@ class Transfers:
         """Ask for an object of up to `limit` bytes; it comes when its turn has come."""
         return self._ask(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"), limit)
 
-    def ask_listing(self, query: str, what: str, read: ReadListing, limit: int = _LISTING_BYTES) -> Transfer:
+    def ask_listing(self, query: str, what: str, read: ReadListing) -> Transfer:
         """Ask the bucket itself; `what` names the question in errors.
 
         Args:
             read: makes what is taken of an answer's body and the time it was served, or Trouble, which asks for it
                 again. It is called in the loop's thread.
         """
-        return self._ask(what, f"{self._url}?{query}", limit, read)
+        return self._ask(what, f"{self._url}?{query}", _LISTING_BYTES, read)
 
     def _ask(self, what: str, url: str, limit: int, listing: ReadListing | None = None) -> Transfer:
         transfer = Transfer(what, url, self._turns, limit, listing)

@@ -127,8 +127,8 @@ def adopt(
             f"{name}: {count} chunks left out, because LANGUAGES leaves out the language; while files of theirs are on "
             "the Hub and nothing names them, no commit is made there: import again with this language"
         )
-    _mind_renames(elsewhere, dry_run)
-    _mind_incomplete([found for found in recorded if found.incomplete])
+    _report_renames(elsewhere, dry_run)
+    _report_incomplete([found for found in recorded if found.incomplete])
     were = sum(known.get(item.name) == item.taken.chunk.digest for item in located)
     say(
         f"{'would be: ' if dry_run else ''}{len(adoption.new)} chunks planned newly, "
@@ -146,7 +146,7 @@ def _told(found: "Finished", taken: bool) -> str:
     return f"recorded: {found.rows:,} rows{extra}"
 
 
-def _mind_renames(elsewhere: "Sequence[Located]", dry_run: bool) -> None:
+def _report_renames(elsewhere: "Sequence[Located]", dry_run: bool) -> None:
     names = sorted({(item.taken.folder, item.taken.chunk.language) for item in elsewhere})
     for folder, language in names:
         count = sum(item.taken.folder == folder for item in elsewhere)
@@ -154,7 +154,7 @@ def _mind_renames(elsewhere: "Sequence[Located]", dry_run: bool) -> None:
         say(f"{folder}: the files of {count} chunks {verb} on the Hub, from data/{folder}/ to data/{language}/")
 
 
-def _mind_incomplete(incomplete: "Sequence[Finished]") -> None:
+def _report_incomplete(incomplete: "Sequence[Finished]") -> None:
     if incomplete:
         from r2_hf_assets.assets.partitions import partition_key
 

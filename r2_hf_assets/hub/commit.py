@@ -11,24 +11,21 @@ Chunks that are committed together are compared with the same head, and each has
 are gone or damaged is left out of the commit and stops none of the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
-from r2_hf_assets.hub.client import NotVisibleYet, RemoteFile, Upload, classify, explain
+from r2_hf_assets.hub.client import NotVisibleYet, Upload, classify, explain
+from r2_hf_assets.hub.compare import Difference, compare, compare_all
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, refuse_other_plan, refuse_unknown, require_ours
+from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry, T
-from r2_hf_assets.shards.names import part_name, path_in_repo, stem
+from r2_hf_assets.shards.names import path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
-# How many parts beyond our own are looked for at a time: a chunk that shrank may have left that many behind.
-_PROBE_PARTS = 32
-# What one request asks for at the most, when several chunks are compared: a hundred chunks are eight requests.
-_PATHS_PER_REQUEST = 500
 # Chunks named in a commit's title; all stand in its description.
 _IN_TITLE = 3
 
@@ -37,49 +34,8 @@ _IN_TITLE = 3
 COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 
 
-class Repo(Protocol):
-    """What a commit needs of the Hub; HubClient is the real one."""
-
-    repo_id: str
-
-    def head(self) -> str | None: ...
-    def create_repo(self) -> None: ...
-    def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
-    def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]: ...
-    def read(self, path: str, revision: str) -> bytes | None: ...
-    def upload(self, files: list[tuple[str, Path]]) -> list[Upload]: ...
-    def check(self, upload: Upload, sha256: str) -> None: ...
-    def commit(
-        self,
-        uploads: Sequence[Upload],
-        deleted: Sequence[str],
-        parent: str,
-        message: str,
-        contents: Mapping[str, bytes] | None = None,
-    ) -> tuple[str, str]: ...
-    def commit_url(self, oid: str) -> str: ...
-
-
 # Gives local paths by name for files of a chunk, for as long as the context is open.
 OpenFiles = Callable[[BuildRecord, tuple[ShardFile, ...]], AbstractContextManager[dict[str, Path]]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a revision differs from a chunk's shards.
-
-    Attributes:
-        absent: shards that are not there, or not with this content.
-        replaced: the chunk's files there that a shard of the same name takes the place of.
-        stale: the chunk's files there that are its shards no more.
-    """
-
-    absent: tuple[ShardFile, ...]
-    replaced: tuple[RemoteFile, ...]
-    stale: tuple[RemoteFile, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.absent or self.stale)
 
 
 @dataclass(frozen=True)
@@ -217,8 +173,7 @@ def _refuse_unknown(repo: Repo, head: str, record: BuildRecord, differs: Differe
     in_the_way = (*differs.replaced, *differs.stale)
     if in_the_way:
         name = (record.language, record.number)
-        built = {file.sha256 for file in record.files} | set(record.earlier)
-        refuse_unknown(repo, head, in_the_way, built | claim.known([name]).get(name, frozenset()))
+        refuse_unknown(repo, head, in_the_way, record.sha256s | claim.known([name]).get(name, frozenset()))
 
 
 def _nothing_to_do(repo: Repo, head: str) -> CommitRecord:
@@ -267,67 +222,6 @@ def check_owner(repo: Repo, revision: str, plan_id: str | None, *, log: Callable
         AccessError, GaveUp: the Hub can't be asked.
     """
     ask(repo, "look at", lambda: refuse_other_plan(repo, revision, plan_id), log=log)
-
-
-def compare(repo: Repo, record: BuildRecord, revision: str) -> Difference:
-    """How `revision` differs from the chunk's shards."""
-    return compare_all(repo, [record], revision)[0]
-
-
-def compare_all(repo: Repo, records: Sequence[BuildRecord], revision: str) -> list[Difference]:
-    """The same for several chunks, in a few requests."""
-    differences = []
-    for record, there in zip(records, _files_of(repo, records, revision), strict=True):
-        mine = {path_in_repo(record.language, file.name): file for file in record.files}
-        absent = {path: file for path, file in mine.items() if not _same(there.get(path), file)}
-        replaced = tuple(there[path] for path in absent if path in there)
-        stale = tuple(there[path] for path in sorted(there.keys() - mine.keys()))
-        differences.append(Difference(tuple(absent.values()), replaced, stale))
-    return differences
-
-
-def chunk_files(repo: Repo, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
-    """Every file of the chunk that `revision` holds, ours or an earlier build's, by path."""
-    return _files_of(repo, [record], revision)[0]
-
-
-def _files_of(repo: Repo, records: Sequence[BuildRecord], revision: str) -> list[dict[str, RemoteFile]]:
-    there: list[dict[str, RemoteFile]] = [{} for _ in records]
-    part = [0] * len(records)
-    waiting = list(range(len(records)))
-    while waiting:
-        paths_of = {}
-        for index in waiting:
-            record, first = records[index], part[index]
-            part[index] = max(len(record.files), first) + _PROBE_PARTS
-            names = [part_name(record.number, number) for number in range(first, part[index])]
-            whole = [] if first else [f"{stem(record.number)}.parquet"]
-            paths_of[index] = [path_in_repo(record.language, name) for name in (*whole, *names)]
-        for batch in _batches(paths_of):
-            found = repo.files([path for index in batch for path in paths_of[index]], revision)
-            for index in batch:
-                there[index] |= {path: found[path] for path in paths_of[index] if path in found}
-        # Where the last path that was asked for exists, there may be more.
-        waiting = [index for index in waiting if paths_of[index][-1] in there[index]]
-    return there
-
-
-def _batches(paths_of: Mapping[int, Sequence[str]]) -> Iterator[list[int]]:
-    """The chunks by request: as many as _PATHS_PER_REQUEST lets in, one at the least."""
-    batch: list[int] = []
-    size = 0
-    for index, paths in paths_of.items():
-        if batch and size + len(paths) > _PATHS_PER_REQUEST:
-            yield batch
-            batch, size = [], 0
-        batch.append(index)
-        size += len(paths)
-    if batch:
-        yield batch
-
-
-def _same(remote: RemoteFile | None, file: ShardFile) -> bool:
-    return remote is not None and (remote.sha256, remote.size) == (file.sha256, file.size)
 
 
 def _head(repo: Repo) -> str:

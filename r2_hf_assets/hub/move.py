@@ -4,12 +4,13 @@ A commit names the content that the Hub holds already under the new path, and de
 that was looked at. After a 412 or an answer that never came, what is left to do is found by looking again.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.compare import batches
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 
@@ -30,7 +31,8 @@ def rename_files(
         AccessError, GaveUp: the Hub refuses, or can't be asked.
     """
     repo = HubClient(hub)
-    for files in _batches(groups):
+    for together in batches(groups, len, _FILES_PER_COMMIT):
+        files = [pair for group in together for pair in group]
         ask(repo, "rename files of", partial(_rename, repo, hub, files), retry, log)
 
 
@@ -57,14 +59,3 @@ def _rename(repo: HubClient, hub: HubSettings, files: Group) -> None:
         repo_type="dataset",
         parent_commit=head,
     )
-
-
-def _batches(groups: Iterable[Group]) -> Iterator[list[tuple[str, str]]]:
-    batch: list[tuple[str, str]] = []
-    for group in groups:
-        if batch and len(batch) + len(group) > _FILES_PER_COMMIT:
-            yield batch
-            batch = []
-        batch += group
-    if batch:
-        yield batch

@@ -9,12 +9,12 @@ names, a commit neither replaces nor removes.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
-from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.shards.names import DATA, read_path
 
@@ -23,25 +23,6 @@ OWNER_PATH = ".r2_hf_assets.json"
 Name = tuple[str, int]
 _NAMED = 3
 _LANGUAGES = frozenset(LANGUAGES)
-
-
-class OwnedRepo(Protocol):
-    """What ownership needs of the Hub; HubClient is the real one."""
-
-    repo_id: str
-
-    def head(self) -> str | None: ...
-    def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
-    def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]: ...
-    def read(self, path: str, revision: str) -> bytes | None: ...
-    def commit(
-        self,
-        uploads: Sequence[Upload],
-        deleted: Sequence[str],
-        parent: str,
-        message: str,
-        contents: Mapping[str, bytes] | None = None,
-    ) -> tuple[str, str]: ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +44,7 @@ class Claim:
         return (json.dumps({"plan": self.plan_id, "about": about}, indent=1) + "\n").encode()
 
 
-def require_ours(repo: OwnedRepo, revision: str, claim: Claim) -> bool:
+def require_ours(repo: Repo, revision: str, claim: Claim) -> bool:
     """Whether the repo names this plan; False when it names none and this plan may take it over.
 
     Costs one request for a repo that names this plan, a listing of all data files for one that names none.
@@ -86,7 +67,7 @@ def require_ours(repo: OwnedRepo, revision: str, claim: Claim) -> bool:
     return False
 
 
-def refuse_other_plan(repo: OwnedRepo, revision: str, plan_id: str | None) -> None:
+def refuse_other_plan(repo: Repo, revision: str, plan_id: str | None) -> None:
     """Refuse a repo that names another plan; one that names none is nobody's.
 
     Raises:
@@ -97,7 +78,7 @@ def refuse_other_plan(repo: OwnedRepo, revision: str, plan_id: str | None) -> No
         raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, not {plan_id}): {_ADVICE}")
 
 
-def refuse_dataset_without_plan(repo: OwnedRepo, plan_id: str | None) -> None:
+def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
     """Before an empty plan seals its first chunk: the repo must not hold the chunks of a plan that is not here.
 
     Args:
@@ -118,7 +99,7 @@ def refuse_dataset_without_plan(repo: OwnedRepo, plan_id: str | None) -> None:
 
 
 def begin_anew(
-    repo: OwnedRepo, claim: Claim, planned: Collection[Name], committed: Collection[Name]
+    repo: Repo, claim: Claim, planned: Collection[Name], committed: Collection[Name]
 ) -> tuple[int, str | None]:
     """Make the repo this plan's: one commit names the plan, and removes the chunk files of any other.
 
@@ -143,7 +124,7 @@ def begin_anew(
     return len(gone), head
 
 
-def refuse_unknown(repo: OwnedRepo, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
+def refuse_unknown(repo: Repo, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
     """Refuse to replace or remove files whose content nobody here knows.
 
     Raises:
@@ -157,25 +138,25 @@ def refuse_unknown(repo: OwnedRepo, revision: str, files: Iterable[RemoteFile], 
             )
 
 
-def chunk_files(repo: OwnedRepo, revision: str) -> dict[str, RemoteFile]:
+def chunk_files(repo: Repo, revision: str) -> dict[str, RemoteFile]:
     """The files that have the name of a chunk in a language of ours, by path."""
     listed = repo.list_files(DATA, revision)
     return {path: file for path, file in listed.items() if (name := read_path(path)) and name[0] in _LANGUAGES}
 
 
-def _unknown(repo: OwnedRepo, revision: str, claim: Claim) -> list[str]:
+def _unknown(repo: Repo, revision: str, claim: Claim) -> list[str]:
     files = chunk_files(repo, revision)
     name_of = {path: name for path in files if (name := read_path(path))}
     known = claim.known(set(name_of.values())) if name_of else {}
     return sorted(p for p, name in name_of.items() if _sha256(repo, revision, files[p]) not in known.get(name, ()))
 
 
-def _sha256(repo: OwnedRepo, revision: str, file: RemoteFile) -> str:
+def _sha256(repo: Repo, revision: str, file: RemoteFile) -> str:
     """Of a file outside LFS, which is small, the Hub names none: it is read."""
     return file.sha256 or hashlib.sha256(repo.read(file.path, revision) or b"").hexdigest()
 
 
-def _owner_of(repo: OwnedRepo, revision: str) -> str | None:
+def _owner_of(repo: Repo, revision: str) -> str | None:
     content = repo.read(OWNER_PATH, revision)
     if content is None:
         return None

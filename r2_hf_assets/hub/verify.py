@@ -8,7 +8,9 @@ has no SHA-256 on the Hub: neither a commit nor this check takes it for ours, an
 from collections.abc import Callable, Mapping
 
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.commit import Repo, ask, chunk_files
+from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.compare import files_of_chunk
+from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord
@@ -33,7 +35,7 @@ def check_on_hub(
     Raises:
         AccessError, GaveUp: the Hub can't be asked.
     """
-    there = ask(repo, "look at", lambda: chunk_files(repo, record, revision), retry, log)
+    there = ask(repo, "look at", lambda: files_of_chunk(repo, record, revision), retry, log)
     return on_hub(record, there)
 
 

@@ -13,16 +13,12 @@ decided by the manifests. A folder that no scan was to plan has no decision.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from r2_hf_assets.bucket.listing import LanguageFolder
 from r2_hf_assets.errors import PlanError
-from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import PlanStore
-
-_READ_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -96,13 +92,7 @@ def _planned_languages(plan: PlanStore, numbers: Mapping[str, Sequence[int]]) ->
     them are there, so nothing is planned a third time.
     """
     counts: Counter[tuple[str, str]] = Counter()
-    for chunk in _chunks(plan, numbers):
+    for chunk in plan.read_many((language, number) for language in sorted(numbers) for number in numbers[language]):
         counts.update((episode.partition("/")[0], chunk.language) for episode in chunk.episodes)
     ascending = sorted(counts, key=lambda key: (counts[key], key))
     return dict(ascending)
-
-
-def _chunks(plan: PlanStore, numbers: Mapping[str, Sequence[int]]) -> Iterator[Chunk]:
-    names = ((language, number) for language in sorted(numbers) for number in numbers[language])
-    while batch := list(islice(names, _READ_AT_ONCE)):
-        yield from plan.read_many(batch)

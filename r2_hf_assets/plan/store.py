@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -39,6 +40,7 @@ _INDEX = "plan/index.json"
 _IDENTITY = "plan/identity.json"
 _ID = "plan/id.json"
 _READERS = 32
+_READ_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,8 @@ class PlanStore:
 
     def id(self) -> str:
         """The plan's id, 32 hex digits; made by whoever asks first. A copy or a backup of the plan has the same."""
-        found = self.find_id()
-        if found is None:
+        while (found := self.find_id()) is None:
             self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
-            found = self.find_id()
-        assert found is not None, "nothing deletes it"
         return found
 
     @property
@@ -108,7 +107,13 @@ class PlanStore:
             PlanError: a number is missing, so members of the plan are lost.
         """
         found: dict[str, list[int]] = defaultdict(list)
-        for path in self._paths("plan/"):
+        listed = ask(
+            self.retry,
+            "listing plan/",
+            lambda: [item["path"] for batch in obstore.list(self.store, "plan/") for item in batch],
+            self.store,
+        )
+        for path in listed:
             if match := _MANIFEST.match(path):
                 found[match[1]].append(int(match[2]))
         return {language: self._without_gaps(language, numbers) for language, numbers in found.items()}
@@ -144,11 +149,13 @@ class PlanStore:
         return self.read(language, number)
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
-        """Chunks in the order asked for, read side by side. All of them must exist."""
+        """Chunks in the order asked for, read side by side, a few ahead. All of them must exist."""
+        names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
-            asked = deque(threads.submit(self.read, *name) for name in wanted)
+            asked = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
             while asked:
                 chunk = asked.popleft().result()
+                asked.extend(threads.submit(self.read, *name) for name in islice(names, 1))
                 if chunk is None:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk
@@ -241,15 +248,6 @@ class PlanStore:
             raise _damaged(path)
         return found
 
-    def _paths(self, prefix: str) -> Iterator[str]:
-        listed = ask(
-            self.retry,
-            f"listing {prefix}",
-            lambda: [o["path"] for batch in obstore.list(self.store, prefix) for o in batch],
-            self.store,
-        )
-        yield from listed
-
     def _read(self, path: str) -> bytes | None:
         try:
             return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
@@ -294,8 +292,4 @@ def _damaged(path: str) -> PlanError:
 
 
 def _by_name(chunks: Iterable[Chunk]) -> dict[tuple[str, int], Planned]:
-    return {(chunk.language, chunk.number): _planned(chunk) for chunk in chunks}
-
-
-def _planned(chunk: Chunk) -> Planned:
-    return Planned(chunk.language, chunk.number, chunk.digest, len(chunk.episodes))
+    return {(c.language, c.number): Planned(c.language, c.number, c.digest, len(c.episodes)) for c in chunks}

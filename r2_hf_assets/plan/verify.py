@@ -23,7 +23,6 @@ from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
-_READ_AT_ONCE = 64
 _FOLDERS_NAMED = 100
 
 
@@ -116,5 +115,4 @@ def _name_repeated(plan: PlanStore, planned: Sequence[Planned], hashes: frozense
 
 
 def _read(plan: PlanStore, planned: Sequence[Planned]) -> Iterator[Chunk]:
-    for start in range(0, len(planned), _READ_AT_ONCE):
-        yield from plan.read_many((entry.language, entry.number) for entry in planned[start : start + _READ_AT_ONCE])
+    return plan.read_many((entry.language, entry.number) for entry in planned)

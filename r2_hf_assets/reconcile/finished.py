@@ -17,13 +17,12 @@ from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.reconcile.adopt import Located
-from r2_hf_assets.reconcile.prove import Source, open_source, shard_file, side_by_side
+from r2_hf_assets.reconcile.prove import Source, open_source, read_rows, shard_file, side_by_side
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.reconcile.script import ScriptError
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.schema import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -76,15 +75,8 @@ def check_finished(chunk: Chunk, files: Mapping[str, RemoteFile], reader: Reader
     if not paths:
         missing = f"its parts are not 00 to the last: {', '.join(sorted(files)[:5])}" if files else "no file on the Hub"
         return replace(found, problem=missing)
-    shards: list[ShardFile] = []
-    keys: list[str | None] = []
     try:
-        for path in paths:
-            schema, rows = reader.footer(files[path])
-            if not schema.equals(SCHEMA):  # metadata apart
-                return replace(found, problem=f"{path}: other columns than the dataset's: {_columns(schema)}")
-            keys += reader.keys(files[path])
-            shards.append(shard_file(replace(files[path], path=path), rows))
+        shards, keys = read_rows(paths, files, reader, features=False)
     except UnreadableShard as damage:
         return replace(found, problem=str(damage))
     if not keys:
@@ -165,7 +157,3 @@ def refuse_other_slices(
                 f"{found.there[0].path}: {found.problem}; if EPISODES_PER_CHUNK was another when the script ran, say "
                 "--episodes-per-chunk N; with --episodes-per-chunk as it is now, such chunks are built anew"
             )
-
-
-def _columns(schema: object) -> str:
-    return ", ".join(str(schema).splitlines())[:200]

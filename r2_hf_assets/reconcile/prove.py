@@ -9,16 +9,16 @@ from one that was lost.
 The audio's bytes are not compared: what is proven is that every segment has its row.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
 from r2_hf_assets.bucket.client import Store, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.judge import Fetched, Found
 from r2_hf_assets.bucket.segments import (
     METADATA_MAX_BYTES,
     Segment,
@@ -66,16 +66,7 @@ class Source:
 
     def segments(self, chunk: Chunk) -> Iterator[Segment]:
         """Every segment that should be a row if its audio can be had, in plan order."""
-        fetch = fetch_in_order(
-            chunk.episodes,
-            chunk.metadata_key,
-            self.store,
-            workers=_METADATA_WORKERS,
-            max_bytes=_LOOKAHEAD_BYTES,
-            limit=METADATA_MAX_BYTES,
-            retry=self.retry,
-        )
-        with closing(fetch) as metadata:
+        with self._fetch(chunk.episodes, chunk.metadata_key, _METADATA_WORKERS, METADATA_MAX_BYTES) as metadata:
             for episode, fetched in metadata:
                 if fetched is None:
                     continue
@@ -94,17 +85,16 @@ class Source:
 
     def to_be_had(self, segments: Sequence[Segment]) -> list[Segment]:
         """Those whose audio could be a row, by the rule of a build."""
-        fetch = fetch_in_order(
-            segments,
-            lambda segment: segment.key,
-            self.store,
-            workers=_AUDIO_WORKERS,
-            max_bytes=_LOOKAHEAD_BYTES,
-            limit=MAX_ROWGROUP_BYTES,
-            retry=self.retry,
-        )
-        with closing(fetch) as audio:
+        with self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES) as audio:
             return [segment for segment, fetched in audio if audio_fault(fetched) is None]
+
+    def _fetch(
+        self, items: Iterable[T], key: Callable[[T], str], workers: int, limit: int
+    ) -> "closing[Generator[tuple[T, Found], None, None]]":
+        most = _LOOKAHEAD_BYTES
+        return closing(
+            fetch_in_order(items, key, self.store, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
+        )
 
 
 def open_source(settings: Settings) -> Source:
@@ -130,15 +120,8 @@ def prove(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Sou
     """
     by_path = {file.path: file for file in files}
     paths = parts_in_order(chunk.language, chunk.number, by_path)
-    shards: list[ShardFile] = []
-    keys: list[str | None] = []
     try:
-        for path in paths or sorted(by_path):
-            schema, rows = reader.footer(by_path[path])
-            if not schema.equals(SCHEMA) or schema.metadata != SCHEMA.metadata:
-                return Proof((), f"{path}: its schema is not the one that this project writes", of_chunk=False)
-            keys += reader.keys(by_path[path])
-            shards.append(shard_file(by_path[path], rows))
+        shards, keys = read_rows(paths or sorted(by_path), by_path, reader, features=True)
     except UnreadableShard as damage:
         return Proof((), str(damage), of_chunk=False)
     missing = left_out(keys, source.segments(chunk))
@@ -148,6 +131,31 @@ def prove(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Sou
     if paths is None:
         return Proof(tuple(shards), f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}")
     return Proof(tuple(shards), _incomplete(missing, source))
+
+
+def read_rows(
+    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: Reader, *, features: bool
+) -> tuple[list[ShardFile], list[str | None]]:
+    """The files at these paths in the order of their rows, and the audio keys of all rows.
+
+    Args:
+        features: whether the schema must name them, as it does in what this project writes.
+
+    Raises:
+        UnreadableShard: one is damaged, or its schema is another.
+    """
+    shards: list[ShardFile] = []
+    keys: list[str | None] = []
+    for path in paths:
+        schema, rows = reader.footer(files[path])
+        if not schema.equals(SCHEMA):  # metadata apart
+            columns = ", ".join(str(schema).splitlines())[:200]
+            raise UnreadableShard(f"{path}: other columns than the dataset's: {columns}")
+        if features and schema.metadata != SCHEMA.metadata:
+            raise UnreadableShard(f"{path}: its schema is not the one that this project writes")
+        keys += reader.keys(files[path])
+        shards.append(shard_file(replace(files[path], path=path), rows))
+    return shards, keys
 
 
 def shard_file(file: RemoteFile, rows: int) -> ShardFile:

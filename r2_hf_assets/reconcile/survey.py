@@ -6,7 +6,6 @@ records are one small read a chunk.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from r2_hf_assets.errors import GaveUp
@@ -20,10 +19,8 @@ from r2_hf_assets.reconcile.compare import Facts, Recorded
 from r2_hf_assets.reconcile.prove import Proof, open_source, prove, side_by_side
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Name, Recovered, Report
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.record import BuildRecord, ShardFile
-from r2_hf_assets.shards.store import ShardStore, open_shards
-
-_READERS = 32
+from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.store import open_shards
 
 Log = Callable[[str], None]
 
@@ -44,7 +41,8 @@ def survey(
     assert settings.r2 is not None and settings.hub is not None
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
-    builds = _builds(open_shards(settings.shards, settings.r2), planned)
+    names = [(chunk.language, chunk.number) for chunk in planned]
+    builds = open_shards(settings.shards, settings.r2).readable_records(names)  # a damaged one counts as lost
     hub = take_inventory(settings.hub, log=log)
     if hub.revision is not None:
         check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=log)
@@ -109,10 +107,3 @@ def _proved(
         if log:
             log(f"read {done} of {len(chunks)} chunks on the Hub")
         yield found
-
-
-def _builds(shards: ShardStore, planned: Sequence[Planned]) -> dict[Name, BuildRecord]:
-    """Build records by chunk; a damaged one counts as lost."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        records = pool.map(lambda chunk: shards.readable_record(chunk.language, chunk.number), planned)
-        return {(c.language, c.number): record for c, record in zip(planned, records, strict=True) if record}

@@ -77,6 +77,11 @@ class BuildRecord:
         return sum(file.size for file in self.files)
 
     @property
+    def sha256s(self) -> frozenset[str]:
+        """Of every file that this build or an earlier one may have brought to the Hub."""
+        return frozenset((*(file.sha256 for file in self.files), *self.earlier))
+
+    @property
     def hours(self) -> float:
         """Of audio; without broken time stamps where the stats know them."""
         return (self.stats.audio_seconds if self.stats else self.tally.audio_seconds) / 3600

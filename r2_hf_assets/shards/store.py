@@ -13,7 +13,8 @@ import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, decode, encode
 _BUILDING = ".building"
 # A folder is locked right after it is made; one without a lock after a minute lost its maker.
 _UNLOCKED_SECONDS = 60
+_READERS = 32
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,12 @@ class ShardStore:
             return self.record(language, number)
         except ShardError:
             return None  # a damaged record is mended by building again
+
+    def readable_records(self, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], BuildRecord]:
+        """Those of several chunks, read side by side; chunks without one are left out."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            records = pool.map(lambda name: self.readable_record(*name), names)
+            return {name: record for name, record in zip(names, records, strict=True) if record}
 
     @contextmanager
     def files(self, language: str, files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:

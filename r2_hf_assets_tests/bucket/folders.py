@@ -2,10 +2,14 @@
 
 import bisect
 from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 from hypothesis import strategies as st
 
+from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of
+from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.objects_server import Answer
 
 BELOW = "processed/en/"
@@ -52,3 +56,9 @@ class Bucket:
             return bisect.bisect_right(self.names, after.partition("/")[0])
         # Its object's key is what is compared.
         return bisect.bisect_right([f"{name}/all_segments.json" for name in self.names], after)
+
+
+def episode_ids(store: Any, prefix: str, folder: str, retry: Retry) -> list[str]:
+    """All episodes below one language folder, as a scan lists them."""
+    with closing(episodes_of(store, prefix, [LanguageFolder(folder, folder)], retry)) as found:
+        return [name for batches in found for names in batches for name in names]

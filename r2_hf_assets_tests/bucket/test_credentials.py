@@ -2,10 +2,7 @@
 
 import hashlib
 import hmac
-import threading
-from collections.abc import Callable, Iterator
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -15,58 +12,18 @@ import pytest
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.bucket.client import check_access, object_store, s3_client
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets_tests.bucket.folders import episode_ids
+from r2_hf_assets_tests.bucket.listener import Listener
 from r2_hf_assets_tests.objects_server import ObjectsServer, error
 from r2_hf_assets_tests.world import World
 
 QUICK = Retry(attempts=2, base=0.001)
 TOKEN = "FwoGZXIvYXdzEBYaD+/k4A=="
-LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-
-
-class Listener(ThreadingHTTPServer):
-    """Answers every request, and keeps its method, path and headers."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Listener
-    protocol_version = "HTTP/1.1"
-
-    def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append((self.command, self.path, headers))
-        body = LISTING if self.command == "GET" and "list-type" in self.path else b""
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Last-Modified", formatdate(usegmt=True))
-        self.send_header("ETag", '"0"')
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_PUT = answer
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 def by_the_resource(r2: BucketSettings) -> Any:
@@ -96,10 +53,9 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
 @pytest.mark.parametrize("client", CLIENTS.values(), ids=CLIENTS)
 @pytest.mark.parametrize("token", ["", TOKEN], ids=["no token", "token"])
 def test_region_and_token_are_in_every_request_and_signed(listener: Listener, client: Any, token: str) -> None:
-    url = f"http://127.0.0.1:{listener.server_port}"
-    client(BucketSettings(url, "key", "secret", "podcasts", region="eu-central-1", session_token=token))
+    client(listener.settings(region="eu-central-1", session_token=token))
     assert listener.seen
-    for method, path, headers in listener.seen:
+    for method, path, headers, _ in listener.seen:
         scheme, _, said = headers["authorization"].partition(" ")
         fields = dict(field.strip().split("=", 1) for field in said.split(","))
         key, date, region, service, end = fields["Credential"].split("/")
@@ -130,7 +86,7 @@ def test_a_real_server_takes_another_region(world: World) -> None:
     r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket, region="eu-central-1")
     obstore.put(object_store(r2), "processed/en/ep1/all_segments.json", b"[]")
     check_access(s3_client(r2), r2.name, r2.prefix)
-    assert episode_ids(object_store(r2), r2.prefix, LanguageFolder("en", "en"), QUICK) == ["ep1"]
+    assert episode_ids(object_store(r2), r2.prefix, "en", QUICK) == ["ep1"]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from r2_hf_assets.bucket import listing, pages
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.cuts import find_cuts
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket
+from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket, episode_ids
 from r2_hf_assets_tests.build_samples import fetch_threads
 from r2_hf_assets_tests.objects_server import ObjectsServer
 from r2_hf_assets_tests.world import World
@@ -26,7 +25,7 @@ def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_a_cut: 
     monkeypatch.setattr(listing, "_PAGES_BEFORE_A_CUT", pages_before_a_cut)
     monkeypatch.setattr(listing, "_LONGER", 1)
     with ObjectsServer({}, bucket.answer) as server:
-        return episode_ids(server.store(), "processed/", LanguageFolder("en", "en"), QUICK)
+        return episode_ids(server.store(), "processed/", "en", QUICK)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -113,5 +112,5 @@ def test_the_sandbox_lists_in_ranges_what_it_lists_in_a_row(world: World, monkey
 
     monkeypatch.setattr(listing, "pages", small)
     monkeypatch.setattr(listing, "_PAGES_BEFORE_A_CUT", 2)
-    found = episode_ids(store, "processed/", LanguageFolder("en", "en"), QUICK)
+    found = episode_ids(store, "processed/", "en", QUICK)
     assert found == sorted(names)

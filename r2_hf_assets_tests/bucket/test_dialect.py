@@ -3,51 +3,10 @@
 R2 refuses the checksum trailers that boto3 adds to writes by default, with a misleading 401.
 """
 
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import obstore
-import pytest
 
 from r2_hf_assets.bucket.client import object_store, s3_client
-from r2_hf_assets.settings import BucketSettings
-
-
-class Listener(ThreadingHTTPServer):
-    """Answers every request with 200 and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-
-    def settings(self) -> BucketSettings:
-        return BucketSettings(f"http://127.0.0.1:{self.server_port}", "key", "secret", "podcasts")
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Listener
-
-    def do_PUT(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append((self.command, self.path, headers, body))
-        self.send_response(200)
-        self.send_header("ETag", '"00000000000000000000000000000000"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+from r2_hf_assets_tests.bucket.listener import Listener
 
 
 def test_no_write_carries_what_r2_refuses(listener: Listener) -> None:

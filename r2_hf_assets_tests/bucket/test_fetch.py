@@ -286,17 +286,6 @@ def test_silence_is_noticed_and_asked_again(monkeypatch):
     assert server.asked == {"k000": 1, "k001": 2, "k002": 1}
 
 
-def test_a_consumer_that_takes_its_time_is_not_silence(monkeypatch):
-    """What waits for room is not read on, for as long as it takes."""
-    monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.1)
-    with ObjectsServer({key: bytes(50_000) for key in keys(4)}) as server:
-        stream = fetch_in_order(keys(4), same, server.store(), workers=4, max_bytes=60_000, limit=LIMIT, retry=QUICK)
-        next(stream)
-        threading.Event().wait(0.5)
-        assert [len(body or b"") for _, body in bodies(stream)] == [50_000] * 3
-    assert set(server.asked.values()) == {1}
-
-
 def test_nobody_listens():
     server = served(1)
     server._server.server_close()

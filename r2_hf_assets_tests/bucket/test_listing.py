@@ -4,9 +4,10 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, language_folders
+from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets_tests import store_gets
+from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
 
 
@@ -36,7 +37,7 @@ def test_episodes_of_one_folder_in_byte_order():
     put_folders(store, "en/b", "en/a", "en/B", "en/é", "en/a b", "en/a%20b", "en-US/z")
     put_episode(store, "en/with-audio")
     store.put(f"{PREFIX}en/stray.json", b"[]")
-    found = list(episode_ids(store, PREFIX, LanguageFolder("en", "en"), NO_WAIT))
+    found = list(episode_ids(store, PREFIX, "en", NO_WAIT))
     assert found == ["B", "a", "a b", "a%20b", "b", "with-audio", "é"]
 
 
@@ -44,7 +45,7 @@ def test_an_empty_prefix_means_the_top_of_the_bucket():
     store = MemoryStore()
     store.put("de/x/all_segments.json", b"[]")
     assert language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
-    assert list(episode_ids(store, "", LanguageFolder("de", "de"), NO_WAIT)) == ["x"]
+    assert list(episode_ids(store, "", "de", NO_WAIT)) == ["x"]
 
 
 def test_an_empty_bucket_has_no_folders():
@@ -59,7 +60,7 @@ def test_one_request_a_folder_whatever_it_holds(bucket, monkeypatch):
     put_episode(bucket, "yue/f", 50)
     counting = Flaky(obstore.list_with_delimiter, times=0)
     use_obstore(monkeypatch, store_gets, list_with_delimiter=counting, list=no_object, get=no_object)
-    assert list(episode_ids(bucket, PREFIX, LanguageFolder("yue", "yue"), NO_WAIT)) == ["f"]
+    assert list(episode_ids(bucket, PREFIX, "yue", NO_WAIT)) == ["f"]
     assert counting.calls == {f"{PREFIX}yue/": 1}
 
 

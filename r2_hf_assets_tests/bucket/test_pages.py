@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.client import object_store, s3_client
-from r2_hf_assets.bucket.listing import LanguageFolder, episode_ids, episode_pages
+from r2_hf_assets.bucket.listing import episode_pages
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.bucket.folders import NAMES, Bucket
+from r2_hf_assets_tests.bucket.folders import NAMES, Bucket, episode_ids
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.objects_server import ObjectsServer
 from r2_hf_assets_tests.world import World
@@ -45,7 +45,7 @@ def test_a_real_server_gives_what_the_whole_listing_holds_from_any_place_on(
     keys = [f"en/{name}/all_segments.json" for name in AWKWARD]
     for key in [*keys, "en/ep11.txt", "de/ep1/all_segments.json"]:
         client.put_object(Bucket=world.bucket, Key=f"processed/{key}", Body=b"[]")
-    whole = episode_ids(store, "processed/", LanguageFolder("en", "en"), NO_WAIT)
+    whole = episode_ids(store, "processed/", "en", NO_WAIT)
     assert len(whole) == len(AWKWARD) - 1, "one of them can't be asked for"
     assert check_from_every_place(store, whole) == 1
     monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))

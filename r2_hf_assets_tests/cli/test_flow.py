@@ -14,9 +14,7 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.assets.progress import overall
-from r2_hf_assets.cli.process import choose
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.build_samples import put_episode
@@ -283,24 +281,3 @@ def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
         finally:
             event.remove(Engine, "before_cursor_execute", count)
     assert numbers[1] == numbers[2] > 0
-
-
-def planned(*names: str) -> list[Planned]:
-    split = (name.split("/") for name in names)
-    return [Planned(language, int(number), "d", 1) for language, number in split]
-
-
-@pytest.mark.parametrize(
-    ("options", "chosen"),
-    [
-        ((frozenset(), None, 0, None), ["de/0", "en/0", "en/1", "en/2", "en/3"]),
-        ((frozenset({"en"}), None, 0, None), ["en/0", "en/1", "en/2", "en/3"]),
-        ((frozenset(), 2, 0, None), ["de/0", "en/0", "en/2"]),
-        ((frozenset(), 2, 1, None), ["en/1", "en/3"]),
-        ((frozenset({"en"}), 2, 0, 1), ["en/0"]),
-        ((frozenset({"fr"}), None, 0, None), []),
-    ],
-)
-def test_choose(options: tuple, chosen: list[str]) -> None:
-    chunks = planned("de/0", "en/0", "en/1", "en/2", "en/3")
-    assert choose(chunks, *options) == planned(*chosen)

@@ -8,8 +8,10 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.assets import launch
+from r2_hf_assets.cli.process import choose
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.plan import turns
+from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.world import World, materializations
@@ -121,3 +123,24 @@ def test_a_partition_that_is_named_is_done_whoever_did_it_before(
     answer = call(capfd, "process", "--partition", "-", "--no-card")
     assert (answer.code, answer.talk[-1]) == (0, "1 chunks done, 0 failed")
     assert len(materializations(four, "hub_commit", "de|chunk_0000")) == 2
+
+
+def planned(*names: str) -> list[Planned]:
+    split = (name.split("/") for name in names)
+    return [Planned(language, int(number), "d", 1) for language, number in split]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ((frozenset(), None, 0, None), ["de/0", "en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset({"en"}), None, 0, None), ["en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset(), 2, 0, None), ["de/0", "en/0", "en/2"]),
+        ((frozenset(), 2, 1, None), ["en/1", "en/3"]),
+        ((frozenset({"en"}), 2, 0, 1), ["en/0"]),
+        ((frozenset({"fr"}), None, 0, None), []),
+    ],
+)
+def test_choose(options: tuple, chosen: list[str]) -> None:
+    chunks = planned("de/0", "en/0", "en/1", "en/2", "en/3")
+    assert choose(chunks, *options) == planned(*chosen)

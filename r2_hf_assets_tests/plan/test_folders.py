@@ -5,7 +5,6 @@ from collections import Counter
 
 import obstore
 import pytest
-from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.bucket import listing
 from r2_hf_assets.errors import PlanError
@@ -14,19 +13,9 @@ from r2_hf_assets.plan.folders import OtherRule, decided_languages
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
+from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, put_folders
 
 EVERY = frozenset(LANGUAGES)
-
-
-@pytest.fixture
-def bucket() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def plan(tmp_path) -> PlanStore:
-    return PlanStore(LocalStore(tmp_path / "state", mkdir=True), "podcasts", PREFIX, NO_WAIT)
 
 
 @pytest.fixture

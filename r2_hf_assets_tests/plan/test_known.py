@@ -6,19 +6,13 @@ from pathlib import Path
 
 import obstore
 import pytest
-from obstore.store import LocalStore
 
 from r2_hf_assets.plan import known as module
 from r2_hf_assets.plan import store as store_module
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.known import Known
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, use_obstore
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> PlanStore:
-    return PlanStore(LocalStore(tmp_path / "state", mkdir=True), "podcasts", PREFIX, NO_WAIT)
+from r2_hf_assets_tests.build_samples import PREFIX, Flaky, use_obstore
 
 
 def add(plan: PlanStore, language: str, number: int, *episodes: str) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import obstore
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.languages import LANGUAGES
@@ -16,16 +16,6 @@ from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_folders
 EVERY = frozenset(LANGUAGES)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(hours=24)
-
-
-@pytest.fixture
-def bucket() -> MemoryStore:
-    return MemoryStore()
-
-
-@pytest.fixture
-def plan(tmp_path) -> PlanStore:
-    return PlanStore(LocalStore(tmp_path / "state", mkdir=True), "podcasts", PREFIX, NO_WAIT)
 
 
 def look(bucket, plan, size: int = 3, *, languages=EVERY, hold_back=None, now: datetime = START) -> ScanReport:

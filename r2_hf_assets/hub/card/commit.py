@@ -24,8 +24,9 @@ from r2_hf_assets.hub.card.text import (
     section,
     stamp_of,
 )
-from r2_hf_assets.hub.commit import Repo, ask
+from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import refuse_other_plan
+from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry
 
 # The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second, and try three times as

@@ -1,0 +1,17 @@
+"""What the tests of plans share."""
+
+import pytest
+from obstore.store import LocalStore, MemoryStore
+
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX
+
+
+@pytest.fixture
+def bucket() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def plan(tmp_path) -> PlanStore:
+    return PlanStore(LocalStore(tmp_path / "state", mkdir=True), "podcasts", PREFIX, NO_WAIT)
