@@ -4,7 +4,7 @@
 `folder`: killed at any moment and started there again, it has every commit that it acknowledged. It refuses what the
 real Hub refuses (see `hub_commits`, `hub_web`), stores uploads that come over Xet or over LFS, and serves reads over
 both. Of the real Hub's it lacks: models and Spaces, branches other than `main`, pull requests, gated repositories,
-global deduplication, and the dataset viewer.
+and the dataset viewer.
 
 Beyond the real Hub there is `/_sandbox/...`, by which tests order trouble and count requests: `faults`, `requests`.
 """

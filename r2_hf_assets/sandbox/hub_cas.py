@@ -32,9 +32,12 @@ async def upload_shard(request: Request) -> Response:
 
 
 async def dedup(request: Request) -> Response:
-    """Global deduplication: this store offers none, which the protocol allows."""
-    _cas(request, "read", "write")
-    raise HubRefusal(404, "Chunk not tracked by global deduplication")
+    """Global deduplication: a shard of what is stored around this chunk, so that the client need not send it."""
+    hub = _cas(request, "read", "write")
+    shard = await run_in_threadpool(hub.xet.dedup_shard, _hash(request))
+    if shard is None:
+        raise HubRefusal(404, "Chunk not tracked by global deduplication")
+    return Response(shard, media_type="application/octet-stream")
 
 
 async def reconstruction(request: Request) -> Response:

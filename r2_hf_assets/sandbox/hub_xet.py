@@ -1,9 +1,9 @@
 """The local Hub's Xet store: xorbs (blocks of compressed chunks) and shards (how files are made of them), on disk.
 
 The real client chunks, deduplicates and uploads to it over HTTP, as to the real one (docs: huggingface.co/docs/xet).
-Two things are read here. Of a xorb, the chunk headers: they give the bytes that a range of chunks takes, packed and
-unpacked. Of a shard, its file section: per file the Xet hash, the terms (xorb, range of chunks, unpacked bytes) and the
-sha256 that the uploader computed; the commit names a file only by that sha256.
+Of a xorb the chunk headers are read: they give the bytes that a range of chunks takes, packed and unpacked. Of a shard
+(`hub_xet_shards`) the files, which a commit names by their sha256 alone, and the chunks by which clients find what is
+stored already: global deduplication.
 
 Why not `hf_xet`'s own `local://` folder: it locks a database in it, so a second process that uploads at the same time
 fails with "Database already open", and a backfill is many processes.
@@ -12,44 +12,17 @@ Shards are kept as uploaded and read again at the start, so the store needs no i
 """
 
 import hashlib
-import struct
 import threading
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from r2_hf_assets.sandbox.hub_disk import HubRefusal, write_whole
+from r2_hf_assets.sandbox.hub_xet_shards import Shard, Term, XetFile, dedup_answer, parse_shard
 
 CHUNK_HEADER_BYTES = 8  # version, packed length (3), compression scheme, unpacked length (3)
 MAX_UNPACKED_CHUNK = 128 * 1024
 FOOTER = b"XETBLOB"  # an optional footer follows the last chunk
-SHARD_MAGIC = b"HFRepoMetaData\0"
-SHARD_ENTRY_BYTES = 48  # header, and every entry of the file section
-WITH_VERIFICATION, WITH_METADATA = 1 << 31, 1 << 30  # flags of a file entry
-BOOKEND = b"\xff" * 32
-
-
-@dataclass(frozen=True)
-class Term:
-    """A run of chunks of one xorb; `unpacked` is the bytes of the file that it makes."""
-
-    xorb: str
-    start: int
-    end: int
-    unpacked: int
-
-
-@dataclass(frozen=True)
-class XetFile:
-    """A file as a shard tells it; `sha256` is None when the uploader did not compute it."""
-
-    hash: str
-    terms: tuple[Term, ...]
-    sha256: str | None
-
-    @property
-    def size(self) -> int:
-        return sum(term.unpacked for term in self.terms)
 
 
 @dataclass(frozen=True)
@@ -69,8 +42,9 @@ class XetStore:
         self._by_hash: dict[str, XetFile] = {}
         self._by_sha256: dict[str, XetFile] = {}
         self._chunks: dict[str, Chunks] = {}
+        self._shard_of_chunk: dict[str, tuple[Path, slice]] = {}  # the shard, and where its xorb section lies in it
         for path in sorted((folder / "shards").glob("*.mdb")):
-            self._remember(parse_shard(path.read_bytes()))
+            self._remember(path, parse_shard(path.read_bytes()))
 
     def file(self, file_hash: str) -> XetFile | None:
         return self._by_hash.get(file_hash)
@@ -92,33 +66,49 @@ class XetStore:
         return True
 
     def put_shard(self, content: bytes) -> None:
-        """Take a shard's files in.
+        """Take a shard's files and chunks in.
 
         Raises:
             HubRefusal: 400, it is malformed, or names chunks that were never uploaded.
         """
-        files = list(parse_shard(content))
-        for file in files:
+        shard = parse_shard(content)
+        for xorb in shard.xorbs:
+            if self._uploaded(xorb.hash).unpacked != xorb.unpacked:
+                raise HubRefusal(400, f"shard names other chunks than xorb {xorb.hash} has")
+        for file in shard.files:
             for term in file.terms:
                 self._check(term)
-        write_whole(self.folder / "shards" / f"{hashlib.sha256(content).hexdigest()}.mdb", content)
-        self._remember(files)
+        path = self.folder / "shards" / f"{hashlib.sha256(content).hexdigest()}.mdb"
+        write_whole(path, content)
+        self._remember(path, shard)
+
+    def dedup_shard(self, chunk: str) -> bytes | None:
+        """The answer to a client that asks for a chunk: all xorbs uploaded with it. None if not tracked."""
+        if (found := self._shard_of_chunk.get(chunk)) is None:
+            return None
+        path, xorb_section = found
+        return dedup_answer(path.read_bytes()[xorb_section], int(time.time()))
+
+    def _uploaded(self, xorb: str) -> Chunks:
+        if not self.xorb_path(xorb).exists():
+            raise HubRefusal(400, f"shard names a xorb that was never uploaded: {xorb}")
+        return self.chunks(xorb)
 
     def _check(self, term: Term) -> None:
-        if not self.xorb_path(term.xorb).exists():
-            raise HubRefusal(400, f"shard names a xorb that was never uploaded: {term.xorb}")
-        unpacked = self.chunks(term.xorb).unpacked
+        unpacked = self._uploaded(term.xorb).unpacked
         if not 0 <= term.start < term.end < len(unpacked):
             raise HubRefusal(400, f"shard names chunks outside of xorb {term.xorb}")
         if unpacked[term.end] - unpacked[term.start] != term.unpacked:
             raise HubRefusal(400, f"shard names a wrong length of chunks of xorb {term.xorb}")
 
-    def _remember(self, files: Iterator[XetFile] | list[XetFile]) -> None:
+    def _remember(self, path: Path, shard: Shard) -> None:
         with self._lock:
-            for file in files:
+            for file in shard.files:
                 self._by_hash[file.hash] = file
                 if file.sha256:
                     self._by_sha256[file.sha256] = file
+            for chunk in shard.dedup_chunks():
+                self._shard_of_chunk[chunk] = path, shard.xorb_section
 
     def chunks(self, xorb: str) -> Chunks:
         """Kept once it is known: a thousandth of the xorb's size."""
@@ -161,34 +151,3 @@ def parse_chunks(content: bytes) -> Chunks:
         if packed[-1] > len(content) or unpacked[-1] - unpacked[-2] > MAX_UNPACKED_CHUNK:
             raise HubRefusal(400, "malformed xorb: a chunk is longer than it may be")
     return Chunks(tuple(packed), tuple(unpacked))
-
-
-def parse_shard(content: bytes) -> Iterator[XetFile]:
-    """The files that a shard describes.
-
-    Raises:
-        HubRefusal: 400, this is no shard.
-    """
-    if not content.startswith(SHARD_MAGIC):
-        raise HubRefusal(400, "malformed shard: no magic")
-    entries = (content[at : at + SHARD_ENTRY_BYTES] for at in range(SHARD_ENTRY_BYTES, len(content), SHARD_ENTRY_BYTES))
-    try:
-        while (entry := next(entries))[:32] != BOOKEND:
-            flags, count = struct.unpack_from("<II", entry, 32)
-            terms = tuple(_term(next(entries)) for _ in range(count))
-            for _ in range(count if flags & WITH_VERIFICATION else 0):
-                next(entries)
-            sha256 = _hex(next(entries)) if flags & WITH_METADATA else None
-            yield XetFile(_hex(entry), terms, sha256)
-    except (StopIteration, RuntimeError, struct.error) as error:
-        raise HubRefusal(400, "malformed shard: its file section breaks off") from error
-
-
-def _term(entry: bytes) -> Term:
-    _, unpacked, start, end = struct.unpack_from("<IIII", entry, 32)
-    return Term(_hex(entry), start, end, unpacked)
-
-
-def _hex(entry: bytes) -> str:
-    """A hash in Xet's hex form: four little-endian 64-bit words."""
-    return b"".join(entry[at : at + 8][::-1] for at in range(0, 32, 8)).hex()
