@@ -117,16 +117,15 @@ def refuse_dataset_without_plan(repo: OwnedRepo, plan_id: str | None) -> None:
         raise ForeignDataset(f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE}")
 
 
-def begin_anew(
-    repo: OwnedRepo, claim: Claim, planned: Collection[Name], committed: Collection[Name]
-) -> tuple[int, str | None]:
+def begin_anew(repo: OwnedRepo, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
     """Make the repo this plan's: one commit names the plan, and removes the chunk files of any other.
 
     Their bytes stay in the repo's history. Nothing is committed where nothing would change. Repeating it is safe.
 
     Args:
-        planned: chunks of this plan; their files stay in a repo that names this plan.
-        committed: those of them that the history says are in this repo; only their files stay in any other.
+        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. The files
+            of a planned chunk stay in a repo that names this plan; in any other, which may have files of these names
+            from another plan, only those that the history names stay.
 
     Returns:
         How many files were removed, and the revision that still has them; None when there is no repo.
@@ -135,8 +134,12 @@ def begin_anew(
     if head is None:
         return 0, None
     ours = repo.read(OWNER_PATH, head) == claim.owner_file
-    keep = planned if ours else committed
-    gone = sorted(path for path in chunk_files(repo, head) if read_path(path) not in keep)
+
+    def stays(path: str, file: RemoteFile) -> bool:
+        name = read_path(path)
+        return name in committed and (ours or _sha256(repo, head, file) in committed[name])
+
+    gone = sorted(path for path, file in chunk_files(repo, head).items() if not stays(path, file))
     if gone or not ours:
         contents = {} if ours else {OWNER_PATH: claim.owner_file}
         repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
