@@ -94,7 +94,8 @@ def refuse_other_plan(repo: OwnedRepo, revision: str, plan_id: str | None) -> No
     """
     owner = _owner_of(repo, revision)
     if owner not in (None, plan_id):
-        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, not {plan_id}): {_ADVICE}")
+        here = f"not {plan_id}" if plan_id else "and there is none here"
+        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
 
 
 def refuse_dataset_without_plan(repo: OwnedRepo, plan_id: str | None) -> None:
