@@ -19,11 +19,7 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, shards: ShardStore) -> 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
         recorded = known_sha256(instance, chunks)
         with ThreadPoolExecutor(_READERS) as pool:
-            built = dict(zip(chunks, pool.map(lambda name: shards.readable_record(*name), chunks), strict=True))
-        found = {}
-        for name, record in built.items():
-            sha256s = {file.sha256 for file in record.files} | set(record.earlier) if record else set()
-            found[name] = recorded.get(name, frozenset()) | sha256s
-        return found
+            built = pool.map(lambda name: shards.built_sha256(*name), chunks)
+            return {name: recorded.get(name, frozenset()) | here for name, here in zip(chunks, built, strict=True)}
 
     return Claim(plan.id(), known)

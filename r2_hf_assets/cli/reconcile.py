@@ -14,7 +14,7 @@ _KEYS_NAMED = 20
     "--record",
     "do_record",
     is_flag=True,
-    help="Record as done what is verifiably on the Hub. What has no build record is read there, by ranges.",
+    help="Record as done what is verifiably on the Hub. What was not built so here is read there, by ranges.",
 )
 @click.option("--redo", is_flag=True, help="Print only the partitions that were lost, one a line.")
 @click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")

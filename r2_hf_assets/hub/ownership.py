@@ -138,7 +138,7 @@ def begin_anew(repo: OwnedRepo, claim: Claim, committed: Mapping[Name, Collectio
 
     def stays(path: str, file: RemoteFile) -> bool:
         name = read_path(path)
-        return name in committed and (ours or _sha256(repo, head, file) in committed[name])
+        return name is not None and name in committed and (ours or _sha256(repo, head, file) in committed[name])
 
     gone = sorted(path for path, file in chunk_files(repo, head).items() if not stays(path, file))
     if gone or not ours:

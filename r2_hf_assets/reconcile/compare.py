@@ -4,7 +4,8 @@ Every planned chunk that is not as the history says, and every file under data/ 
 one Difference (report.py says of each kind what to do). A committed chunk is held against the files that its commit's
 record names, any other against its build record. A chunk that is planned and stands nowhere else is simply due: a
 count, and no difference. What was committed and is not there as it was is `lost`; what is there as it was built and
-only not recorded is `recordable`; what is there without any record is `unproven`: prove.py can tell by reading it.
+only not recorded is `recordable`; what is there, neither recorded nor as it was built here, is `unproven`: prove.py can
+tell by reading it.
 """
 
 from collections import Counter
@@ -121,6 +122,7 @@ def _judge(chunk: Planned, facts: Facts, there: Mapping[str, RemoteFile], found:
             differs(kind, detail)
         found.lost.append(Due(name, "; ".join(f"{kind.value}: {detail}" for kind, detail in wrong[:3]), expected))
     elif there:  # else it is built, and not committed yet: simply due
+        found.unproven.append(chunk)
         kinds = {kind for kind, _ in wrong}
         for kind, detail in wrong:
             if kind is not Kind.ABSENT:

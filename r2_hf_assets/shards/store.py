@@ -72,12 +72,15 @@ class ShardStore:
 
     def publish(self, build: Build) -> None:
         """Make a build visible: files first, the record last, then drop what an earlier build left over."""
-        before = self.readable_record(build.record.language, build.record.number)
+        before = self._readable(build.record.language, build.record.number)
         record = build.record if before is None else _after(before, build.record)
         # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is
         # not disturbed.
-        if before != record:
+        if before is None:
             self._delete(f"{record.language}/{record_name(record.number)}")
+        elif before != record:
+            # Nothing is built from here on; but what may be on the Hub stays known, if this ends in between.
+            self._write(f"{record.language}/{record_name(record.number)}", encode(_unbuilt(before)))
         for part, file in zip(build.parts, record.files, strict=True):
             self._put(part.path, f"{record.language}/{file.name}")
         if build.rejects_path and record.rejects:
@@ -91,6 +94,11 @@ class ShardStore:
 
     def record(self, language: str, number: int) -> BuildRecord | None:
         """The record of a built chunk; None when it is not built."""
+        found = self._stored(language, number)
+        return found if found is not None and found.digest else None
+
+    def _stored(self, language: str, number: int) -> BuildRecord | None:
+        """The same; also one of no build (see `_unbuilt`)."""
         path = f"{language}/{record_name(number)}"
         try:
             data = ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
@@ -114,9 +122,18 @@ class ShardStore:
             return None
 
     def readable_record(self, language: str, number: int) -> BuildRecord | None:
-        """The same; None also for a damaged one."""
+        """The record of a built chunk; None also for a damaged one."""
+        found = self._readable(language, number)
+        return found if found is not None and found.digest else None
+
+    def built_sha256(self, language: str, number: int) -> frozenset[str]:
+        """SHA-256 of every file of this chunk that was built here: one may be on the Hub though no history says so."""
+        found = self._readable(language, number)
+        return frozenset((*found.earlier, *(file.sha256 for file in found.files))) if found else frozenset()
+
+    def _readable(self, language: str, number: int) -> BuildRecord | None:
         try:
-            return self.record(language, number)
+            return self._stored(language, number)
         except ShardError:
             return None  # a damaged record is mended by building again
 
@@ -137,7 +154,12 @@ class ShardStore:
 
     def discard(self, record: BuildRecord) -> None:
         """Remove shards that are safe on the Hub; the record and the ledger stay. KEEP_SHARDS=1 keeps them too."""
-        for file in () if self.keep else record.files:
+        if not self.keep:
+            self.drop(record)
+
+    def drop(self, record: BuildRecord) -> None:
+        """Remove shards, so that they don't wait for a commit: the next run builds them again. The record stays."""
+        for file in record.files:
             self._delete(f"{record.language}/{file.name}")
 
     def uri(self, language: str, name: str) -> str:
@@ -225,11 +247,16 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _after(before: BuildRecord, record: BuildRecord) -> BuildRecord:
-    """A record that remembers what the builds before it may have left on the Hub."""
-    now = {file.sha256 for file in record.files}
+def _unbuilt(before: BuildRecord) -> BuildRecord:
+    """A record of no build, which remembers what the builds so far may have left on the Hub."""
     earlier = dict.fromkeys((*before.earlier, *(file.sha256 for file in before.files)))
-    return replace(record, earlier=tuple(sha256 for sha256 in earlier if sha256 not in now))
+    return replace(before, digest="", files=(), rejects=None, earlier=tuple(earlier))
+
+
+def _after(before: BuildRecord, record: BuildRecord) -> BuildRecord:
+    """A record that remembers the same."""
+    now = {file.sha256 for file in record.files}
+    return replace(record, earlier=tuple(sha256 for sha256 in _unbuilt(before).earlier if sha256 not in now))
 
 
 def _absent(file: ShardFile) -> ShardError:

@@ -160,6 +160,31 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
     assert checks == {"ledger", "audio", "ranges", "texts", "duplicates", "on_hub"}
 
 
+@pytest.mark.parametrize("together", ["1", "3"])
+def test_a_build_that_was_damaged_while_it_waited_is_built_again(
+    in_process: World, monkeypatch: pytest.MonkeyPatch, together: str
+) -> None:
+    """As a machine that loses power may leave it: of the right size, and with other content."""
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", together)
+    world = in_process
+    summary = world.upload(episodes={"en": 4}, **SMALL)
+    assert world.scan() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_commits, "COMMIT_RETRY", Retry(attempts=1))
+        world.sandbox.hub.faults(
+            {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "status": 500, "times": 9}
+        )
+        assert [run.error is None for run in world.build_due()] == [False, False]
+    world.sandbox.hub.clear_faults()
+    shard = world.folder / "dagster_home" / "r2_hf_assets" / "shards" / "en" / "chunk-00000.parquet"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    damaged, whole = world.build_due()
+    assert damaged.error is not None and "the file changed since it was built; run again" in damaged.error
+    assert whole.error is None
+    assert [run.error for run in world.build_due()] == [None]
+    assert rows(world) == sorted(row.key for row in summary.rows)
+
+
 def test_a_committed_chunk_is_built_again_when_it_is_asked_for(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
