@@ -202,6 +202,6 @@ def _listed(paths: Collection[str]) -> str:
 
 
 _ADVICE = (
-    "restore that plan (STATE_URL), set HF_REPO_ID to another dataset, take the script's plan over with `r2-hf "
-    "import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
+    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, take the script's plan "
+    "over with `r2-hf import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
 )

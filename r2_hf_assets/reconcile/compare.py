@@ -9,13 +9,13 @@ tell by reading it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.due import is_digest, lost
+from r2_hf_assets.plan.due import DUE_AGAIN, is_digest, lost
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Name, Recovered, Report
 from r2_hf_assets.shards.names import parts_in_order, path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
@@ -48,7 +48,7 @@ class _Findings:
 def compare(facts: Facts) -> Report:
     """Every difference, ordered by kind, language, chunk and path."""
     there = facts.hub.by_chunk()
-    planned = {(chunk.language, chunk.number) for chunk in facts.planned}
+    planned = {(chunk.language, chunk.number): chunk for chunk in facts.planned}
     found = _Findings()
     for name, files in there.items():
         if name not in planned:
@@ -73,10 +73,11 @@ def compare(facts: Facts) -> Report:
         recordable=tuple(found.recordable),
         unproven=tuple(found.unproven),
         lost=tuple(found.lost),
+        again=tuple(name for name in planned if facts.commits_recorded.get(name) == DUE_AGAIN),
     )
 
 
-def _not_planned(facts: Facts, planned: set[Name]) -> Iterator[Difference]:
+def _not_planned(facts: Facts, planned: Iterable[Name]) -> Iterator[Difference]:
     recorded = {**facts.shards_recorded, **facts.commits_recorded}
     for name in lost(planned, recorded):
         yield Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}")

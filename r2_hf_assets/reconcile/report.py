@@ -95,6 +95,7 @@ class Report:
         unchecked: recorded chunks that are there and have no build record to compare with.
         lost: recorded chunks that are not on the Hub as they were committed.
         replaceable: chunks that are due, and whose rows on the Hub are theirs, though not all of them.
+        again: chunks that were recorded as due again before, and have not been made since.
     """
 
     revision: str | None
@@ -110,6 +111,7 @@ class Report:
     unproven: tuple[Planned, ...]
     lost: tuple[Due, ...]
     replaceable: tuple[Due, ...] = ()
+    again: tuple[Name, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

@@ -117,13 +117,17 @@ def test_a_history_that_was_forced_back_is_due_from_there(done: World) -> None:
     assert rows(done) == before
 
 
-def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(done: World) -> None:
+def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
+    done: World, capfd: pytest.CaptureFixture[str]
+) -> None:
     done.api().delete_repo(done.repo_id, repo_type="dataset")
     report = reconcile(mark_lost=True)
     assert (report.revision, len(report.lost)) == (None, 2)
+    talk = call(capfd, "reconcile").talk
+    assert talk[-1].startswith(f"there is no {done.repo_id} on the Hub, or the token may not see it; if it is gone, ")
+    assert not any("it is due again" in line for line in talk)
     assert done.due() == []
-    with DagsterInstance.get() as instance:
-        examine(instance, load(), mark_lost=True, emit=instance.report_runless_asset_event)
+    assert call(capfd, "reconcile", "--record").talk[-1].startswith("due again; r2-hf process makes them: ")
     assert len(done.due()) == 2
     assert [run.error for run in done.build_due()] == [None, None]
 
