@@ -37,6 +37,10 @@ class ShardError(R2HfError):
     """A chunk's shards are absent, or are not what their record says."""
 
 
+class DamagedShard(ShardError):
+    """A shard's content is not what was built."""
+
+
 class ForeignDataset(AccessError):
     """The dataset repo belongs to another plan, or holds files of which this plan knows nothing."""
 

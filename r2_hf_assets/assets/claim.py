@@ -15,10 +15,7 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, shards: ShardStore) -> 
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
         recorded = known_sha256(instance, chunks)
-        built = shards.readable_records(chunks)
-        nothing = frozenset[str]()
-        return {
-            name: recorded.get(name, nothing) | (built[name].sha256s if name in built else nothing) for name in chunks
-        }
+        built = shards.built_sha256(chunks)
+        return {name: recorded.get(name, frozenset()) | built.get(name, frozenset()) for name in chunks}
 
     return Claim(plan.id(), known)

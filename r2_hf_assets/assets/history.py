@@ -24,7 +24,7 @@ from dagster import (
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 from r2_hf_assets.assets.partitions import partition_key, read_key
-from r2_hf_assets.plan.due import UNPLANNED, is_digest, lost
+from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED, is_digest, lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile
 
@@ -98,6 +98,27 @@ def materializations(
             event = record.asset_materialization
             if event is not None and event.partition is not None:
                 yield read_key(event.partition), event, record
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The record that a chunk is due again: its event id, and when it was written, in Unix seconds."""
+
+    event: int
+    at: float
+
+
+def losses(instance: DagsterInstance, recorded: Mapping[tuple[str, int], str | None]) -> dict[tuple[str, int], Loss]:
+    """Of the chunks that are recorded as due again, that record. No query when there are none.
+
+    Args:
+        recorded: what `recorded_digests` says of hub_commit.
+    """
+    keys = {str(partition_key(*name)) for name, digest in recorded.items() if digest == DUE_AGAIN}
+    ids = {key: found for key, found in latest_ids(instance, COMMIT).items() if key in keys} if keys else {}
+    return {
+        name: Loss(record.storage_id, record.timestamp) for name, _, record in materializations(instance, COMMIT, ids)
+    }
 
 
 def files_of(event: AssetMaterialization) -> tuple[ShardFile, ...] | None:

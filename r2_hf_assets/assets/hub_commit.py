@@ -19,10 +19,10 @@ from r2_hf_assets.assets.ranges import commit_range, is_range
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.errors import ShardError
+from r2_hf_assets.errors import DamagedShard, ShardError
 from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, commit_chunks
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunks
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.plan.store import open_plan
@@ -60,8 +60,8 @@ def hub_commit(
         repo = HubClient(loaded.hub)
         conclude = partial(_conclude, context, repo, shards)
         claim = claim_of(context.instance, plan, shards)
+        commit = partial(_commit, context, repo, shards, claim, signs_of_life)
         if is_range(context):
-            commit = partial(_commit_together, context, repo, shards, claim, signs_of_life)
             yield from commit_range(context, plan, shards, loaded.hub.chunks_per_commit, commit, conclude)
             return
         language, number = read_key(context.partition_key)
@@ -75,15 +75,9 @@ def hub_commit(
                 f"{context.partition_key} is not built; materialize parquet_shards for this partition first"
             )
         started = time.monotonic()
-        signs_of_life.stop_if_ended()
-        committed = commit_chunk(
-            repo,
-            record,
-            lambda files: shards.files(language, files),
-            claim,
-            retry=_patience(signs_of_life),
-            log=context.log.warning,
-        )
+        (committed,) = commit([record])
+        if isinstance(committed, ShardError):
+            raise committed
         done = conclude(record, committed, time.monotonic() - started)
         if done.error is not None:
             yield from done.checks
@@ -91,7 +85,7 @@ def hub_commit(
         yield result_for(done.digest, done.metadata, done.checks, done.dataset)
 
 
-def _commit_together(
+def _commit(
     context: AssetExecutionContext,
     repo: HubClient,
     shards: ShardStore,
@@ -99,9 +93,9 @@ def _commit_together(
     signs_of_life: SignsOfLife,
     records: Sequence[BuildRecord],
 ) -> list[CommitRecord | ShardError]:
-    """Commit several chunks at once."""
+    """Commit chunks at once. A shard that is damaged is dropped: it must not wait for the next commit."""
     signs_of_life.stop_if_ended()
-    return commit_chunks(
+    done = commit_chunks(
         repo,
         records,
         lambda record, files: shards.files(record.language, files),
@@ -109,6 +103,10 @@ def _commit_together(
         retry=_patience(signs_of_life),
         log=context.log.warning,
     )
+    for record, outcome in zip(records, done, strict=True):
+        if isinstance(outcome, DamagedShard):
+            shards.drop(record)
+    return done
 
 
 def _conclude(

@@ -15,6 +15,9 @@ from contextlib import contextmanager
 from dagster import Field, InitLoggerContext, logger
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+# The one message of its own that Dagster logs like a user's: of each step behind one that failed.
+_SKIPPED = "Not executing."
+
 
 def _to_stderr(line: str) -> None:
     sys.stderr.write(f"{line}\n")
@@ -37,9 +40,10 @@ def heard_by(say: Callable[[str], None]) -> Iterator[None]:
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         about = getattr(record, "dagster_meta", {})
-        if about.get("dagster_event") is None:  # what Dagster itself tells of the run stays in its log
+        line = about.get("orig_message") or record.getMessage()
+        # What Dagster itself tells of the run stays in its log.
+        if about.get("dagster_event") is None and not line.endswith(_SKIPPED):
             who = (about.get("job_tags") or {}).get(PARTITION_NAME_TAG) or about.get("step_key") or "run"
-            line = about.get("orig_message") or record.getMessage()
             _say(line if line.startswith(f"{who}: ") else f"{who}: {line}")  # of several chunks each names its own
 
 

@@ -5,8 +5,9 @@ partition keeps this sensor from it: any queued or running run of it, a backfill
 Dagster is about to retry. So it goes on beside backfills and `r2-hf process`.
 
 How often a partition was tried, and when last, is read from Dagster's runs; nothing is kept. A run that is asked for
-here carries the chunk's digest and the number of the attempt, and its run key is made of them, so no attempt can start
-twice. When its process dies Dagster retries it at once; when a step fails, this sensor asks again, later and later, and
+here carries the chunk's digest and the number of the attempt, and its run key is made of them and of the dataset, so no
+attempt can start twice. A chunk that the Hub lost begins with attempt 1 again, and its run key names the record of the
+loss. When its process dies Dagster retries it at once; when a step fails, this sensor asks again, later and later, and
 in the end not any more (plan/turns.py): then it names the partition. After a failure that every run would meet, or a
 series of failures, it tries one run at a time until one succeeds.
 
@@ -21,13 +22,14 @@ all of them busy, and a run that a person launches waits behind few.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.assets.batches import Batch, batches
-from r2_hf_assets.assets.history import recorded_digests
+from r2_hf_assets.assets.history import Loss, losses, recorded_digests
 from r2_hf_assets.assets.jobs import build_job
 from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import DIGEST_TAG
@@ -62,13 +64,14 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)
     planned, _ = in_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
-    left = due(planned, recorded_digests(instance, COMMIT, loaded.dataset))
+    recorded = recorded_digests(instance, COMMIT, loaded.dataset)
+    left, lost = due(planned, recorded), losses(instance, recorded)
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
     together = loaded.hub.chunks_per_commit if loaded.hub else 1
     turn = decide(
         left,
         hand.busy,
-        tried(instance, left),
+        tried(instance, left, lost),
         running=hand.runs * together,
         in_flight=limit * together,
         per_tick=PER_TICK * together,
@@ -83,7 +86,7 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     new = sorted({chunk_key(chunk.number) for chunk, _ in turn.asks} - there)
     room = max(1, turn.room // together)
     return SensorResult(
-        requests(turn.asks, together, instance.get_dynamic_partitions(PLAN_CHUNK))[:room],
+        requests(turn.asks, together, instance.get_dynamic_partitions(PLAN_CHUNK), loaded.dataset, lost)[:room],
         dynamic_partitions_requests=[plan_chunk_partitions.build_add_request(new)] if new else [],
     )
 
@@ -94,26 +97,45 @@ def in_flight(queue) -> int:
     return 2 * (at_once if at_once > 0 else 10)
 
 
-def requests(asks: Sequence[tuple[Planned, int]], together: int, order: Sequence[str]) -> list[RunRequest]:
-    """A run for each chunk; first attempts of chunks that are partitions already share one, up to `together`."""
+def requests(
+    asks: Sequence[tuple[Planned, int]],
+    together: int,
+    order: Sequence[str],
+    dataset: str | None = None,
+    lost: Mapping[Name, Loss] = MappingProxyType({}),
+) -> list[RunRequest]:
+    """A run for each chunk; first attempts of chunks that are partitions already share one, up to `together`.
+
+    Args:
+        dataset: where the chunks are to be committed.
+        lost: of chunks that the Hub lost, the record that says so.
+    """
     first = [chunk for chunk, attempt in asks if together > 1 and attempt == 1 and chunk_key(chunk.number) in order]
     shared = {chunk: batch for batch in batches(first, together, order) for chunk in batch.chunks}
     made: dict[str, RunRequest] = {}
     for chunk, attempt in asks:
         batch = shared.get(chunk)
-        one = request(chunk, attempt) if batch is None or len(batch.chunks) == 1 else range_request(batch)
-        made[one.run_key or ""] = one
+        one = _request(chunk, attempt) if batch is None or len(batch.chunks) == 1 else _range_request(batch)
+        events = [lost[name].event for each in (batch.chunks if batch else [chunk]) if (name := _name(each)) in lost]
+        since = f" lost {max(events)}" if events else ""
+        # Dagster starts nothing for a key that it has seen.
+        key = f"{one.run_key}@{dataset}{since} {one.tags[ATTEMPT_TAG]}"
+        made[key] = one._replace(run_key=key)
     return list(made.values())
 
 
-def range_request(batch: Batch) -> RunRequest:
+def _name(chunk: Planned) -> Name:
+    return chunk.language, chunk.number
+
+
+def _range_request(batch: Batch) -> RunRequest:
     """A run of several chunks, each tried for the first time."""
     digests = DIGESTS_SEPARATOR.join(chunk.digest[:DIGEST_SHORT] for chunk in batch.chunks)
     tags = {**batch.tags, DIGESTS_TAG: digests, ATTEMPT_TAG: "1", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
-    return RunRequest(f"{batch.keys[0]} {digests} 1", tags=tags)
+    return RunRequest(f"{batch.keys[0]} {digests}", tags=tags)
 
 
-def request(chunk: Planned, attempt: int) -> RunRequest:
+def _request(chunk: Planned, attempt: int) -> RunRequest:
     """A run of this chunk. A step that fails is this sensor's to try again; a process that dies, Dagster's."""
     key = partition_key(chunk.language, chunk.number)
     tags = {
@@ -122,7 +144,7 @@ def request(chunk: Planned, attempt: int) -> RunRequest:
         ATTEMPT_TAG: str(attempt),
         RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
     }
-    return RunRequest(f"{key} {chunk.digest} {attempt}", partition_key=key, tags=tags)
+    return RunRequest(f"{key} {chunk.digest}", partition_key=key, tags=tags)
 
 
 def line(turn: Turn, runs: int, limit: int) -> str:

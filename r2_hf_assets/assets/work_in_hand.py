@@ -4,11 +4,12 @@ Who started a run does not matter: a sensor, a backfill, the launchpad, `r2-hf`.
 that it still owes, although their runs do not exist yet.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import chain
+from types import MappingProxyType
 
 from dagster import AssetKey, DagsterError, DagsterInstance, DagsterRun, DagsterRunStatus, PartitionKeyRange, RunsFilter
 from dagster._check import CheckError
@@ -24,6 +25,7 @@ from dagster._core.storage.tags import (
     SENSOR_NAME_TAG,
 )
 
+from r2_hf_assets.assets.history import Loss
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key, read_key
@@ -101,10 +103,13 @@ def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iter
                 yield read_key(item.partition_key)
 
 
-def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried]:
+def tried(
+    instance: DagsterInstance, due: Sequence[Planned], lost: Mapping[Name, Loss] = MappingProxyType({})
+) -> dict[Name, Tried]:
     """How the finished runs of these chunks went; those of several chunks count when they ended badly.
 
-    Runs that were canceled along with their backfill do not count: nobody has decided anything about their chunks.
+    Runs that were canceled along with their backfill do not count: nobody has decided anything about their chunks. Of a
+    chunk that the Hub lost, runs before that do not count: they were not about what is due now.
     """
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
@@ -115,13 +120,13 @@ def tried(instance: DagsterInstance, due: Sequence[Planned]) -> dict[Name, Tried
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
             run, ended = record.dagster_run, _ended(record)
             name = _partition(run)
-            if name is None or ended_with_backfill(run):
+            if name is None or ended_with_backfill(run) or (name in lost and ended <= lost[name].at):
                 continue
             mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             terminated = _is_canceled(run) and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
             newest = known.get(name) or Tried(0, ended, terminated)
             known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
-    _add_ranges(instance, digests, known, ended_with_backfill)
+    _add_ranges(instance, digests, known, ended_with_backfill, lost)
     return known
 
 
@@ -130,6 +135,7 @@ def _add_ranges(
     digests: dict[Name, str],
     known: dict[Name, Tried],
     ended_with_backfill: Callable[[DagsterRun], bool],
+    lost: Mapping[Name, Loss],
 ) -> None:
     """The same of runs of several chunks that failed or were terminated."""
     ended_badly = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
@@ -139,7 +145,7 @@ def _add_ranges(
             continue
         short = run.tags.get(DIGESTS_TAG, "").split(DIGESTS_SEPARATOR)
         for place, name in enumerate(partitions_of(instance, run)):
-            if name not in digests:
+            if name not in digests or (name in lost and ended <= lost[name].at):
                 continue
             mine = place < len(short) and short[place] == digests[name][:DIGEST_SHORT]
             before = known.get(name, Tried(0, 0.0))

@@ -6,12 +6,13 @@ from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, Materi
 from pydantic import Field
 
 from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.history import lost_chunks, record_unplanned, recorded_digests
+from r2_hf_assets.assets.history import committed_files, lost_chunks, record_unplanned, recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.pictures import plan_pictures
 from r2_hf_assets.assets.progress import by_language
+from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -112,15 +113,20 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: Setti
         raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of another plan are removed")
     plan.check_identity()
     planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
-    recorded = recorded_digests(context.instance, COMMIT, settings.dataset)
-    committed = {name for name, digest in planned.items() if recorded.get(name) == digest}
+    # Of a commit to any dataset: this one may have had another name then.
+    recorded, files = recorded_digests(context.instance, COMMIT), committed_files(context.instance)
+    committed = {
+        name: {file.sha256 for file in files.get(name) or () if recorded.get(name) == digest}
+        for name, digest in planned.items()
+    }
     repo = HubClient(settings.hub)
     claim = claim_of(context.instance, plan, open_shards(settings.shards, settings.r2))
-    removed, before = ask(
-        repo, "begin anew in", lambda: begin_anew(repo, claim, planned.keys(), committed), log=context.log.warning
-    )
+    removed, before = ask(repo, "begin anew in", lambda: begin_anew(repo, claim, committed), log=context.log.warning)
     if removed:
         context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
+    # Another plan may have removed or replaced what the history says is there.
+    if lost := examine(context.instance, settings, mark_lost=True, log=context.log.warning).lost:
+        context.log.warning(f"{len(lost)} chunks that were committed are not in {repo.repo_id} any more, and due again")
 
 
 def _rules(config: ScanConfig, settings: Settings) -> ScanRules:

@@ -14,7 +14,7 @@ _KEYS_NAMED = 20
     "--record",
     "do_record",
     is_flag=True,
-    help="Record as done what is verifiably on the Hub. What has no build record is read there, by ranges.",
+    help="Record as done what is verifiably on the Hub. What was not built so here is read there, by ranges.",
 )
 @click.option("--redo", is_flag=True, help="Print only the partitions that were lost and are due, one a line.")
 @click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
@@ -50,10 +50,10 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
         emit = instance.report_runless_asset_event if do_record else None
         report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
     recorded = len(report.recordable) if do_record else 0
-    keys = [str(partition_key(*name)) for name in report.redo]
+    keys = [str(partition_key(*due.name)) for due in report.lost]
     if redo:
-        for key in keys:
-            click.echo(key)
+        for name in report.redo:
+            click.echo(partition_key(*name))
         return
     if as_json:
         click.echo(json.dumps(as_plain(report, recorded), indent=1))
@@ -61,12 +61,20 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
         for difference in report.differences:
             click.echo(line(difference))
     say(summary(report) + (f"; {recorded} recorded now" if do_record else ""))
+    left = bool(keys) and (dry_run or (report.revision is None and not do_record))
     for kind in report.counts:
-        if do_record and kind == Kind.UNRECORDED:
-            continue  # they are by now
+        if (do_record and kind == Kind.UNRECORDED) or (left and kind == Kind.ABSENT):
+            continue  # recorded by now; or said below
         say(f"{kind}: {ADVICE[Kind(kind)]}")
-    if keys:
-        known = not dry_run and (report.revision is not None or do_record)
-        what = "due again; r2-hf process makes them" if known else "lost, and not recorded as due"
-        more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
-        say(f"{what}: {', '.join(keys[:_KEYS_NAMED])}{more}")
+    if not keys:
+        return
+    named = ", ".join(keys[:_KEYS_NAMED]) + (f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else "")
+    if not left:
+        say(f"due again; r2-hf process makes them: {named}")
+    elif report.revision is not None:
+        say(f"lost, and with --dry-run not recorded as due: {named}")
+    else:
+        say(
+            f"there is no {settings.dataset} on the Hub, or the token may not see it; if it is gone, r2-hf reconcile "
+            f"--record records as due: {named}"
+        )

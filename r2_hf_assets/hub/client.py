@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_assets.disk import disk_error
-from r2_hf_assets.errors import AccessError, ShardError
+from r2_hf_assets.errors import AccessError, DamagedShard
 from r2_hf_assets.hub.hf_transfer_child import use_a_child
 from r2_hf_assets.hub.timeouts import bound_requests
 from r2_hf_assets.hub.transfer import bound_xet, watched
@@ -170,10 +170,10 @@ class HubClient:
             constants.HF_HUB_DISABLE_XET = disabled
 
     def check(self, upload: Upload, sha256: str) -> None:
-        """Raise ShardError unless what was uploaded is what was built."""
+        """Raise DamagedShard unless what was uploaded is what was built."""
         sent = upload.operation.upload_info.sha256.hex()
         if sent != sha256:
-            raise ShardError(f"{upload.path}: the file changed since it was built; materialize parquet_shards again")
+            raise DamagedShard(f"{upload.path}: the file changed since it was built; run again, it is built anew")
 
     def commit(
         self,

@@ -75,7 +75,8 @@ def refuse_other_plan(repo: Repo, revision: str, plan_id: str | None) -> None:
     """
     owner = _owner_of(repo, revision)
     if owner not in (None, plan_id):
-        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, not {plan_id}): {_ADVICE}")
+        here = f"not {plan_id}" if plan_id else "and there is none here"
+        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
 
 
 def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
@@ -98,16 +99,15 @@ def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
         raise ForeignDataset(f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE}")
 
 
-def begin_anew(
-    repo: Repo, claim: Claim, planned: Collection[Name], committed: Collection[Name]
-) -> tuple[int, str | None]:
+def begin_anew(repo: Repo, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
     """Make the repo this plan's: one commit names the plan, and removes the chunk files of any other.
 
     Their bytes stay in the repo's history. Nothing is committed where nothing would change. Repeating it is safe.
 
     Args:
-        planned: chunks of this plan; their files stay in a repo that names this plan.
-        committed: those of them that the history says are in this repo; only their files stay in any other.
+        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. The files
+            of a planned chunk stay in a repo that names this plan; in any other, which may have files of these names
+            from another plan, only those that the history names stay.
 
     Returns:
         How many files were removed, and the revision that still has them; None when there is no repo.
@@ -116,8 +116,12 @@ def begin_anew(
     if head is None:
         return 0, None
     ours = repo.read(OWNER_PATH, head) == claim.owner_file
-    keep = planned if ours else committed
-    gone = sorted(path for path in chunk_files(repo, head) if read_path(path) not in keep)
+
+    def stays(path: str, file: RemoteFile) -> bool:
+        name = read_path(path)
+        return name is not None and name in committed and (ours or _sha256(repo, head, file) in committed[name])
+
+    gone = sorted(path for path, file in chunk_files(repo, head).items() if not stays(path, file))
     if gone or not ours:
         contents = {} if ours else {OWNER_PATH: claim.owner_file}
         repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
@@ -179,6 +183,6 @@ def _listed(paths: Collection[str]) -> str:
 
 
 _ADVICE = (
-    "restore that plan (STATE_URL), set HF_REPO_ID to another dataset, take the script's plan over with `r2-hf "
-    "import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
+    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, take the script's plan "
+    "over with `r2-hf import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
 )

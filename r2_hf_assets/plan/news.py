@@ -100,6 +100,8 @@ def outlook(
     begins = []
     for language, count in sorted(new.items()):
         since = waiting.get(language)
+        if since is not None and since > now:
+            since = None  # as in a scan: the clock was wrong when the note was made
         if count >= size or hold_back <= timedelta(0) or (since is not None and now - since >= hold_back):
             ready[language] = count
         elif since is None:

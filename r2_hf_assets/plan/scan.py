@@ -167,7 +167,7 @@ def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime) 
     if rules.hold_back is None:
         return False
     since = plan.waiting_since(language)
-    if since is None:
+    if since is None or since > now:  # a clock that was wrong, when the note was made, must not hold it for ever
         plan.set_waiting(language, now)
         return rules.hold_back > timedelta(0)
     return now - since < rules.hold_back

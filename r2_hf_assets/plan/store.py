@@ -82,9 +82,16 @@ class PlanStore:
         return found["id"]
 
     def id(self) -> str:
-        """The plan's id, 32 hex digits; made by whoever asks first. A copy or a backup of the plan has the same."""
+        """The plan's id, 32 hex digits; made by whoever asks first, on the disk itself. A copy or a backup of the plan
+        has the same.
+
+        Raises:
+            PlanError: there is no plan here, or it is of another bucket or prefix.
+        """
         while (found := self.find_id()) is None:
+            self._check_bound(self._read_json(_IDENTITY, dict))
             self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
+            self._sync([_ID])
         return found
 
     @property

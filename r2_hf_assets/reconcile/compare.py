@@ -4,11 +4,12 @@ Every planned chunk that is not as the history says, and every file under data/ 
 one Difference (report.py says of each kind what to do). A committed chunk is held against the files that its commit's
 record names, any other against its build record. A chunk that is planned and stands nowhere else is simply due: a
 count, and no difference. What was committed and is not there as it was is `lost`; what is there as it was built and
-only not recorded is `recordable`; what is there without any record is `unproven`: prove.py can tell by reading it.
+only not recorded is `recordable`; what is there, neither recorded nor as it was built here, is `unproven`: prove.py can
+tell by reading it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from r2_hf_assets.hub.client import RemoteFile
@@ -47,7 +48,7 @@ class _Findings:
 def compare(facts: Facts) -> Report:
     """Every difference, ordered by kind, language, chunk and path."""
     there = facts.hub.by_chunk()
-    planned = {(chunk.language, chunk.number) for chunk in facts.planned}
+    planned = {(chunk.language, chunk.number): chunk for chunk in facts.planned}
     found = _Findings()
     for name, files in there.items():
         if name not in planned:
@@ -76,7 +77,7 @@ def compare(facts: Facts) -> Report:
     )
 
 
-def _not_planned(facts: Facts, planned: set[Name]) -> Iterator[Difference]:
+def _not_planned(facts: Facts, planned: Iterable[Name]) -> Iterator[Difference]:
     recorded = {**facts.shards_recorded, **facts.commits_recorded}
     for name in lost(planned, recorded):
         yield Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}")
@@ -128,6 +129,7 @@ def _judge(chunk: Planned, facts: Facts, there: Mapping[str, RemoteFile], found:
             differs(kind, detail)
         found.lost.append(Due(name, "; ".join(f"{kind.value}: {detail}" for kind, detail in wrong[:3]), expected))
     elif there:  # else it is built, and not committed yet: simply due
+        found.unproven.append(chunk)
         kinds = {kind for kind, _ in wrong}
         for kind, detail in wrong:
             if kind is not Kind.ABSENT:

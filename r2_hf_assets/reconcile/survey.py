@@ -74,8 +74,17 @@ def proofs(
         else:
             recovered.append(Recovered(planned, found.files, "its rows on the Hub, against the bucket"))
             keep(recovered[-1])
-    kept = tuple(d for d in report.differences if d.kind != Kind.UNRECORDED or d.chunk not in failed)
-    differences = sorted((*kept, *failed.values()), key=lambda difference: list(Kind).index(difference.kind))
+    proven = {
+        name: Difference(Kind.UNRECORDED, name, f"{len(item.files)} files, other than the build record's")
+        for item in recovered
+        if (name := (item.chunk.language, item.chunk.number)) in facts.builds
+    }
+    kept = [
+        d for d in report.differences if d.chunk not in proven and (d.kind != Kind.UNRECORDED or d.chunk not in failed)
+    ]
+    differences = sorted(
+        (*kept, *proven.values(), *failed.values()), key=lambda difference: list(Kind).index(difference.kind)
+    )
     return replace(
         report,
         differences=tuple(differences),

@@ -74,12 +74,15 @@ class ShardStore:
 
     def publish(self, build: Build) -> None:
         """Make a build visible: files first, the record last, then drop what an earlier build left over."""
-        before = self.readable_record(build.record.language, build.record.number)
+        before = self._readable(build.record.language, build.record.number)
         record = build.record if before is None else _after(before, build.record)
         # An equal record may stay: the same bytes take the place of the same bytes, and a run that commits them is
         # not disturbed.
-        if before != record:
+        if before is None:
             self._delete(f"{record.language}/{record_name(record.number)}")
+        elif before != record:
+            # Nothing is built from here on; but what may be on the Hub stays known, if this ends in between.
+            self._write(f"{record.language}/{record_name(record.number)}", encode(_unbuilt(before)))
         for part, file in zip(build.parts, record.files, strict=True):
             self._put(part.path, f"{record.language}/{file.name}")
         if build.rejects_path and record.rejects:
@@ -93,6 +96,11 @@ class ShardStore:
 
     def record(self, language: str, number: int) -> BuildRecord | None:
         """The record of a built chunk; None when it is not built."""
+        found = self._stored(language, number)
+        return found if found is not None and found.digest else None
+
+    def _stored(self, language: str, number: int) -> BuildRecord | None:
+        """The same; also one of no build (see `_unbuilt`)."""
         path = f"{language}/{record_name(number)}"
         try:
             data = ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
@@ -102,7 +110,7 @@ class ShardStore:
 
     def waiting(self, language: str, number: int, digest: str) -> BuildRecord | None:
         """The record of a build of this chunk whose files are all there, so that nothing need be built again."""
-        record = self.readable_record(language, number)
+        record = self._readable(language, number)
         if record is None or record.digest != digest or not record.verdicts:
             return None
         whole = all(self._size(f"{language}/{file.name}") == file.size for file in record.files)
@@ -115,18 +123,25 @@ class ShardStore:
         except NOT_FOUND:
             return None
 
-    def readable_record(self, language: str, number: int) -> BuildRecord | None:
-        """The same; None also for a damaged one."""
-        try:
-            return self.record(language, number)
-        except ShardError:
-            return None  # a damaged record is mended by building again
+    def built_sha256(self, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], frozenset[str]]:
+        """SHA-256 of every file that was built here of these chunks: one may be on the Hub that no history names."""
+        return {name: record.sha256s for name, record in self._readable_of(names)}
 
     def readable_records(self, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], BuildRecord]:
-        """Those of several chunks, read side by side; chunks without one are left out."""
+        """The records of those of several chunks that are built; a damaged one counts as lost."""
+        return {name: record for name, record in self._readable_of(names) if record.digest}
+
+    def _readable_of(self, names: Collection[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], BuildRecord]]:
+        """Read side by side."""
         with ThreadPoolExecutor(_READERS) as pool:
-            records = pool.map(lambda name: self.readable_record(*name), names)
-            return {name: record for name, record in zip(names, records, strict=True) if record}
+            found = pool.map(lambda name: self._readable(*name), names)
+            yield from ((name, record) for name, record in zip(names, found, strict=True) if record)
+
+    def _readable(self, language: str, number: int) -> BuildRecord | None:
+        try:
+            return self._stored(language, number)
+        except ShardError:
+            return None  # a damaged record is mended by building again
 
     @contextmanager
     def files(self, language: str, files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:
@@ -145,7 +160,12 @@ class ShardStore:
 
     def discard(self, record: BuildRecord) -> None:
         """Remove shards that are safe on the Hub; the record and the ledger stay. KEEP_SHARDS=1 keeps them too."""
-        for file in () if self.keep else record.files:
+        if not self.keep:
+            self.drop(record)
+
+    def drop(self, record: BuildRecord) -> None:
+        """Remove shards, so that they don't wait for a commit: the next run builds them again. The record stays."""
+        for file in record.files:
             self._delete(f"{record.language}/{file.name}")
 
     def uri(self, language: str, name: str) -> str:
@@ -233,11 +253,16 @@ def _sweep(root: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _after(before: BuildRecord, record: BuildRecord) -> BuildRecord:
-    """A record that remembers what the builds before it may have left on the Hub."""
-    now = {file.sha256 for file in record.files}
+def _unbuilt(before: BuildRecord) -> BuildRecord:
+    """A record of no build, which remembers what the builds so far may have left on the Hub."""
     earlier = dict.fromkeys((*before.earlier, *(file.sha256 for file in before.files)))
-    return replace(record, earlier=tuple(sha256 for sha256 in earlier if sha256 not in now))
+    return replace(before, digest="", files=(), rejects=None, earlier=tuple(earlier))
+
+
+def _after(before: BuildRecord, record: BuildRecord) -> BuildRecord:
+    """A record that remembers the same."""
+    now = {file.sha256 for file in record.files}
+    return replace(record, earlier=tuple(sha256 for sha256 in _unbuilt(before).earlier if sha256 not in now))
 
 
 def _absent(file: ShardFile) -> ShardError:

@@ -14,6 +14,7 @@ from r2_hf_assets.assets import hub_commit as commit_module
 from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.shards import ahead as shards_module
@@ -175,15 +176,17 @@ def test_a_cell_without_a_chunk_passes(planned: World) -> None:
 
 
 def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = commit_module.commit_chunk
+    real = commit_module.commit_chunks
 
-    def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> CommitRecord:
+    def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> list[CommitRecord | ShardError]:
         repo.create_repo()
         before = repo.head()
         assert before is not None
-        return replace(real(repo, *arguments, **options), oid=before)
+        (done,) = real(repo, *arguments, **options)
+        assert isinstance(done, CommitRecord)
+        return [replace(done, oid=before)]
 
-    monkeypatch.setattr(commit_module, "commit_chunk", forgetful)
+    monkeypatch.setattr(commit_module, "commit_chunks", forgetful)
     assert not run(SHARDS, COMMIT)
     ((status, on_hub),) = results(ON_HUB, "en|chunk_0000")
     assert (status, number(on_hub, "problems_by_kind")) == ("FAILED", {"absent": 1})
@@ -191,7 +194,7 @@ def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pyt
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
     # The shards are kept until a commit is known to be there.
     assert "chunk-00000.parquet" in _published(planned)
-    monkeypatch.setattr(commit_module, "commit_chunk", real)
+    monkeypatch.setattr(commit_module, "commit_chunks", real)
     assert run(COMMIT)
     assert results(ON_HUB, "en|chunk_0000")[0][0] == "SUCCEEDED"
     assert len(planned.commits()) == 1

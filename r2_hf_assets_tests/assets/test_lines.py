@@ -9,16 +9,21 @@ CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 
 @op
-def careful(context: OpExecutionContext) -> None:
+def careful(context: OpExecutionContext) -> int:
     context.log.info("nothing to mind")
     context.log.warning("mind this")
     context.log.warning("en|c: and this")
     raise ValueError("it failed")
 
 
+@op
+def follower(number: int) -> None:
+    """Dagster logs that it does not execute it."""
+
+
 @job(logger_defs={"console": plain_lines})
 def work() -> None:
-    careful()
+    follower(careful())
 
 
 def test_warnings_are_lines_and_a_failure_is_none(capfd: pytest.CaptureFixture[str]) -> None:

@@ -117,13 +117,17 @@ def test_a_history_that_was_forced_back_is_due_from_there(done: World) -> None:
     assert rows(done) == before
 
 
-def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(done: World) -> None:
+def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
+    done: World, capfd: pytest.CaptureFixture[str]
+) -> None:
     done.api().delete_repo(done.repo_id, repo_type="dataset")
     report = reconcile(mark_lost=True)
     assert (report.revision, len(report.lost)) == (None, 2)
+    talk = call(capfd, "reconcile").talk
+    assert talk[-1].startswith(f"there is no {done.repo_id} on the Hub, or the token may not see it; if it is gone, ")
+    assert not any("it is due again" in line for line in talk)
     assert done.due() == []
-    with DagsterInstance.get() as instance:
-        examine(instance, load(), mark_lost=True, emit=instance.report_runless_asset_event)
+    assert call(capfd, "reconcile", "--record").talk[-1].startswith("due again; r2-hf process makes them: ")
     assert len(done.due()) == 2
     assert [run.error for run in done.build_due()] == [None, None]
 
@@ -158,6 +162,31 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
         ]
     checks = {evaluation.check_name for evaluation in evaluations}
     assert checks == {"ledger", "audio", "ranges", "texts", "duplicates", "on_hub"}
+
+
+@pytest.mark.parametrize("together", ["1", "3"])
+def test_a_build_that_was_damaged_while_it_waited_is_built_again(
+    in_process: World, monkeypatch: pytest.MonkeyPatch, together: str
+) -> None:
+    """As a machine that loses power may leave it: of the right size, and with other content."""
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", together)
+    world = in_process
+    summary = world.upload(episodes={"en": 4}, **SMALL)
+    assert world.scan() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_commits, "COMMIT_RETRY", Retry(attempts=1))
+        world.sandbox.hub.faults(
+            {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "status": 500, "times": 9}
+        )
+        assert [run.error is None for run in world.build_due()] == [False, False]
+    world.sandbox.hub.clear_faults()
+    shard = world.folder / "dagster_home" / "r2_hf_assets" / "shards" / "en" / "chunk-00000.parquet"
+    shard.write_bytes(bytes(shard.stat().st_size))
+    damaged, whole = world.build_due()
+    assert damaged.error is not None and "the file changed since it was built; run again" in damaged.error
+    assert whole.error is None
+    assert [run.error for run in world.build_due()] == [None]
+    assert rows(world) == sorted(row.key for row in summary.rows)
 
 
 def test_a_committed_chunk_is_built_again_when_it_is_asked_for(

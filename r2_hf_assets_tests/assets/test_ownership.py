@@ -95,6 +95,37 @@ def test_a_commit_counts_for_the_dataset_that_it_was_made_in(done: World, monkey
     assert (done.due(), keys(done), done.head()) == ([], rows, head), "all was there"
 
 
+def test_a_plan_that_comes_back_after_another_one_began_anew_makes_its_dataset_again(
+    done: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = keys(done)
+    (tmp_path / "other").mkdir()
+    other = World.make(done.sandbox, tmp_path / "other", "other")
+    other.upload(episodes={"en": 1}, seed=2, **SMALL)
+    with monkeypatch.context() as patch:
+        patch.setenv("R2_BUCKET", other.bucket)
+        patch.setenv("DAGSTER_HOME", other.env["DAGSTER_HOME"])
+        assert done.scan(start_anew=True) is None
+        assert [run.error for run in done.build_due()] == [None]
+    assert done.files() == ["data/en/chunk-00000.parquet"]
+    assert done.scan(start_anew=True) is None
+    assert (done.files(), done.due()) == ([], ["en|chunk_0000", "en|chunk_0001"])
+    assert [run.error for run in done.build_due()] == [None, None]
+    assert keys(done) == rows
+
+
+def test_beginning_anew_keeps_what_was_committed_under_the_datasets_earlier_name(
+    done: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, where = keys(done), {"repo_id": done.repo_id, "repo_type": "dataset"}
+    monkeypatch.setenv("HF_REPO_ID", done.repo_id.upper())
+    assert [run.error for run in done.build_due()] == [None, None]
+    monkeypatch.setenv("HF_REPO_ID", done.repo_id)
+    done.api().delete_file(OWNER_PATH, **where)
+    assert done.scan(start_anew=True) is None
+    assert keys(done) == rows
+
+
 def as_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The history and the repo as the release before left them: neither names the other."""
     monkeypatch.setattr(metadata, "data_version", lambda digest, dataset=None: digest)

@@ -9,11 +9,13 @@ from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.assets import planned_chunks as module
 from r2_hf_assets.assets.launch import COMMIT
-from r2_hf_assets.assets.partitions import add_partitions
+from r2_hf_assets.assets.partitions import add_partitions, read_key
 from r2_hf_assets.assets.planned_chunks import line
+from r2_hf_assets.assets.recovered import record_due
 from r2_hf_assets.assets.runs import SYSTEMIC_TAG
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Turn
+from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets_tests.assets.ticks import KEYS, LONG_AGO, Ticks
 
 
@@ -32,7 +34,7 @@ def test_it_asks_for_what_is_due_and_adds_the_partitions(ticks: Ticks) -> None:
     assert added.partition_keys == ["chunk_0000", "chunk_0002"]
     request = (result.run_requests or [])[0]
     assert request.tags["r2_hf_assets/attempt"] == "1" and request.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "false"
-    assert request.run_key == f"de|chunk_0000 {ticks.digests['de|chunk_0000']} 1"
+    assert request.run_key == f"de|chunk_0000 {ticks.digests['de|chunk_0000']}@me/speech 1"
     for key in KEYS:
         committed(ticks, key)
     assert ticks.said() == "nothing is due"
@@ -194,6 +196,35 @@ def test_first_attempts_share_a_commit_and_the_next_do_not(ticks: Ticks, monkeyp
     ticks._end(run_id, LONG_AGO)
     asked = [(request.partition_key, request.tags["r2_hf_assets/attempt"]) for request in ticks.requests()]
     assert asked == [("de|chunk_0000", "1"), ("en|chunk_0000", "2"), ("en|chunk_0002", "2")]
+
+
+@pytest.mark.parametrize("together", ["1", "3"])
+def test_a_chunk_that_the_hub_lost_is_asked_for_like_a_new_one(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch, together: str
+) -> None:
+    """Whatever runs there were of it, and however many: they were not about what is due now."""
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", together)
+    add_partitions(ticks.instance, [0, 1, 2])
+    before = {request.run_key for request in ticks.requests()}
+    for key in KEYS:
+        for number in range(1, ATTEMPTS):
+            ticks.attempt(key, number, DagsterRunStatus.FAILURE)
+        ticks.attempt(key, ATTEMPTS, DagsterRunStatus.SUCCESS)
+        committed(ticks, key)
+    assert ticks.said() == "nothing is due"
+    record_due(ticks.instance, [Due(read_key(key), "gone") for key in KEYS], "me/speech", "reconcile")
+    asked = ticks.requests()
+    assert {request.tags["r2_hf_assets/attempt"] for request in asked} == {"1"} and len(asked) == len(before)
+    assert before.isdisjoint(request.run_key for request in asked)
+    assert {request.run_key for request in ticks.requests()} == {request.run_key for request in asked}
+
+
+def test_another_dataset_is_asked_for_by_other_run_keys(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
+    add_partitions(ticks.instance, [0, 1, 2])
+    before = {request.run_key for request in ticks.requests()}
+    monkeypatch.setenv("HF_REPO_ID", "me/other")
+    assert before.isdisjoint(request.run_key for request in ticks.requests())
 
 
 def test_a_terminated_range_is_left_until_a_person_asks(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:

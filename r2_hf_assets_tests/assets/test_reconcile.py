@@ -116,6 +116,22 @@ def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPa
         assert up_to_date(instance, chunks)
 
 
+def test_chunks_that_were_built_otherwise_after_a_lost_database_are_recorded_too(
+    built: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `reconcile --record` is advised for: the Hub's files are whole, and this machine knows other ones."""
+    head = built.head()
+    lose_the_database(built, monkeypatch)
+    shutil.rmtree(built.folder / "shards")
+    monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", "4000")
+    runs = built.build_due()
+    assert {run.error and "`r2-hf reconcile --record`, or delete it" in run.error for run in runs} == {True}
+    assert built.head() == head
+    report = look(record=True)
+    assert (len(report.recordable), report.counts) == (3, {"present_unrecorded": 3})
+    assert (built.due(), built.head()) == ([], head)
+
+
 def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 

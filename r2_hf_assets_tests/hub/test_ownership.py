@@ -149,9 +149,16 @@ def test_an_empty_plan_is_not_begun_for_a_repo_with_chunks(shards):
 def test_beginning_anew_removes_other_plans_chunks_and_no_other_file(shards):
     notes, kept = remote("data/notes.txt", b"nobody's"), remote("data/en/chunk-00001.parquet", b"committed")
     repo = FakeRepo([notes, kept, remote(ONE, b"old"), remote("data/de/chunk-00000-part-00.parquet", b"old")])
-    names = {("en", 1), ("en", 7)}
-    assert begin_anew(repo, NOTHING_KNOWN, names, {("en", 1)}) == (2, "oid-0")
+    planned = {("en", 1): {kept.sha256 or ""}, ("en", 7): set[str]()}
+    assert begin_anew(repo, NOTHING_KNOWN, planned) == (2, "oid-0")
     assert set(repo.data) == {notes.path, kept.path} and MINE in repo.text(OWNER_PATH)
-    assert begin_anew(repo, NOTHING_KNOWN, names, set()) == (0, "oid-1"), "a planned chunk of a repo of ours stays"
+    nothing = {name: set[str]() for name in planned}
+    assert begin_anew(repo, NOTHING_KNOWN, nothing) == (0, "oid-1"), "a planned chunk of a repo of ours stays"
     assert len(repo.revisions) == 2
-    assert begin_anew(FakeRepo(exists=False), NOTHING_KNOWN, names, names) == (0, None)
+    assert begin_anew(FakeRepo(exists=False), NOTHING_KNOWN, planned) == (0, None)
+
+
+def test_beginning_anew_removes_another_plans_file_of_a_name_that_ours_had(shards):
+    repo = FakeRepo([remote(ONE, b"theirs")])
+    assert begin_anew(repo, NOTHING_KNOWN, {("en", 7): {"the SHA-256 of ours"}}) == (1, "oid-0")
+    assert not repo.data

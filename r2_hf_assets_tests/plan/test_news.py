@@ -113,6 +113,11 @@ def test_a_remainder_begins_to_wait_goes_on_and_is_ready_in_the_end() -> None:
     assert dict(judged({"en": 3}, {"en": NOW - DAY}).ready) == {"en": 3}
 
 
+def test_a_note_of_a_clock_that_was_ahead_is_made_anew() -> None:
+    found = judged({"en": 3}, {"en": NOW + 1000 * DAY})
+    assert (found.begins, dict(found.waiting)) == (("en",), {"en": NOW})
+
+
 def test_no_hold_back_means_at_once() -> None:
     assert dict(judged({"en": 1}, hold_back=timedelta(0)).ready) == {"en": 1}
 

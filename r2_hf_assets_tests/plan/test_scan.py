@@ -158,6 +158,13 @@ def test_a_remainder_waits_until_it_fills_or_its_time_is_up(bucket, plan):
     assert [len(chunk) for chunk in members(plan)] == [3, 3, 1]
 
 
+def test_a_note_of_a_clock_that_was_ahead_holds_nothing_for_longer(bucket, plan):
+    put_folders(bucket, "en/a")
+    look(bucket, plan, hold_back=DAY, now=START + 1000 * DAY)
+    assert look(bucket, plan, hold_back=DAY).waiting == {"en": 1}
+    assert look(bucket, plan, hold_back=DAY, now=START + DAY).newly_planned == {"en": 1}
+
+
 def test_each_language_waits_by_its_own_clock(bucket, plan):
     put_folders(bucket, "en/a")
     look(bucket, plan, hold_back=DAY)

@@ -167,6 +167,15 @@ def test_a_damaged_clock_is_a_plan_error(plan, data):
         plan.waiting_since("en")
 
 
+def test_a_plan_has_one_id_for_ever_and_a_place_without_a_plan_gets_none(plan):
+    with pytest.raises(PlanError, match="STATE_URL holds none"):
+        plan.id()
+    assert plan.find_id() is None
+    plan.check_identity()
+    found = plan.id()
+    assert (len(found), plan.id(), plan.find_id()) == (32, found, found)
+
+
 def test_the_index_is_a_summary_in_plan_order(plan):
     german = chunk_of("de/a", language="de", number=0)
     for chunk in (ZERO, german, ONE):

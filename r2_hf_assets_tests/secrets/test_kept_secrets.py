@@ -87,7 +87,7 @@ def test_failures_of_every_kind_leave_no_secret(
     with_env(both, "en|chunk_0000", HF_TOKEN=WRONG["HF_TOKEN"])
     with_env(both, "en|chunk_0000", HF_TOKEN=hub.read_token)
     with_crash(hub_commit, "HubClient", both, "en|chunk_0000")
-    with_crash(hub_commit, "commit_chunk", both, "en|chunk_0000")
+    with_crash(hub_commit, "commit_chunks", both, "en|chunk_0000")
     with_fault(method="POST", path_regex="/commit/", status=403)
     with_fault(method="GET", path_regex="/xet-write-token/", status=401)
     assert [run.error for run in world.build_due()] == [None]
