@@ -9,20 +9,21 @@ names, a commit neither replaces nor removes.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
+from r2_hf_assets.hub.card.start import CARD_PATH, without_figures
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.repo import Repo
-from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.shards.names import DATA, read_path
 
 OWNER_PATH = ".r2_hf_assets.json"
 
 Name = tuple[str, int]
 _NAMED = 3
-_LANGUAGES = frozenset(LANGUAGES)
+_CHUNK_FILE = re.compile(DATA + r"/[^/]+/chunk-\d{5,}(?:-part-\d{2,})?\.parquet", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def require_ours(repo: Repo, revision: str, claim: Claim) -> bool:
         raise ForeignDataset(
             f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
             f"record names ({_listed(unknown)}): record them with `r2-hf reconcile --record`; if that does not name "
-            f"them, {_ADVICE}"
+            f"them, {_OR_IMPORT}"
         )
     return False
 
@@ -96,7 +97,9 @@ def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
     if there or owner not in (None, plan_id):
         whose = f"belongs to plan {owner}" if owner else "was made by another plan, or by the script"
         held = f"{len(there)} chunk files ({_listed(there)})" if there else "no chunk file"
-        raise ForeignDataset(f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE}")
+        raise ForeignDataset(
+            f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE if owner else _OR_IMPORT}"
+        )
 
 
 def begin_anew(repo: Repo, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
@@ -124,6 +127,8 @@ def begin_anew(repo: Repo, claim: Claim, committed: Mapping[Name, Collection[str
     gone = sorted(path for path, file in chunk_files(repo, head).items() if not stays(path, file))
     if gone or not ours:
         contents = {} if ours else {OWNER_PATH: claim.owner_file}
+        if gone and (card := repo.read(CARD_PATH, head)) is not None:
+            contents[CARD_PATH] = without_figures(card)
         repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
     return len(gone), head
 
@@ -143,16 +148,19 @@ def refuse_unknown(repo: Repo, revision: str, files: Iterable[RemoteFile], known
 
 
 def chunk_files(repo: Repo, revision: str) -> dict[str, RemoteFile]:
-    """The files that have the name of a chunk in a language of ours, by path."""
-    listed = repo.list_files(DATA, revision)
-    return {path: file for path, file in listed.items() if (name := read_path(path)) and name[0] in _LANGUAGES}
+    """The files that have the name of a chunk, by path; the script's languages were whatever its folders were."""
+    return {path: file for path, file in repo.list_files(DATA, revision).items() if _CHUNK_FILE.fullmatch(path)}
 
 
 def _unknown(repo: Repo, revision: str, claim: Claim) -> list[str]:
     files = chunk_files(repo, revision)
-    name_of = {path: name for path in files if (name := read_path(path))}
-    known = claim.known(set(name_of.values())) if name_of else {}
-    return sorted(p for p, name in name_of.items() if _sha256(repo, revision, files[p]) not in known.get(name, ()))
+    name_of = {path: read_path(path) for path in files}
+    known = claim.known({name for name in name_of.values() if name}) if files else {}
+
+    def is_known(path: str, name: Name | None) -> bool:
+        return name is not None and _sha256(repo, revision, files[path]) in known.get(name, ())
+
+    return sorted(path for path, name in name_of.items() if not is_known(path, name))
 
 
 def _sha256(repo: Repo, revision: str, file: RemoteFile) -> str:
@@ -183,6 +191,8 @@ def _listed(paths: Collection[str]) -> str:
 
 
 _ADVICE = (
-    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, take the script's plan "
-    "over with `r2-hf import`, or remove what is there and begin anew with `r2-hf scan --start-anew`"
+    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove what is there "
+    "and begin anew with `r2-hf scan --start-anew`"
 )
+# Of a repo that names no plan: the script's names none.
+_OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"

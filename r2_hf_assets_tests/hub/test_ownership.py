@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
+from r2_hf_assets.hub.card.start import BEGIN, END
 from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk, commit_chunks
 from r2_hf_assets.hub.ownership import (
     OWNER_PATH,
@@ -76,7 +77,9 @@ def test_a_repo_without_a_name_is_taken_over_when_all_its_chunk_files_are_known(
     assert {known.path, elsewhere.path, ONE} == set(repo.data)
 
 
-@pytest.mark.parametrize("path", ["data/de/chunk-00000.parquet", ONE, "data/en/chunk-00007-part-03.parquet"])
+@pytest.mark.parametrize(
+    "path", ["data/de/chunk-00000.parquet", ONE, "data/en/chunk-00007-part-03.parquet", "data/123/chunk-00000.parquet"]
+)
 def test_a_repo_without_a_name_and_with_an_unknown_chunk_file_is_refused(shards, path):
     repo = FakeRepo([remote(path, b"somebody's")])
     with pytest.raises(ForeignDataset, match=r"names no plan and holds 1 chunk files .*reconcile --record"):
@@ -156,6 +159,24 @@ def test_beginning_anew_removes_other_plans_chunks_and_no_other_file(shards):
     assert begin_anew(repo, NOTHING_KNOWN, nothing) == (0, "oid-1"), "a planned chunk of a repo of ours stays"
     assert len(repo.revisions) == 2
     assert begin_anew(FakeRepo(exists=False), NOTHING_KNOWN, planned) == (0, None)
+
+
+def test_beginning_anew_removes_the_scripts_files_of_languages_that_we_call_otherwise(shards):
+    theirs = [remote("data/fra/chunk-00000.parquet", b"fr"), remote("data/123/chunk-00000-part-00.parquet", b"?")]
+    repo = FakeRepo(theirs)
+    with pytest.raises(ForeignDataset, match=r"holds 2 chunk files .*take the script's plan over with `r2-hf import`"):
+        refuse_dataset_without_plan(repo, None)
+    assert begin_anew(repo, NOTHING_KNOWN, {}) == (2, "oid-0")
+    assert not repo.data
+
+
+def test_beginning_anew_takes_the_figures_of_what_is_removed_off_the_card(shards):
+    repo = FakeRepo([remote(ONE, b"theirs")])
+    people, figures = b"---\nlicense: mit\n---\n\n# Mine\n", f"{BEGIN}\n| 7 chunks |\n{END}\n".encode()
+    repo.write("README.md", people + figures)
+    begin_anew(repo, NOTHING_KNOWN, {})
+    text = repo.text("README.md")
+    assert text.startswith(people.decode()) and "7 chunks" not in text and BEGIN in text and END in text
 
 
 def test_beginning_anew_removes_another_plans_file_of_a_name_that_ours_had(shards):

@@ -5,8 +5,10 @@ file only when the struct reads <bytes, path>, but casts either order to the fea
 card is what makes load_dataset and the viewer play the audio. The first commit to a repo without a README adds this
 one; what stands between its markers is written anew by `dataset_card`, and no chunk's commit touches it again.
 
-Nothing is imported here: every commit comes by.
+Nothing of weight is imported here: every commit comes by.
 """
+
+import re
 
 CARD_PATH = "README.md"
 
@@ -52,3 +54,9 @@ tags:
 {BEGIN}
 {START_TEXT}{END}
 """.encode()
+
+
+def without_figures(card: bytes) -> bytes:
+    """A card whose section is as it was at the start: of a dataset whose files were removed it would count them."""
+    section = re.compile(re.escape(BEGIN.encode()) + rb".*?" + re.escape(END.encode()), re.DOTALL)
+    return section.sub(f"{BEGIN}\n{START_TEXT}{END}".encode(), card, count=1)
