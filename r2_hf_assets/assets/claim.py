@@ -1,12 +1,16 @@
-"""What the history and the build records know of the dataset's files, as hub/ownership.py asks for it."""
+"""What asking the Hub needs of a run: what the history and the build records know of the dataset's files, as hub/ownership.py asks for it."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from dagster import DagsterInstance
 
 from r2_hf_assets.assets.history import known_sha256
+from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.ownership import Claim, Name
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.store import ShardStore
 
 
@@ -19,3 +23,9 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, shards: ShardStore) -> 
         return {name: recorded.get(name, frozenset()) | built.get(name, frozenset()) for name in chunks}
 
     return Claim(plan.id(), known)
+
+
+def patience(signs_of_life: SignsOfLife) -> Retry:
+    """A commit's retries. What the Hub asks to wait is waited here, in the slot of the pool, so that commits that queue
+    for it wait too; a run that was ended lets the slot go."""
+    return replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
-from r2_hf_assets.assets.claim import claim_of
+from r2_hf_assets.assets.claim import claim_of, patience
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.outcome import Outcome
 from r2_hf_assets.assets.parquet_shards import parquet_shards
@@ -20,13 +19,11 @@ from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.errors import DamagedShard, ShardError
-from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunks
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.verify import check_on_hub
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.shards.store import ShardStore, open_shards
 
@@ -100,7 +97,7 @@ def _commit(
         records,
         lambda record, files: shards.files(record.language, files),
         claim,
-        retry=_patience(signs_of_life),
+        retry=patience(signs_of_life),
         log=context.log.warning,
     )
     for record, outcome in zip(records, done, strict=True):
@@ -128,9 +125,3 @@ def _conclude(
     context.log.info(f"{key}: {'committed' if committed.committed else 'nothing to commit'}: {committed.url}")
     metadata = commit_metadata(committed, record, repo.repo_id, seconds)
     return Outcome(record.digest, metadata, (check,), dataset=repo.repo_id)
-
-
-def _patience(signs_of_life: SignsOfLife) -> Retry:
-    """A commit's retries. What the Hub asks to wait is waited here, in the slot of the pool, so that commits that queue
-    for it wait too; a run that was ended lets the slot go."""
-    return replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)

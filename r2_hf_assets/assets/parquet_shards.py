@@ -9,7 +9,7 @@ from typing import Any
 from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, Output, asset
 
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_result, nothing_planned, quality_results
-from r2_hf_assets.assets.claim import claim_of
+from r2_hf_assets.assets.claim import claim_of, patience
 from r2_hf_assets.assets.history import COMMIT, recorded_digests
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.outcome import Outcome
@@ -64,7 +64,7 @@ def parquet_shards(
         build = partial(_build, context, loaded, signs_of_life, commits_too)
         if is_range(context):
             if commits_too and plan.is_begun():
-                _check_dataset(context, loaded, plan, shards)
+                _check_dataset(context, loaded, plan, shards, signs_of_life)
             yield from build_range(context, plan, shards, build, commits_too=commits_too)
             return
         chunk = plan.find(*read_key(context.partition_key))
@@ -73,7 +73,7 @@ def parquet_shards(
             yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
         if commits_too:
-            _check_dataset(context, loaded, plan, shards)
+            _check_dataset(context, loaded, plan, shards, signs_of_life)
         done = build(chunk, context.partition_key, built=AHEAD.begin)
         if done.error is not None:
             yield from done.checks
@@ -81,10 +81,17 @@ def parquet_shards(
         yield result_for(done.digest, done.metadata, done.checks)
 
 
-def _check_dataset(context: AssetExecutionContext, loaded: Settings, plan: PlanStore, shards: ShardStore) -> None:
+def _check_dataset(
+    context: AssetExecutionContext,
+    loaded: Settings,
+    plan: PlanStore,
+    shards: ShardStore,
+    signs_of_life: SignsOfLife,
+) -> None:
     """Better refused now than after the work."""
     assert loaded.hub is not None
-    check_claim(HubClient(loaded.hub), claim_of(context.instance, plan, shards), log=context.log.warning)
+    claim = claim_of(context.instance, plan, shards)
+    check_claim(HubClient(loaded.hub), claim, retry=patience(signs_of_life), log=context.log.warning)
 
 
 def _build(

@@ -198,7 +198,9 @@ def ask(
         raise refused from None
 
 
-def check_claim(repo: Repo, claim: Claim, *, log: Callable[[str], None] | None = None) -> None:
+def check_claim(
+    repo: Repo, claim: Claim, *, retry: Retry | None = None, log: Callable[[str], None] | None = None
+) -> None:
     """Look, before a chunk is built, whether its commit would be refused.
 
     Raises:
@@ -211,7 +213,7 @@ def check_claim(repo: Repo, claim: Claim, *, log: Callable[[str], None] | None =
         if head is not None:
             require_ours(repo, head, claim)
 
-    ask(repo, "look at", look, log=log)
+    ask(repo, "look at", look, retry, log)
 
 
 def check_owner(repo: Repo, revision: str, plan_id: str | None, *, log: Callable[[str], None] | None = None) -> None:
