@@ -1,4 +1,4 @@
-"""What asking the Hub needs of a run: what the history and the build records know of the dataset's files, as hub/ownership.py asks for it."""
+"""What asking the Hub needs of a run: what is known of the dataset's files (hub/ownership.py), and patience."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
