@@ -27,7 +27,7 @@ demo-down: env  ## Stop what `make demo KEEP=1` left up.
 test: env  ## Run the tests.
 	@sh scripts/get-chromium.sh || true
 	@# More than the cores: tests wait for servers half of the time.
-	@$(BIN)/python -m pytest -n 5 --dist loadgroup
+	@$(BIN)/python -m pytest -n 6 --dist loadgroup
 
 browser: env  ## Use the UI in a real browser: everything that is tested there. SCREENSHOTS=1 renews the pictures in docs/.
 	@sh scripts/get-chromium.sh

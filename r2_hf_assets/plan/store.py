@@ -82,8 +82,7 @@ class PlanStore:
         return found["id"]
 
     def id(self) -> str:
-        """The plan's id, 32 hex digits; made by whoever asks first, on the disk itself. A copy or a backup of the plan
-        has the same.
+        """The plan's id, 32 hex digits, made by whoever asks first. A copy or a backup of the plan has the same.
 
         Raises:
             PlanError: there is no plan here, or it is of another bucket or prefix.
@@ -269,7 +268,7 @@ class PlanStore:
         return True
 
     def _sync(self, paths: Iterable[str]) -> None:
-        if folder := folder_of(self.store):
+        if folder := folder_of(self.store):  # what the dataset or the index names lies on the disk itself by then
             with on_disk(folder):
                 sync(folder / path for path in paths)
 
