@@ -203,9 +203,8 @@ class PlanStore:
     def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
 
-        Chunks that were just `created` need not be read again.
-
-        What it names lies on the disk itself by then, so a host that loses power does not lose the plan.
+        Chunks that were just `created` need not be read again. What it names lies on the disk itself by then, so a
+        host that loses power does not lose the plan.
         """
         indexed = self._read_index()
         planned = self._planned({**indexed, **_by_name(created)})
@@ -268,7 +267,7 @@ class PlanStore:
         return True
 
     def _sync(self, paths: Iterable[str]) -> None:
-        if folder := folder_of(self.store):  # what the dataset or the index names lies on the disk itself by then
+        if folder := folder_of(self.store):
             with on_disk(folder):
                 sync(folder / path for path in paths)
 
