@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from r2_hf_assets.sandbox.samples import upload_samples
 from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
@@ -121,10 +122,18 @@ def _check(error: str | None) -> None:
         raise DemoError(error)
 
 
+def _column(hub: Any, path: str, name: str) -> Any:
+    """A column of a Parquet file on the Hub, read without Arrow's threads: one that still holds a Python file when the
+    interpreter ends aborts the process."""
+    import pyarrow.parquet as pq
+
+    with hub.open(path, "rb") as file, pq.ParquetFile(file, pre_buffer=False) as parquet:
+        return parquet.read([name], use_threads=False)[0]
+
+
 def _report(sandbox: Sandbox) -> None:
     """What the dataset repo holds, read back from the Hub: files, rows and hours a language."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
     from huggingface_hub import HfFileSystem
 
     hub = HfFileSystem(endpoint=sandbox.hub.endpoint, token=sandbox.hub.token)
@@ -133,7 +142,7 @@ def _report(sandbox: Sandbox) -> None:
     _say(f"  {'language':10}{'files':>6}{'rows':>8}{'hours':>9}")
     for language in sorted(Path(path).name for path in hub.ls(root, detail=False)):
         files = hub.ls(f"{root}/{language}", detail=False)
-        seconds = [pq.read_table(file, columns=["duration_seconds"], filesystem=hub)[0] for file in files]
+        seconds = [_column(hub, file, "duration_seconds") for file in files]
         rows = sum(len(column) for column in seconds)
         hours = sum(pc.sum(column).as_py() or 0.0 for column in seconds) / 3600
         _say(f"  {language:10}{len(files):>6}{rows:>8}{hours:>9.3f}")

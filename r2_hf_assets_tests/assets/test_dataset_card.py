@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {"awkward": False, "expect": False, "segments": (3, 3), 
 
 # In a process of its own: `datasets` reads HF_ENDPOINT when it is imported.
 LOAD = """
-import io, json, sys
+import io, json, os, sys
 import soundfile
 from datasets import Audio, get_dataset_config_names, load_dataset
 repo, language = sys.argv[1:]
@@ -42,6 +42,9 @@ print(json.dumps({
     "one_streamed": plain(load_dataset(repo, language, split="train", streaming=True)),
     "folder": load_dataset(repo, data_dir="data/" + language, split="train").num_rows,
 }))
+# Arrow's reading threads can still hold a Python file when the interpreter ends, and then the process aborts.
+sys.stdout.flush()
+os._exit(0)
 """
 
 
