@@ -73,7 +73,7 @@ def recorded_digests(
 def _datasets(instance: DagsterInstance, keys: Collection[str]) -> Mapping[str, str | None]:
     """The dataset that the latest commit of each partition names in its metadata; None where it names none."""
     home = instance.root_directory
-    ids = {key: found for key, found in latest_ids(instance, COMMIT).items() if key in keys}
+    ids = latest_ids(instance, COMMIT, keys)
     unread = {key: found for key, found in ids.items() if (home, found) not in _named_by_event}
     for _, event, record in materializations(instance, COMMIT, unread):
         uri = event.metadata.get("dagster/uri")
@@ -82,9 +82,10 @@ def _datasets(instance: DagsterInstance, keys: Collection[str]) -> Mapping[str, 
     return {key: _named_by_event.get((home, found)) for key, found in ids.items()}
 
 
-def latest_ids(instance: DagsterInstance, asset: AssetKey) -> Mapping[str, int]:
-    """Event id of the latest materialization by partition key: one query."""
-    return instance.event_log_storage.get_latest_storage_id_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION)
+def latest_ids(instance: DagsterInstance, asset: AssetKey, keys: Collection[str] | None = None) -> Mapping[str, int]:
+    """Event id of the latest materialization by partition key, of these keys or of all: one query."""
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION)
+    return ids if keys is None else {key: found for key, found in ids.items() if key in keys}
 
 
 def materializations(
@@ -115,7 +116,7 @@ def losses(instance: DagsterInstance, recorded: Mapping[tuple[str, int], str | N
         recorded: what `recorded_digests` says of hub_commit.
     """
     keys = {str(partition_key(*name)) for name, digest in recorded.items() if digest == DUE_AGAIN}
-    ids = {key: found for key, found in latest_ids(instance, COMMIT).items() if key in keys} if keys else {}
+    ids = latest_ids(instance, COMMIT, keys) if keys else {}
     return {
         name: Loss(record.storage_id, record.timestamp) for name, _, record in materializations(instance, COMMIT, ids)
     }

@@ -61,7 +61,7 @@ def parquet_shards(
         loaded = settings.load("r2", "hub") if commits_too else settings.load("r2")
         assert loaded.r2 is not None
         plan, shards = open_plan(loaded.plan, loaded.r2), open_shards(loaded.shards, loaded.r2)
-        build = partial(_build, context, loaded, signs_of_life, commits_too)
+        build = partial(_build, context, loaded, shards, signs_of_life, commits_too)
         if is_range(context):
             if commits_too and plan.is_begun():
                 _check_dataset(context, loaded, plan, shards, signs_of_life)
@@ -97,6 +97,7 @@ def _check_dataset(
 def _build(
     context: AssetExecutionContext,
     loaded: Settings,
+    shards: ShardStore,
     signs_of_life: SignsOfLife,
     commits_too: bool,
     chunk: Chunk,
@@ -108,7 +109,6 @@ def _build(
     A build that waits for its commit, because the Hub refused it or a run was killed, is used again.
     """
     started = time.monotonic()
-    shards = open_shards(loaded.shards, loaded.r2)
     if commits_too and (record := _waiting(context, loaded, shards, chunk, key)) is not None:
         built()
         context.log.info(f"{key}: built before and not committed yet; used as it is")
