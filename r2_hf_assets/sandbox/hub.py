@@ -90,6 +90,7 @@ def start_hub(
     *,
     detach: bool = False,
     port: int | None = None,
+    public_url: str | None = None,
     user: str = "sandbox",
     namespaces: Sequence[str] = (),
     xet: bool = True,
@@ -102,6 +103,7 @@ def start_hub(
         folder: made if missing; what an earlier Hub left there is served again, with the same tokens.
         detach: the Hub outlives this process until `stop()`.
         port: this one or an error; None takes a free one.
+        public_url: by which clients reach it, through a proxy: the URLs that it hands out begin with it.
         user: who the tokens belong to.
         namespaces: where the user may write; empty means everywhere.
         xet: False is a Hub without Xet: uploads go over LFS.
@@ -125,6 +127,7 @@ def start_hub(
     for _ in range(START_ATTEMPTS if port is None else 1):
         chosen = port or free_port()
         command = [sys.executable, "-m", "r2_hf_assets.sandbox.hub_app", str(folder), str(chosen)]
+        command += [public_url] if public_url else []
         process = start_process(command, log=log, detach=detach, grace_s=STOP_GRACE_S, env=_environment(folder))
         endpoint = f"http://{LOOPBACK}:{chosen}"
         server = HubServer(endpoint, config["write_token"], config["read_token"], user, folder, process)

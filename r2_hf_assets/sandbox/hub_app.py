@@ -1,4 +1,4 @@
-"""The local Hub's process: `python -m r2_hf_assets.sandbox.hub_app FOLDER PORT`. Started by `hub.start_hub`.
+"""The local Hub's process: `python -m r2_hf_assets.sandbox.hub_app FOLDER PORT [PUBLIC_URL]`. Started by `hub.start_hub`.
 
 One uvicorn worker: a commit's lock is one of this process, and the routes that write run in threads.
 """
@@ -32,8 +32,8 @@ def make_app(hub: Hub) -> ASGIApp:
     return FaultsAndLog(app)
 
 
-def main(folder: Path, port: int) -> None:
-    hub = open_hub(folder, f"http://127.0.0.1:{port}")
+def main(folder: Path, port: int, public_url: str | None = None) -> None:
+    hub = open_hub(folder, public_url or f"http://127.0.0.1:{port}")
     uvicorn.run(
         make_app(hub),
         host="127.0.0.1",
@@ -48,4 +48,4 @@ def main(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4])
