@@ -1,8 +1,13 @@
 """The script that this project replaces: `--scan`, then the process mode.
 
-Written anew, its costs included: a boto3 client for every episode, an episode a thread and its
-downloads one after the other, the whole chunk as Python objects, pyarrow's defaults, then the upload. It works in the
-current folder: work_plan.json, progress.log, out/.
+A stand-in, written anew with the costs that the script has: a boto3 client for every episode (on the default session,
+in the episode's thread), its downloads one after the other, the whole chunk as Python objects, row groups written with
+ParquetWriter's defaults, one commit a chunk. It works in the current folder: work_plan.json, progress.log, out/.
+
+How it was checked: of 20,000 objects of 78 kB (1.5 GB), in five chunks, the script itself takes 50-56 s, 57-63 CPU
+seconds and 2.0-2.5 GB. On the same machine this one takes 42 s and 39 CPU seconds; 1.0 GB in chunks of 300 MB, 2.2 GB
+where the largest is 1.2 GB. It is somewhat cheaper, so what is compared with it is not flattered. No client fails for
+being made in many threads: the scan's, made first, has loaded what they share.
 """
 
 import json
@@ -15,7 +20,7 @@ from typing import Any
 import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from bench.jobs import say
 
@@ -25,6 +30,7 @@ _PREFIX = "processed/"
 _EPISODES_PER_CHUNK = int(os.environ.get("EPISODES_PER_CHUNK", "1000"))
 _WORKERS = int(os.environ.get("DOWNLOAD_WORKERS", "128"))
 _MAX_BYTES = int(os.environ.get("PARQUET_MAX_BYTES", str(2 * 2**30)))
+_SCAN_WORKERS = 32
 _ROWGROUP_BYTES = int(os.environ.get("PARQUET_ROWGROUP_BYTES", str(128 * 2**20)))
 _SCHEMA = pa.schema(
     [
@@ -39,7 +45,7 @@ _SCHEMA = pa.schema(
 
 
 def make_client() -> Any:
-    return boto3.session.Session().client(
+    return boto3.client(
         "s3",
         endpoint_url=os.environ["R2_ENDPOINT_URL"],
         aws_access_key_id=os.environ["R2_ACCESS_KEY_ID"],
@@ -68,10 +74,11 @@ def base_language(folder: str) -> str:
 
 def scan() -> None:
     client = make_client()
+    languages = list(folders(client, _PREFIX))
     episodes: dict[str, list[str]] = {}
-    for folder in folders(client, _PREFIX):
-        language = base_language(folder.rstrip("/").rsplit("/", 1)[-1])
-        episodes.setdefault(language, []).extend(folders(client, folder))
+    with ThreadPoolExecutor(_SCAN_WORKERS) as pool:
+        for folder, found in zip(languages, pool.map(lambda name: list(folders(client, name)), languages), strict=True):
+            episodes.setdefault(base_language(folder.rstrip("/").rsplit("/", 1)[-1]), []).extend(found)
     _PLAN.write_text(json.dumps(episodes))
 
 
@@ -99,60 +106,60 @@ def download_episode(prefix: str, language: str) -> list[dict[str, Any]]:
     return rows
 
 
-def split(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Rows of one file each."""
-    part: list[dict[str, Any]] = []
+def split(rows: list[dict[str, Any]], limit: int) -> Iterator[list[dict[str, Any]]]:
+    """Runs of rows whose audio is up to `limit` bytes."""
+    run: list[dict[str, Any]] = []
     size = 0
     for row in rows:
         length = len(row["audio"]["bytes"])
-        if part and size + length > _MAX_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(row)
+        if run and size + length > limit:
+            yield run
+            run, size = [], 0
+        run.append(row)
         size += length
-    if part:
-        yield part
+    if run:
+        yield run
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
-    size = sum(len(row["audio"]["bytes"]) for row in rows)
-    columns = {name: [row[name] for row in rows] for name in _SCHEMA.names}
-    table = pa.table(columns, schema=_SCHEMA)
-    pq.write_table(table, path, row_group_size=max(1, len(rows) * _ROWGROUP_BYTES // max(size, 1)))
+    with pq.ParquetWriter(path, _SCHEMA) as writer:
+        for group in split(rows, _ROWGROUP_BYTES):
+            columns = {name: [row[name] for row in group] for name in _SCHEMA.names}
+            writer.write_table(pa.table(columns, schema=_SCHEMA))
+
+
+def process_chunk(api: HfApi, language: str, number: int, prefixes: list[str]) -> int:
+    """Download, write and commit a chunk; its rows."""
+    name = f"{language}/chunk-{number:05d}"
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        begun = [pool.submit(download_episode, prefix, language) for prefix in prefixes]
+        rows = [row for episode in as_completed(begun) for row in episode.result()]
+    parts = list(split(rows, _MAX_BYTES))
+    operations = []
+    for part, members in enumerate(parts):
+        suffix = f"-part-{part:02d}" if len(parts) > 1 else ""
+        path = Path("out") / f"{name.replace('/', '-')}{suffix}.parquet"
+        write(members, path)
+        operations.append(CommitOperationAdd(path_in_repo=f"data/{name}{suffix}.parquet", path_or_fileobj=path))
+    api.create_commit(os.environ["HF_REPO_ID"], operations, commit_message=f"Add {name}", repo_type="dataset")
+    for operation in operations:
+        Path(operation.path_or_fileobj).unlink()
+    return len(rows)
 
 
 def process() -> int:
     plan = json.loads(_PLAN.read_text())
     done = set(_PROGRESS.read_text().split()) if _PROGRESS.exists() else set()
     api = HfApi(endpoint=os.environ["HF_ENDPOINT"], token=os.environ["HF_TOKEN"])
-    repo = os.environ["HF_REPO_ID"]
-    api.create_repo(repo, repo_type="dataset", exist_ok=True)
+    api.create_repo(os.environ["HF_REPO_ID"], repo_type="dataset", exist_ok=True)
     Path("out").mkdir(exist_ok=True)
     count = 0
     for language, prefixes in plan.items():
         for number, start in enumerate(range(0, len(prefixes), _EPISODES_PER_CHUNK)):
-            name = f"{language}/chunk-{number:05d}"
-            if f"{language}-{number}" in done:
-                continue
-            with ThreadPoolExecutor(_WORKERS) as pool:
-                members = prefixes[start : start + _EPISODES_PER_CHUNK]
-                begun = [pool.submit(download_episode, prefix, language) for prefix in members]
-                rows = [row for episode in as_completed(begun) for row in episode.result()]
-            parts = list(split(rows))
-            for part, members in enumerate(parts):
-                suffix = f"-part-{part:02d}" if len(parts) > 1 else ""
-                path = Path("out") / f"{name.replace('/', '-')}{suffix}.parquet"
-                write(members, path)
-                api.upload_file(
-                    path_or_fileobj=path,
-                    path_in_repo=f"data/{name}{suffix}.parquet",
-                    repo_id=repo,
-                    repo_type="dataset",
-                )
-                path.unlink()
-            with _PROGRESS.open("a") as progress:
-                progress.write(f"{language}-{number}\n")
-            count += len(rows)
+            if f"{language}-{number}" not in done:
+                count += process_chunk(api, language, number, prefixes[start : start + _EPISODES_PER_CHUNK])
+                with _PROGRESS.open("a") as progress:
+                    progress.write(f"{language}-{number}\n")
     return count
 
 
