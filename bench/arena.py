@@ -8,38 +8,42 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import obstore
 
+from bench.baselines import BIN, REPO_ID
 from bench.data import fill_bucket
-from bench.errors import NotInstalled
-from bench.measure import Sample, measure
-from bench.sizes import Sizes
+from bench.line import Line
+from bench.measure import Sample, cpu_seconds, measure
+from bench.sizes import CHUNKS, Sizes
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.sandbox.hub import start_hub
 from r2_hf_assets.sandbox.s3 import S3Server
 from r2_hf_assets.settings import BucketSettings
 
 ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
-REPO_ID = "sandbox/podcasts"
+HUB = "hub"  # the folder of a place in which its Hub keeps everything
 _SEED = 3
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one run happens."""
+    """Where one run happens.
+
+    Attributes:
+        servers: the processes that serve it, by name: their CPU is told beside the run's own.
+    """
 
     folder: Path
     env: dict[str, str] = field(repr=False)
+    servers: Mapping[str, int]
 
     def job(self, name: str, *arguments: str) -> Sample:
         """Measure one of bench.jobs."""
@@ -47,7 +51,9 @@ class Place:
 
     def run(self, command: Sequence[str]) -> Sample:
         """Measure any command."""
-        return measure(command, self.env, self.folder)
+        before = {name: cpu_seconds(pid) for name, pid in self.servers.items()}
+        sample = measure(command, self.env, self.folder)
+        return replace(sample, servers={name: cpu_seconds(self.servers[name]) - took for name, took in before.items()})
 
 
 @dataclass
@@ -86,40 +92,52 @@ class Arena:
         """The main bucket."""
         return self.bucket("speech", episodes=self.sizes.folders_of(self.sizes.episodes))
 
-    def keys(self, bucket: str) -> Path:
-        """A file with the keys of the objects that a build reads, one a line, in listing order."""
+    def chunked(self) -> str:
+        """A bucket of one language, for chunks of one size."""
+        return self.bucket("chunked", episodes={"en": self.sizes.same_chunks * self.sizes.same_chunk_episodes})
+
+    def keys(self, bucket: str, episodes: int | None = None) -> Path:
+        """A file with the keys of the objects that a build reads, one a line, in listing order.
+
+        Args:
+            episodes: only those of the first so many.
+        """
 
         def write() -> Path:
-            path = self.folder / f"{bucket}.keys"
+            path = self.folder / f"{bucket}-{episodes or 'all'}.keys"
             listed = [item["path"] for batch in obstore.list(self.store(bucket)) for item in batch]
-            path.write_text("\n".join(key for key in listed if not key.endswith("/filtered_segments.json")))
+            first = sorted({key.rpartition("/")[0] for key in listed})[:episodes]
+            keys = sorted(key for key in listed if key.rpartition("/")[0] in set(first))
+            path.write_text("\n".join(key for key in keys if not key.endswith("/filtered_segments.json")))
             return path
 
-        return self.once(f"keys {bucket}", write)
+        return self.once(f"keys {bucket} {episodes}", write)
 
     def store(self, bucket: str) -> Any:
         settings = BucketSettings(self.s3.endpoint_url, self.s3.access_key, self.s3.secret_key, bucket)
         return object_store(settings)
 
     def built(self) -> Path:
-        """A folder with the main bucket's finished shards."""
+        """A folder with the main bucket's audio as finished Parquet, in as many files as it makes chunks."""
+        return self.finished(self.speech(), self.keys(self.speech()), CHUNKS)
+
+    def finished(self, bucket: str, keys: Path, files: int) -> Path:
+        """A folder with finished Parquet files of these objects."""
 
         def build() -> Path:
-            self.say("building the shards that the baselines are given")
-            target = self.folder / "built"
-            with self.place(self.speech(), SHARD_URL=str(target)) as place:
-                place.job("build")
-            for record in target.rglob("*.json"):
-                record.unlink()
+            self.say(f"writing the Parquet of {keys.stem} that the baselines are given")
+            target = self.folder / "built" / keys.stem
+            with self.place(bucket) as place:
+                place.job("finished", str(keys), str(target), str(files))
             return target
 
-        return self.once("built", build)
+        return self.once(f"built {keys.stem}", build)
 
     # places
 
     @contextmanager
-    def place(self, bucket: str, *, hub: bool = False, **more: str) -> Iterator[Place]:
-        """A clean place for a run on `bucket`; with a Hub of its own if asked for."""
+    def place(self, bucket: str, *, hub: bool = False, line: Line | None = None, **more: str) -> Iterator[Place]:
+        """A clean place for a run on `bucket`; with a Hub of its own if asked for, behind `line` if one is given."""
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="run-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -127,10 +145,14 @@ class Arena:
             home.mkdir()
             shutil.copy(ROOT / "dagster.yaml", home)
             env = self._env(bucket, folder)
-            if hub:
-                server = stack.enter_context(start_hub(folder / "hub"))
-                env |= {"HF_ENDPOINT": server.endpoint, "HF_TOKEN": server.token}
-            yield Place(folder, env | more)
+            servers = {"S3 server": self.s3.process.pid}
+            if hub or line:
+                server = stack.enter_context(start_hub(folder / HUB, public_url=line.url if line else None))
+                servers["Hub"] = server.process.pid
+                env |= {"HF_ENDPOINT": line.url if line else server.endpoint, "HF_TOKEN": server.token}
+                if line:
+                    line.lead_to(server.endpoint)
+            yield Place(folder, env | more, servers)
 
     def _env(self, bucket: str, folder: Path) -> dict[str, str]:
         kept = {
@@ -148,6 +170,9 @@ class Arena:
             "R2_ACCESS_KEY_ID": self.s3.access_key,
             "R2_SECRET_ACCESS_KEY": self.s3.secret_key,
             "R2_BUCKET": bucket,
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "AWS_REGION": "us-east-1",
             "HF_REPO_ID": REPO_ID,
             "HF_HOME": str(folder / "hf_home"),
             "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -155,30 +180,3 @@ class Arena:
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "SETTLE_MINUTES": "0",
         }
-
-
-def command(name: str) -> str:
-    """Path of a baseline's command, beside this Python or on PATH. Raises NotInstalled."""
-    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}")
-    if found is None:
-        raise NotInstalled(name)
-    return found
-
-
-@contextmanager
-def slow_line(s3: S3Server, delay_s: float) -> Iterator[str]:
-    """The S3 server behind a proxy that holds every answer back for `delay_s`; its URL."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "bench.proxy", s3.endpoint_url, str(delay_s)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdin is not None and server.stdout is not None
-    try:
-        yield server.stdout.readline().strip()
-    finally:
-        server.stdin.close()
-        server.wait(10)
-        server.stdout.close()

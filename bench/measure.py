@@ -28,12 +28,13 @@ _TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds, CPU seconds, MB (10^6 bytes), and the job's own words."""
+    """One run: seconds, CPU seconds, MB (10^6 bytes), the job's own words, CPU seconds of the servers it used."""
 
     wall: float
     cpu: float
     peak_mb: float
     said: Mapping[str, Any] = field(default_factory=dict)
+    servers: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Sample:
@@ -64,6 +65,23 @@ def measure(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Sam
         tail = (err.read_text(errors="replace") or out.read_text(errors="replace"))[-_TAIL_CHARACTERS:]
         raise BenchError(f"{name} ended with {process.returncode}:\n{tail}")
     return Sample(wall, usage.ru_utime + usage.ru_stime, watch.peak / 1e6, _last_json(out))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU of a process and of its children so far, those that ended included."""
+    ticks, parents = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # Field 2 is the command in brackets and may hold anything. The parent is the second after it; user and
+                # system time, its own and that of its ended children, are the 12th to 15th.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+                ticks[int(entry.name)] = sum(map(int, fields[11:15]))
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks.get(member, 0) for member in family) / os.sysconf("SC_CLK_TCK")
 
 
 class _Watch(threading.Thread):

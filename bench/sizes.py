@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-# Folders of the main bucket, by their share of the episodes: two languages, one of them under two names.
-_SHARES = {"en": 0.5, "en-US": 0.2, "de": 0.3}
+# Folders of the main bucket, by their share of the episodes: two languages, one of them under two names. In chunks of a
+# fifth of the episodes the first language makes four and the second one.
+_SHARES = {"en": 0.5, "en-US": 0.3, "de": 0.2}
+CHUNKS = 5  # of the main bucket
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,8 @@ class Sizes:
         episodes: of the main bucket.
         segments: of an episode.
         seconds: shortest and longest segment; a second is 6 kB.
+        same_chunks, same_chunk_mb: chunks of one size in a bucket of their own.
+        big_chunk: one that is as large as so many of these.
         memory_mb: sizes of the chunks whose runs' memory is compared, ascending.
         folders: episode folders of the scan.
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
@@ -25,6 +29,9 @@ class Sizes:
     episodes: int = 200
     segments: int = 100
     seconds: tuple[float, float] = (4.0, 22.0)
+    same_chunks: int = 5
+    same_chunk_mb: int = 375
+    big_chunk: int = 4
     memory_mb: tuple[int, ...] = (1000, 3000, 6000)
     folders: int = 100_000
     partitions: int = 20_000
@@ -38,9 +45,22 @@ class Sizes:
         return {folder: max(1, round(share * episodes)) for folder, share in _SHARES.items()}
 
     @property
+    def chunk_episodes(self) -> int:
+        """Episodes a chunk where the main bucket is to make five chunks."""
+        return max(1, self.episodes // CHUNKS)
+
+    @property
     def episode_mb(self) -> float:
         """An episode's audio, on average."""
         return self.segments * sum(self.seconds) / 2 * 0.006
+
+    @property
+    def same_chunk_episodes(self) -> int:
+        return max(1, round(self.same_chunk_mb / self.episode_mb))
+
+    @property
+    def big_chunk_episodes(self) -> int:
+        return self.big_chunk * self.same_chunk_episodes
 
     def with_objects(self, objects: int) -> "Sizes":
         """The same with another number of objects in the main bucket."""
@@ -54,6 +74,9 @@ QUICK = Sizes(
     episodes=4,
     segments=50,
     seconds=(1.0, 3.0),
+    same_chunks=3,
+    same_chunk_mb=1,
+    big_chunk=2,
     memory_mb=(1, 3),
     folders=300,
     partitions=200,

@@ -8,6 +8,7 @@ from bench.rows.building import build, parquet
 from bench.rows.chunks import chunks
 from bench.rows.dedup import dedup
 from bench.rows.latency import latency
+from bench.rows.lines import line, one_chunk
 from bench.rows.memory import memory
 from bench.rows.planning import due, scan
 from bench.rows.whole_job import script, transfer
@@ -16,6 +17,8 @@ ROWS: dict[str, Callable[[Arena], Row]] = {
     "script": script,
     "build": build,
     "transfer": transfer,
+    "line": line,
+    "one_chunk": one_chunk,
     "memory": memory,
     "parquet": parquet,
     "scan": scan,

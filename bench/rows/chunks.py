@@ -4,7 +4,8 @@ Time a chunk is taken from the first chunk's end to the last one's: start-up is 
 is that of the same chunks built and committed by the data plane alone.
 """
 
-from bench.arena import Arena, command
+from bench.arena import Arena
+from bench.baselines import command
 from bench.compare import Figure, Row, alternate, said, tell, typical
 from bench.measure import Sample
 

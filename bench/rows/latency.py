@@ -4,8 +4,9 @@ Objects are small here: at full size the wire of this machine, the proxy and the
 Bare GETs over the same line tell how much of the ceiling the machine leaves to anyone.
 """
 
-from bench.arena import Arena, slow_line
+from bench.arena import Arena
 from bench.compare import Figure, Row, alternate, ratio, said, tell, typical
+from bench.line import open_line
 from bench.measure import Sample
 
 _DELAY_S = 0.060
@@ -21,10 +22,11 @@ def latency(arena: Arena) -> Row:
     keys = str(arena.keys(bucket))
 
     def run(job: str, *arguments: str) -> Sample:
-        with arena.place(bucket, R2_ENDPOINT_URL=url) as place:
+        with arena.place(bucket, R2_ENDPOINT_URL=line.url) as place:
             return place.job(job, *arguments)
 
-    with slow_line(arena.s3, _DELAY_S) as url:
+    with open_line(delay_s=_DELAY_S) as line:
+        line.lead_to(arena.s3.endpoint_url)
         runs = {"ours": lambda: run("build"), "GETs": lambda: run("gets", keys)}
         samples = alternate(runs, arena.rounds, arena.say)
     ceiling = _IN_FLIGHT / _DELAY_S

@@ -6,7 +6,8 @@ Our run serves both, so it is measured once a round for the two of them.
 import shlex
 from collections.abc import Callable
 
-from bench.arena import REPO_ID, Arena, command
+from bench.arena import Arena
+from bench.baselines import command, download, installed, missing, upload
 from bench.compare import Figure, Row, Samples, alternate, cpu, ratio, tell
 from bench.errors import NotInstalled
 from bench.measure import Sample
@@ -23,8 +24,8 @@ def script(arena: Arena) -> Row:
         "scan + all partitions + commits, one process start included",
         "the script",
         (
-            Figure("wall", ratio(samples, _OURS, _SCRIPT), 1 / 6),
-            Figure("CPU", ratio(samples, _OURS, _SCRIPT, cpu), 1 / 5),
+            Figure("wall", ratio(samples, _OURS, _SCRIPT), 0.26),
+            Figure("CPU", ratio(samples, _OURS, _SCRIPT, cpu), 0.22),
         ),
         (*tell({name: samples[name] for name in (_SCRIPT, _OURS)}),),
         samples=samples,
@@ -36,13 +37,13 @@ def transfer(arena: Arena) -> Row:
     try:
         samples = _samples(arena)
         command("s5cmd")
-    except NotInstalled as missing:
-        return Row("transfer", what, baseline, (), missing=f"baseline not installed ({missing}): make bench")
+    except NotInstalled as name:
+        return Row("transfer", what, baseline, (), missing=missing(str(name)))
     return Row(
         "transfer",
         what,
         baseline,
-        (Figure("wall", ratio(samples, _OURS, _TRANSFER), 0.8),),
+        (Figure("wall", ratio(samples, _OURS, _TRANSFER), 0.9),),
         tell({name: samples[name] for name in (_TRANSFER, _OURS)}),
         samples=samples,
     )
@@ -50,10 +51,10 @@ def transfer(arena: Arena) -> Row:
 
 def _samples(arena: Arena) -> Samples:
     def run() -> Samples:
-        runs: dict[str, Callable[[], Sample]] = {_OURS: lambda: _ours(arena)}
+        runs: dict[str, Callable[[], Sample]] = {_OURS: lambda: _run(arena, "process")}
         if "script" in arena.rows:
-            runs[_SCRIPT] = lambda: _script(arena)
-        if "transfer" in arena.rows and _installed("s5cmd"):
+            runs[_SCRIPT] = lambda: _run(arena, "script")
+        if "transfer" in arena.rows and installed("s5cmd"):
             arena.built()
             runs[_TRANSFER] = lambda: _transfer(arena)
         arena.speech()
@@ -62,31 +63,12 @@ def _samples(arena: Arena) -> Samples:
     return arena.once("whole job", run)
 
 
-def _installed(name: str) -> bool:
-    try:
-        return bool(command(name))
-    except NotInstalled:
-        return False
-
-
-def _ours(arena: Arena) -> Sample:
-    with arena.place(arena.speech(), hub=True) as place:
-        return place.job("process")
-
-
-def _script(arena: Arena) -> Sample:
-    with arena.place(arena.speech(), hub=True) as place:
-        return place.job("script")
+def _run(arena: Arena, job: str) -> Sample:
+    with arena.place(arena.speech(), hub=True, EPISODES_PER_CHUNK=str(arena.sizes.chunk_episodes)) as place:
+        return place.job(job)
 
 
 def _transfer(arena: Arena) -> Sample:
-    keys = {
-        "AWS_ACCESS_KEY_ID": arena.s3.access_key,
-        "AWS_SECRET_ACCESS_KEY": arena.s3.secret_key,
-        "AWS_REGION": "us-east-1",
-    }
-    with arena.place(arena.speech(), hub=True, **keys) as place:
-        source = f"s3://{arena.speech()}/processed/*"
-        download = [command("s5cmd"), "--endpoint-url", arena.s3.endpoint_url, "cp", source, "objects/"]
-        upload = [command("hf"), "upload", REPO_ID, str(arena.built()), "data", "--repo-type", "dataset"]
-        return place.run(["sh", "-c", f"{shlex.join(download)} && {shlex.join(upload)}"])
+    with arena.place(arena.speech(), hub=True) as place:
+        source = download(arena.s3.endpoint_url, arena.speech())
+        return place.run(["sh", "-c", f"{shlex.join(source)} && {shlex.join(upload(arena.built()))}"])

@@ -1,0 +1,60 @@
+"""A slow line in front of a server: starts bench.proxy, and reads how many bytes have passed."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from bench.proxy import DOWN
+
+ROOT = Path(__file__).parents[1]
+_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A running proxy. `url` is what clients are given; it answers once it is told where the server is.
+
+    Attributes:
+        counts: the file in which bytes are counted, see `received`.
+    """
+
+    url: str
+    counts: Path
+    _input: IO[str] = field(repr=False)
+
+    def lead_to(self, url: str) -> None:
+        """Tell the server's URL, once."""
+        self._input.write(f"{url}\n")
+        self._input.flush()
+
+
+@contextmanager
+def open_line(*, delay_s: float = 0.0, rate: float = 0.0) -> Iterator[Line]:
+    """A line whose answers wait for `delay_s`, with `rate` bytes/s in each direction (0: no limit)."""
+    with tempfile.NamedTemporaryFile() as counts:
+        counts.truncate(16)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "bench.proxy", str(delay_s), str(rate), counts.name],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stdin is not None and server.stdout is not None
+        try:
+            yield Line(server.stdout.readline().strip(), Path(counts.name), server.stdin)
+        finally:
+            server.stdin.close()
+            server.wait(_STOP_S)
+            server.stdout.close()
+
+
+def received(counts: Path) -> int:
+    """Bytes that clients of the line were sent so far."""
+    with counts.open("rb") as file:
+        return memoryview(file.read()).cast("Q")[DOWN]

@@ -1,0 +1,99 @@
+"""Rows `line` and `one_chunk`: the job where the lines are the limit, and not the cores of this machine.
+
+S3 server and Hub each have a line of their own of 40 MB/s in each direction, 30 ms longer for every answer. A job that
+moves bytes one way after the other takes the time of both lines; one that uploads while it downloads takes that of the
+slower one.
+"""
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.arena import Arena, Place
+from bench.baselines import command, download, installed, missing, upload
+from bench.compare import Figure, Row, alternate, ratio, tell, typical
+from bench.line import open_line
+from bench.measure import Sample
+
+_DELAY_S = 0.030
+_RATE = 40e6
+_LINES = f"{_RATE / 1e6:.0f} MB/s and {_DELAY_S * 1e3:.0f} ms to S3 server and Hub"
+
+
+def line(arena: Arena) -> Row:
+    what = f"the whole job, {_LINES}"
+    baseline = "`s5cmd cp` of the prefix, then `hf upload` of a finished Parquet, over the same lines"
+    if not installed("s5cmd"):
+        return Row("line", what, baseline, (), missing=missing("s5cmd"))
+    bucket, built = arena.speech(), arena.built()
+
+    def ours() -> Sample:
+        with _slow_place(arena, bucket, arena.sizes.chunk_episodes) as place:
+            return place.job("process")
+
+    def theirs() -> Sample:
+        with _slow_place(arena, bucket) as place:
+            source = download(place.env["R2_ENDPOINT_URL"], bucket)
+            return place.run(["sh", "-c", f"{shlex.join(source)} && {shlex.join(upload(built))}"])
+
+    samples = alternate({"ours": ours, "s5cmd + hf": theirs}, arena.rounds, arena.say)
+    return Row(
+        "line",
+        what,
+        baseline,
+        (Figure("wall", ratio(samples, "ours", "s5cmd + hf"), 0.55),),
+        tell(samples),
+        samples=samples,
+    )
+
+
+def one_chunk(arena: Arena) -> Row:
+    bucket = arena.chunked()
+    episodes = arena.sizes.big_chunk_episodes
+    keys = arena.keys(bucket, episodes)
+    built = arena.finished(bucket, keys, 1)
+
+    def ours() -> Sample:
+        with _slow_place(arena, bucket, episodes) as place:
+            place.job("process", "0")
+            return place.run(
+                [
+                    *(command("dagster"), "asset", "materialize", "-m", "r2_hf_assets.definitions"),
+                    *("--select", "parquet_shards,hub_commit", "--partition", "en|chunk_0000"),
+                ]
+            )
+
+    runs = {
+        "ours": ours,
+        "GETs": lambda: _alone(arena, bucket, lambda place: place.job("gets", str(keys))),
+        "hf upload": lambda: _alone(arena, bucket, lambda place: place.run(upload(built))),
+    }
+    samples = alternate(runs, arena.rounds, arena.say)
+    slower = max("GETs", "hf upload", key=lambda name: typical(samples[name]))
+    return Row(
+        "one_chunk",
+        f"one chunk of {_size(built) / 1e6:,.0f} MB as a process of its own, {_LINES}",
+        "the slower of bare GETs of its keys and `hf upload` of its Parquet, each alone over its line",
+        (Figure("wall", ratio(samples, "ours", slower), 1.15),),
+        (*tell(samples), f"the slower one: {slower}"),
+        samples=samples,
+    )
+
+
+def _alone(arena: Arena, bucket: str, run: Callable[[Place], Sample]) -> Sample:
+    with _slow_place(arena, bucket) as place:
+        return run(place)
+
+
+@contextmanager
+def _slow_place(arena: Arena, bucket: str, chunk_episodes: int = 1000) -> Iterator[Place]:
+    """A place that reaches each server over a slow line of its own."""
+    with open_line(delay_s=_DELAY_S, rate=_RATE) as s3, open_line(delay_s=_DELAY_S, rate=_RATE) as hub:
+        s3.lead_to(arena.s3.endpoint_url)
+        with arena.place(bucket, line=hub, R2_ENDPOINT_URL=s3.url, EPISODES_PER_CHUNK=str(chunk_episodes)) as place:
+            yield place
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
