@@ -26,11 +26,13 @@ class Line:
     url: str
     counts: Path
     _input: IO[str] = field(repr=False)
+    _output: IO[str] = field(repr=False)
 
     def lead_to(self, url: str) -> None:
-        """Tell the server's URL, once."""
+        """Tell the server's URL, once, and wait until the line is open."""
         self._input.write(f"{url}\n")
         self._input.flush()
+        self._output.readline()
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def open_line(*, delay_s: float = 0.0, rate: float = 0.0) -> Iterator[Line]:
         )
         assert server.stdin is not None and server.stdout is not None
         try:
-            yield Line(server.stdout.readline().strip(), Path(counts.name), server.stdin)
+            yield Line(server.stdout.readline().strip(), Path(counts.name), server.stdin, server.stdout)
         finally:
             server.stdin.close()
             server.wait(_STOP_S)

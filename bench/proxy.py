@@ -1,14 +1,15 @@
 """A TCP proxy that makes a line slow: a wait before every answer, and bytes a second in each direction.
 
-`python -m bench.proxy DELAY RATE COUNTS` prints its own URL, reads the server's URL from the first line of its standard
-input (so the server can be told before it starts by which URL clients reach it) and runs until that input ends. DELAY
-is in seconds: an answer is held back for that long from its first byte on. RATE is in bytes/s, 0 for no limit: all
-connections together share it, each direction has its own. COUNTS is a file of two native 64-bit numbers, always up to
-date: bytes from clients, bytes to clients.
+`python -m bench.proxy DELAY RATE COUNTS` prints its own URL, reads the server's URL from the first line of its
+standard input (so the server can be told before it starts by which URL clients reach it), says when it listens, and
+runs until that input ends. DELAY is in seconds: an answer is held back for that long from its first byte on. RATE is
+in bytes/s, 0 for no limit: all connections together share it, each direction has its own. COUNTS is a file of two
+native 64-bit numbers, always up to date: bytes from clients, bytes to clients.
 
 Data that has no tokens waits in a queue, and so does an answer that is delayed. Its connection is not read meanwhile,
-nor while the other side takes nothing, so a connection holds one read (up to 256 kB) and a write buffer, and the kernel
-makes the sender wait. Requests pass without a delay, connections stay open, and the server's own time comes on top.
+nor while the other side takes nothing, so a connection holds one read (up to 256 kB) and a write buffer, and the
+kernel makes the sender wait. Requests pass without a delay, connections stay open, and the server's own time comes on
+top.
 """
 
 import asyncio
@@ -200,6 +201,8 @@ async def _serve(delay: float, rate: float, counts: memoryview) -> None:
     if target.hostname and target.port:
         address = (target.hostname, target.port)
         await server.start_serving()
+        sys.stdout.write("listening\n")
+        sys.stdout.flush()
         await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
