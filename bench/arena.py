@@ -30,6 +30,7 @@ from r2_hf_assets.settings import BucketSettings
 
 ROOT = Path(__file__).parents[1]
 HUB = "hub"  # the folder of a place in which its Hub keeps everything
+S3, HUB_SERVER = "S3 server", "Hub"  # names of a place's servers
 _SEED = 3
 
 
@@ -145,10 +146,10 @@ class Arena:
             home.mkdir()
             shutil.copy(ROOT / "dagster.yaml", home)
             env = self._env(bucket, folder)
-            servers = {"S3 server": self.s3.process.pid}
+            servers = {S3: self.s3.process.pid}
             if hub or line:
                 server = stack.enter_context(start_hub(folder / HUB, public_url=line.url if line else None))
-                servers["Hub"] = server.process.pid
+                servers[HUB_SERVER] = server.process.pid
                 env |= {"HF_ENDPOINT": line.url if line else server.endpoint, "HF_TOKEN": server.token}
                 if line:
                     line.lead_to(server.endpoint)

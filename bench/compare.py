@@ -86,6 +86,11 @@ def said(name: str) -> Callable[[Sample], float]:
     return lambda sample: float(sample.said[name])
 
 
+def served_by(name: str) -> Callable[[Sample], float]:
+    """CPU seconds of a server, 0 where the run had none of that name."""
+    return lambda sample: sample.servers.get(name, 0.0)
+
+
 def tell(samples: Samples) -> tuple[str, ...]:
     """A line for each kind of run: medians, and how far the rounds lie apart."""
     return tuple(

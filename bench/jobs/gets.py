@@ -17,10 +17,11 @@ def main() -> None:
     assert settings.r2 is not None
     keys = Path(sys.argv[1]).read_text().split("\n")
     store = object_store(settings.r2)
-    started = time.monotonic()
+    started, cpu = time.monotonic(), time.process_time()
     with ThreadPoolExecutor(settings.r2.workers) as pool:
         size = sum(pool.map(lambda key: len(obstore.get(store, key).bytes()), keys))
-    say(seconds=time.monotonic() - started, objects=len(keys), bytes=size)
+    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    say(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,25 @@ from bench.rows.chunks import chunks
 from bench.rows.dedup import dedup
 from bench.rows.latency import latency
 from bench.rows.lines import line, one_chunk
-from bench.rows.memory import memory
+from bench.rows.memory import disk, memory
 from bench.rows.planning import due, scan
-from bench.rows.whole_job import script, transfer
+from bench.rows.static import static
+from bench.rows.whole_job import floor, script, transfer
 
 ROWS: dict[str, Callable[[Arena], Row]] = {
     "script": script,
     "build": build,
     "transfer": transfer,
+    "floor": floor,
     "line": line,
     "one_chunk": one_chunk,
     "memory": memory,
+    "disk": disk,
     "parquet": parquet,
     "scan": scan,
     "due": due,
     "chunks": chunks,
     "latency": latency,
+    "static": static,
     "dedup": dedup,
 }

@@ -1,13 +1,22 @@
-"""Row `memory`: peak memory of a whole run, scan to commit, of one chunk of growing size, at default settings."""
+"""Rows `memory` and `disk`: what a run takes of both while it works, at default settings.
+
+Memory: the peak of a whole run, scan to commit, of one chunk of growing size, and of several chunks in one process,
+where the next chunk is fetched while the last one is committed. Disk: what the run's folder grows by at the most, and
+what is left at its end; the Hub's own folder does not count.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from bench.arena import Arena
-from bench.compare import Figure, Row, alternate, peak, tell, typical
+from bench.arena import HUB, Arena
+from bench.compare import Figure, Row, alternate, peak, said, tell, typical
+from bench.disk import disk_use
 from bench.measure import Sample
 
-_BOUND_MB = 700
+_BOUND_MB = 550
+_DISK_BOUND_MB = 80
 _SAME = 1.1  # "the same" at every size: what two runs of one size may differ by
 
 
@@ -15,22 +24,53 @@ def memory(arena: Arena) -> Row:
     sizes = arena.sizes.memory_mb
     episodes = {size: math.ceil(size / arena.sizes.episode_mb) for size in sizes}
     bucket = arena.bucket("memory", episodes={"en": max(episodes.values())})
+    several = f"{arena.sizes.same_chunks} chunks of {arena.sizes.same_chunk_mb} MB in one process"
 
-    def run(size: int) -> Sample:
+    def one(size: int) -> Sample:
         # The first chunk of a plan with that many episodes a chunk.
         with arena.place(bucket, hub=True, EPISODES_PER_CHUNK=str(episodes[size])) as place:
             return place.job("process", "1")
 
-    runs = {f"{size} MB": partial(run, size) for size in sizes}
+    def many() -> Sample:
+        chunk = str(arena.sizes.same_chunk_episodes)
+        with arena.place(arena.chunked(), hub=True, EPISODES_PER_CHUNK=chunk) as place:
+            return place.job("process")
+
+    runs: dict[str, Callable[[], Sample]] = {**{f"{size} MB": partial(one, size) for size in sizes}, several: many}
     samples = alternate(runs, min(arena.rounds, 2), arena.say)
-    peaks = [typical(of_size, peak) for of_size in samples.values()]
+    peaks = [typical(samples[f"{size} MB"], peak) for size in sizes]
     return Row(
         "memory",
-        f"peak resident memory of a run, chunks of {', '.join(samples)}",
+        f"peak resident memory of a run, chunks of {', '.join(f'{size} MB' for size in sizes)}",
         "the script: 2.7 x the chunk",
         (
             Figure("highest peak", max(peaks), _BOUND_MB, "MB"),
             Figure(f"{max(sizes)} MB against {min(sizes)} MB", peaks[-1] / peaks[0], _SAME),
+            Figure(several, typical(samples[several], peak), _BOUND_MB, "MB"),
+        ),
+        tell(samples),
+        samples=samples,
+    )
+
+
+def disk(arena: Arena) -> Row:
+    chunks, size = arena.sizes.big_chunk, arena.sizes.same_chunk_mb
+
+    def run() -> Sample:
+        chunk = str(arena.sizes.same_chunk_episodes)
+        with arena.place(arena.chunked(), hub=True, EPISODES_PER_CHUNK=chunk) as place:
+            with disk_use(place.folder, without=HUB) as use:
+                sample = place.job("process", str(chunks))
+            return replace(sample, said={**sample.said, "most_mb": use.most / 1e6, "end_mb": use.end / 1e6})
+
+    samples = alternate({"ours": run}, min(arena.rounds, 2), arena.say)
+    return Row(
+        "disk",
+        f"disk used by a run of {chunks} chunks of {size} MB: DAGSTER_HOME, HF_HOME, scratch, working folder",
+        "",
+        (
+            Figure("most during the run", typical(samples["ours"], said("most_mb")), _DISK_BOUND_MB, "MB"),
+            Figure("left at its end", typical(samples["ours"], said("end_mb")), _DISK_BOUND_MB, "MB"),
         ),
         tell(samples),
         samples=samples,

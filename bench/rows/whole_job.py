@@ -1,14 +1,17 @@
-"""Rows `script` and `transfer`: the whole job, against the script and against moving the bytes with s5cmd and `hf`.
+"""Rows `script`, `transfer` and `floor`: the whole job, against the script, against moving the bytes with s5cmd and
+`hf`, and beside what servers and bare moves of the same bytes cost.
 
-Our run serves both, so it is measured once a round for the two of them.
+Our run serves all of them, so it is measured once a round. On loopback everything shares the machine's cores: a job
+takes at least the CPU seconds of servers and moves, over the number of cores.
 """
 
+import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from bench.arena import Arena
+from bench.arena import HUB_SERVER, S3, Arena
 from bench.baselines import command, download, installed, missing, upload
-from bench.compare import Figure, Row, Samples, alternate, cpu, ratio, tell
+from bench.compare import Figure, Row, Samples, alternate, cpu, ratio, served_by, tell, typical
 from bench.errors import NotInstalled
 from bench.measure import Sample
 
@@ -47,6 +50,34 @@ def transfer(arena: Arena) -> Row:
         tell({name: samples[name] for name in (_TRANSFER, _OURS)}),
         samples=samples,
     )
+
+
+def floor(arena: Arena) -> Row:
+    keys, built = str(arena.keys(arena.speech())), arena.built()
+
+    def gets() -> Sample:
+        with arena.place(arena.speech()) as place:
+            return place.job("gets", keys)
+
+    def uploads() -> Sample:
+        with arena.place(arena.speech(), hub=True) as place:
+            return place.run(upload(built))
+
+    whole = {name: runs for name, runs in _samples(arena).items() if name != _SCRIPT}
+    samples = {**alternate({"bare GETs": gets, "bare hf upload": uploads}, arena.rounds, arena.say), **whole}
+    table: list[tuple[str, ...]] = [("", "client, CPU s", "S3 server, CPU s", "Hub, CPU s", "all, CPU s", "wall, s")]
+    costs = {name: _costs(runs) for name, runs in samples.items()}
+    bare = [sum(parts) for parts in zip(costs["bare GETs"], costs["bare hf upload"], strict=True)]
+    cores = os.cpu_count() or 1
+    lines = {**costs, f"floor: both bare, on {cores} cores": [*bare[:-1], bare[-2] / cores]}
+    table += [(name, *(f"{value:.1f}" for value in values)) for name, values in lines.items()]
+    return Row("floor", "CPU of servers and bare moves of the same bytes", "", (), table=tuple(table), samples=samples)
+
+
+def _costs(runs: Sequence[Sample]) -> list[float]:
+    """CPU of client, S3 server, Hub and all; wall."""
+    parts = [typical(runs, of) for of in (cpu, served_by(S3), served_by(HUB_SERVER))]
+    return [*parts, sum(parts), typical(runs)]
 
 
 def _samples(arena: Arena) -> Samples:

@@ -1,0 +1,42 @@
+"""The product's GETs and nothing else: the keys of a file, as many in flight as DOWNLOAD_WORKERS, taken in order."""
+
+import sys
+import time
+from pathlib import Path
+
+from bench.jobs import say
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import load
+
+_LOOKAHEAD_BYTES = 64 * 2**20
+_LIMIT_BYTES = 2**30
+
+
+def main() -> None:
+    settings = load(needs=["r2"])
+    assert settings.r2 is not None
+    keys = Path(sys.argv[1]).read_text().split("\n")
+    store = object_store(settings.r2)
+    started, cpu, size = time.monotonic(), time.process_time(), 0
+    found = fetch_in_order(
+        keys,
+        lambda key: key,
+        store,
+        workers=settings.r2.workers,
+        max_bytes=_LOOKAHEAD_BYTES,
+        limit=_LIMIT_BYTES,
+        retry=Retry(),
+    )
+    for key, fetched in found:
+        if not isinstance(fetched, Fetched):
+            sys.exit(f"{key}: {fetched}")
+        size += fetched.size
+    seconds, cpu = time.monotonic() - started, time.process_time() - cpu
+    say(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
+
+
+if __name__ == "__main__":
+    main()
