@@ -137,8 +137,15 @@ class Arena:
     # places
 
     @contextmanager
-    def place(self, bucket: str, *, hub: bool = False, line: Line | None = None, **more: str) -> Iterator[Place]:
-        """A clean place for a run on `bucket`; with a Hub of its own if asked for, behind `line` if one is given."""
+    def place(
+        self, bucket: str, *, hub: bool = False, line: Line | None = None, xet: bool = True, **more: str
+    ) -> Iterator[Place]:
+        """A clean place for a run on `bucket`; with a Hub of its own if asked for, behind `line` if one is given.
+
+        Args:
+            xet: False: the Hub takes and serves plain files.
+            more: variables besides those that every run gets.
+        """
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="run-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -148,9 +155,10 @@ class Arena:
             env = self._env(bucket, folder)
             servers = {S3: self.s3.process.pid}
             if hub or line:
-                server = stack.enter_context(start_hub(folder / HUB, public_url=line.url if line else None))
+                server = stack.enter_context(start_hub(folder / HUB, public_url=line.url if line else None, xet=xet))
                 servers[HUB_SERVER] = server.process.pid
                 env |= {"HF_ENDPOINT": line.url if line else server.endpoint, "HF_TOKEN": server.token}
+                env |= {} if xet else {"HF_HUB_DISABLE_XET": "1"}
                 if line:
                     line.lead_to(server.endpoint)
             yield Place(folder, env | more, servers)

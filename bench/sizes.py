@@ -24,6 +24,8 @@ class Sizes:
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
         dedup_episodes, dedup_ways: of the chunk that is built again, and in how many ways it is.
+        reader_files, reader_file_mb, reader_rows, reader_ways: files that `datasets` streams, rows it reads at a time
+            where rows a second are counted, and in how many ways the files are written.
     """
 
     episodes: int = 200
@@ -39,6 +41,10 @@ class Sizes:
     latency_objects: int = 30_000
     dedup_episodes: int = 40
     dedup_ways: int = 7
+    reader_files: int = 12
+    reader_file_mb: int = 270
+    reader_rows: int = 6000
+    reader_ways: int = 6
 
     def folders_of(self, episodes: int) -> dict[str, int]:
         """Episodes by folder, at least one in each."""
@@ -84,4 +90,8 @@ QUICK = Sizes(
     latency_objects=200,
     dedup_episodes=2,
     dedup_ways=2,
+    reader_files=2,
+    reader_file_mb=1,
+    reader_rows=10,
+    reader_ways=1,
 )

@@ -11,6 +11,7 @@ from bench.rows.latency import latency
 from bench.rows.lines import line, one_chunk
 from bench.rows.memory import disk, memory
 from bench.rows.planning import due, scan
+from bench.rows.readers import readers
 from bench.rows.static import static
 from bench.rows.whole_job import floor, script, transfer
 
@@ -30,4 +31,5 @@ ROWS: dict[str, Callable[[Arena], Row]] = {
     "latency": latency,
     "static": static,
     "dedup": dedup,
+    "readers": readers,
 }

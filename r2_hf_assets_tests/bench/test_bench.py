@@ -33,6 +33,7 @@ FIGURES = {
     "latency": ["objects/s over the ceiling"],
     "static": [],
     "dedup": [],
+    "readers": [],
 }
 
 

@@ -1,0 +1,84 @@
+"""A reader of the dataset: `datasets`, streaming over the Hub, and the files that it reads.
+
+    reader write FILES FILE_MB ROWGROUP_BYTES BATCH_ROWS   writes files with the product's options and uploads them
+    reader first|shuffle COUNTS                            until the first row is there
+    reader rows COUNTS ROWS                                so many rows
+    reader text COUNTS                                     one column of all rows
+
+COUNTS is the file in which the line to the Hub counts bytes. The clock starts before load_dataset and after the
+imports. Audio is not decoded. The process ends without waiting for the threads that read ahead.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from huggingface_hub import HfApi
+
+from bench.jobs import say
+from bench.jobs.finished import row_groups
+from bench.line import received
+from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+
+_AUDIO_BYTES = (30_000, 126_000)
+_SHUFFLE_ROWS = 100
+
+
+def write(files: int, file_mb: int, rowgroup_bytes: int, batch_rows: int) -> int:
+    """Write and upload; the rows of all files."""
+    folder, total = Path("data"), 0
+    folder.mkdir()
+    options = WRITER_OPTIONS | {"write_batch_size": batch_rows}
+    for number in range(files):
+        with pq.ParquetWriter(folder / f"chunk-{number:05d}.parquet", SCHEMA, **options) as writer:
+            for table in row_groups(_rows(number, file_mb * 1_000_000), rowgroup_bytes):
+                writer.write_table(table, row_group_size=table.num_rows)
+                total += table.num_rows
+    api, repo = HfApi(endpoint=os.environ["HF_ENDPOINT"], token=os.environ["HF_TOKEN"]), os.environ["HF_REPO_ID"]
+    api.create_repo(repo, repo_type="dataset")
+    api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, path_in_repo="data/en")
+    return total
+
+
+def _rows(number: int, size: int) -> Iterator[tuple[str, bytes]]:
+    draw = np.random.default_rng(number)
+    while size > 0:
+        body = draw.bytes(int(draw.integers(*_AUDIO_BYTES)))
+        size -= len(body)
+        yield f"processed/en/episode_{number:05d}/episode_{number:05d}_{size:09d}.mp3", body
+
+
+def read(what: str, counts: Path, rows: int) -> dict[str, Any]:
+    """Rows read, seconds and bytes."""
+    from datasets import load_dataset
+
+    started, before, count = time.monotonic(), received(counts), 0
+    columns = {"columns": ["text"]} if what == "text" else {}
+    dataset = load_dataset(os.environ["HF_REPO_ID"], split="train", streaming=True, **columns).decode(False)
+    if what == "shuffle":
+        dataset = dataset.shuffle(seed=1, buffer_size=_SHUFFLE_ROWS)
+    wanted = {"first": 1, "shuffle": 1, "rows": rows}.get(what, sys.maxsize)
+    for _ in dataset:
+        count += 1
+        if count == wanted:
+            break
+    return {"rows": count, "seconds": time.monotonic() - started, "bytes": received(counts) - before}
+
+
+def main(arguments: Sequence[str]) -> None:
+    what, *rest = arguments
+    if what == "write":
+        say(rows=write(*map(int, rest)))
+        return
+    say(**read(what, Path(rest[0]), int(rest[1]) if rest[1:] else 0))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
