@@ -91,7 +91,7 @@ QUICK = Sizes(
     dedup_episodes=2,
     dedup_ways=2,
     reader_files=2,
-    reader_file_mb=1,
+    reader_file_mb=6,
     reader_rows=10,
     reader_ways=1,
 )
