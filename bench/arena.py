@@ -22,7 +22,7 @@ from bench.baselines import BIN, REPO_ID
 from bench.data import fill_bucket
 from bench.line import Line
 from bench.measure import Sample, cpu_seconds, measure
-from bench.sizes import CHUNKS, Sizes
+from bench.sizes import Sizes
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.sandbox.hub import start_hub
 from r2_hf_assets.sandbox.s3 import S3Server
@@ -120,7 +120,7 @@ class Arena:
 
     def built(self) -> Path:
         """A folder with the main bucket's audio as finished Parquet, in as many files as it makes chunks."""
-        return self.finished(self.speech(), self.keys(self.speech()), CHUNKS)
+        return self.finished(self.speech(), self.keys(self.speech()), self.sizes.main_chunks)
 
     def finished(self, bucket: str, keys: Path, files: int) -> Path:
         """A folder with finished Parquet files of these objects."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 # Folders of the main bucket, by their share of the episodes: two languages, one of them under two names. In chunks of a
 # fifth of the episodes the first language makes four and the second one.
 _SHARES = {"en": 0.5, "en-US": 0.3, "de": 0.2}
-CHUNKS = 5  # of the main bucket
 
 
 @dataclass(frozen=True)
@@ -15,6 +14,7 @@ class Sizes:
     Attributes:
         episodes: of the main bucket.
         segments: of an episode.
+        main_chunks: of the main bucket, where it is not built as chunks of the default size.
         seconds: shortest and longest segment; a second is 6 kB.
         same_chunks, same_chunk_mb: chunks of one size in a bucket of their own.
         big_chunk: one that is as large as so many of these.
@@ -30,6 +30,7 @@ class Sizes:
 
     episodes: int = 200
     segments: int = 100
+    main_chunks: int = 5
     seconds: tuple[float, float] = (4.0, 22.0)
     same_chunks: int = 5
     same_chunk_mb: int = 375
@@ -52,8 +53,8 @@ class Sizes:
 
     @property
     def chunk_episodes(self) -> int:
-        """Episodes a chunk where the main bucket is to make five chunks."""
-        return max(1, self.episodes // CHUNKS)
+        """Episodes a chunk where the main bucket is to make `main_chunks`."""
+        return max(1, self.episodes // self.main_chunks)
 
     @property
     def episode_mb(self) -> float:
@@ -79,6 +80,7 @@ FULL = Sizes(folders=1_000_000)
 QUICK = Sizes(
     episodes=4,
     segments=50,
+    main_chunks=2,
     seconds=(1.0, 3.0),
     same_chunks=3,
     same_chunk_mb=1,

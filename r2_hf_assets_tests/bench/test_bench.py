@@ -73,7 +73,7 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
     assert len(set(_numbers(rows, "build", "objects").values())) == 1
     assert len(set(_numbers(rows, "latency", "objects").values())) == 1
     assert len(set(_numbers(rows, "static", "objects").values())) == 1
-    assert rows["disk"]["samples"]["ours"][0]["said"]["chunks"] == 2
+    assert rows["disk"]["samples"]["ours"][0]["said"]["chunks"] == 3
     assert [line[0] for line in rows["floor"]["table"]][1:4] == ["bare GETs", "bare hf upload", "ours"]
     assert all(sum(sample[0]["servers"].values()) > 0 for sample in rows["floor"]["samples"].values())
     read = {name.rpartition(" ")[2]: sample[0]["said"] for name, sample in rows["readers"]["samples"].items()}
