@@ -95,11 +95,16 @@ class _Watch(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        pids: list[int] = []
+        pids = [self._session]
+        fresh: list[int] = []
         looks = 0
         while not self._over.wait(_LOOK_S):
+            # Not before the next look: between fork and exec a process shows its parent's memory as its own.
+            pids, fresh = pids + fresh, []
             if looks % _FIND_EVERY == 0:
-                pids = _session(self._session)
+                found = _session(self._session)
+                fresh = [pid for pid in found if pid not in pids]
+                pids = [pid for pid in pids if pid in found]
             looks += 1
             seen = [_memory(pid) for pid in pids]
             total = sum(now for now, _ in seen)
