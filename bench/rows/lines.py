@@ -6,14 +6,14 @@ slower one.
 """
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench.arena import Arena, Place
 from bench.baselines import command, download, installed, missing, upload
 from bench.compare import Figure, Row, alternate, ratio, tell, typical
-from bench.line import open_line
+from bench.line import Line, open_line
 from bench.measure import Sample
 
 _DELAY_S = 0.030
@@ -64,12 +64,15 @@ def one_chunk(arena: Arena) -> Row:
                 ]
             )
 
-    runs = {
-        "ours": ours,
-        "GETs": lambda: _alone(arena, bucket, lambda place: place.job("gets", str(keys))),
-        "hf upload": lambda: _alone(arena, bucket, lambda place: place.run(upload(built))),
-    }
-    samples = alternate(runs, arena.rounds, arena.say)
+    def gets() -> Sample:
+        with _slow_s3(arena) as url, arena.place(bucket, R2_ENDPOINT_URL=url) as place:
+            return place.job("gets", str(keys))
+
+    def uploads() -> Sample:
+        with _slow_line() as hub, arena.place(bucket, line=hub) as place:
+            return place.run(upload(built))
+
+    samples = alternate({"ours": ours, "GETs": gets, "hf upload": uploads}, arena.rounds, arena.say)
     slower = max("GETs", "hf upload", key=lambda name: typical(samples[name]))
     return Row(
         "one_chunk",
@@ -81,18 +84,27 @@ def one_chunk(arena: Arena) -> Row:
     )
 
 
-def _alone(arena: Arena, bucket: str, run: Callable[[Place], Sample]) -> Sample:
-    with _slow_place(arena, bucket) as place:
-        return run(place)
-
-
 @contextmanager
 def _slow_place(arena: Arena, bucket: str, chunk_episodes: int = 1000) -> Iterator[Place]:
     """A place that reaches each server over a slow line of its own."""
-    with open_line(delay_s=_DELAY_S, rate=_RATE) as s3, open_line(delay_s=_DELAY_S, rate=_RATE) as hub:
-        s3.lead_to(arena.s3.endpoint_url)
-        with arena.place(bucket, line=hub, R2_ENDPOINT_URL=s3.url, EPISODES_PER_CHUNK=str(chunk_episodes)) as place:
-            yield place
+    with (
+        _slow_s3(arena) as url,
+        _slow_line() as hub,
+        arena.place(bucket, line=hub, R2_ENDPOINT_URL=url, EPISODES_PER_CHUNK=str(chunk_episodes)) as place,
+    ):
+        yield place
+
+
+def _slow_line() -> AbstractContextManager[Line]:
+    return open_line(delay_s=_DELAY_S, rate=_RATE)
+
+
+@contextmanager
+def _slow_s3(arena: Arena) -> Iterator[str]:
+    """The S3 server's URL over a slow line."""
+    with _slow_line() as line:
+        line.lead_to(arena.s3.endpoint_url)
+        yield line.url
 
 
 def _size(folder: Path) -> int:

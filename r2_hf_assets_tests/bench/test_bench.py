@@ -48,7 +48,7 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=230,
         check=False,
     )
     assert run.returncode == 0, run.stderr
