@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test browser check audit fuzz soak backfills cluster-demo style lock bench scale dev home clean
+.PHONY: help env demo demo-down test browser check audit fuzz soak cluster-demo style lock bench scale dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,9 +49,6 @@ fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 6
 
 soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.
 	@$(BIN)/python -m r2_hf_assets_tests.kills $(ARGS)
-
-backfills: env  ## The tests of backfills, with the one that takes a minute more.
-	@LONG_TESTS=1 $(BIN)/python -m pytest r2_hf_assets_tests/assets/test_backfill.py
 
 cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.
 	@$(BIN)/python -m r2_hf_assets_tests.cluster $(ARGS)

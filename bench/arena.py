@@ -167,9 +167,7 @@ class Arena:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not re.match(
-                r"(R2|HF|DAGSTER|PARQUET|AWS)_|(LANGUAGES|STATE_URL|SHARD_URL|KEEP_SHARDS|[A-Z]*_PROXY)$", name
-            )
+            if not re.match(r"(R2|HF|DAGSTER|PARQUET|AWS)_|(LANGUAGES|STATE_URL|KEEP_SHARDS|[A-Z]*_PROXY)$", name)
         }
         return {
             **kept,

@@ -1,4 +1,4 @@
-"""Commands that the product is compared with: `s5cmd cp` for the download, `hf upload` for the upload."""
+"""Commands that users type: `s5cmd cp` and `hf upload`, with which the product is compared, and its own."""
 
 import os
 import shutil
@@ -40,3 +40,11 @@ def download(endpoint: str, bucket: str) -> Sequence[str]:
 def upload(folder: Path) -> Sequence[str]:
     """Uploads finished Parquet files to HF_ENDPOINT."""
     return [command("hf"), "upload", REPO_ID, str(folder), "data", "--repo-type", "dataset"]
+
+
+def materialize() -> Sequence[str]:
+    """Builds and commits the first chunk of English: ours, as a process of its own."""
+    return [
+        *(command("dagster"), "asset", "materialize", "-m", "r2_hf_assets.definitions"),
+        *("--select", "parquet_shards,hub_commit", "--partition", "en|chunk_0000"),
+    ]

@@ -40,20 +40,23 @@ def open_line(*, delay_s: float = 0.0, rate: float = 0.0) -> Iterator[Line]:
     """A line whose answers wait for `delay_s`, with `rate` bytes/s in each direction (0: no limit)."""
     with tempfile.NamedTemporaryFile() as counts:
         counts.truncate(16)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "bench.proxy", str(delay_s), str(rate), counts.name],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert server.stdin is not None and server.stdout is not None
-        try:
-            yield Line(server.stdout.readline().strip(), Path(counts.name), server.stdin, server.stdout)
-        finally:
-            server.stdin.close()
-            server.wait(_STOP_S)
-            server.stdout.close()
+        with served("bench.proxy", str(delay_s), str(rate), counts.name) as (url, server):
+            assert server.stdin is not None and server.stdout is not None
+            yield Line(url, Path(counts.name), server.stdin, server.stdout)
+
+
+@contextmanager
+def served(module: str, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A module that prints its URL and serves until its input ends."""
+    command = [sys.executable, "-m", module, *arguments]
+    server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdin is not None and server.stdout is not None
+    try:
+        yield server.stdout.readline().strip(), server
+    finally:
+        server.stdin.close()
+        server.wait(_STOP_S)
+        server.stdout.close()
 
 
 def received(counts: Path) -> int:

@@ -13,7 +13,7 @@ from r2_hf_assets.assets.new_episodes import new_episodes
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.planned_chunks import planned_chunks
 from r2_hf_assets.assets.reconcile import reconcile_job
-from r2_hf_assets.assets.resources import r2_resource, settings_resource
+from r2_hf_assets.assets.resources import settings_resource
 from r2_hf_assets.assets.schedules import check_schedule, scan_schedule
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.stale_card import stale_card
@@ -25,7 +25,10 @@ defs = Definitions(
     jobs=[scan_job, build_job, card_job, check_job, reconcile_job],
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs, lost_retries],
-    resources={"settings": settings_resource, "r2": r2_resource, "signs_of_life": SignsOfLife()},
+    resources={
+        "settings": settings_resource,
+        "signs_of_life": SignsOfLife(),
+    },
     # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
     executor=in_process_executor,
 )

@@ -4,7 +4,7 @@
 Arrow's errors carry it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
 
 Nothing here is tried again within a run: a full disk does not pass in seconds. A run that failed of it may be retried,
-because the shards of runs beside it go with their commits; all other trouble waits for somebody to act.
+because the scratch files of runs beside it go; every other error waits for somebody to act.
 """
 
 import errno
@@ -42,8 +42,8 @@ _ANSWERS = (errno.ENOENT, errno.EEXIST)
 
 
 @contextmanager
-def on_disk(folder: Path | None) -> Iterator[None]:
-    """Tell what the disk does to the work in `folder`. None: it is no folder, and every error is left as it is.
+def on_disk(folder: Path | str | None) -> Iterator[None]:
+    """Tell what the disk does to the work in `folder`, or in what is named so. None: every error is left as it is.
 
     Raises:
         DiskFull: no space is left.

@@ -5,10 +5,6 @@ with such an error is worth retrying, one that fails with another is not. `syste
 meet the same, until somebody acts.
 """
 
-from collections.abc import Mapping
-
-_NAMED = 5
-
 
 class R2HfError(Exception):
     """Base of every error that is meant to be read by a user."""
@@ -60,7 +56,7 @@ class DiskError(R2HfError):
 
 
 class DiskFull(DiskError):
-    """No space is left. The shards of other runs go with their commits, so a later run may find some."""
+    """No space is left. The scratch files of other runs go, so a later run may find some."""
 
     transient = True
     systemic = False
@@ -76,15 +72,3 @@ class GaveUp(R2HfError):
     """Passing trouble (5xx, timeouts, resets, throttling) outlasted every retry."""
 
     transient = True
-
-
-class ChunksFailed(R2HfError):
-    """Some chunks of a run failed; what became of the others is recorded. `errors` is by partition key."""
-
-    def __init__(self, errors: Mapping[str, R2HfError], of: int) -> None:
-        self.errors = dict(errors)
-        self.transient = any(error.transient for error in errors.values())
-        self.systemic = any(error.systemic for error in errors.values())
-        lines = [f"{key}: {str(error).removeprefix(f'{key}: ')}" for key, error in errors.items()]
-        more = [f"and {len(lines) - _NAMED} more"] if len(lines) > _NAMED else []
-        super().__init__(f"{len(lines)} of {of} chunks failed: {'; '.join(lines[:_NAMED] + more)}")

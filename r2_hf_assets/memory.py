@@ -17,7 +17,7 @@ import pyarrow as pa
 _OPTIONS = {
     "arenas": (-8, 2),
     "smallest block that is given back when it is freed, bytes": (-3, 2**20),
-    "free memory kept at the end of an arena, bytes": (-1, 64 * 2**20),
+    "free memory kept at the end of an arena, bytes": (-1, 4 * 2**20),
 }
 
 

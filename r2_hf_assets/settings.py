@@ -50,7 +50,6 @@ class HubSettings:
     fast_transfer: bool = False
     title: str = ""
     license: str = ""
-    chunks_per_commit: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,17 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """How rows become files, and where they wait for their commit."""
+    """How rows become files.
 
-    shard_url: str
+    Attributes:
+        scratch: a folder for one part at a time, where content does not go over Xet.
+        keep: whether the files are kept after their upload, in the folder `kept`.
+    """
+
     scratch: str
+    kept: str
     max_bytes: int = 2 * 2**30
-    rowgroup_bytes: int = 128 * 2**20
+    rowgroup_bytes: int = 32 * 2**20
     settle_minutes: float = 15.0
     keep: bool = False
 
@@ -132,7 +136,7 @@ VARIABLES: tuple[Variable, ...] = (
         "PARQUET_ROWGROUP_BYTES",
         "shards",
         "rowgroup_bytes",
-        "134217728",
+        "33554432",
         parsing.at_most(MAX_ROWGROUP_BYTES),
         "Audio bytes in a row group.",
     ),
@@ -154,15 +158,7 @@ VARIABLES: tuple[Variable, ...] = (
         "state_url",
         "",
         parsing.store_url,
-        "Where the plan is kept: a folder or s3://bucket/prefix.",
-    ),
-    Variable(
-        "SHARD_URL",
-        "shards",
-        "shard_url",
-        "",
-        parsing.store_url,
-        "Where shards wait for their commit: a folder or s3://...",
+        "Where plan and build records are kept: a folder or s3://...",
     ),
     Variable(
         "SETTLE_MINUTES",
@@ -184,15 +180,12 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", parsing.http_url, "The Hub."),
     Variable("DATASET_TITLE", "hub", "title", "", parsing.line, "The dataset's name on its card."),
     Variable("DATASET_LICENSE", "hub", "license", "", parsing.license, "Its license on the card, e.g. cc-by-4.0."),
-    Variable("KEEP_SHARDS", "shards", "keep", "0", parsing.flag, "1: keep local shards after their commit."),
-    Variable(
-        "CHUNKS_PER_COMMIT", "hub", "chunks_per_commit", "1", parsing.at_most(100), "Up to so many chunks in a commit."
-    ),
+    Variable("KEEP_SHARDS", "shards", "keep", "0", parsing.flag, "1: keep the files in DAGSTER_HOME too."),
 )
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """The folder for the plan and the shards when STATE_URL and SHARD_URL are not set.
+    """The folder for the plan when STATE_URL is not set, for scratch files and for kept ones.
 
     It lies in DAGSTER_HOME, so that plan and history live and die together: a history without its plan would number
     chunks anew.
@@ -201,10 +194,9 @@ def data_home(environ: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
 
 
-def hub_home(environ: Mapping[str, str] | None = None) -> str:
+def hub_home() -> str:
     """The folder in which huggingface_hub and hf_xet keep what they need while they upload."""
-    environ = os.environ if environ is None else environ
-    return environ.get("HF_HOME") or "~/.cache/huggingface"
+    return os.environ.get("HF_HOME") or "~/.cache/huggingface"
 
 
 def ca_bundle(environ: Mapping[str, str] | None = None) -> str:
@@ -267,7 +259,7 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
     home = data_home(environ)
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     values["shards"]["scratch"] = str(home / "scratch")
-    values["shards"]["shard_url"] = values["shards"]["shard_url"] or str(home / "shards")
+    values["shards"]["kept"] = str(home / "shards")
     return Settings(
         plan=PlanSettings(**values["plan"]),
         shards=ShardSettings(**values["shards"]),

@@ -3,23 +3,29 @@
 Stores are real ones (obstore's MemoryStore and LocalStore); trouble is added at one seam, the module's `obstore`.
 """
 
+import hashlib
 import json
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
 from obstore.exceptions import GenericError
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
+from r2_hf_assets.shards.build import Build, build_chunk
+from r2_hf_assets.shards.record import BuildRecord, Tally
+from r2_hf_assets.shards.writer import Content
 
 PREFIX = "processed/"
 NO_WAIT = Retry(attempts=5, sleep=lambda seconds: None, jitter=lambda: 0.0)
@@ -92,7 +98,76 @@ def segment(index: int = 0, **changes: Any) -> Segment:
 def limits(folder: Path, **changes: Any) -> ShardSettings:
     """Settings for a test's folder. What was just written counts as settled, unless `changes` say otherwise."""
     usual: dict[str, Any] = {"settle_minutes": 0.0}
-    return ShardSettings(shard_url=str(folder / "shards"), scratch=str(folder / "scratch"), **usual | changes)
+    return ShardSettings(scratch=str(folder / "scratch"), kept=str(folder / "kept"), **usual | changes)
+
+
+@dataclass
+class MemoryUpload:
+    """An upload that keeps what arrives. `parts` are the finished files; `fail_at` ends a part's write by an error."""
+
+    parts: list[bytes] = field(default_factory=list)
+    fail_at: int | None = None
+    error: Callable[[], Exception] = lambda: ConnectionError("the transfer broke off")
+
+    def begin(self) -> "MemoryPart":
+        return MemoryPart(self)
+
+
+@dataclass
+class MemoryPart:
+    """A file on its way."""
+
+    upload: MemoryUpload
+    data: bytearray = field(default_factory=bytearray)
+
+    def write(self, data: bytes) -> None:
+        assert isinstance(data, bytes), "hf_xet takes nothing else"
+        self.data += data
+        if self.upload.fail_at is not None and len(self.data) >= self.upload.fail_at:
+            raise self.upload.error()
+
+    def finish(self) -> Content:
+        self.upload.parts.append(bytes(self.data))
+        return Content(len(self.data), hashlib.sha256(self.data).hexdigest())
+
+
+@dataclass(frozen=True)
+class MemoryBuild:
+    """A build whose parts are in memory."""
+
+    made: Build
+    parts: list[bytes]
+
+    @property
+    def record(self) -> BuildRecord:
+        return self.made.record
+
+    def files(self) -> list[pq.ParquetFile]:
+        return [pq.ParquetFile(pa.BufferReader(part)) for part in self.parts]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for file in self.files() for row in file.read().to_pylist()]
+
+    def rejects(self) -> list[dict[str, Any]]:
+        """The lines of the rejects ledger."""
+        return pq.read_table(pa.BufferReader(self.made.rejects)).to_pylist() if self.made.rejects else []
+
+
+def build_in_memory(
+    chunk: Chunk,
+    store: Any,
+    upload: MemoryUpload | None = None,
+    *,
+    workers: int = 8,
+    retry: Retry | None = NO_WAIT,
+    progress: Callable[[Tally], None] | None = None,
+    **changes: Any,
+) -> MemoryBuild:
+    """A chunk built with the settings `changes`; its ledger check must pass, as it does where chunks are built."""
+    upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
+    made = build_chunk(chunk, store, upload, settings, workers=workers, retry=retry, progress=progress)
+    assert made.ledger.passed, made.ledger.summary
+    return MemoryBuild(made, upload.parts)
 
 
 @dataclass

@@ -1,12 +1,11 @@
-"""Progress: what advances which mark, and what becomes of work for a transfer that was given up."""
+"""Progress: what advances the process's mark."""
 
 import io
-import threading
 
 import pytest
 
 from r2_hf_assets import activity
-from r2_hf_assets.activity import Left, Mark, Sent
+from r2_hf_assets.activity import Mark, Sent
 
 
 @pytest.fixture
@@ -33,26 +32,6 @@ def test_a_wait_counts_until_it_is_over_and_is_not_cut_short(process: Mark) -> N
     activity.advance(500.0)
     activity.advance()
     assert -500 <= process.idle() < -400
-
-
-def test_a_transfer_has_a_mark_of_its_own(process: Mark) -> None:
-    mark = old()
-    threading.Thread(target=activity.advance).start()
-    assert mark.idle() > 900
-    with activity.following(mark):
-        advance = activity.advancing()
-    thread = threading.Thread(target=advance)
-    thread.start()
-    thread.join()
-    assert mark.idle() < 100 and process.idle() < 100
-
-
-def test_work_for_a_transfer_that_was_given_up_ends(process: Mark) -> None:
-    mark = Mark()
-    mark.left = True
-    with activity.following(mark), pytest.raises(Left):
-        activity.advance()
-    assert process.idle() > 900
 
 
 def test_a_file_that_is_sent_advances_with_every_block(process: Mark) -> None:

@@ -39,7 +39,7 @@ def test_defaults_are_the_contracts():
         False,
     )
     assert (loaded.plan.episodes_per_chunk, loaded.plan.languages) == (1000, LANGUAGES)
-    assert (loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (2147483648, 134217728)
+    assert (loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (2147483648, 33554432)
     assert loaded.shards.keep is False
 
 
@@ -62,7 +62,6 @@ def test_every_value_is_taken_from_the_environment():
         "R2_REGION": "eu-central-1",
         "LANGUAGES": "de, EN-us",
         "STATE_URL": "s3://state/here",
-        "SHARD_URL": "s3://shards",
         "SETTLE_MINUTES": "2.5",
         "PLAN_MAX_WAIT_HOURS": "0",
         "HF_PRIVATE": "true",
@@ -77,11 +76,7 @@ def test_every_value_is_taken_from_the_environment():
     assert (loaded.hub.private, loaded.hub.fast_transfer) == (True, True)
     assert (loaded.plan.state_url, loaded.plan.episodes_per_chunk) == ("s3://state/here", 7)
     assert (loaded.plan.languages, loaded.plan.max_wait_hours) == (("de", "en"), 0.0)
-    assert (loaded.shards.shard_url, loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (
-        "s3://shards",
-        1000,
-        500,
-    )
+    assert (loaded.shards.max_bytes, loaded.shards.rowgroup_bytes) == (1000, 500)
     assert (loaded.shards.settle_minutes, loaded.shards.keep) == (2.5, True)
 
 
@@ -141,7 +136,7 @@ def test_once_it_fails_everything_is_named():
         ("HF_ENDPOINT", "huggingface.co"),
         ("LANGUAGES", "en,klingon"),
         ("STATE_URL", "s3:///prefix"),
-        ("SHARD_URL", "gs://bucket/prefix"),
+        ("STATE_URL", "gs://bucket/prefix"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name(name, value):
@@ -190,8 +185,8 @@ def test_the_plan_lies_beside_the_history(tmp_path):
     loaded = load({"DAGSTER_HOME": str(tmp_path)}, needs=())
     assert data_home({"DAGSTER_HOME": str(tmp_path)}) == tmp_path / "r2_hf_assets"
     assert loaded.plan.state_url == str(tmp_path / "r2_hf_assets" / "state")
-    assert loaded.shards.shard_url == str(tmp_path / "r2_hf_assets" / "shards")
-    assert Path(loaded.shards.scratch).parent == tmp_path / "r2_hf_assets"
+    assert loaded.shards.kept == str(tmp_path / "r2_hf_assets" / "shards")
+    assert loaded.shards.scratch == str(tmp_path / "r2_hf_assets" / "scratch")
     assert data_home({}) == data_home({"DAGSTER_HOME": ""}) == Path(".r2_hf_assets")
     assert data_home({"DAGSTER_HOME": "~/dagster"}) == Path.home() / "dagster" / "r2_hf_assets"
 
@@ -199,7 +194,7 @@ def test_the_plan_lies_beside_the_history(tmp_path):
 def test_urls_of_ones_own_win_over_the_data_home(tmp_path):
     loaded = load({"DAGSTER_HOME": str(tmp_path), "STATE_URL": "s3://b/p"}, needs=())
     assert loaded.plan.state_url == "s3://b/p"
-    assert loaded.shards.shard_url.startswith(str(tmp_path))
+    assert loaded.shards.scratch.startswith(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -223,14 +218,8 @@ def test_a_wrong_languages_line_never_breaks_the_grid():
     assert at_load("LANGUAGES", {}) == LANGUAGES
 
 
-@pytest.mark.parametrize(("value", "expected"), [("", 1), (" 7 ", 7), ("100", 100), ("101", 1), ("0", 1), ("many", 1)])
-def test_chunks_a_commit_are_a_few(value, expected):
-    assert at_load("CHUNKS_PER_COMMIT", {"CHUNKS_PER_COMMIT": value}) == expected
-    if value and str(expected) != value.strip():
-        assert "CHUNKS_PER_COMMIT" in problem(FULL | {"CHUNKS_PER_COMMIT": value})
-    else:
-        loaded = load(FULL | {"CHUNKS_PER_COMMIT": value})
-        assert loaded.hub and loaded.hub.chunks_per_commit == expected
+def test_variables_of_an_earlier_release_are_passed_over():
+    assert load(FULL | {"SHARD_URL": "gs://nowhere", "CHUNKS_PER_COMMIT": "many"}) == load(FULL)
 
 
 def test_every_variable_stands_in_env_example():

@@ -1,6 +1,10 @@
-"""Ours up to the shards: scan, then fetch and build every planned chunk; no Dagster, no upload."""
+"""Ours up to the shards: scan, then fetch and build every planned chunk; no Dagster, and the bytes go nowhere.
+
+What an upload does besides is left out: cutting, deduplicating, hashing and sending.
+"""
 
 import time
+from dataclasses import dataclass
 
 from bench.jobs import say
 from r2_hf_assets.bucket.client import object_store
@@ -9,7 +13,30 @@ from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import Settings, load
 from r2_hf_assets.shards.build import build_chunk
-from r2_hf_assets.shards.store import open_shards
+from r2_hf_assets.shards.writer import Content
+
+
+@dataclass
+class Nowhere:
+    """An upload that counts."""
+
+    size: int = 0
+    closed = False
+
+    def begin(self) -> "Nowhere":
+        return Nowhere()
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    def finish(self) -> Content:
+        return Content(self.size, "")
+
+    def flush(self) -> None:
+        """Called by pyarrow."""
+
+    def close(self) -> None:
+        """Called by pyarrow."""
 
 
 def planned(settings: Settings) -> list[Chunk]:
@@ -23,13 +50,10 @@ def main() -> None:
     settings = load(needs=["r2"])
     assert settings.r2 is not None
     chunks = planned(settings)
-    shards = open_shards(settings.shards, settings.r2)
     bucket = object_store(settings.r2)
     started, objects = time.monotonic(), 0
     for chunk in chunks:
-        with shards.building() as folder:
-            build = build_chunk(chunk, bucket, folder, settings.shards, workers=settings.r2.workers)
-            shards.publish(build)
+        build = build_chunk(chunk, bucket, Nowhere(), settings.shards, workers=settings.r2.workers)
         objects += build.record.tally.rows + build.record.tally.episodes
     say(seconds=time.monotonic() - started, objects=objects)
 

@@ -1,25 +1,27 @@
-"""What Xet uploads again when a chunk is rebuilt with one episode changed: `dedup BATCH_ROWS CDC EPISODES SEGMENTS`.
+"""What goes over the line when a committed chunk is built again: `dedup BATCH_ROWS CDC EPISODES SEGMENTS`.
 
-Writes a chunk's rows with the product's options but for the two under test, uploads the file, changes one episode in
-the middle (its audio replaced by other audio of other lengths, and one segment more), writes and uploads again. What
-was uploaded is read off the Hub's folder, ./hub: the bytes of the content that it stores.
+Streams a chunk's rows to the Hub with the product's options but for the two under test: a first time, again unchanged,
+and with one episode in the middle changed (its audio replaced by other audio of other lengths, and one segment more);
+each time with an empty cache, so what is not sent again the Hub's global deduplication has told of.
 """
 
+import json
+import os
 import random
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from urllib.request import urlopen
 
 from bench.jobs import say
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.settings import load
+from r2_hf_assets.shards import schema
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+from r2_hf_assets.shards.writer import PartWriter, Upload
 
 _AUDIO_BYTES = (30_000, 120_000)
 
@@ -49,15 +51,14 @@ def _segment(episode: int, index: int, draw: random.Random) -> Segment:
     )
 
 
-def _write(path: Path, rows: Iterator[tuple[Segment, bytes]], limit: int, options: dict) -> float:
-    """Write a file of row groups of `limit` bytes; the seconds that writing took."""
+def _write(upload: Upload, rows: Iterator[tuple[Segment, bytes]], limit: int) -> tuple[float, int]:
+    """Write one part of row groups of `limit` bytes; the seconds that writing took, and the bytes."""
     group, seconds = RowGroup(limit), 0.0
-    with pq.ParquetWriter(path, SCHEMA, **options) as writer:
+    with PartWriter(upload, 2**40, lambda table: None) as writer:
 
         def flush() -> float:
             started = time.monotonic()
-            table: pa.Table = group.to_table()
-            writer.write_table(table, row_group_size=table.num_rows)
+            writer.write(group.to_table(), group.size)
             group.clear()
             return time.monotonic() - started
 
@@ -66,28 +67,43 @@ def _write(path: Path, rows: Iterator[tuple[Segment, bytes]], limit: int, option
                 seconds += flush()
             group.add(segment, [body])
         seconds += flush()
-    return seconds
+    return seconds, writer.parts[0].size
 
 
-def _stored() -> int:
-    return sum(path.stat().st_size for path in Path("hub").rglob("*") if path.is_file())
+class Line:
+    """What goes over the line to the Hub, by its log of requests."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint, self._next = endpoint, 0
+
+    def sent(self) -> int:
+        """Bytes of the bodies sent to the content store since the last call."""
+        with urlopen(f"{self._endpoint}/_sandbox/requests?since={self._next}") as answer:
+            found = json.load(answer)
+        self._next = found["next"]
+        requests = [
+            request for request in found["requests"] if request["method"] == "POST" and "/v1/" in request["path"]
+        ]
+        return sum(int(request["headers"].get("content-length", 0)) for request in requests)
 
 
 def main(arguments: Sequence[str]) -> None:
     batch, cdc, episodes, segments = (int(argument) for argument in arguments)
     settings = load(needs=["hub"])
     assert settings.hub is not None
-    options = WRITER_OPTIONS | {"write_batch_size": batch, "use_content_defined_chunking": bool(cdc)}
+    schema.WRITER_OPTIONS.update(write_batch_size=batch, use_content_defined_chunking=bool(cdc))
     repo = HubClient(settings.hub)
     repo.create_repo()
-    uploaded, path = [], Path("chunk.parquet")
-    for changed in (None, episodes // 2):
-        seconds = _write(path, _rows(episodes, segments, changed), settings.shards.rowgroup_bytes, options)
-        before = _stored()
-        repo.upload([("data/en/chunk-00000.parquet", path)])
-        uploaded.append(_stored() - before)
+    line, sent, size, seconds = Line(settings.hub.endpoint), [], 0, 0.0
+    for changed in (None, None, episodes // 2):
+        # As on another machine: nothing is known of what was uploaded before.
+        shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+        with open_upload(repo, settings.shards, "en", 0) as upload:
+            took, size = _write(upload, _rows(episodes, segments, changed), settings.shards.rowgroup_bytes)
+        seconds += took / 3
+        sent.append(line.sent())
     episode = sum(len(body) for _, body in _rows(episodes, segments, episodes // 2)) // episodes
-    say(seconds=seconds, bytes=path.stat().st_size, first=uploaded[0], again=uploaded[1], episode=episode)
+    say(seconds=seconds, bytes=size, first=sent[0], unchanged=sent[1], changed=sent[2], episode=episode)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load
 
-_LOOKAHEAD_BYTES = 64 * 2**20
+_LOOKAHEAD_BYTES = 32 * 2**20
 _LIMIT_BYTES = 2**30
 
 

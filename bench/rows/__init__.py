@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from bench.arena import Arena
 from bench.compare import Row
-from bench.rows.building import build, parquet
+from bench.rows.building import build, cpu_a_gb, parquet
 from bench.rows.chunks import chunks
 from bench.rows.dedup import dedup
 from bench.rows.latency import latency
@@ -18,6 +18,7 @@ from bench.rows.whole_job import floor, script, transfer
 ROWS: dict[str, Callable[[Arena], Row]] = {
     "script": script,
     "build": build,
+    "cpu": cpu_a_gb,
     "transfer": transfer,
     "floor": floor,
     "line": line,

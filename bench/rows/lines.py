@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench.arena import Arena, Place
-from bench.baselines import command, download, installed, missing, upload
+from bench.baselines import download, installed, materialize, missing, upload
 from bench.compare import Figure, Row, alternate, ratio, tell, typical
 from bench.line import Line, open_line
 from bench.measure import Sample
@@ -57,12 +57,7 @@ def one_chunk(arena: Arena) -> Row:
     def ours() -> Sample:
         with _slow_place(arena, bucket, episodes) as place:
             place.job("process", "0")
-            return place.run(
-                [
-                    *(command("dagster"), "asset", "materialize", "-m", "r2_hf_assets.definitions"),
-                    *("--select", "parquet_shards,hub_commit", "--partition", "en|chunk_0000"),
-                ]
-            )
+            return place.run(materialize())
 
     def gets() -> Sample:
         with _slow_s3(arena) as url, arena.place(bucket, R2_ENDPOINT_URL=url) as place:

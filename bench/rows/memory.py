@@ -1,8 +1,8 @@
 """Rows `memory` and `disk`: what a run takes of both while it works, at default settings.
 
-Memory: the peak of a whole run, scan to commit, of one chunk of growing size, and of several chunks in one process,
-where the next chunk is fetched while the last one is committed. Disk: what the run's folder grows by at the most, and
-what is left at its end; the Hub's own folder does not count.
+Memory: the peak of a run of one chunk of growing size (`dagster asset materialize`), and of several chunks in one
+process (`r2-hf process`, the card included), both with the processes that they start; the plan is made beforehand.
+Disk: what the run's folder grows by at the most, and what is left at its end; the Hub's own folder does not count.
 """
 
 import math
@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from bench.arena import HUB, Arena
+from bench.baselines import command, materialize
 from bench.compare import Figure, Row, alternate, peak, said, tell, typical
 from bench.disk import disk_use
 from bench.measure import Sample
@@ -30,7 +31,8 @@ def memory(arena: Arena) -> Row:
     def one(size: int) -> Sample:
         # The first chunk of a plan with that many episodes a chunk.
         with arena.place(bucket, hub=True, EPISODES_PER_CHUNK=str(episodes[size])) as place:
-            return place.job("process", "1")
+            place.run([command("r2-hf"), "scan"])
+            return place.run(materialize())
 
     runs = {f"{size} MB": partial(one, size) for size in sizes}
     samples = {**alternate(runs, min(arena.rounds, _ROUNDS), arena.say), several: _chunks(arena)}
@@ -71,8 +73,9 @@ def _chunks(arena: Arena) -> Sequence[Sample]:
     def run() -> Sample:
         chunk = str(arena.sizes.same_chunk_episodes)
         with arena.place(arena.chunked(), hub=True, EPISODES_PER_CHUNK=chunk) as place:
+            place.run([command("r2-hf"), "scan"])
             with disk_use(place.folder, without=HUB) as use:
-                sample = place.job("process")
+                sample = place.run([command("r2-hf"), "process"])
             return replace(sample, said={**sample.said, "most_mb": use.most / 1e6, "end_mb": use.end / 1e6})
 
     rounds = min(arena.rounds, _ROUNDS)

@@ -10,7 +10,7 @@ from bench.arena import Arena
 from bench.compare import Row, Samples, alternate, peak, said, typical
 from bench.line import open_line
 
-# Row group bytes and rows a batch: pages are cut between batches. The product's are 128 MiB and 64.
+# Row group bytes and rows a batch: pages are cut between batches. The product's are 32 MiB and 64.
 _WAYS = {
     "128 MiB": (128, 64),
     "32 MiB": (32, 64),

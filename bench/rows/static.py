@@ -4,22 +4,18 @@ The S3 server takes most of this machine's cores while objects are fetched, so h
 against it. No figure to reach.
 """
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import obstore
 
-from bench.arena import ROOT, Arena
+from bench.arena import Arena
 from bench.compare import Row, alternate, said, served_by, typical
+from bench.line import served
 from bench.measure import Sample, cpu_seconds
 from bench.static import pack
 
 _NAME = "static server"
-_STOP_S = 10.0
 _WAYS = {"ours": "fetch", "bare GETs with obstore, 128 threads": "gets"}
 
 
@@ -39,8 +35,8 @@ def static(arena: Arena) -> Row:
             sample = place.job(job, str(keys))
             return replace(sample, servers={_NAME: cpu_seconds(pid) - before})
 
-    with _serve(arena.once("static", make)) as (url, pid):
-        runs = {name: lambda job=job: run(job, url, pid) for name, job in _WAYS.items()}
+    with served("bench.static", str(arena.once("static", make))) as (url, server):
+        runs = {name: lambda job=job: run(job, url, server.pid) for name, job in _WAYS.items()}
         samples = alternate(runs, arena.rounds, arena.say)
     table: list[tuple[str, ...]] = [("client", "objects/s", "MB/s", "CPU an object, ms", "server's CPU an object, ms")]
     for name, of in samples.items():
@@ -56,22 +52,3 @@ def static(arena: Arena) -> Row:
             )
         )
     return Row("static", "GETs from a server that costs nearly nothing", "", (), table=tuple(table), samples=samples)
-
-
-@contextmanager
-def _serve(folder: Path) -> Iterator[tuple[str, int]]:
-    """URL and pid of a running bench.static."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "bench.static", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdin is not None and server.stdout is not None
-    try:
-        yield server.stdout.readline().strip(), server.pid
-    finally:
-        server.stdin.close()
-        server.wait(_STOP_S)
-        server.stdout.close()

@@ -5,12 +5,11 @@ The rules are the data plane's (plan/verify.py, shards/verify.py, shards/quality
 becomes a check result.
 
 `ledger` and `on_hub` are evaluated inside the step that makes what they judge, not by steps of their own, because they
-judge what only that step has: shards before they are published, and a commit before it is recorded as done. When one
+judge what only that step has: the rows while they are written, and a commit before it is recorded as done. When one
 fails, the step yields the failed result and then fails, so its asset is not materialized, and in the UI, in a backfill,
-on the command line and from Python alike the next step can't start. A failed ledger publishes nothing either, so a
-hub_commit that somebody starts later finds no build, or an earlier one of the same chunk that passed. Checking again
-means materializing again, which for the same input gives the same bytes. (A check as a step of its own is blocking as
-well, but only in a run that selects it, and after the commit the shards that it would read are gone.)
+on the command line and from Python alike the next step can't start. A failed ledger records no build either, so a
+hub_commit that somebody starts later finds none, or an earlier one of the same chunk that passed. Checking again
+means materializing again, which for the same input gives the same bytes.
 
 The others on parquet_shards are evaluated there too, but they judge the input: they warn, and the chunk goes on. Only
 where one of them finds what no input gives, its severity is ERROR, and the step fails as it does for the ledger.
@@ -23,7 +22,7 @@ unless it is hushed here.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dagster import (
@@ -59,8 +58,9 @@ def _in_step(name: str, asset: str, description: str, *, blocking: bool = True) 
 LEDGER = _in_step(
     "ledger",
     "parquet_shards",
-    "Counted again from the files: every planned episode has rows or is rejected, every segment is one row or one "
-    "reject, nothing twice, in order, with the dataset's schema and features. Fails before anything is published.",
+    "Counted again where the rows are written, against the metadata and each file's footer: every planned episode has "
+    "rows or is rejected, every segment is one row or one reject, nothing twice, in order. Fails before anything is "
+    "recorded.",
 )
 QUALITY = [
     _in_step(name, "parquet_shards", description, blocking=False)
@@ -78,9 +78,9 @@ ON_HUB = _in_step(
 )
 
 
-def quality_results(verdicts: Mapping[str, Verdict]) -> list[AssetCheckResult]:
-    """The verdicts of shards/quality.py, by name."""
-    return [check_result(spec, verdicts[spec.name]) for spec in QUALITY]
+def check_results(specs: Iterable[AssetCheckSpec], verdicts: Mapping[str, Verdict]) -> list[AssetCheckResult]:
+    """Those of these checks that gave a verdict."""
+    return [check_result(spec, verdicts[spec.name]) for spec in specs if spec.name in verdicts]
 
 
 def nothing_planned(*specs: AssetCheckSpec) -> list[AssetCheckResult]:

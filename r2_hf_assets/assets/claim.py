@@ -11,21 +11,21 @@ from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.ownership import Claim, Name
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.shards.store import ShardStore
+from r2_hf_assets.shards.builds import BuildStore
 
 
-def claim_of(instance: DagsterInstance, plan: PlanStore, shards: ShardStore) -> Claim:
+def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
     """This plan's claim on its dataset."""
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
         recorded = known_sha256(instance, chunks)
-        built = shards.built_sha256(chunks)
+        built = builds.built_sha256(chunks)
         return {name: recorded.get(name, frozenset()) | built.get(name, frozenset()) for name in chunks}
 
     return Claim(plan.id(), known)
 
 
 def patience(signs_of_life: SignsOfLife) -> Retry:
-    """A commit's retries. What the Hub asks to wait is waited here, in the slot of the pool, so that commits that queue
-    for it wait too; a run that was ended lets the slot go."""
+    """The retries of requests to the Hub. What it asks to wait is waited here, in the slot of the pool, so that runs
+    that queue for it wait too; a run that was ended lets the slot go."""
     return replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)

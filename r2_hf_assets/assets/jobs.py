@@ -11,7 +11,7 @@ from dagster import AssetSelection, PartitionedConfig, define_asset_job
 
 from r2_hf_assets.assets.dataset import whole_dataset
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
-from r2_hf_assets.assets.partitions import chunk_backfills, chunk_partitions, chunk_tags
+from r2_hf_assets.assets.partitions import chunk_partitions, chunk_tags
 
 KIND_TAG = "r2_hf_assets/kind"
 SCAN_JOB = "scan_job"
@@ -28,10 +28,7 @@ build_job = define_asset_job(
     BUILD_JOB,
     AssetSelection.assets(SHARDS, COMMIT),
     description="Builds one planned partition and commits it: parquet_shards, then hub_commit.",
-    # Dagster takes none where a run may cover several partitions (CHUNKS_PER_COMMIT): then the sensor gives the tags.
-    config=None
-    if chunk_backfills
-    else PartitionedConfig(
+    config=PartitionedConfig(
         partitions_def=chunk_partitions,
         run_config_for_partition_key_fn=lambda key: {},
         tags_for_partition_key_fn=chunk_tags,

@@ -102,12 +102,11 @@ def scan_metadata(report: ScanReport) -> Metadata:
     }
 
 
-def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
-    """A built chunk: the ledger, the sizes, the files."""
+def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) -> Metadata:
+    """A built chunk: the ledger, the sizes, the files by their paths in the repo."""
     tally = record.tally
     return {
         "dagster/row_count": tally.rows,
-        "dagster/uri": uri,
         "dagster/column_schema": COLUMN_SCHEMA,
         "dagster/column_lineage": SHARDS_LINEAGE,
         "planned": True,
@@ -124,15 +123,14 @@ def build_metadata(record: BuildRecord, uri: str, seconds: float) -> Metadata:
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
-        "files": files_table(record.files),
-        "rejects_ledger": record.rejects.name if record.rejects else "none",
+        "files": files_table(record.files, record.language),
+        "rejects_ledger": ledger_uri or "none",
         **stats_metadata(record.stats),
     }
 
 
 def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
     """A commit: where the chunk stands on the Hub."""
-    uploaded = sum(file.size for file in record.files if path_in_repo(record.language, file.name) in commit.added)
     return {
         "dagster/row_count": record.tally.rows,
         "dagster/uri": commit.url,
@@ -149,9 +147,7 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
         "episodes": record.tally.episodes_with_rows,
         "hours": round(record.hours, 4),
         "bytes": record.bytes,
-        "bytes_uploaded": uploaded,
         "seconds": round(seconds, 3),
-        "MB_per_second": round(uploaded / 1e6 / seconds, 1) if seconds else 0.0,
         **stats_metadata(record.stats),
     }
 
@@ -186,11 +182,11 @@ def stats_metadata(stats: Stats | None) -> Metadata:
     return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
 
 
-def files_table(files: Sequence[ShardFile], language: str | None = None) -> TableMetadataValue | str:
-    """Files by name, or with a `language` by path in the repo; history.py reads them back."""
+def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:
+    """Files by path in the repo; history.py reads them back."""
     rows = [
         {
-            "file": path_in_repo(language, file.name) if language else file.name,
+            "file": path_in_repo(language, file.name),
             "rows": file.rows,
             "bytes": file.size,
             "sha256": file.sha256 or "none",

@@ -1,23 +1,20 @@
 """Partitions, and the one place where their keys are made and read.
 
 Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} reads `en|chunk_0007`. Users
-type that key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded, and
-CHUNKS_PER_COMMIT then says whether a run may cover several partitions.
+type that key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded. The assets have
+no backfill policy, so a run covers one partition, which its tags name.
 """
 
 import re
-import warnings
 from collections.abc import Iterable
 
 from dagster import (
-    BackfillPolicy,
     DagsterInstance,
     DynamicPartitionsDefinition,
     MultiPartitionKey,
     MultiPartitionsDefinition,
     StaticPartitionsDefinition,
 )
-from dagster_shared.utils.warnings import BetaWarning
 from sqlalchemy.exc import IntegrityError
 
 from r2_hf_assets.settings import at_load
@@ -28,11 +25,6 @@ PLAN_CHUNK = "plan_chunk"
 language_partitions = StaticPartitionsDefinition(list(at_load("LANGUAGES")))
 plan_chunk_partitions = DynamicPartitionsDefinition(name=PLAN_CHUNK)
 chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
-# None is one run a chunk, its partition in the run's tags; multi_run(1) would give ranges of one.
-_CHUNKS_PER_COMMIT: int = at_load("CHUNKS_PER_COMMIT")
-chunk_backfills = BackfillPolicy.multi_run(_CHUNKS_PER_COMMIT) if _CHUNKS_PER_COMMIT > 1 else None
-# Dagster 1.13 calls policies beta, and says so at every import unless it is hushed.
-warnings.filterwarnings("ignore", "Parameter `backfill_policy`", BetaWarning)
 
 
 def chunk_key(number: int) -> str:

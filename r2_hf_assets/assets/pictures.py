@@ -27,9 +27,7 @@ _LEAST_PACE = 3
 
 def chunk_pictures(build: Build) -> dict[str, MarkdownMetadataValue]:
     """What a chunk's audio is like, what was rejected, and how fast it went."""
-    stats = build.record.stats
-    drawn = list(_of_chunk(stats, build.observed)) if stats else []
-    return _entry(drawn)
+    return _entry(list(_of_chunk(build.record.stats, build.observed)))
 
 
 def plan_pictures(languages: Sequence[LanguageProgress]) -> dict[str, MarkdownMetadataValue]:

@@ -14,9 +14,6 @@ series of failures, it tries one run at a time until one succeeds.
 A run that a person terminated holds its chunk until somebody materializes it by hand, or the chunk's digest changes.
 Runs that were canceled along with their backfill hold nothing: their chunks are due like chunks that were never tried.
 
-With CHUNKS_PER_COMMIT first attempts share a run of a range, which carries a short digest of each chunk. What of it
-failed is then tried again chunk by chunk.
-
 There are never more than twice as many runs queued and running as may run at once (max_concurrent_runs): enough to keep
 all of them busy, and a run that a person launches waits behind few.
 """
@@ -28,22 +25,13 @@ from types import MappingProxyType
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
-from r2_hf_assets.assets.batches import Batch, batches
 from r2_hf_assets.assets.history import Loss, losses, recorded_digests
 from r2_hf_assets.assets.jobs import build_job
 from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, chunk_tags, partition_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.work_in_hand import (
-    ATTEMPT_TAG,
-    DIGEST_SHORT,
-    DIGESTS_SEPARATOR,
-    DIGESTS_TAG,
-    braked,
-    in_hand,
-    tried,
-)
+from r2_hf_assets.assets.work_in_hand import ATTEMPT_TAG, braked, in_hand, tried
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
@@ -67,14 +55,13 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     recorded = recorded_digests(instance, COMMIT, loaded.dataset)
     left, lost = due(planned, recorded), losses(instance, recorded)
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
-    together = loaded.hub.chunks_per_commit if loaded.hub else 1
     turn = decide(
         left,
         hand.busy,
         tried(instance, left, lost),
-        running=hand.runs * together,
-        in_flight=limit * together,
-        per_tick=PER_TICK * together,
+        running=hand.runs,
+        in_flight=limit,
+        per_tick=PER_TICK,
         braked=braked(instance, context.sensor_name),
         now=time.time(),
     )
@@ -84,9 +71,8 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     context.log.info(said)
     there = set(instance.get_dynamic_partitions(PLAN_CHUNK))
     new = sorted({chunk_key(chunk.number) for chunk, _ in turn.asks} - there)
-    room = max(1, turn.room // together)
     return SensorResult(
-        requests(turn.asks, together, instance.get_dynamic_partitions(PLAN_CHUNK), loaded.dataset, lost)[:room],
+        requests(turn.asks, loaded.dataset, lost),
         dynamic_partitions_requests=[plan_chunk_partitions.build_add_request(new)] if new else [],
     )
 
@@ -99,52 +85,30 @@ def in_flight(queue) -> int:
 
 def requests(
     asks: Sequence[tuple[Planned, int]],
-    together: int,
-    order: Sequence[str],
     dataset: str | None = None,
     lost: Mapping[Name, Loss] = MappingProxyType({}),
 ) -> list[RunRequest]:
-    """A run for each chunk; first attempts of chunks that are partitions already share one, up to `together`.
+    """A run for each chunk. A step that fails is this sensor's to try again; a process that dies, Dagster's.
 
     Args:
         dataset: where the chunks are to be committed.
         lost: of chunks that the Hub lost, the record that says so.
     """
-    first = [chunk for chunk, attempt in asks if together > 1 and attempt == 1 and chunk_key(chunk.number) in order]
-    shared = {chunk: batch for batch in batches(first, together, order) for chunk in batch.chunks}
-    made: dict[str, RunRequest] = {}
+    made = []
     for chunk, attempt in asks:
-        batch = shared.get(chunk)
-        one = _request(chunk, attempt) if batch is None or len(batch.chunks) == 1 else _range_request(batch)
-        events = [lost[name].event for each in (batch.chunks if batch else [chunk]) if (name := _name(each)) in lost]
-        since = f" lost {max(events)}" if events else ""
-        # Dagster starts nothing for a key that it has seen.
-        key = f"{one.run_key}@{dataset}{since} {one.tags[ATTEMPT_TAG]}"
-        made[key] = one._replace(run_key=key)
-    return list(made.values())
-
-
-def _name(chunk: Planned) -> Name:
-    return chunk.language, chunk.number
-
-
-def _range_request(batch: Batch) -> RunRequest:
-    """A run of several chunks, each tried for the first time."""
-    digests = DIGESTS_SEPARATOR.join(chunk.digest[:DIGEST_SHORT] for chunk in batch.chunks)
-    tags = {**batch.tags, DIGESTS_TAG: digests, ATTEMPT_TAG: "1", RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
-    return RunRequest(f"{batch.keys[0]} {digests}", tags=tags)
-
-
-def _request(chunk: Planned, attempt: int) -> RunRequest:
-    """A run of this chunk. A step that fails is this sensor's to try again; a process that dies, Dagster's."""
-    key = partition_key(chunk.language, chunk.number)
-    tags = {
-        **chunk_tags(key),
-        DIGEST_TAG: chunk.digest,
-        ATTEMPT_TAG: str(attempt),
-        RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
-    }
-    return RunRequest(f"{key} {chunk.digest}", partition_key=key, tags=tags)
+        key = partition_key(chunk.language, chunk.number)
+        loss = lost.get((chunk.language, chunk.number))
+        since = f" lost {loss.event}" if loss else ""
+        tags = {
+            **chunk_tags(key),
+            DIGEST_TAG: chunk.digest,
+            ATTEMPT_TAG: str(attempt),
+            RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+        }
+        # Dagster starts nothing for a run key that it has seen.
+        run_key = f"{key} {chunk.digest}@{dataset}{since} {attempt}"
+        made.append(RunRequest(run_key, partition_key=key, tags=tags))
+    return made
 
 
 def line(turn: Turn, runs: int, limit: int) -> str:

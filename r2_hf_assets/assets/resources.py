@@ -1,4 +1,4 @@
-"""Resources: the settings, and dagster-aws's S3Resource speaking R2's dialect.
+"""The settings as a resource.
 
 Each variable that is set reaches Dagster as an EnvVar, so configs, events and the UI show its name and never its
 value. One that is not set stays out of the config: an unset EnvVar would fail a run with one of several missing names
@@ -6,14 +6,11 @@ and a long trace, while `SettingsResource.load` answers all of them in one line.
 """
 
 import os
-from typing import Any
 
-from dagster import ConfigurableResource, EnvVar, ResourceDependency
-from dagster_aws.s3 import S3Resource
+from dagster import ConfigurableResource, EnvVar
 from pydantic import Field
 
 from r2_hf_assets import settings as core
-from r2_hf_assets.bucket.client import s3_client
 
 
 class SettingsResource(ConfigurableResource):
@@ -35,7 +32,6 @@ class SettingsResource(ConfigurableResource):
     processed_prefix: str = ""
     languages: str = ""
     state_url: str = ""
-    shard_url: str = ""
     settle_minutes: str = ""
     plan_max_wait_hours: str = ""
     hf_private: str = ""
@@ -43,7 +39,6 @@ class SettingsResource(ConfigurableResource):
     dataset_title: str = ""
     dataset_license: str = ""
     keep_shards: str = ""
-    chunks_per_commit: str = ""
 
     def load(self, *needs: core.Group) -> core.Settings:
         """The checked settings: what is configured here, else the environment.
@@ -55,23 +50,6 @@ class SettingsResource(ConfigurableResource):
         return core.load({**os.environ, **{name: value for name, value in configured.items() if value}}, needs)
 
 
-class R2Resource(S3Resource):
-    """S3Resource whose client R2 accepts: the settings' region, path style, no checksum trailers."""
-
-    settings: ResourceDependency[SettingsResource]
-
-    def get_client(self) -> Any:
-        """A boto3 S3 client. Raises SettingsError."""
-        r2 = self.settings.load("r2").r2
-        assert r2 is not None
-        return s3_client(r2)
-
-    def get_object_to_set_on_execution_context(self) -> "R2Resource":
-        """The resource itself. S3Resource makes a client here, before anyone could say that a setting is missing."""
-        return self
-
-
 settings_resource = SettingsResource(
     **{v.name.lower(): EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
 )
-r2_resource = R2Resource(settings=settings_resource)

@@ -10,7 +10,6 @@ clients': the folders of our own are named where they are used.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -18,20 +17,17 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     Failure,
-    MetadataValue,
     OpExecutionContext,
 )
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.disk import disk_error
-from r2_hf_assets.errors import ChunksFailed, R2HfError
+from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.turns import End
 from r2_hf_assets.settings import hub_home
 
 # On a run that failed of what every run would meet.
 SYSTEMIC_TAG = "r2_hf_assets/systemic_failure"
-# In the metadata of a failed run of several chunks: each one's error by partition.
-FAILED = "failed"
 # What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
 _TEMPORARY_HOME = ".tmp_dagster_home_"
 
@@ -59,10 +55,7 @@ def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheck
             tags[SYSTEMIC_TAG] = "true"
         if tags:
             context.instance.add_run_tags(context.run.run_id, tags)
-        metadata: dict[str, Any] = {}
-        if isinstance(line, ChunksFailed):
-            metadata[FAILED] = MetadataValue.json({key: str(failed) for key, failed in line.errors.items()})
-        raise Failure(description=str(line), metadata=metadata, allow_retries=line.transient) from None
+        raise Failure(description=str(line), allow_retries=line.transient) from None
 
 
 def end_of(run: DagsterRun) -> End:

@@ -12,16 +12,15 @@ long as something moves in ten minutes. What moves in which phase:
 
     scan        each request to the plan's store; the bytes of each page of a listing, its tries and their waits
     build       the bytes of each GET, its tries and their waits; each row group that is written
-    check       each megabyte that the ledger check reads; the audio check reads 4 MiB at the most
-    publish     5 MB that go to or come from a SHARD_URL on S3; a local shard is only renamed
-    upload      64 kB of an LFS upload, half a megabyte of hf_xet's; hf_transfer says nothing, and is given a time
+    upload      half a megabyte of hf_xet's, 64 kB over LFS; hf_transfer says nothing, and is given a time
+    check       the audio check reads 4 MiB at the most
     commit      each request to the Hub, the bytes of its body and of its answer, its tries, a wait for the quota
     card        the same requests; its queries and pictures take seconds
     reconcile   the same requests, the ranges that are read of files on the Hub, the metadata in the bucket
 
 Each time the thread also sees whether somebody ended the run: `lost_runs`, because the database heard nothing of it for
 long, or a user who forced its termination. The assets ask `stop_if_ended` between row groups and before a commit. What
-happens until then is safe: a second run of the same chunk builds in a folder of its own, and commits by comparison.
+happens until then is safe: a second run of the same chunk uploads the same content, and commits by comparison.
 """
 
 import logging

@@ -11,15 +11,12 @@ from functools import cache
 from itertools import chain
 from types import MappingProxyType
 
-from dagster import AssetKey, DagsterError, DagsterInstance, DagsterRun, DagsterRunStatus, PartitionKeyRange, RunsFilter
-from dagster._check import CheckError
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.errors import DagsterDefinitionChangedDeserializationError
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES, RunRecord
 from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
     BACKFILL_ID_TAG,
     PARTITION_NAME_TAG,
     SENSOR_NAME_TAG,
@@ -28,18 +25,12 @@ from dagster._core.storage.tags import (
 from r2_hf_assets.assets.history import Loss
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import DIGEST_TAG
-from r2_hf_assets.assets.partitions import chunk_partitions, partition_key, read_key
+from r2_hf_assets.assets.partitions import partition_key, read_key
 from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.turns import BAD_SERIES, Braked, Name, Tried, brake
 
 ATTEMPT_TAG = "r2_hf_assets/attempt"
-# Of a run of several chunks: the first digits of each one's digest, in the order of the grid.
-DIGESTS_TAG = "r2_hf_assets/chunk_digests"
-DIGESTS_SEPARATOR = " "
-DIGEST_SHORT = 8
-# Runs of a range can't be asked for by partition: so many of the newest that failed are looked through.
-_NEWEST = 1000
 # A run that failed a moment ago and is to be retried: the daemon looks every few seconds.
 _RETRY_COMES_S = 600.0
 _KEYS_AT_ONCE = 5000
@@ -62,29 +53,16 @@ def in_hand(instance: DagsterInstance, graph: BaseAssetGraph) -> InHand:
     just_now = datetime.now(UTC) - timedelta(seconds=_RETRY_COMES_S)
     failed = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE], updated_after=just_now))
     runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
-    ours = [names for run in runs if (names := partitions_of(instance, run))]
-    retried = [partitions_of(instance, run) for run in failed if run.is_complete_and_waiting_to_retry]
-    return InHand(frozenset(chain(*ours, *retried, _owed_by_backfills(instance, graph))), len(ours))
+    ours = [name for run in runs if (name := partition_of(run))]
+    retried = [name for run in failed if run.is_complete_and_waiting_to_retry and (name := partition_of(run))]
+    return InHand(frozenset(chain(ours, retried, _owed_by_backfills(instance, graph))), len(ours))
 
 
-def partitions_of(instance: DagsterInstance, run: DagsterRun) -> list[Name]:
-    """The partitions that a run covers: one, those of a range (CHUNKS_PER_COMMIT), or none of ours."""
-    one = _partition(run)
-    start, end = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
-    if one is not None or start is None or end is None:
-        return [one] if one is not None else []
-    try:
-        # A rectangle: from de|chunk_0001 to en|chunk_0002 are these two chunks of every language in between.
-        keys = chunk_partitions.get_partition_keys_in_range(PartitionKeyRange(start, end), instance)
-        return [read_key(key) for key in keys]
-    except (CheckError, DagsterError, ValueError):  # of something else, or of a grid that is no more
-        return []
-
-
-def _partition(run: DagsterRun) -> Name | None:
+def partition_of(run: DagsterRun) -> Name | None:
+    """The partition that a run covers; None of a run of something else."""
     try:
         return read_key(run.tags.get(PARTITION_NAME_TAG, ""))
-    except ValueError:  # a run of something else
+    except ValueError:
         return None
 
 
@@ -106,7 +84,7 @@ def _owed_by_backfills(instance: DagsterInstance, graph: BaseAssetGraph) -> Iter
 def tried(
     instance: DagsterInstance, due: Sequence[Planned], lost: Mapping[Name, Loss] = MappingProxyType({})
 ) -> dict[Name, Tried]:
-    """How the finished runs of these chunks went; those of several chunks count when they ended badly.
+    """How the finished runs of these chunks went.
 
     Runs that were canceled along with their backfill do not count: nobody has decided anything about their chunks. Of a
     chunk that the Hub lost, runs before that do not count: they were not about what is due now.
@@ -119,40 +97,14 @@ def tried(
         wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_AT_ONCE]}
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
             run, ended = record.dagster_run, _ended(record)
-            name = _partition(run)
+            name = partition_of(run)
             if name is None or ended_with_backfill(run) or (name in lost and ended <= lost[name].at):
                 continue
             mine = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             terminated = _is_canceled(run) and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
             newest = known.get(name) or Tried(0, ended, terminated)
             known[name] = Tried(max(newest.attempts, mine), max(newest.ended, ended), newest.terminated)
-    _add_ranges(instance, digests, known, ended_with_backfill, lost)
     return known
-
-
-def _add_ranges(
-    instance: DagsterInstance,
-    digests: dict[Name, str],
-    known: dict[Name, Tried],
-    ended_with_backfill: Callable[[DagsterRun], bool],
-    lost: Mapping[Name, Loss],
-) -> None:
-    """The same of runs of several chunks that failed or were terminated."""
-    ended_badly = RunsFilter(statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
-    for record in instance.get_run_records(ended_badly, limit=_NEWEST):
-        run, ended = record.dagster_run, _ended(record)
-        if ASSET_PARTITION_RANGE_START_TAG not in run.tags or ended_with_backfill(run):
-            continue
-        short = run.tags.get(DIGESTS_TAG, "").split(DIGESTS_SEPARATOR)
-        for place, name in enumerate(partitions_of(instance, run)):
-            if name not in digests or (name in lost and ended <= lost[name].at):
-                continue
-            mine = place < len(short) and short[place] == digests[name][:DIGEST_SHORT]
-            before = known.get(name, Tried(0, 0.0))
-            last = ended > before.ended
-            terminated = _is_canceled(run) and (mine or not short[0]) if last else before.terminated
-            attempts = max(before.attempts, int(run.tags.get(ATTEMPT_TAG, "0")) if mine else 0)
-            known[name] = Tried(attempts, max(before.ended, ended), terminated)
 
 
 def _is_canceled(run: DagsterRun) -> bool:

@@ -13,10 +13,10 @@ from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.pictures import plan_pictures
 from r2_hf_assets.assets.progress import by_language
 from r2_hf_assets.assets.reconcile import examine
-from r2_hf_assets.assets.resources import R2Resource, SettingsResource
+from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.bucket.client import check_access, object_store
+from r2_hf_assets.bucket.client import check_access, object_store, s3_client
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
@@ -25,7 +25,7 @@ from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.store import open_shards
+from r2_hf_assets.shards.builds import open_builds
 
 
 class ScanConfig(Config):
@@ -56,7 +56,6 @@ def work_plan(
     context: AssetExecutionContext,
     config: ScanConfig,
     settings: SettingsResource,
-    r2: R2Resource,
     signs_of_life: SignsOfLife,
 ) -> MaterializeResult:
     """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
@@ -70,7 +69,7 @@ def work_plan(
         assert loaded.r2 is not None
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
-        check_access(r2.get_client(), loaded.r2.name, loaded.r2.prefix)
+        check_access(s3_client(loaded.r2), loaded.r2.name, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
         if config.start_anew:
             _begin_anew(context, plan, loaded)
@@ -120,7 +119,7 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: Setti
         for name, digest in planned.items()
     }
     repo = HubClient(settings.hub)
-    claim = claim_of(context.instance, plan, open_shards(settings.shards, settings.r2))
+    claim = claim_of(context.instance, plan, open_builds(settings.plan, settings.r2))
     removed, before = ask(repo, "begin anew in", lambda: begin_anew(repo, claim, committed), log=context.log.warning)
     if removed:
         context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")

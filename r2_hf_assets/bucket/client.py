@@ -83,7 +83,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
-    """The store behind STATE_URL or SHARD_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
+    """The store behind STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
 
     Raises:
         DiskError: the folder can't be made.

@@ -1,11 +1,10 @@
-"""How far `r2-hf process` is: two bars on a terminal, in episodes and bytes; nothing but lines in a pipe.
+"""How far `r2-hf process` is: a bar on a terminal, in episodes and bytes; nothing but lines in a pipe.
 
-    built      62%|██████    | 620/1000 episodes, 12.3 GB, 98.2 MB/s [02:05<01:16]
-    committed  42%|████      | 420/1000 episodes, 8.1 GB [02:05<02:52]
+    62%|██████    | 620/1000 episodes, 12.3 GB, 98.2 MB/s [02:05<01:16]
 
-The upper one moves with every row group (the data plane tells whoever watches its builds), the lower one with every
-chunk that is on the Hub. How many bytes there will be, nobody knows before they are fetched; so the bars are of
-episodes, and the bytes and their rate stand beside them. A thread lets the clock go on while an upload takes its time.
+It moves with every row group (the data plane tells whoever watches its builds). How many bytes there will be, nobody
+knows before they are fetched; so the bar is of episodes, and the bytes and their rate stand beside it. A thread lets
+the clock go on while an upload takes its time.
 """
 
 import os
@@ -16,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from r2_hf_assets.plan.chunks import Planned
@@ -25,50 +24,41 @@ if TYPE_CHECKING:
 _TICK_S = 1.0
 # Row groups come in bursts: the rate is that of the last half minute.
 _WINDOW_S = 30.0
-_FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes{postfix} [{elapsed}<{remaining}]"
+_FORMAT = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} episodes{postfix} [{elapsed}<{remaining}]"
 
 
 @dataclass
 class Progress:
-    """What was built and committed so far, by chunk digest. `show` is called when that has changed."""
+    """What was built so far: the chunks before, and the one at work. `show` is called when that has changed."""
 
     total: int
     say: Callable[[str], None]
     show: Callable[["Progress"], None] = lambda progress: None
     clock: Callable[[], float] = time.monotonic
     failed: int = 0
-    _built: dict[str, tuple[int, int]] = field(default_factory=dict)
-    _committed: set[str] = field(default_factory=set)
+    _before: tuple[int, int] = (0, 0)
+    _now: tuple[int, int] = (0, 0)
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def watch(self, digest: str, tally: "Tally") -> None:
-        """Take a build's running tally; called from whichever thread builds."""
-        self._built[digest] = (tally.episodes_with_rows + tally.episodes_rejected, tally.audio_bytes)
+    def watch(self, tally: "Tally") -> None:
+        """Take a build's running tally."""
+        self._now = (tally.episodes_read, tally.audio_bytes)
         self.show(self)
 
-    def done(self, chunk: "Planned", well: bool) -> None:
-        """Take a chunk's end: it is on the Hub, or it failed."""
+    def done(self, chunk: "Planned", well: bool) -> int:
+        """Take a chunk's end: it is on the Hub, or it failed. Returns the audio bytes that were built of it."""
+        size, self._now = self._now[1], (0, 0)
         if well:
-            self._built[chunk.digest] = (chunk.episodes, self.bytes_of(chunk))
-            self._committed.add(chunk.digest)
+            self._before = (self._before[0] + chunk.episodes, self._before[1] + size)
         else:
             self.failed += 1
-            self._built.pop(chunk.digest, None)
         self.show(self)
-
-    def bytes_of(self, chunk: "Planned") -> int:
-        """Audio bytes of a chunk as far as it was built."""
-        return self._built.get(chunk.digest, (0, 0))[1]
+        return size
 
     @property
     def built(self) -> tuple[int, int]:
         """Episodes and audio bytes that were built."""
-        return _sum(self._built.copy().values())
-
-    @property
-    def committed(self) -> tuple[int, int]:
-        """Episodes and audio bytes of chunks that are on the Hub."""
-        return _sum(counted for digest, counted in self._built.copy().items() if digest in self._committed)
+        return self._before[0] + self._now[0], self._before[1] + self._now[1]
 
     def rate(self) -> float:
         """Audio bytes a second that were built lately."""
@@ -80,16 +70,9 @@ class Progress:
         return max(0, count - before) / (now - then) if now > then else 0.0
 
 
-def _sum(counted: Any) -> tuple[int, int]:
-    episodes, count = 0, 0
-    for one in counted:
-        episodes, count = episodes + one[0], count + one[1]
-    return episodes, count
-
-
 @contextmanager
 def show_progress(chunks: Sequence["Planned"]) -> Iterator[Progress]:
-    """The progress of these chunks, in bars where somebody looks."""
+    """The progress of these chunks, in a bar where somebody looks."""
     total = sum(chunk.episodes for chunk in chunks)
     with _stderr() as stderr:
         if not stderr.isatty():
@@ -97,27 +80,12 @@ def show_progress(chunks: Sequence["Planned"]) -> Iterator[Progress]:
             return
         from tqdm import tqdm  # type: ignore[import-untyped]
 
-        options = {
-            "total": total,
-            "file": stderr,
-            "dynamic_ncols": True,
-            "bar_format": _FORMAT,
-            "smoothing": 0,
-            "leave": False,
-        }
-        with (
-            tqdm(desc="built    ", position=0, **options) as upper,
-            tqdm(desc="committed", position=1, **options) as lower,
-        ):
+        with tqdm(total=total, file=stderr, dynamic_ncols=True, bar_format=_FORMAT, smoothing=0, leave=False) as bar:
 
             def show(progress: Progress) -> None:
-                episodes, count = progress.built
-                upper.n = episodes
-                upper.set_postfix_str(f"{in_bytes(count)}, {in_bytes(progress.rate())}/s")
-                episodes, count = progress.committed
-                lower.n = episodes
+                bar.n, count = progress.built
                 failed = f", {progress.failed} chunks FAILED" if progress.failed else ""
-                lower.set_postfix_str(f"{in_bytes(count)}{failed}")
+                bar.set_postfix_str(f"{in_bytes(count)}, {in_bytes(progress.rate())}/s{failed}")
 
             progress = Progress(total, say=lambda line: tqdm.write(line, file=stderr), show=show)
             show(progress)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Look whether the job has all it needs.
 
-    Settings, .env, the bucket and an episode in it, STATE_URL and SHARD_URL, the plan, the Hub, the token's rights,
-    the repo, the clock, disks, open files, versions, DAGSTER_HOME and its database. Everything is looked at
-    whatever fails, within 15 seconds, and what to do is said behind the arrow. Nothing is changed; in STATE_URL and
-    SHARD_URL an empty object is made and removed.
+    Settings, .env, the bucket and an episode in it, STATE_URL, the plan, the Hub, the token's rights, the repo, the
+    clock, disks, open files, versions, DAGSTER_HOME and its database. Everything is looked at whatever fails, within
+    15 seconds, and what to do is said behind the arrow. Nothing is changed; in STATE_URL an empty object is made and
+    removed.
 
     \b
       r2-hf doctor
@@ -62,7 +62,7 @@ def _examine() -> "list[Finding]":
     from r2_hf_assets.doctor.finding import Check, examine, hide, warn
     from r2_hf_assets.doctor.hub import look_at_hub
     from r2_hf_assets.doctor.machine import look_at_disks, look_at_files, look_at_shell, look_at_versions
-    from r2_hf_assets.doctor.stores import look_at_plan, look_at_store
+    from r2_hf_assets.doctor.stores import look_at_plan, look_at_state
 
     found, settings = look_at_settings(os.environ)
     r2, hub = settings.r2, settings.hub
@@ -73,8 +73,7 @@ def _examine() -> "list[Finding]":
         "open files": partial(look_at_files, r2.workers if r2 else 128),
         "disk": partial(look_at_disks, settings),
         "DAGSTER_HOME": partial(look_at_instance, settings.plan.languages),
-        "STATE_URL": partial(look_at_store, "STATE_URL", "STATE_URL", settings.plan.state_url, r2),
-        "SHARD_URL": partial(look_at_store, "SHARD_URL", "SHARD_URL", settings.shards.shard_url, r2),
+        "STATE_URL": partial(look_at_state, settings.plan.state_url, r2),
     }
     if r2:
         checks |= {"bucket": partial(look_at_bucket, r2), "plan": partial(look_at_plan, settings.plan, r2)}

@@ -61,8 +61,8 @@ def process(
     One after the other, each as a Dagster run of its own. A chunk that fails is said and left due, and the rest is
     still done; then the exit code is 1. A failure that every chunk would meet (a wrong token, a missing right, a disk
     that can't be written) ends the call at once, and so do eight failures in a row. Ctrl-C stops after leaving things
-    clean. Started again, it goes on with what is due. On a terminal, bars show how far it is, in episodes and bytes; a
-    pipe gets a line a chunk. --dry-run prints what would be done, on stdout.
+    clean. Started again, it goes on with what is due. On a terminal, a bar shows how far it is, in episodes and
+    bytes; a pipe gets a line a chunk. --dry-run prints what would be done, on stdout.
     The dataset's card is written anew at the end, and every half hour until then; with --chunk-mod it is not, as the
     history may be one machine's.
 
@@ -84,7 +84,6 @@ def process(
     load()
     from r2_hf_assets.assets.launch import due_chunks, open_instance, refresh_card, run_chunks
     from r2_hf_assets.assets.lines import heard_by
-    from r2_hf_assets.shards.ahead import AHEAD
 
     with open_instance() as instance:
         chunks: Sequence[Planned] = _named(_from_stdin(keys)) if keys else due_chunks(instance)
@@ -97,13 +96,14 @@ def process(
             return
         count, stop = _Count(), None
         card = _Card(partial(refresh_card, instance) if not no_card and chunk_mod is None else None)
-        with show_progress(chunks) as progress, AHEAD.watched(progress.watch), heard_by(progress.say):
+        with show_progress(chunks) as progress, heard_by(progress.say):
             started = time.monotonic()
-            for done, run in enumerate(run_chunks(instance, chunks, only_due=not keys), 1):
+            runs = run_chunks(instance, chunks, only_due=not keys, watch=progress.watch)
+            for done, run in enumerate(runs, 1):
                 seconds, started = time.monotonic() - started, time.monotonic()
                 count.add(run)
-                progress.done(run.chunk, run.error is None)
-                built = f"{run.chunk.episodes:,} episodes, {in_bytes(progress.bytes_of(run.chunk))}"
+                size = progress.done(run.chunk, run.error is None)
+                built = f"{run.chunk.episodes:,} episodes, {in_bytes(size)}"
                 how = f"FAILED: {run.error} (run {run.run_id})" if run.error else f"done, {built}"
                 how = f"{how} in {seconds:.1f} s" if run.run_id else "committed by another run meanwhile, passed over"
                 progress.say(f"{run.key}: {how}; {done} of {len(chunks)}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
-from r2_hf_assets.hub.client import classify
+from r2_hf_assets.hub.errors import classify
 from r2_hf_assets.settings import HubSettings
 
 _TOKENS = "https://huggingface.co/settings/tokens"

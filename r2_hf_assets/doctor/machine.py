@@ -14,13 +14,11 @@ from packaging.requirements import Requirement
 
 from r2_hf_assets.doctor.finding import Finding, fail, ok, warn
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.settings import Settings, hub_home
+from r2_hf_assets.settings import Settings, ShardSettings, hub_home
 
 _GB = 10**9
-# An episode's audio, as docs/scale.md reckons: 50 TB / 3,000,000. What a chunk really takes, only its build tells.
-EPISODE_BYTES = 17 * 10**6
-# What hf_xet keeps while it uploads.
-_HUB_HOME_BYTES = 10**9
+# hf_xet keeps caches of some 100 MB (hub/upload.py bounds them).
+_HUB_HOME_BYTES = 5 * 10**8
 # Descriptors besides the GET requests: metadata, parts, databases, libraries.
 _OTHER_FILES = 256
 
@@ -29,32 +27,36 @@ _SHOWN = ("dagster", "pyarrow", "pycurl", "obstore", "huggingface_hub", "hf_xet"
 
 
 def look_at_disks(settings: Settings) -> list[Finding]:
-    """Findings about the folders that files are built in, and the one that Hub's clients use."""
-    scratch, home = _existing(Path(settings.shards.scratch)), _existing(Path(hub_home()).expanduser())
-    found = [judge_disk(scratch, shutil.disk_usage(scratch).free, settings)]
-    free = shutil.disk_usage(home).free
-    if not os.access(home, os.W_OK | os.X_OK):
-        found.append(fail("HF_HOME", f"{home} may not be written", "set HF_HOME to a folder that may"))
-    elif free < _HUB_HOME_BYTES:
-        found.append(warn("HF_HOME", f"{_size(free)} free at {home}", "free some, or set HF_HOME: uploads keep caches"))
-    else:
-        found.append(ok("HF_HOME", f"{_size(free)} free at {home}"))
+    """Findings about the folders of the Hub's clients, of scratch files and of kept shards, where each is used."""
+    shards = settings.shards
+    scratch, kept = _existing(Path(shards.scratch)), Path(shards.kept)
+    found = [_judge_hub_home()]
+    if shards.keep or _lfs_only():
+        found.append(judge_scratch(scratch, shutil.disk_usage(scratch).free, shards))
+    if not shards.keep and (size := _size_of(kept)):
+        found.append(warn("shards", f"{_size(size)} at {kept} are read by nobody", f"delete it: rm -r {kept}"))
     return found
 
 
-def judge_disk(folder: Path, free: int, settings: Settings) -> Finding:
-    """Whether the chunks that are in flight will fit into `free` bytes."""
-    one = settings.plan.episodes_per_chunk * EPISODE_BYTES
-    chunk = f"a chunk of {settings.plan.episodes_per_chunk:,} episodes"
-    seen = f"{_size(free)} free at {folder}; {chunk} takes some {_size(one)}"
-    advice = "free some, put DAGSTER_HOME on a larger disk, or lower EPISODES_PER_CHUNK for new chunks"
-    if free < one:
-        return fail("disk", seen, advice)
-    # `r2-hf process` builds one more while a commit is made.
-    at_once = 1 + (settings.hub.chunks_per_commit if settings.hub else 1)
-    if free < one * at_once:
-        return warn("disk", f"{seen}, and {at_once} are in flight", advice)
-    return ok("disk", seen)
+def _judge_hub_home() -> Finding:
+    home = _existing(Path(hub_home()).expanduser())
+    if not os.access(home, os.W_OK | os.X_OK):
+        return fail("HF_HOME", f"{home} may not be written", "set HF_HOME to a folder that may")
+    free = shutil.disk_usage(home).free
+    if free < _HUB_HOME_BYTES:
+        return warn("HF_HOME", f"{_size(free)} free at {home}", "free some, or set HF_HOME: uploads keep caches")
+    return ok("HF_HOME", f"{_size(free)} free at {home}")
+
+
+def judge_scratch(folder: Path, free: int, shards: ShardSettings) -> Finding:
+    """Whether a part fits into `free` bytes before it goes to the Hub; with KEEP_SHARDS all parts stay."""
+    seen = f"{_size(free)} free at {folder}; a part takes up to {_size(shards.max_bytes)} before it is uploaded"
+    if free < shards.max_bytes:
+        return fail("scratch", seen, "free some, put DAGSTER_HOME on a larger disk, or lower PARQUET_MAX_BYTES")
+    if shards.keep:
+        kept = f"{_size(free)} free at {folder}; KEEP_SHARDS keeps every shard: this grows with the dataset"
+        return warn("scratch", kept, "unset KEEP_SHARDS unless you want the files")
+    return ok("scratch", seen)
 
 
 def look_at_files(workers: int) -> list[Finding]:
@@ -79,7 +81,7 @@ def look_at_versions() -> list[Finding]:
     needs = [Requirement(line) for line in _requirements()]
     wanted = {need.name.replace("-", "_").lower(): need for need in needs if not need.marker}
     have = {name: version_of(name) for name in {*wanted, *_SHOWN}}
-    return [judge_versions(have, wanted), *_transfer(have)]
+    return [judge_versions(have, wanted), *_transfer()]
 
 
 def _requirements() -> list[str]:
@@ -103,16 +105,17 @@ def judge_versions(have: Mapping[str, str | None], wanted: Mapping[str, Requirem
     return ok("versions", seen)
 
 
-def _transfer(have: Mapping[str, str | None]) -> list[Finding]:
+def _lfs_only() -> bool:
+    """Whether HF_HUB_DISABLE_XET forbids Xet. That a Hub has none, only a build learns."""
+    return os.environ.get("HF_HUB_DISABLE_XET", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def _transfer() -> list[Finding]:
     """How uploads will go."""
-    old = (have.get("huggingface_hub") or "").startswith("0.")
-    if not old and os.environ.get("HF_HUB_DISABLE_XET", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return [
-            warn("upload", "HF_HUB_DISABLE_XET is set: uploads go over LFS and repeat what the Hub holds", "unset it")
-        ]
-    if not old and have.get("hf_xet") is None:
-        return [warn("upload", "hf_xet is not here: uploads go over LFS, slower", "pip install hf_xet")]
-    return []
+    if not _lfs_only():
+        return []
+    seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, and repeat what the Hub holds"
+    return [warn("upload", seen, "unset it")]
 
 
 def version_of(name: str) -> str | None:
@@ -163,3 +166,8 @@ def _existing(folder: Path) -> Path:
 
 def _size(count: float) -> str:
     return f"{count / _GB:,.1f} GB"
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the files below it; 0 when it is not there."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,5 +1,5 @@
-"""STATE_URL and SHARD_URL: may they be written, and does writing there keep the promise that the plan rests on, that an
-object is created by one writer and by no second one.
+"""STATE_URL: may it be written, and does writing there keep the promise that the plan rests on, that an object is
+created by one writer and by no second one.
 
 What is written is one empty object named .doctor-<random>, and it is deleted again. A folder that is not there yet is
 not made.
@@ -20,23 +20,24 @@ from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
+_NAME = "STATE_URL"
 _ONCE = Retry(attempts=1)
 
 
-def look_at_store(name: str, variable: str, url: str, r2: BucketSettings | None) -> list[Finding]:
-    """One finding of that name about the place that `variable` (STATE_URL, SHARD_URL) gives."""
+def look_at_state(url: str, r2: BucketSettings | None) -> list[Finding]:
+    """One finding about the place that STATE_URL gives."""
     if not _is_bucket(url):
         if not Path(url).is_dir():
-            return [_judge_new_folder(name, variable, Path(url))]
+            return [_judge_new_folder(Path(url))]
     elif r2 is None:
-        return [warn(name, f"{url} was not looked at: the settings of R2 are not complete")]
+        return [warn(_NAME, f"{url} was not looked at: the settings of R2 are not complete")]
     try:
         refused = _try(open_store(url, r2))
     except R2HfError as error:
-        return [fail(name, f"{url} can't be written: {error}", f"set {variable} to a place that may be written")]
+        return [fail(_NAME, f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
     if refused:
-        return [fail(name, f"{url} {refused}", f"set {variable} to a store that keeps If-None-Match, as R2 does")]
-    return [ok(name, f"{url} can be written, and by one writer alone")]
+        return [fail(_NAME, f"{url} {refused}", "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
+    return [ok(_NAME, f"{url} can be written, and by one writer alone")]
 
 
 def look_at_plan(plan: PlanSettings, r2: BucketSettings) -> list[Finding]:
@@ -58,11 +59,11 @@ def _is_bucket(url: str) -> bool:
     return urlsplit(url).scheme == "s3"
 
 
-def _judge_new_folder(name: str, variable: str, folder: Path) -> Finding:
+def _judge_new_folder(folder: Path) -> Finding:
     there = next(parent for parent in folder.absolute().parents if parent.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return ok(name, f"{folder} will be made")
-    return fail(name, f"{folder} is not there, and {there} may not be written", f"make it, or set {variable}")
+        return ok(_NAME, f"{folder} will be made")
+    return fail(_NAME, f"{folder} is not there, and {there} may not be written", "make it, or set STATE_URL")
 
 
 def _try(store: Store) -> str:

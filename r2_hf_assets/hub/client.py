@@ -1,51 +1,40 @@
-"""The dataset repo through huggingface_hub's public API: the few calls a commit needs, and which of their errors may
-pass.
+"""The dataset repo: the few requests that the product makes, by huggingface_hub's public API where it has one.
+
+A commit is made by the Hub's documented route, with huggingface_hub's session, headers and errors: the content of its
+files is on the Hub already (upload.py), so it names each by SHA-256 and size and needs no local file, which
+`create_commit` asks for. How long the Hub may be silent is in timeouts.py and upload.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
-Whether Xet or plain LFS carries the bytes is the library's choice (HF_HUB_DISABLE_XET=1: LFS), except that a Hub
-without Xet is noticed here. How long the Hub may be silent stands in timeouts.py and transfer.py.
 """
 
-import importlib
+import base64
 import json
 import os
-import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from r2_hf_assets.disk import disk_error
-from r2_hf_assets.errors import AccessError, DamagedShard
-from r2_hf_assets.hub.hf_transfer_child import use_a_child
+from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved
 from r2_hf_assets.hub.timeouts import bound_requests
-from r2_hf_assets.hub.transfer import bound_xet, watched
-from r2_hf_assets.memory import release
-from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
 from r2_hf_assets.settings import HubSettings
 
-# What hf_xet holds in memory are xorbs of 64 MB, raw and packed, for every upload stream. Its own default of 64 streams
-# takes over a gigabyte on a fast line; two take 250 MB, and still fill a line of 1 Gbit/s.
-_XET_BOUNDS = {"HF_XET_CLIENT_AC_MAX_UPLOAD_CONCURRENCY": "2", "HF_XET_DATA_MAX_CONCURRENT_FILE_INGESTION": "1"}
-
-_REPO_TYPE = "dataset"
-_BRANCH = "main"
-_NOT_FOUND = 404
-_RATE_LIMITED = 429
-_HTTP_CLIENTS = {
-    "httpx2": ("TransportError",),  # 2.x
-    "httpx": ("TransportError",),  # 1.x
-    "requests.exceptions": ("ConnectionError", "Timeout", "ChunkedEncodingError"),  # 0.x
-}
+REPO_TYPE = "dataset"
+BRANCH = "main"
+_TRUE = ("1", "ON", "YES", "TRUE")
+_NO_ROUTE = (NOT_FOUND, 405, 501)
+_LFS_JSON = "application/vnd.git-lfs+json"
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a revision. `sha256` is None for a small file that git itself holds; `blob_id` is git's SHA-1 of it."""
+    """A file at a revision, or one that a commit is to name.
+
+    Attributes:
+        sha256: None for a small file that git itself holds.
+        blob_id: git's SHA-1 of it.
+    """
 
     path: str
     size: int
@@ -53,12 +42,14 @@ class RemoteFile:
     blob_id: str = ""
 
 
-@dataclass
-class Upload:
-    """A file whose content is on the Hub, ready to be named by a commit."""
+@dataclass(frozen=True)
+class XetAccess:
+    """Where a repo's content goes over Xet, and the token for it; `expires` in Unix seconds."""
 
-    path: str
-    operation: Any
+    endpoint: str
+    token: str
+    expires: int
+    refresh_url: str
 
 
 class HubClient:
@@ -67,24 +58,21 @@ class HubClient:
     def __init__(self, settings: HubSettings) -> None:
         if settings.fast_transfer:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
-        else:
-            for name, value in _XET_BOUNDS.items():
-                os.environ.setdefault(name, value)
         # No progress bars: they would fill the run's captured stderr. The variable is for a library that is not yet
         # imported, the call for one that is.
         quiet = os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        from huggingface_hub import HfApi
+        from huggingface_hub import HfApi, constants
         from huggingface_hub.utils import disable_progress_bars
 
-        if quiet.upper() in ("1", "ON", "YES", "TRUE"):
+        if quiet.upper() in _TRUE:
             disable_progress_bars()
         bound_requests()
-        bound_xet()
-        use_a_child()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
+        self.fast = os.environ.get("HF_XET_HIGH_PERFORMANCE", "").upper() in _TRUE
+        self._xet_forbidden = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
-        self._api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
+        self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
 
     def head(self) -> str | None:
         """The commit main is at; None when there is no such repo.
@@ -96,19 +84,19 @@ class HubClient:
 
         try:
             # The commit alone: the answer has the names of all files otherwise.
-            return self._api.dataset_info(self.repo_id, revision=_BRANCH, expand=["sha"]).sha
+            return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
         except RepositoryNotFoundError as error:
-            if error.response is not None and error.response.status_code == _NOT_FOUND:
+            if error.response is not None and error.response.status_code == NOT_FOUND:
                 return None
             raise
 
     def create_repo(self) -> None:
         """Make the repo; nothing when it is there already."""
-        self._api.create_repo(self.repo_id, repo_type=_REPO_TYPE, private=self._private, exist_ok=True)
+        self.api.create_repo(self.repo_id, repo_type=REPO_TYPE, private=self._private, exist_ok=True)
 
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]:
         """Those of `paths` that exist at `revision`."""
-        return _by_path(self._api.get_paths_info(self.repo_id, list(paths), repo_type=_REPO_TYPE, revision=revision))
+        return _by_path(self.api.get_paths_info(self.repo_id, list(paths), repo_type=REPO_TYPE, revision=revision))
 
     def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]:
         """Every file below `folder` at `revision`: a request for each thousand."""
@@ -116,68 +104,40 @@ class HubClient:
 
         try:
             return _by_path(
-                self._api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=_REPO_TYPE)
+                self.api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=REPO_TYPE)
             )
         except EntryNotFoundError:
             return {}
 
     def read(self, path: str, revision: str) -> bytes | None:
         """The content of a small file at `revision`; None when it is not there."""
-        from huggingface_hub.errors import LocalEntryNotFoundError
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
-        # Asked first: a download that fails for the network says "entry not found" as well.
         if path not in self.files([path], revision):
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                download = partial(self._api.hf_hub_download, repo_type=_REPO_TYPE, revision=revision)
-                local = watched(lambda: download(self.repo_id, path, local_dir=folder))
-            except LocalEntryNotFoundError as error:
-                raise error.__cause__ or ConnectionError(f"{path} can't be fetched") from error
-            return Path(local).read_bytes()
+        url = hf_hub_url(self.repo_id, path, repo_type=REPO_TYPE, revision=revision, endpoint=self.endpoint)
+        answer = get_session().get(url, headers=self.headers())
+        hf_raise_for_status(answer)
+        return answer.content
 
-    def upload(self, files: Iterable[tuple[str, Path]]) -> list[Upload]:
-        """Bring the content of (path in repo, local file) to the Hub. Nothing becomes visible; repeating it sends
-        nothing twice.
+    def xet(self) -> XetAccess | None:
+        """How content goes over Xet; None where this Hub has none, or HF_HUB_DISABLE_XET forbids it."""
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
-        One file after the other: hf_xet would begin with the next while blocks of the one before still wait for the
-        line, so a chunk of several parts would take more memory than one part.
-        """
-        from huggingface_hub import CommitOperationAdd
-
-        operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(local)) for path, local in files]
-        with self._without_xet_if_the_hub_has_none():
-            for operation in operations:
-                send = partial(self._api.preupload_lfs_files, repo_type=_REPO_TYPE, revision=_BRANCH, free_memory=False)
-                watched(partial(send, self.repo_id, [operation]), operation.upload_info.size)
-                release()
-        return [Upload(operation.path_in_repo, operation) for operation in operations]
-
-    @contextmanager
-    def _without_xet_if_the_hub_has_none(self) -> Iterator[None]:
-        """Notice a Hub without Xet: since 1.0 the library does not ask, and fails where there are no Xet tokens."""
-        from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers, get_session
-
-        disabled = constants.HF_HUB_DISABLE_XET
-        if not disabled:
-            url = f"{self.endpoint}/api/{_REPO_TYPE}s/{self.repo_id}/xet-write-token/{_BRANCH}"
-            answer = get_session().get(url, headers=build_hf_headers(token=self._api.token))
-            constants.HF_HUB_DISABLE_XET = answer.status_code == _NOT_FOUND
-        try:
-            yield
-        finally:
-            constants.HF_HUB_DISABLE_XET = disabled
-
-    def check(self, upload: Upload, sha256: str) -> None:
-        """Raise DamagedShard unless what was uploaded is what was built."""
-        sent = upload.operation.upload_info.sha256.hex()
-        if sent != sha256:
-            raise DamagedShard(f"{upload.path}: the file changed since it was built; run again, it is built anew")
+        if self._xet_forbidden:
+            return None
+        url = f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}/xet-write-token/{BRANCH}"
+        answer = get_session().get(url, headers=self.headers())
+        if answer.status_code in _NO_ROUTE:
+            return None
+        hf_raise_for_status(answer)
+        given = answer.json()
+        return XetAccess(given["casUrl"], given["accessToken"], int(given["exp"]), url)
 
     def commit(
         self,
-        uploads: Iterable[Upload],
+        files: Iterable[RemoteFile],
         deleted: Iterable[str],
         parent: str,
         message: str,
@@ -185,35 +145,100 @@ class HubClient:
     ) -> tuple[str, str]:
         """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
 
-        What follows the first line of `message` becomes the commit's description.
+        What follows the first line of `message` becomes the commit's description. (The route and its lines:
+        huggingface_hub issue 1085.)
 
         Args:
+            files: what to name, by SHA-256; the Hub must hold the content.
             contents: small files by path, given whole.
         """
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
-        added = [upload.operation for upload in uploads]
-        added += [CommitOperationAdd(path_in_repo=p, path_or_fileobj=data) for p, data in (contents or {}).items()]
-        removed = [CommitOperationDelete(path_in_repo=path) for path in deleted]
         title, _, description = message.partition("\n\n")
-        info = self._api.create_commit(
-            self.repo_id,
-            [*added, *removed],
-            commit_message=title,
-            commit_description=description,
-            repo_type=_REPO_TYPE,
-            revision=_BRANCH,
-            parent_commit=parent,
+        header = {"summary": title, "description": description, "parentCommit": parent}
+        lines: list[tuple[str, dict[str, Any]]] = [("header", header)]
+        for path, data in (contents or {}).items():
+            encoded = base64.b64encode(data).decode()
+            lines.append(("file", {"path": path, "content": encoded, "encoding": "base64"}))
+        for file in files:
+            lines.append(("lfsFile", {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size}))
+        lines += [("deletedFile", {"path": path}) for path in deleted]
+        body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines).encode()
+        session = get_session()
+        answer = session.post(
+            f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}/commit/{BRANCH}",
+            headers={**self.headers(), "Content-Type": "application/x-ndjson"},
+            # requests (0.x) and httpx call it differently
+            **{"data" if type(session).__module__.startswith("requests") else "content": body},
         )
+        hf_raise_for_status(answer, endpoint_name="commit")
+        made = answer.json()
+        return made["commitOid"], made["commitUrl"]
+
+    def holds(self, files: Iterable[RemoteFile]) -> bool:
+        """Whether the Hub has this content: Git LFS's batch API names an upload for what it lacks."""
+        from huggingface_hub.utils import get_session, hf_raise_for_status
+
+        objects = [{"oid": file.sha256, "size": file.size} for file in files]
+        answer = get_session().post(
+            f"{self.dataset}.git/info/lfs/objects/batch",
+            headers={**self.headers(), "Accept": _LFS_JSON, "Content-Type": _LFS_JSON},
+            json={"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects},
+        )
+        hf_raise_for_status(answer)
+        return not any("upload" in found.get("actions", {}) for found in answer.json()["objects"])
+
+    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
+        """Commit the card and its picture, given whole: huggingface_hub has the Hub check the card's YAML first.
+
+        Raises:
+            ValueError: the Hub refuses the YAML.
+            HeadMoved: somebody else has committed the same meanwhile.
+        """
+        from huggingface_hub import CommitOperationAdd
+
+        operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in contents.items()]
+        with lfs_only():
+            info = self.api.create_commit(
+                self.repo_id,
+                operations,
+                commit_message=message,
+                repo_type=REPO_TYPE,
+                revision=BRANCH,
+                parent_commit=parent,
+            )
         # The library leaves out what the branch holds by now; with nothing left it answers with the branch's newest
         # commit, which may be anybody's.
-        if not removed and not any(getattr(operation, "_is_committed", True) for operation in added):
+        if not any(getattr(operation, "_is_committed", True) for operation in operations):
             raise HeadMoved
         return info.oid, info.commit_url
 
+    @property
+    def dataset(self) -> str:
+        """The repo's address, by which a build record names where its content went."""
+        return f"{self.endpoint}/datasets/{self.repo_id}"
+
     def commit_url(self, oid: str) -> str:
         """The page of a commit."""
-        return f"{self.endpoint}/datasets/{self.repo_id}/commit/{oid}"
+        return f"{self.dataset}/commit/{oid}"
+
+    def headers(self) -> dict[str, str]:
+        """What every request carries, the token included."""
+        from huggingface_hub.utils import build_hf_headers
+
+        return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
+
+
+@contextmanager
+def lfs_only() -> Iterator[None]:
+    """Have huggingface_hub upload over LFS: those requests are bounded (timeouts.py), its Xet session's are not."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
@@ -222,76 +247,3 @@ def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
         for info in listed
         if hasattr(info, "blob_id")  # a folder has none
     }
-
-
-class HeadMoved(Exception):
-    """Somebody else has committed the same content meanwhile."""
-
-
-class NotVisibleYet(Exception):
-    """A repo that was just made does not show yet."""
-
-
-def classify(error: BaseException) -> Trouble | None:
-    """Which errors of huggingface_hub may pass: statuses by retry's table, transport errors of its HTTP client.
-
-    A 429 is a quota: of commits an hour, or of requests in five minutes.
-    """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    response = getattr(error, "response", None)
-    if isinstance(error, HfHubHTTPError) and response is not None:
-        trouble = status_trouble(response.status_code, response.headers)
-        return trouble and replace(trouble, quota=response.status_code == _RATE_LIMITED)
-    if isinstance(error, NotVisibleYet):
-        return Trouble("the new repo does not show yet")
-    if isinstance(error, HeadMoved):
-        return Trouble(STATUSES[412])
-    if isinstance(error, json.JSONDecodeError):
-        return Trouble("the Hub's answer can't be read")  # a proxy's page: validate-yaml is read whatever the status
-    if isinstance(error, _transport_errors()):
-        return Trouble(f"the Hub can't be reached ({type(error).__name__})")
-    if disk_error(error, ""):
-        return None
-    # preupload wraps what an LFS transfer raised; hf_xet reports a broken transfer as RuntimeError or OSError of its
-    # own.
-    if isinstance(error, RuntimeError | ConnectionError | TimeoutError):
-        cause = error.__cause__
-        return classify(cause) if cause is not None else Trouble(f"the transfer broke off ({_said(error)})")
-    return None
-
-
-def _said(error: BaseException) -> str:
-    """An error in one line, without the query of a URL, which may be signed."""
-    first_line = (str(error).splitlines() or [""])[0]
-    return re.sub(r"\?\S*", "", first_line)[:200] or type(error).__name__
-
-
-def _transport_errors() -> tuple[type[BaseException], ...]:
-    """Bases of the transport errors of the HTTP clients that releases of huggingface_hub have used."""
-    found: list[type[BaseException]] = []
-    for module, names in _HTTP_CLIENTS.items():
-        try:
-            client = importlib.import_module(module)
-        except ImportError:
-            continue
-        found += [getattr(client, name) for name in names]
-    return tuple(found)
-
-
-def explain(error: BaseException, repo_id: str) -> AccessError | None:
-    """A refusal by the Hub as one line that says what to do; None when the error is something else."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        return explain(error.__cause__, repo_id)
-    response = getattr(error, "response", None)
-    if not isinstance(error, HfHubHTTPError) or response is None:
-        return None
-    advice = {
-        401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
-        402: "the storage quota is used up; free space or upgrade the account",
-        403: "the token may not write here; use one with write access to the repo",
-        404: "there is no such repo; check HF_REPO_ID and that the token may see it",
-    }.get(response.status_code, f"it answers HTTP {response.status_code}")
-    return AccessError(f"the Hub refuses {repo_id}: {advice}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_assets import activity
+from r2_hf_assets.hub.errors import TransferBroken
 
 # What a line must do. Slower ones do without HF_HUB_ENABLE_HF_TRANSFER.
 _SLOWEST_BYTES_PER_S = 100_000
@@ -45,7 +46,7 @@ def multipart_upload(
 
     Raises:
         TimeoutError: it took longer than a slow line takes.
-        RuntimeError: it failed; the first line says why.
+        TransferBroken: it failed; the first line says why.
     """
     size = Path(file_path).stat().st_size
     limit_s = _LEAST_S + size / _SLOWEST_BYTES_PER_S
@@ -58,7 +59,7 @@ def multipart_upload(
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"hf_transfer did not end in {limit_s:.0f} s") from None
     if child.returncode:
-        raise RuntimeError((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
+        raise TransferBroken((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
     if callback:
         callback(size)
     return json.loads(child.stdout)

@@ -4,13 +4,13 @@ A commit names the content that the Hub holds already under the new path, and de
 that was looked at. After a 412 or an answer that never came, what is left to do is found by looking again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.compare import batches
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 
@@ -27,35 +27,38 @@ def rename_files(
     """Rename all files, each group whole within one commit. What is renamed already is left alone.
 
     Raises:
-        R2HfError: a new path is taken by another file.
+        R2HfError: a new path is taken by another file, or git itself holds the old one.
         AccessError, GaveUp: the Hub refuses, or can't be asked.
     """
     repo = HubClient(hub)
-    for together in batches(groups, len, _FILES_PER_COMMIT):
-        files = [pair for group in together for pair in group]
-        ask(repo, "rename files of", partial(_rename, repo, hub, files), retry, log)
+    for files in _together(groups):
+        ask(repo, "rename files of", partial(_rename, repo, files), retry, log)
 
 
-def _rename(repo: HubClient, hub: HubSettings, files: Group) -> None:
-    from huggingface_hub import CommitOperationCopy, CommitOperationDelete, HfApi
+def _together(groups: Iterable[Group]) -> Iterator[list[tuple[str, str]]]:
+    """Whole groups, as many at a time as one commit takes; one at the least."""
+    files: list[tuple[str, str]] = []
+    for group in groups:
+        if files and len(files) + len(group) > _FILES_PER_COMMIT:
+            yield files
+            files = []
+        files += group
+    if files:
+        yield files
 
+
+def _rename(repo: HubClient, files: Group) -> None:
     head = repo.head()
     there = repo.files([path for pair in files for path in pair], head) if head else {}
     waiting = [(old, new) for old, new in files if old in there]
     for old, new in waiting:
         if new in there:
             raise R2HfError(f"{old} can't be renamed: {new} is there already on the Hub")
-    if not waiting:
+        if there[old].sha256 is None:
+            raise R2HfError(f"{old} can't be renamed: it is not in LFS on the Hub")
+    if not waiting or head is None:
         return
-    api = HfApi(endpoint=hub.endpoint, token=hub.token, library_name="r2_hf_assets")
     old, new = waiting[0]
-    api.create_commit(
-        hub.repo_id,
-        [
-            *(CommitOperationCopy(src_path_in_repo=old, path_in_repo=new) for old, new in waiting),
-            *(CommitOperationDelete(path_in_repo=old) for old, _ in waiting),
-        ],
-        commit_message=f"Rename {old} to {new}" + (f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""),
-        repo_type="dataset",
-        parent_commit=head,
-    )
+    more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    named = [replace(there[old], path=new) for old, new in waiting]
+    repo.commit(named, [old for old, _ in waiting], head, f"Rename {old} to {new}{more}")

@@ -1,10 +1,9 @@
 """The seam to the Hub: the calls that commits, comparisons and ownership need of a dataset repo."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.hub.client import RemoteFile
 
 
 class Repo(Protocol):
@@ -17,14 +16,14 @@ class Repo(Protocol):
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]: ...
     def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]: ...
     def read(self, path: str, revision: str) -> bytes | None: ...
-    def upload(self, files: list[tuple[str, Path]]) -> list[Upload]: ...
-    def check(self, upload: Upload, sha256: str) -> None: ...
     def commit(
         self,
-        uploads: Sequence[Upload],
+        files: Sequence[RemoteFile],
         deleted: Sequence[str],
         parent: str,
         message: str,
         contents: Mapping[str, bytes] | None = None,
     ) -> tuple[str, str]: ...
+    def holds(self, files: Sequence[RemoteFile]) -> bool: ...
+    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]: ...
     def commit_url(self, oid: str) -> str: ...

@@ -19,8 +19,8 @@ from r2_hf_assets.reconcile.compare import Facts, Recorded
 from r2_hf_assets.reconcile.prove import Proof, open_source, prove, side_by_side
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Name, Recovered, Report
 from r2_hf_assets.settings import Settings
+from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.store import open_shards
 
 Log = Callable[[str], None]
 
@@ -42,7 +42,7 @@ def survey(
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
     names = [(chunk.language, chunk.number) for chunk in planned]
-    builds = open_shards(settings.shards, settings.r2).readable_records(names)  # a damaged one counts as lost
+    builds = open_builds(settings.plan, settings.r2).readable_records(names)  # a damaged one counts as lost
     hub = take_inventory(settings.hub, log=log)
     if hub.revision is not None:
         check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=log)

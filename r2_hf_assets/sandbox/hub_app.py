@@ -1,4 +1,6 @@
-"""The local Hub's process: `python -m r2_hf_assets.sandbox.hub_app FOLDER PORT [PUBLIC_URL]`. Started by `hub.start_hub`.
+"""The local Hub's process: `python -m r2_hf_assets.sandbox.hub_app FOLDER PORT [PUBLIC_URL]`.
+
+`hub.start_hub` starts it.
 
 One uvicorn worker: a commit's lock is one of this process, and the routes that write run in threads.
 """

@@ -14,6 +14,7 @@ Shards are kept as uploaded and read again at the start, so the store needs no i
 import hashlib
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,12 @@ class XetStore:
         return self._by_hash.get(file_hash)
 
     def file_of_sha256(self, sha256: str) -> XetFile | None:
-        return self._by_sha256.get(sha256)
+        """The file with this content; None when it was never uploaded, or is lost."""
+        found = self._by_sha256.get(sha256)
+        return found if found and self._are_here(term.xorb for term in found.terms) else None
+
+    def _are_here(self, xorbs: Iterable[str]) -> bool:
+        return all(self.xorb_path(xorb).exists() for xorb in set(xorbs))
 
     def xorb_path(self, xorb: str) -> Path:
         return self.folder / "xorbs" / xorb[:2] / xorb
@@ -87,7 +93,10 @@ class XetStore:
         if (found := self._shard_of_chunk.get(chunk)) is None:
             return None
         path, xorb_section = found
-        return dedup_answer(path.read_bytes()[xorb_section], int(time.time()))
+        content = path.read_bytes()
+        if not self._are_here(xorb.hash for xorb in parse_shard(content).xorbs):
+            return None
+        return dedup_answer(content[xorb_section], int(time.time()))
 
     def _uploaded(self, xorb: str) -> Chunks:
         if not self.xorb_path(xorb).exists():

@@ -1,8 +1,8 @@
-"""Builds one chunk: metadata -> segments -> audio -> row groups -> parts, streaming, in plan order.
+"""Builds one chunk: metadata -> segments -> audio -> row groups -> parts -> an upload, streaming, in plan order.
 
 Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes.
 So one slow episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight,
-not by the chunk. Every segment ends as a row or in the ledger; passing trouble raises and fails the build, it never
+not by the chunk. Every segment ends as a row or in the ledger; a transient error raises and fails the build, it never
 rejects anything.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
@@ -27,33 +26,43 @@ from r2_hf_assets.bucket.segments import (
     read_metadata,
     to_segment,
 )
-from r2_hf_assets.errors import ShardError, StillUploading
+from r2_hf_assets.errors import StillUploading
 from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
-from r2_hf_assets.shards.observe import NOTHING, Observed, Observer
+from r2_hf_assets.shards.observe import Observed, Observer
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rejects import RejectLedger
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.writer import Part, PartWriter, group_limit
+from r2_hf_assets.shards.verify import Audit, check_ledger
+from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
+from r2_hf_assets.verdict import Verdict
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
-_LOOKAHEAD_BYTES = 128 * 2**20
+_LOOKAHEAD_BYTES = 32 * 2**20
 _MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk that is not yet published: the record, where its files lie for now, and what was seen of it."""
+    """A built chunk whose parts are on their way.
+
+    Attributes:
+        rejects: the content of the ledger; None when nothing was rejected.
+        ledger: what the ledger check says.
+        observed: what was seen of the rows.
+        audit: what the ledger check counted.
+    """
 
     record: BuildRecord
-    parts: tuple[Part, ...]
-    rejects_path: Path | None
-    seconds: float = 0.0
-    observed: Observed = NOTHING
+    rejects: bytes | None
+    ledger: Verdict
+    audit: Audit
+    seconds: float
+    observed: Observed
 
 
 @dataclass
@@ -65,6 +74,7 @@ class _Source:
     workers: int
     settle: timedelta
     tally: Tally
+    audit: Audit
     retry: Retry
 
     def items(self) -> Generator[Segment | Reject, None, None]:
@@ -97,6 +107,7 @@ class _Source:
             raise UnusableMetadata("no_segments", "an empty list")
         settling = isinstance(fetched, Fetched) and fetched.age < self.settle
         self.tally.entries += len(entries)
+        self.audit.read(episode, len(entries))
         prefix = self.chunk.audio_prefix(episode)
         for index, entry in enumerate(entries):
             yield to_segment(
@@ -169,7 +180,6 @@ class _Output:
         tally = self.tally
         tally.rows += 1
         tally.audio_bytes += fetched.size
-        tally.audio_seconds += segment.duration or 0.0
         tally.repaired_texts += segment.repaired
         tally.episodes_with_rows += not self._rows_of[segment.episode]  # for who watches; counted again at the end
         self._rows_of[segment.episode] += 1
@@ -187,7 +197,6 @@ class _Output:
     def finish(self) -> None:
         """Write what is left, and reject the episodes that have no row."""
         self._flush()
-        self.group.release()
         for episode in [episode for episode, rows in self._rows_of.items() if not rows]:
             self.reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
         self.tally.episodes_with_rows = len(self._rows_of)
@@ -205,14 +214,14 @@ class _Output:
 def build_chunk(
     chunk: Chunk,
     store: Store,
-    folder: Path,
+    upload: Upload,
     limits: ShardSettings,
     *,
     workers: int,
     retry: Retry | None = None,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
-    """Fetch a chunk and write its shards and its ledger into `folder`, which must be empty and private to this call.
+    """Fetch a chunk, write its shards into `upload`, and check its ledger.
 
     Args:
         progress: called with the running tally after each row group.
@@ -220,10 +229,10 @@ def build_chunk(
     Raises:
         StillUploading: an episode's upload is not finished yet.
         GaveUp, AccessError: the bucket can't be read.
-        ShardError: the disk did not keep what was written, or the ledger does not balance.
+        ShardError: other bytes arrived than were written.
     """
     try:
-        return _build(chunk, store, folder, limits, workers, retry or default_retry(), progress)
+        return _build(chunk, store, upload, limits, workers, retry or default_retry(), progress)
     except BaseException as error:
         clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
         raise
@@ -232,7 +241,7 @@ def build_chunk(
 def _build(
     chunk: Chunk,
     store: Store,
-    folder: Path,
+    upload: Upload,
     limits: ShardSettings,
     workers: int,
     retry: Retry,
@@ -241,11 +250,11 @@ def _build(
     started = time.monotonic()
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
-    source = _Source(chunk, store, workers, settle, tally, retry)
+    audit, ledger = Audit(chunk), RejectLedger()
+    source = _Source(chunk, store, workers, settle, tally, audit, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     observer = Observer(chunk.digest)
-    rejects_path = folder / "rejects"
-    with _frozen(), PartWriter(folder, limits.max_bytes) as writer, RejectLedger(rejects_path) as ledger:
+    with _frozen(), PartWriter(upload, limits.max_bytes, audit.given) as writer:
         output = _Output(chunk, group, writer, ledger, observer, tally, progress)
         for item, fetched in source.audio():
             if isinstance(item, Reject):
@@ -255,17 +264,15 @@ def _build(
             elif isinstance(fetched, Fetched):
                 output.add(item, fetched)
         output.finish()
-    if not tally.balanced:
-        raise ShardError(f"{chunk.language} chunk {chunk.number}: the ledger does not balance: {tally}")
     files = tuple(
         ShardFile(name, part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects = ledger.file(rejects_name(chunk.number))
+    rejects, content = ledger.finish(rejects_name(chunk.number)) or (None, None)
     stats = observer.counting.stats(tally.rejects)
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, stats)
-    seconds = time.monotonic() - started
-    return Build(record, tuple(writer.parts), rejects_path if rejects else None, seconds, observer.observed())
+    verdict = check_ledger(audit, record, writer.parts, content)
+    return Build(record, content, verdict, audit, time.monotonic() - started, observer.observed())
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """File names of a chunk, the script's own, so that a dataset it began can be continued.
 
-Locally a chunk's files lie under <language>/, in the dataset repo under data/<language>/. Names are made from the
-partition alone, never from anything in the bucket. They are read backwards here too.
+In the dataset repo a chunk's files lie under data/<language>/. Names are made from the partition alone, never from
+anything in the bucket. They are read backwards here too.
 """
 
 import re

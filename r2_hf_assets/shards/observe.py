@@ -17,6 +17,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
 
 from r2_hf_assets.shards.columns import floats
 from r2_hf_assets.shards.stats import MAX_DURATION_S, Counting, Speaker
@@ -28,8 +29,6 @@ DNSMOS_RANGE = (1.0, 5.0)
 # Rows to decode: one in a hundred, so that a small chunk does not pay more for this check than for its rows.
 _SAMPLE_LEAST, _SAMPLE_MOST, _ROWS_A_SAMPLE = 4, 24, 100
 _SAMPLE_BYTES = 4 * 2**20
-# Bytes of a body that are compared: its head, where tags are, and some spread evenly over it.
-_HEAD, _SPREAD = 128, 12
 
 
 @dataclass(frozen=True)
@@ -62,19 +61,15 @@ class Observed:
     """What was taken down of a build.
 
     Attributes:
-        sketches: a number a row, in the order of the rows; rows with equal audio have equal numbers, and others hardly
-            ever. They mean nothing beyond this process.
+        hashes: XXH3 of each row's audio, 64 bits, in the order of the rows.
         pace: (seconds since the build began, audio bytes so far), after each row group.
     """
 
     counts: ValueCounts
     sample: tuple[Sampled, ...]
-    sketches: array
+    hashes: array
     pace: tuple[tuple[float, int], ...]
     speakers_top: tuple[Speaker, ...]
-
-
-NOTHING = Observed(ValueCounts(), (), array("q"), (), ())
 
 
 @dataclass
@@ -91,7 +86,7 @@ class Observer:
         # The rows with the lowest draws, the highest of them first.
         self._sample: list[tuple[float, int, Sampled]] = []
         self._sampled_bytes = 0
-        self._sketches = array("q")
+        self._hashes = array("Q")
         self._audio_bytes = 0
         self._pace: list[tuple[float, int]] = []
 
@@ -103,20 +98,17 @@ class Observer:
         for chunk in table.column("audio").chunks:
             keys, bodies = chunk.flatten()
             offsets, data = parts_of(bodies)
-            self._sketch(offsets, data)
+            self._hash(offsets, data)
             self._draw(table, row, keys, offsets, data)
             row += len(chunk)
             self._audio_bytes += offsets[-1] - offsets[0]
         self._pace.append((time.monotonic() - self._started, self._audio_bytes))
 
-    def _sketch(self, offsets: memoryview, data: memoryview) -> None:
-        for start, end in pairwise(offsets.tolist()):
-            spread = data[start : end : (end - start) // _SPREAD or 1].tobytes()
-            head = data[start : min(start + _HEAD, end)].tobytes()
-            self._sketches.append(hash((end - start, head, spread)))
+    def _hash(self, offsets: memoryview, data: memoryview) -> None:
+        self._hashes.extend(xxh3_64_intdigest(data[start:end]) for start, end in pairwise(offsets.tolist()))
 
     def _draw(self, table: pa.Table, first: int, keys: pa.Array, offsets: memoryview, data: memoryview) -> None:
-        draw, sample, before = self._random, self._sample, len(self._sketches) - len(keys)
+        draw, sample, before = self._random, self._sample, len(self._hashes) - len(keys)
         for index in range(len(keys)):
             drawn = draw()
             if len(sample) == _SAMPLE_MOST and drawn >= -sample[0][0]:
@@ -133,9 +125,9 @@ class Observer:
 
     def observed(self) -> Observed:
         """What was taken down, once the last table was taken."""
-        wanted = min(_SAMPLE_MOST, max(_SAMPLE_LEAST, len(self._sketches) // _ROWS_A_SAMPLE))
+        wanted = min(_SAMPLE_MOST, max(_SAMPLE_LEAST, len(self._hashes) // _ROWS_A_SAMPLE))
         sample = tuple(found for _, _, found in heapq.nlargest(wanted, self._sample))
-        return Observed(self._counts, sample, self._sketches, tuple(self._pace), tuple(self.counting.speakers_top))
+        return Observed(self._counts, sample, self._hashes, tuple(self._pace), tuple(self.counting.speakers_top))
 
 
 def parts_of(bodies: pa.Array) -> tuple[memoryview, memoryview]:

@@ -4,24 +4,20 @@ They judge the input, which nobody can mend here and which is kept to the letter
 episode with a broken file must not keep a thousand others from the dataset. The exception is a value that no input
 gives (see bucket/segments.py): then a row was spoilt on its way, and the verdict is an ERROR.
 
-All but one are rules over what was taken down while the chunk was built (shards/observe.py). `check_duplicates` reads
-files again, and only those row groups that hold rows which look equal.
+They are rules over what was taken down while the chunk was built (shards/observe.py).
 """
 
-import hashlib
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from r2_hf_assets.shards.decode import Decoded, decode
-from r2_hf_assets.shards.observe import DNSMOS_RANGE, MIN_DURATION_S, Observed, Sampled, ValueCounts, parts_of
+from r2_hf_assets.shards.observe import DNSMOS_RANGE, MIN_DURATION_S, Observed, Sampled, ValueCounts
 from r2_hf_assets.shards.stats import MAX_DURATION_S
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
@@ -30,10 +26,6 @@ _TOLERANCE_S, _TOLERANCE_SHARE = 0.3, 0.02
 # Shares of the rows. A few are how data is; many say that a step before this one failed.
 _MAX_NULL_SHARE = 0.1
 _MAX_BLANK_SHARE = 0.01
-# Of row groups that are read again to compare what looks equal: about a second.
-_COMPARED_BYTES = 2**30
-_READ_BYTES = 2**20
-_BATCH_ROWS = 64
 
 
 def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) -> Verdict:
@@ -116,45 +108,36 @@ def check_texts(counts: ValueCounts) -> Verdict:
     return _verdict(findings, f"{empty} of {rows} texts are empty", numbers)
 
 
-def check_duplicates(sketches: array, shards: Sequence[Path]) -> Verdict:
+def check_duplicates(hashes: array, key_of: Callable[[int], str]) -> Verdict:
     """Whether the same audio stands in more than one row.
 
     Args:
-        sketches: of the rows in order, as `Observed` has them.
-        shards: the files that hold these rows.
-
-    Raises:
-        OSError, pyarrow.ArrowException: a file can't be read.
+        hashes: of the rows in order, as `Observed` has them: of 64 bits, so one chunk in a billion is wrong by chance.
+        key_of: the audio key of a row, by its place.
     """
-    alike = _repeated(sketches)
-    rows = [row for row, sketch in enumerate(sketches) if sketch in alike] if alike else []
-    findings, first_of, unread = Findings(), dict[bytes, str](), len(rows)
-    for key, body in _bodies(rows, shards):
-        unread -= 1
-        digest = hashlib.blake2b(body, digest_size=16).digest()
-        if digest in first_of:
-            findings.add("duplicate", f"{key} is {first_of[digest]}")
-        first_of.setdefault(digest, key)
+    alike = _repeated(hashes)
+    rows = [row for row, found in enumerate(hashes) if found in alike] if alike else []
+    findings, first_of = Findings(), dict[int, int]()
+    for row in rows:
+        first = first_of.setdefault(hashes[row], row)
+        if first != row:
+            findings.add("duplicate", f"{key_of(row)} is {key_of(first)}")
     duplicates = findings.counts["duplicate"]
-    if unread:
-        findings.add("alike", "by size and some of their bytes; too many to compare", unread)
     numbers = {
-        "rows": len(sketches),
+        "rows": len(hashes),
         "duplicates": duplicates,
-        "duplicates_share": _share(duplicates, len(sketches)),
-        "compared": len(rows) - unread,
-        "alike_not_compared": unread,
+        "duplicates_share": _share(duplicates, len(hashes)),
     }
-    return _verdict(findings, f"the audio of {len(sketches)} rows is each its own", numbers)
+    return _verdict(findings, f"the audio of {len(hashes)} rows is each its own", numbers)
 
 
-def check_all(observed: Observed, shards: Sequence[Path]) -> dict[str, Verdict]:
+def check_all(observed: Observed, key_of: Callable[[int], str]) -> dict[str, Verdict]:
     """Every check of this module by its name."""
     return {
         "audio": check_audio(observed.sample, decode),
         "ranges": check_ranges(observed.counts),
         "texts": check_texts(observed.counts),
-        "duplicates": check_duplicates(observed.sketches, shards),
+        "duplicates": check_duplicates(observed.hashes, key_of),
     }
 
 
@@ -168,31 +151,6 @@ def _share(count: int, rows: int) -> float:
 
 def _repeated(sketches: array) -> frozenset[int]:
     """The values that are there more than once. A sorted array needs a tenth of a set's memory."""
-    unsorted = pa.Array.from_buffers(pa.int64(), len(sketches), [None, pa.py_buffer(sketches)])
+    unsorted = pa.Array.from_buffers(pa.uint64(), len(sketches), [None, pa.py_buffer(sketches)])
     ordered = unsorted.take(pc.sort_indices(unsorted))
     return frozenset(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
-
-
-def _bodies(rows: Sequence[int], shards: Sequence[Path]) -> Iterator[tuple[str, memoryview]]:
-    """(key, body) of these rows, from the row groups that hold them, until _COMPARED_BYTES of these were read."""
-    wanted, first, read = set(rows), 0, 0
-    for path in shards if wanted else ():
-        with pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as parquet:
-            for index in range(parquet.num_row_groups):
-                group = parquet.metadata.row_group(index)
-                if not wanted.isdisjoint(range(first, first + group.num_rows)):
-                    if read > _COMPARED_BYTES:
-                        return
-                    read += group.total_byte_size
-                    yield from _of_group(parquet, index, first, wanted)
-                first += group.num_rows
-
-
-def _of_group(parquet: pq.ParquetFile, index: int, first: int, wanted: set[int]) -> Iterator[tuple[str, memoryview]]:
-    for batch in parquet.iter_batches(_BATCH_ROWS, [index], ["audio"], use_threads=False):
-        keys, bodies = batch.column(0).flatten()
-        offsets, data = parts_of(bodies)
-        for place in range(len(keys)):
-            if first + place in wanted:
-                yield keys[place].as_py(), data[offsets[place] : offsets[place + 1]]
-        first += len(keys)

@@ -3,8 +3,7 @@
     planned episodes = episodes with rows + episodes rejected
     entries read     = rows + segments rejected
 
-Stored as JSON beside the shards; its presence says that the build is whole. Version 2 added `stats`, version 3
-`verdicts` and `earlier`; a record of version 1 says no version, and has none of them.
+Stored as JSON beside the plan; its presence says that the build is whole.
 """
 
 import json
@@ -31,7 +30,7 @@ class ShardFile:
 
 @dataclass
 class Tally:
-    """Counts of one build. Bytes are of MP3 bodies, seconds of the durations that are known."""
+    """Counts of one build. Bytes are of MP3 bodies."""
 
     episodes: int = 0
     episodes_with_rows: int = 0
@@ -42,23 +41,20 @@ class Tally:
     rejects: dict[str, int] = field(default_factory=dict)
     repaired_texts: int = 0
     audio_bytes: int = 0
-    audio_seconds: float = 0.0
 
     @property
-    def balanced(self) -> bool:
-        """Whether every episode and every entry ended in exactly one place."""
-        return (
-            self.episodes == self.episodes_with_rows + self.episodes_rejected
-            and self.entries == self.rows + self.segments_rejected
-        )
+    def episodes_read(self) -> int:
+        """Episodes that have a row or were rejected so far."""
+        return self.episodes_with_rows + self.episodes_rejected
 
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One built chunk. `rejects` is None when nothing was rejected, `stats` when an earlier release built it.
+    """One built chunk. `rejects` is None when nothing was rejected.
 
     Attributes:
         verdicts: what the checks said of the build, by check.
+        dataset: the address of the repo whose content store the files went to.
         earlier: SHA-256 of the files of earlier builds of this chunk: one may be on the Hub though no history says so.
     """
 
@@ -68,9 +64,10 @@ class BuildRecord:
     files: tuple[ShardFile, ...]
     rejects: ShardFile | None
     tally: Tally
-    stats: Stats | None = None
+    stats: Stats = field(default_factory=Stats)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
+    dataset: str = ""
 
     @property
     def bytes(self) -> int:
@@ -83,36 +80,35 @@ class BuildRecord:
 
     @property
     def hours(self) -> float:
-        """Of audio; without broken time stamps where the stats know them."""
-        return (self.stats.audio_seconds if self.stats else self.tally.audio_seconds) / 3600
+        """Of audio, without broken time stamps."""
+        return self.stats.audio_seconds / 3600
 
 
 def encode(record: BuildRecord) -> bytes:
     """The record as JSON."""
-    stats = record.stats.as_json() if record.stats else None
-    return json.dumps({"version": _VERSION, **asdict(record), "stats": stats}, indent=1).encode()
+    return json.dumps({"version": _VERSION, **asdict(record), "stats": record.stats.as_json()}, indent=1).encode()
 
 
 def decode(data: bytes) -> BuildRecord:
     """Read a record. Raises ShardError when it is damaged, or of a later release."""
     try:
         raw: dict[str, Any] = json.loads(data)
-        version = raw.pop("version", 1)
+        version = raw.pop("version")
         if version > _VERSION:
             raise ShardError(f"a build record is of version {version}, a later release's; update r2_hf_assets here")
         files = tuple(ShardFile(**file) for file in raw.pop("files"))
-        rejects, stats = raw.pop("rejects"), raw.pop("stats", None)
+        rejects, stats = raw.pop("rejects"), Stats.from_json(raw.pop("stats"))
         verdicts = {
             name: Verdict(**{**found, "severity": Severity(found["severity"])})
-            for name, found in raw.pop("verdicts", {}).items()
+            for name, found in raw.pop("verdicts").items()
         }
-        tally, earlier = Tally(**raw.pop("tally")), tuple(raw.pop("earlier", ()))
+        tally, earlier = Tally(**raw.pop("tally")), tuple(raw.pop("earlier"))
         return BuildRecord(
             **raw,
             files=files,
             rejects=ShardFile(**rejects) if rejects else None,
             tally=tally,
-            stats=Stats.from_json(stats) if stats else None,
+            stats=stats,
             verdicts=verdicts,
             earlier=earlier,
         )

@@ -1,12 +1,10 @@
 """The rejects ledger: a Parquet file with one row for everything that became no row, and why.
 
-Rows are written in batches, so a chunk in which everything is bad costs no more memory than a good one.
+It is made in memory, in batches: even a chunk in which everything is bad gives a few megabytes.
 """
 
 import hashlib
 from dataclasses import astuple
-from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,22 +18,13 @@ _BATCH = 10_000
 
 
 class RejectLedger:
-    """Collects rejects into `path`; no file when there are none. A context manager."""
+    """Collects rejects; `finish` gives the file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self) -> None:
         self._waiting: list[Reject] = []
+        self._sink = pa.BufferOutputStream()
         self._writer: pq.ParquetWriter | None = None
         self._rows = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        if self._writer is not None:
-            self._writer.close()
 
     def add(self, reject: Reject) -> None:
         self._waiting.append(reject)
@@ -46,20 +35,21 @@ class RejectLedger:
         if not self._waiting:
             return
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, REJECT_SCHEMA, compression="zstd")
+            self._writer = pq.ParquetWriter(self._sink, REJECT_SCHEMA, compression="zstd")
         columns = zip(*map(astuple, self._waiting), strict=True)
         arrays = [strings([_storable(value) for value in column]) for column in columns]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA))
         self._rows += len(self._waiting)
         self._waiting.clear()
 
-    def file(self, name: str) -> ShardFile | None:
-        """The finished ledger under its published name; None when nothing was rejected."""
-        if not self._rows:
+    def finish(self, name: str) -> tuple[ShardFile, bytes] | None:
+        """The ledger under its name, and its content; None when nothing was rejected."""
+        self._flush()
+        if self._writer is None:
             return None
-        with self._path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        return ShardFile(name, self._rows, self._path.stat().st_size, digest)
+        self._writer.close()
+        content = self._sink.getvalue().to_pybytes()
+        return ShardFile(name, self._rows, len(content), hashlib.sha256(content).hexdigest()), content
 
 
 def _storable(text: str) -> str:

@@ -78,11 +78,6 @@ class RowGroup:
         self._offsets = array("i", [0])
         self._segments = []
 
-    def release(self) -> None:
-        """Let go of the buffer too: this was the last group."""
-        self.clear()
-        self._audio = None
-
 
 def _bytes(buffer: pa.Buffer) -> memoryview:
     return memoryview(buffer).cast("B")  # Arrow's own format is signed

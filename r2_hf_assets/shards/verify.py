@@ -1,84 +1,44 @@
-"""The ledger check: a built chunk audited from its files and the plan, not from the counters that built it.
+"""The ledger check: a built chunk counted again where its bytes leave, and not by the counters that built it.
 
     planned episodes = episodes with rows + episodes rejected whole, each in exactly one of the two
     entries          = rows + rejected segments: in each episode their numbers together are 0..n-1, none twice
 
-It reads every row's key and the length of its audio, and every line of the rejects ledger, and holds one byte an entry
-and one row-group slice. Rows must stand in plan order, then segment order. What the files can't tell, a last segment
-that left no trace, the record does: its tally must agree with what was counted here.
+n is what the episode's metadata held. The rows are those of the very tables that the Parquet writer was given, the
+rejects those of the finished ledger, read back; and each part's footer, as it was written, must name these rows in row
+groups that begin and end where the writer was when it was given them. Rows must stand in plan order, then segment
+order. The build's own tally must agree with all that.
 
-The rejects ledger is hashed again. Shards are not: their SHA-256 was taken from the file as it was written, and the
-upload takes it again and refuses a file that differs, so hashing them here (0.65 s a GB, against 0.3 s for all the
-rest) would only find the same thing earlier.
+No file is read back from a disk: there is none. What is on the Hub is compared by size and SHA-256 after the commit.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from r2_hf_assets import activity
-from r2_hf_assets.memory import release
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.shards.names import rejects_name, shard_names
-from r2_hf_assets.shards.record import BuildRecord, ShardFile
+from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA
+from r2_hf_assets.shards.writer import Group, Part
 from r2_hf_assets.verdict import Findings, Verdict
 
-_READ_BYTES = 2**20  # a page at a time; without it a row group's column is read at once
-_BATCH_BYTES = 2**20  # small enough for memory that is used again: fresh pages took longer than all the rest
-_REJECTS_BATCH = 10_000
+_MAGIC = b"PAR1"
 _SUFFIX = ".mp3"
 _MAX_DIGITS = 12
 _ROW, _REJECT = 1, 2
 
 
-def check_ledger(chunk: Chunk, record: BuildRecord, shards: Sequence[Path], rejects: Path | None) -> Verdict:
-    """Audit a build of `chunk`, published or not.
-
-    Args:
-        shards: where the files of `record.files` lie, in their order.
-        rejects: where the rejects ledger lies; None when there is none.
-    """
-    audit = _Audit(chunk, sum(file.rows for file in (*record.files, record.rejects) if file))
-    _check_names(record, shards, rejects, audit)
-    for file, path in zip(record.files, shards, strict=False):
-        with audit.reading(file.name):
-            _read_shard(file, path, audit)
-    if record.rejects and rejects:
-        with audit.reading(record.rejects.name):
-            _read_rejects(record.rejects, rejects, audit)
-    if audit.whole:  # of a file that can't be read nobody knows what it held
-        audit.find_losses()
-        _check_record(record, audit)
-    numbers = audit.numbers() | {"files": len(shards), "bytes": record.bytes}
-    release()
-    good = (
-        f"{numbers['episodes_planned']} episodes = {numbers['episodes_with_rows']} with rows + "
-        f"{numbers['episodes_rejected']} rejected; {numbers['entries']} entries = {numbers['rows']} rows + "
-        f"{numbers['segments_rejected']} rejected"
-    )
-    return audit.findings.verdict(good, numbers)
-
-
 @dataclass
-class _Audit:
-    """What the files hold, by episode of the plan: a byte an entry, that is a row, a reject, or nothing.
-
-    `limit` is how many entries there are in all; no segment's number can reach it.
-    """
+class Audit:
+    """What the metadata held, and what was written of it, by episode of the plan: a byte an entry, that is a row, a
+    reject, or nothing."""
 
     chunk: Chunk
-    limit: int
     findings: Findings = field(default_factory=Findings)
-    whole: bool = True
     rows: int = 0
     audio_bytes: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -89,19 +49,34 @@ class _Audit:
         self._rejected = bytearray(len(self.chunk.episodes))
         self._last = (-1, -1)
 
-    @contextmanager
-    def reading(self, name: str) -> Iterator[None]:
-        """Note a file that can't be read."""
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            self.unusable("file_unreadable", f"{name}: {type(error).__name__}")
+    def read(self, episode: str, entries: int) -> None:
+        """An episode's metadata was read."""
+        self._places[self._order[episode]] = bytearray(entries)
 
-    def unusable(self, kind: str, example: str) -> None:
-        self.whole = False
-        self.findings.add(kind, example)
+    def given(self, table: pa.Table) -> None:
+        """A row group is given to the Parquet writer."""
+        for part in table.column("audio").chunks:
+            keys, bodies = part.flatten()
+            named = keys.to_pylist()
+            for key in named:
+                self._row(key)
+            lengths = pc.binary_length(bodies)
+            self.audio_bytes += pc.sum(lengths).as_py() or 0
+            if lengths.null_count or pc.min(lengths).as_py() == 0:
+                for key, length in zip(named, lengths.to_pylist(), strict=True):
+                    if not length:
+                        self.findings.add("audio_empty", str(key))
 
-    def row(self, key: str | None) -> None:
+    def key_of(self, row: int) -> str:
+        """The audio key of a row, by its place in the chunk."""
+        for episode, places in zip(self.chunk.episodes, self._places, strict=True):
+            if row < (rows := places.count(_ROW)):
+                number = [number for number, kind in enumerate(places) if kind == _ROW][row]
+                return f"{self.chunk.audio_prefix(episode)}{number:06d}{_SUFFIX}"
+            row -= rows
+        raise IndexError(row)
+
+    def _row(self, key: str | None) -> None:
         self.rows += 1
         place = self._place(key)
         if place is None:
@@ -112,6 +87,7 @@ class _Audit:
         self._last = max(self._last, place)
 
     def reject(self, level: str, episode: str, key: str, reason: str) -> None:
+        """A line of the ledger."""
         self.reasons[reason] += 1
         index = self._order.get(episode)
         if level == "episode" and index is not None and key == self.chunk.metadata_key(episode) and reason:
@@ -141,12 +117,10 @@ class _Audit:
     def _mark(self, place: tuple[int, int], kind: int, key: str | None) -> bool:
         """Put an entry in its place. False when something is there already."""
         index, number = place
-        if number >= self.limit:
-            self.findings.add("segment_number_too_high", str(key))
-            return True
         places = self._places[index]
         if number >= len(places):
-            places.extend(bytes(number + 1 - len(places)))
+            self.findings.add("segment_number_too_high", str(key))
+            return True
         if places[number]:
             self.findings.add("row_twice" if places[number] == kind == _ROW else "segment_twice", str(key))
             return False
@@ -154,7 +128,7 @@ class _Audit:
         return True
 
     def find_losses(self) -> None:
-        """What the plan has and the files have not."""
+        """What the plan and the metadata have, and the files have not."""
         for episode, places, rejected in zip(self.chunk.episodes, self._places, self._rejected, strict=True):
             if lost := places.count(0):
                 self.findings.add("segment_lost", f"{episode} segment {places.index(0)}", lost)
@@ -165,80 +139,100 @@ class _Audit:
                 self.findings.add("episode_lost", episode)
 
     def numbers(self) -> dict[str, Any]:
-        rejected = sum(places.count(_REJECT) for places in self._places)
         return {
             "episodes_planned": len(self.chunk.episodes),
             "episodes_with_rows": sum(_ROW in places for places in self._places),
             "episodes_rejected": sum(self._rejected),
-            "entries": self.rows + rejected,
+            "entries": sum(map(len, self._places)),
             "rows": self.rows,
-            "segments_rejected": rejected,
+            "segments_rejected": sum(places.count(_REJECT) for places in self._places),
             "audio_bytes": self.audio_bytes,
         }
 
 
-def _check_names(record: BuildRecord, shards: Sequence[Path], rejects: Path | None, audit: _Audit) -> None:
-    chunk, names = audit.chunk, [file.name for file in record.files]
-    if (record.language, record.number, record.digest) != (chunk.language, chunk.number, chunk.digest):
-        audit.findings.add("record_of_another_chunk", f"{record.language} {record.number} {record.digest}")
-    ledger = record.rejects.name if record.rejects else rejects_name(chunk.number)
-    if [*names, ledger] != [*shard_names(chunk.number, len(shards)), rejects_name(chunk.number)]:
-        audit.findings.add("file_names", f"{names} and {ledger} for {len(shards)} files")
-    if (record.rejects is None) != (rejects is None):
-        audit.findings.add("rejects_ledger", "recorded but absent" if rejects is None else "present but unrecorded")
+def check_ledger(audit: Audit, record: BuildRecord, parts: Sequence[Part], rejects: bytes | None) -> Verdict:
+    """Audit a build.
+
+    Args:
+        audit: what was seen while it was made; it is used up.
+        parts: the files of `record.files`, in their order.
+        rejects: the content of the rejects ledger; None when there is none.
+    """
+    findings = audit.findings
+    for file, part in zip(record.files, parts, strict=True):
+        _check_footer(file.name, part, findings)
+    written = sum(part.rows for part in parts)
+    if written != audit.rows:
+        findings.add("rows_not_written", f"{audit.rows} rows were given to the writer, {written} are in its parts")
+    if rejects is not None:
+        _read_rejects(rejects, audit)
+    audit.find_losses()
+    _check_tally(record, audit)
+    numbers = audit.numbers() | {"files": len(parts), "bytes": record.bytes}
+    good = (
+        f"{numbers['episodes_planned']} episodes = {numbers['episodes_with_rows']} with rows + "
+        f"{numbers['episodes_rejected']} rejected; {numbers['entries']} entries = {numbers['rows']} rows + "
+        f"{numbers['segments_rejected']} rejected"
+    )
+    return findings.verdict(good, numbers)
 
 
-def _read_shard(file: ShardFile, path: Path, audit: _Audit) -> None:
-    with pq.ParquetFile(path, buffer_size=_READ_BYTES, pre_buffer=False) as parquet:
-        _check_size(file, path, parquet, audit)
-        if not parquet.schema_arrow.equals(SCHEMA):
-            audit.unusable("schema", f"{file.name}: {', '.join(map(str, parquet.schema_arrow))}")
-            return
-        if parquet.schema_arrow.metadata != SCHEMA.metadata:
-            audit.findings.add("features", f"{file.name}: the schema metadata is not the dataset's")
-        for index in range(parquet.num_row_groups):
-            group = parquet.metadata.row_group(index)
-            batch = max(1, _BATCH_BYTES * group.num_rows // max(1, group.total_byte_size))
-            for rows in parquet.iter_batches(batch, [index], ["audio"], use_threads=False):
-                _read_rows(rows, audit)
+def _check_footer(name: str, part: Part, findings: Findings) -> None:
+    """The footer's own bytes, against what the writer was given and when."""
+    try:
+        footer = pq.read_metadata(pa.BufferReader(part.footer))
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as error:
+        findings.add("footer_unreadable", f"{name}: {type(error).__name__}")
+        return
+    if not schema.equals(SCHEMA):
+        findings.add("schema", f"{name}: {', '.join(map(str, schema))}")
+    elif schema.metadata != SCHEMA.metadata:
+        findings.add("features", f"{name}: the schema metadata is not the dataset's")
+    given = list(part.groups)
+    told = [_extent(footer.row_group(index)) for index in range(footer.num_row_groups)]
+    if told != given:
+        wrong = next((pair for pair in zip(told, given, strict=False) if pair[0] != pair[1]), (len(told), len(given)))
+        findings.add("row_groups", f"{name}: the footer names {wrong[0]} (rows, start, end), {wrong[1]} was written")
+    # The file: magic, row groups without a gap, footer.
+    places = [len(_MAGIC), *(place for _, start, end in given for place in (start, end)), part.size - len(part.footer)]
+    if any(end != start for end, start in zip(places[::2], places[1::2], strict=True)):
+        findings.add("row_groups", f"{name}: row groups do not follow each other: {places[:8]}")
+    if footer.num_rows != part.rows or not part.footer.endswith(_MAGIC):
+        findings.add("row_groups", f"{name}: the footer names {footer.num_rows} rows, {part.rows} were written")
 
 
-def _read_rows(rows: pa.RecordBatch, audit: _Audit) -> None:
-    activity.advance()
-    keys, bodies = rows.column(0).flatten()
-    for key in keys.to_pylist():
-        audit.row(key)
-    lengths = pc.binary_length(bodies)
-    audit.audio_bytes += pc.sum(lengths).as_py() or 0
-    if lengths.null_count or pc.min(lengths).as_py() == 0:
-        for key, length in zip(keys.to_pylist(), lengths.to_pylist(), strict=True):
-            if not length:
-                audit.findings.add("audio_empty", str(key))
+def _extent(group: pq.RowGroupMetaData) -> Group:
+    """Rows, and the offsets where a row group's columns begin and end; the end is -1 when there is a gap in between."""
+    start = end = -1
+    for index in range(group.num_columns):
+        column = group.column(index)
+        first = column.data_page_offset
+        if column.has_dictionary_page and column.dictionary_page_offset:
+            first = min(first, column.dictionary_page_offset)
+        if start < 0:
+            start = end = first
+        if first != end:
+            return Group(group.num_rows, start, -1)
+        end = first + column.total_compressed_size
+    return Group(group.num_rows, start, end)
 
 
-def _read_rejects(file: ShardFile, path: Path, audit: _Audit) -> None:
-    with path.open("rb") as opened:
-        if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-            audit.findings.add("file_changed", f"{file.name}: its SHA-256 is not the record's")
-    with pq.ParquetFile(path) as parquet:
-        _check_size(file, path, parquet, audit)
-        if not parquet.schema_arrow.equals(REJECT_SCHEMA):
-            audit.unusable("schema", f"{file.name}: {', '.join(map(str, parquet.schema_arrow))}")
-            return
-        for rows in parquet.iter_batches(_REJECTS_BATCH, columns=["level", "episode", "key", "reason"]):
-            for line in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-                audit.reject(*line)
+def _read_rejects(content: bytes, audit: Audit) -> None:
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as parquet:
+            if not parquet.schema_arrow.equals(REJECT_SCHEMA):
+                audit.findings.add("schema", f"rejects: {', '.join(map(str, parquet.schema_arrow))}")
+                return
+            for rows in parquet.iter_batches(columns=["level", "episode", "key", "reason"]):
+                for line in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+                    audit.reject(*line)
+    except (pa.ArrowException, OSError) as error:
+        audit.findings.add("footer_unreadable", f"rejects: {type(error).__name__}")
 
 
-def _check_size(file: ShardFile, path: Path, parquet: pq.ParquetFile, audit: _Audit) -> None:
-    there = (parquet.metadata.num_rows, path.stat().st_size)
-    if there != (file.rows, file.size):
-        example = f"{file.name}: {file.rows} rows in {file.size} bytes are recorded, {there[0]} in {there[1]} are there"
-        audit.findings.add("file_changed", example)
-
-
-def _check_record(record: BuildRecord, audit: _Audit) -> None:
-    """The build's own tally, against what the files hold."""
+def _check_tally(record: BuildRecord, audit: Audit) -> None:
+    """The build's own tally, against what was counted here."""
     tally, numbers = record.tally, audit.numbers()
     counted = {
         "episodes": numbers["episodes_planned"],
@@ -249,4 +243,4 @@ def _check_record(record: BuildRecord, audit: _Audit) -> None:
     for name, here in counted.items():
         told = getattr(tally, name)
         if told != here:
-            audit.findings.add("record_differs", f"{name}: the record says {told}, the files {here}")
+            audit.findings.add("record_differs", f"{name}: the build counted {told}, {here} were written")

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from dagster import DagsterInstance, RunsFilter
 
 from r2_hf_assets_tests.world import BIN, ROOT, World, materializations
@@ -121,29 +120,3 @@ def test_a_backfill_gives_one_run_a_chunk_and_a_second_one_does_only_what_is_mis
         runs = instance.get_runs(RunsFilter(tags={"dagster/partition/language": "en"}))
     assert sorted(run.tags["dagster/partition"] for run in runs) == ["en|chunk_0000", "en|chunk_0001"]
     assert all(run.tags["dagster/partition/plan_chunk"].startswith("chunk_") for run in runs)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("LONG_TESTS"), reason="takes a minute more; make backfills")
-def test_a_backfill_with_several_chunks_a_commit(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = in_process
-    for name, value in {"EPISODES_PER_CHUNK": "1", "CHUNKS_PER_COMMIT": "3"}.items():
-        monkeypatch.setenv(name, value)
-        world.env[name] = value
-    world.upload(episodes={"en": 4, "de": 2}, expect=False)
-    world.write_dotenv()
-    world.scan()
-    # Two of these cells nobody planned.
-    keys = [f"{language}|chunk_{number:04d}" for language in ("de", "en") for number in range(4)]
-    with dagster_dev(world) as url:
-        assert _backfill(url, keys) == "COMPLETED_SUCCESS"
-        stats = graphql(url, MISSING)["assetNodeOrError"]["partitionStats"]
-    assert (stats["numMaterialized"], stats["numFailed"]) == (8, 0)
-    assert world.due() == []
-    assert len(world.files()) == 6
-    assert len(world.commits()) < 6
-    for asset in ("parquet_shards", "hub_commit"):
-        assert [len(materializations(world, asset, key)) for key in keys] == [1] * 8
-    with DagsterInstance.get() as instance:
-        ranges = [run for run in instance.get_runs() if "dagster/asset_partition_range_start" in run.tags]
-    assert 3 <= len(ranges) <= 4

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
@@ -14,12 +13,9 @@ from r2_hf_assets.assets import hub_commit as commit_module
 from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord
-from r2_hf_assets.shards import ahead as shards_module
-from r2_hf_assets.shards.build import Build
-from r2_hf_assets_tests.shards.damaged_build import file_of
+from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets_tests.world import World, materializations
 
 PLAN = AssetCheckKey(WORK_PLAN, "plan")
@@ -60,19 +56,15 @@ def planned(in_process: World) -> World:
 
 @pytest.fixture
 def loses_a_row() -> Iterator[pytest.MonkeyPatch]:
-    """A builder that loses the second row of its first file, and a record that agrees with the file; until `undo`."""
-    real = shards_module.build_chunk
+    """A builder that loses the second row of each row group; until `undo`."""
+    real = RowGroup.to_table
 
-    def lossy(*arguments: Any, **options: Any) -> Build:
-        build = real(*arguments, **options)
-        part, file = build.parts[0], build.record.files[0]
-        table = pq.read_table(part.path)
-        pq.write_table(table.take([0, *range(2, table.num_rows)]), part.path)
-        files = (file_of(file.name, part.path, file.rows - 1), *build.record.files[1:])
-        return replace(build, record=replace(build.record, files=files))
+    def lossy(group: RowGroup) -> pa.Table:
+        table = real(group)
+        return table.take([0, *range(2, table.num_rows)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards_module, "build_chunk", lossy)
+        patch.setattr(RowGroup, "to_table", lossy)
         yield patch
 
 
@@ -106,7 +98,7 @@ def test_a_lost_row_fails_its_partition_and_nothing_reaches_the_hub(
 ) -> None:
     first, _ = planned.build_due()
     assert first.error is not None
-    assert first.error.startswith("en|chunk_0000: the ledger check failed: ")
+    assert first.error.startswith("the ledger check failed: ")
     assert "1 x segment_lost (en/" in first.error
     ((status, ledger),) = results(LEDGER, "en|chunk_0000")
     assert (status, ledger.passed, ledger.partition) == ("FAILED", False, "en|chunk_0000")
@@ -114,13 +106,11 @@ def test_a_lost_row_fails_its_partition_and_nothing_reaches_the_hub(
     assert [status for status, _ in results(ON_HUB, "en|chunk_0000")] in ([], ["PLANNED"])
     assert materializations(planned, "parquet_shards") == []
     assert materializations(planned, "hub_commit") == []
-    assert not planned.api().repo_exists(planned.repo_id, repo_type="dataset")
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
-    shards = planned.folder / "dagster_home" / "r2_hf_assets" / "shards"
-    assert [path.name for path in shards.rglob("*") if path.is_file()] == []
+    assert _recorded(planned) == {}
     # A commit that somebody starts by itself finds nothing to commit.
     assert not run(COMMIT)
-    assert not planned.api().repo_exists(planned.repo_id, repo_type="dataset")
+    assert planned.files() == []
     loses_a_row.undo()
     assert [done.error for done in planned.build_due()] == [None, None]
     assert [status for status, _ in results(LEDGER, "en|chunk_0000")] == ["SUCCEEDED", "FAILED"]
@@ -130,20 +120,22 @@ def test_a_lost_row_fails_its_partition_and_nothing_reaches_the_hub(
 def test_a_rebuild_that_fails_leaves_the_sound_build_that_was_there(
     planned: World, loses_a_row: pytest.MonkeyPatch
 ) -> None:
-    lossy = shards_module.build_chunk
+    lossy = RowGroup.to_table
     loses_a_row.undo()
-    assert run(SHARDS)
-    built = _published(planned)
-    loses_a_row.setattr(shards_module, "build_chunk", lossy)
+    assert run(SHARDS, COMMIT)
+    built, head = _recorded(planned), planned.head()
+    loses_a_row.setattr(RowGroup, "to_table", lossy)
     assert not run(SHARDS)
-    assert _published(planned) == built
+    assert _recorded(planned) == built
     assert run(COMMIT)
+    assert planned.head() == head
     assert materializations(planned, "hub_commit")[0]["dagster/row_count"] == planned.table().num_rows
 
 
-def _published(world: World) -> dict[str, bytes]:
-    shards = world.folder / "dagster_home" / "r2_hf_assets" / "shards"
-    return {path.name: path.read_bytes() for path in Path(shards).rglob("*") if path.is_file()}
+def _recorded(world: World) -> dict[str, bytes]:
+    """The build records, by name."""
+    builds = world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds"
+    return {path.name: path.read_bytes() for path in builds.rglob("*") if path.is_file()}
 
 
 def test_the_command_line_stops_too(planned: World) -> None:
@@ -152,10 +144,11 @@ def test_the_command_line_stops_too(planned: World) -> None:
     fault = planned.folder / "faulty.py"
     fault.write_text(
         "from dataclasses import replace\n"
-        "from r2_hf_assets.assets import parquet_shards as module\n"
+        "from r2_hf_assets.shards import build as module\n"
         "real = module.check_ledger\n"
-        "def check(chunk, record, shards, rejects):\n"
-        "    return real(replace(chunk, episodes=(*chunk.episodes, 'en/one-more')), record, shards, rejects)\n"
+        "def check(audit, record, parts, rejects):\n"
+        "    tally = replace(record.tally, entries=record.tally.entries + 1)\n"
+        "    return real(audit, replace(record, tally=tally), parts, rejects)\n"
         "module.check_ledger = check\n"
         "from r2_hf_assets.definitions import defs\n"
     )
@@ -165,7 +158,7 @@ def test_the_command_line_stops_too(planned: World) -> None:
     assert "the ledger check failed" in done.stderr
     assert results(LEDGER, "en|chunk_0000")[0][0] == "FAILED"
     assert materializations(planned, "hub_commit") == []
-    assert not planned.api().repo_exists(planned.repo_id, repo_type="dataset")
+    assert planned.files() == []
 
 
 def test_a_cell_without_a_chunk_passes(planned: World) -> None:
@@ -176,25 +169,22 @@ def test_a_cell_without_a_chunk_passes(planned: World) -> None:
 
 
 def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = commit_module.commit_chunks
+    real = commit_module.commit_chunk
 
-    def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> list[CommitRecord | ShardError]:
-        repo.create_repo()
+    def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> CommitRecord:
         before = repo.head()
         assert before is not None
-        (done,) = real(repo, *arguments, **options)
-        assert isinstance(done, CommitRecord)
-        return [replace(done, oid=before)]
+        return replace(real(repo, *arguments, **options), oid=before)
 
-    monkeypatch.setattr(commit_module, "commit_chunks", forgetful)
+    monkeypatch.setattr(commit_module, "commit_chunk", forgetful)
     assert not run(SHARDS, COMMIT)
     ((status, on_hub),) = results(ON_HUB, "en|chunk_0000")
     assert (status, number(on_hub, "problems_by_kind")) == ("FAILED", {"absent": 1})
     assert materializations(planned, "hub_commit") == []
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
-    # The shards are kept until a commit is known to be there.
-    assert "chunk-00000.parquet" in _published(planned)
-    monkeypatch.setattr(commit_module, "commit_chunks", real)
+    # The record stays, so no build is needed.
+    assert "chunk-00000.json" in _recorded(planned)
+    monkeypatch.setattr(commit_module, "commit_chunk", real)
     assert run(COMMIT)
     assert results(ON_HUB, "en|chunk_0000")[0][0] == "SUCCEEDED"
     assert len(planned.commits()) == 1

@@ -1,6 +1,7 @@
 """`dataset_card` through Dagster: figures from the history, one commit or none, and a dataset that still loads."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -170,7 +171,9 @@ def test_what_people_wrote_survives_what_they_broke_is_said_and_a_lost_history_s
     assert "gone" in readme(world)
     write(world, text)
 
-    monkeypatch.setenv("STATE_URL", str(world.folder / "dagster_home" / "r2_hf_assets" / "state"))
+    state = world.folder / "dagster_home" / "r2_hf_assets" / "state"
+    shutil.rmtree(state / "builds")
+    monkeypatch.setenv("STATE_URL", str(state))
     new = world.folder / "new_home"
     new.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(new))

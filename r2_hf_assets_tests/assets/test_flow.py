@@ -183,10 +183,9 @@ def test_an_upload_that_goes_on_fails_its_partition_and_loses_nothing(
     assert late in {row["audio"]["path"] for row in world.table().to_pylist()}
 
 
-def test_state_and_shards_on_s3_let_another_machine_commit(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_on_s3_lets_another_machine_commit(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = in_process
     monkeypatch.setenv("STATE_URL", f"s3://{world.bucket}/state")
-    monkeypatch.setenv("SHARD_URL", f"s3://{world.bucket}/shards")
     summary = world.upload(episodes={"en": 3}, awkward=True)
     world.scan()
     with DagsterInstance.get() as instance:
@@ -235,6 +234,7 @@ def test_metadata_speaks_dagster(in_process: World) -> None:
     (file,) = commit["files"]
     remote = world.api().get_paths_info(world.repo_id, [file["file"]], repo_type="dataset")[0]
     assert (file["sha256"], file["bytes"]) == (remote.lfs.sha256, remote.size)
+    assert shards["files"] == [file], "by their paths in the repo"
     with DagsterInstance.get() as instance:
         event = instance.get_latest_materialization_event(AssetKey("hub_commit"))
     assert event is not None and event.asset_materialization is not None and event.asset_materialization.tags

@@ -5,9 +5,10 @@ import shutil
 import pytest
 from dagster import DagsterInstance
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
+from huggingface_hub import constants
 
-from r2_hf_assets.assets.launch import COMMIT
-from r2_hf_assets.assets.partitions import chunk_partitions
+from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.hub import commit as hub_commits
@@ -31,7 +32,7 @@ def done(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", "8000")
     assert world.scan() is None
     assert [run.error for run in world.build_due()] == [None, None]
-    shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "shards")
+    shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds")
     assert len([path for path in world.files() if "chunk-00000-part-" in path]) > 2
     return world
 
@@ -164,35 +165,38 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
     assert checks == {"ledger", "audio", "ranges", "texts", "duplicates", "on_hub"}
 
 
-@pytest.mark.parametrize("together", ["1", "3"])
-def test_a_build_that_was_damaged_while_it_waited_is_built_again(
-    in_process: World, monkeypatch: pytest.MonkeyPatch, together: str
+@pytest.mark.parametrize("over", ["Xet", "LFS"])
+def test_content_that_the_hub_lost_before_the_commit_is_built_again(
+    in_process: World, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
-    """As a machine that loses power may leave it: of the right size, and with other content."""
-    monkeypatch.setenv("CHUNKS_PER_COMMIT", together)
+    """What nobody commits, the Hub may throw away; hf_xet's cache on this machine says that it is there."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", over == "LFS")
+    monkeypatch.setenv("HF_HOME", str(in_process.folder / "hf_home"))
     world = in_process
-    summary = world.upload(episodes={"en": 4}, **SMALL)
+    summary = world.upload(episodes={"en": 4}, seed={"Xet": 8113, "LFS": 8114}[over], **SMALL)
     assert world.scan() is None
-    with monkeypatch.context() as patch:
-        patch.setattr(hub_commits, "COMMIT_RETRY", Retry(attempts=1))
-        world.sandbox.hub.faults(
-            {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "status": 500, "times": 9}
-        )
-        assert [run.error is None for run in world.build_due()] == [False, False]
-    world.sandbox.hub.clear_faults()
-    shard = world.folder / "dagster_home" / "r2_hf_assets" / "shards" / "en" / "chunk-00000.parquet"
-    shard.write_bytes(bytes(shard.stat().st_size))
-    damaged, whole = world.build_due()
-    assert damaged.error is not None and "the file changed since it was built; run again" in damaged.error
+    hub = world.sandbox.hub.folder
+    with DagsterInstance.get() as instance:
+        assert execute(instance, [SHARDS], partition_key("en", 1)).success
+        before = {*(hub / "xet" / "xorbs").rglob("*")}
+        assert execute(instance, [SHARDS], partition_key("en", 0)).success
+    (file,) = materializations(world, "parquet_shards", KEY)[0]["files"]
+    stored = {*(hub / "xet" / "xorbs").rglob("*")} - before
+    gone = stored if over == "Xet" else {hub / "lfs" / file["sha256"][:2] / file["sha256"]}
+    for path in gone:
+        if path.is_file():
+            path.unlink()
+    lost, whole = world.build_due()
     assert whole.error is None
+    assert lost.error is not None and lost.error.startswith("the Hub refuses the commit of en chunk-00000: ")
+    assert lost.error.endswith("run again, it is built anew") and "\n" not in lost.error
+    assert world.due() == [KEY]
     assert [run.error for run in world.build_due()] == [None]
     assert rows(world) == sorted(row.key for row in summary.rows)
+    assert (len(world.commits()), world.due()) == (2, [])
 
 
-def test_a_committed_chunk_is_built_again_when_it_is_asked_for(
-    in_process: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KEEP_SHARDS", "1")
+def test_a_committed_chunk_is_built_again_when_it_is_asked_for(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 3}, **SMALL)
     assert world.scan() is None

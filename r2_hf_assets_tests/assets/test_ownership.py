@@ -10,6 +10,8 @@ from r2_hf_assets.assets import event_tags, metadata
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.ownership import OWNER_PATH
+from r2_hf_assets.settings import load
+from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets_tests.world import World, materializations
 
 SMALL = {"segments": (2, 3), "seconds": (0.3, 0.4)}
@@ -143,7 +145,7 @@ def test_a_dataset_of_the_release_before_is_taken_over_with_its_history(
         assert run("en|chunk_0000") is None and run("en|chunk_0001") is None
     world.api().delete_file(OWNER_PATH, world.repo_id, repo_type="dataset")
     (world.folder / "dagster_home" / "r2_hf_assets" / "state" / "plan" / "id.json").unlink()
-    shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "shards")
+    shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds")
     assert world.due() == ["en|chunk_0002"]
     monkeypatch.setenv("HF_REPO_ID", f"{world.repo_id}-b")
     assert len(world.due()) == 3, "its events name the dataset in their metadata"
@@ -190,7 +192,7 @@ def test_a_file_that_somebody_put_in_the_way_stays_until_it_is_deleted(
 def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between commit and record, then the bucket changes: no history names what the Hub holds."""
+    """Killed between commit and event, and the record gave up its build: no history names what the Hub holds."""
     world = in_process
     summary = world.upload(episodes={"en": 1}, **SMALL)
     assert world.scan() is None
@@ -201,6 +203,9 @@ def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
         patch.setattr(module, "result_for", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
         assert run("en|chunk_0000") is not None
     assert (len(world.commits()), world.due()) == (1, ["en|chunk_0000"])
+    settings = load()
+    builds = open_builds(settings.plan, settings.r2)
+    builds.forget(builds.readable_records([("en", 0)])["en", 0])
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
     assert run("en|chunk_0000") is None

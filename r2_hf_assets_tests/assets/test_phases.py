@@ -15,25 +15,20 @@ MOVING = {
     "r2_hf_assets.bucket.transfers": "bytes of listings, metadata and audio",
     "r2_hf_assets.retry": "requests to the plan's store, and all tries",
     "r2_hf_assets.shards.writer": "row groups",
-    "r2_hf_assets.shards.verify": "the ledger check",
-    "r2_hf_assets.activity": "shards on their way to S3",
-    "r2_hf_assets.shards.store": "shards on their way back",
     "r2_hf_assets.hub.timeouts": "requests to the Hub",
-    "r2_hf_assets.hub.transfer": "bytes that hf_xet sends",
+    "r2_hf_assets.hub.upload_xet": "bytes that hf_xet sends",
 }
 
 
 def test_every_phase_moves_something(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SHARD_URL", f"s3://{in_process.bucket}/shards")
     moved: set[str] = set()
-    real = activity._advance
+    real = activity.Mark.advance
 
-    def noting(here: activity.Mark | None, wait: float) -> None:
-        # Either `advance` was called, or what `advancing` gave.
-        moved.add(sys._getframe(2).f_globals["__name__"])
-        real(here, wait)
+    def noting(mark: activity.Mark, wait: float = 0.0) -> None:
+        moved.add(sys._getframe(2).f_globals["__name__"])  # who called `activity.advance`
+        real(mark, wait)
 
-    monkeypatch.setattr(activity, "_advance", noting)
+    monkeypatch.setattr(activity.Mark, "advance", noting)
 
     def in_phase() -> set[str]:
         now = set(moved)

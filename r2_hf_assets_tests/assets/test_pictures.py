@@ -15,6 +15,9 @@ from r2_hf_assets.shards.build import Build
 from r2_hf_assets.shards.observe import Observed, ValueCounts
 from r2_hf_assets.shards.record import BuildRecord, Tally
 from r2_hf_assets.shards.stats import DNSMOS_EDGES, DURATION_EDGES_S, Speaker, Stats
+from r2_hf_assets.shards.verify import Audit
+from r2_hf_assets.verdict import Severity, Verdict
+from r2_hf_assets_tests.build_samples import chunk_of
 from r2_hf_assets_tests.world import World, materializations
 
 BUDGET = 15_000
@@ -33,9 +36,10 @@ SPEAKERS = tuple(Speaker(f"processed/en/{NASTY}{n}", NASTY, 5000.0) for n in ran
 PACE = tuple((1.3 * n, 130_000_000 * n) for n in range(1, 200))
 
 
-def build(stats: Stats | None = STATS, speakers: tuple[Speaker, ...] = SPEAKERS, pace: Any = PACE) -> Build:
-    observed = Observed(ValueCounts(), (), array("q"), pace, speakers)
-    return Build(BuildRecord("en", 0, "d", (), None, Tally(), stats), (), None, 1.0, observed)
+def build(stats: Stats = STATS, speakers: tuple[Speaker, ...] = SPEAKERS, pace: Any = PACE) -> Build:
+    observed = Observed(ValueCounts(), (), array("Q"), pace, speakers)
+    record = BuildRecord("en", 0, "d", (), None, Tally(), stats)
+    return Build(record, None, Verdict(True, Severity.ERROR, "fine"), Audit(chunk_of("en/a")), 1.0, observed)
 
 
 def pictures(markdown: str) -> dict[str, str]:
@@ -68,7 +72,6 @@ def test_a_chunk_without_a_row_shows_its_rejects_alone() -> None:
     nothing = build(Stats(rejects={"metadata_missing": 3}), (), ())
     assert pictures(chunk_pictures(nothing)["pictures"].value) == {"rejects by reason": "Rejected: 3"}
     assert chunk_pictures(build(Stats(), (), ())) == {}
-    assert chunk_pictures(build(None)) == {}
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 1e9, 0.0])

@@ -5,7 +5,6 @@ import time
 import pytest
 from dagster import AssetMaterialization, DagsterRunStatus
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
-from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.assets import planned_chunks as module
 from r2_hf_assets.assets.launch import COMMIT
@@ -56,16 +55,6 @@ def test_a_run_of_anyone_keeps_it_from_the_partition(ticks: Ticks, status: Dagst
     ticks.run("en|chunk_0000", status)
     ticks.run("2026-01-01", status)  # of another project
     assert ticks.asked() == [KEYS[0], KEYS[2], KEYS[3]]
-
-
-def test_a_run_of_a_range_keeps_it_from_all_of_them(ticks: Ticks) -> None:
-    add_partitions(ticks.instance, [0, 1, 2])
-    tags = {"dagster/asset_partition_range_start": KEYS[1], "dagster/asset_partition_range_end": KEYS[2]}
-    create_run_for_test(ticks.instance, status=DagsterRunStatus.STARTED, tags=tags)
-    assert ticks.asked() == [KEYS[0], KEYS[3]]
-    elsewhere = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-02"}
-    create_run_for_test(ticks.instance, status=DagsterRunStatus.STARTED, tags=elsewhere)
-    assert ticks.asked() == [KEYS[0], KEYS[3]]
 
 
 def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
@@ -171,39 +160,8 @@ def test_many_are_named_briefly() -> None:
     )
 
 
-RANGE = {"dagster/asset_partition_range_start": "en|chunk_0000", "dagster/asset_partition_range_end": "en|chunk_0002"}
-
-
-def test_first_attempts_share_a_commit_and_the_next_do_not(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
-    add_partitions(ticks.instance, [0, 1, 2])
-    alone, shared = ticks.requests()
-    assert alone.partition_key == "de|chunk_0000" and shared.partition_key is None
-    assert {name: shared.tags[name] for name in RANGE} == RANGE
-    short = [ticks.digests[key][:8] for key in KEYS[1:]]
-    assert shared.tags["r2_hf_assets/chunk_digests"].split() == short
-    # While it runs, all of its partitions are in hand.
-    run_id = ticks.instance.create_run_for_job(
-        defs.resolve_job_def("build_job"), status=DagsterRunStatus.STARTED, tags=shared.tags
-    ).run_id
-    assert ticks.asked() == ["de|chunk_0000"]
-    running = ticks.instance.get_run_by_id(run_id)
-    assert running is not None
-    ticks.instance.report_run_failed(running)
-    committed(ticks, "en|chunk_0001")
-    # A moment after it failed, nobody asks; later, chunk by chunk.
-    assert ticks.asked() == ["de|chunk_0000"]
-    ticks._end(run_id, LONG_AGO)
-    asked = [(request.partition_key, request.tags["r2_hf_assets/attempt"]) for request in ticks.requests()]
-    assert asked == [("de|chunk_0000", "1"), ("en|chunk_0000", "2"), ("en|chunk_0002", "2")]
-
-
-@pytest.mark.parametrize("together", ["1", "3"])
-def test_a_chunk_that_the_hub_lost_is_asked_for_like_a_new_one(
-    ticks: Ticks, monkeypatch: pytest.MonkeyPatch, together: str
-) -> None:
+def test_a_chunk_that_the_hub_lost_is_asked_for_like_a_new_one(ticks: Ticks) -> None:
     """Whatever runs there were of it, and however many: they were not about what is due now."""
-    monkeypatch.setenv("CHUNKS_PER_COMMIT", together)
     add_partitions(ticks.instance, [0, 1, 2])
     before = {request.run_key for request in ticks.requests()}
     for key in KEYS:
@@ -220,16 +178,7 @@ def test_a_chunk_that_the_hub_lost_is_asked_for_like_a_new_one(
 
 
 def test_another_dataset_is_asked_for_by_other_run_keys(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
     add_partitions(ticks.instance, [0, 1, 2])
     before = {request.run_key for request in ticks.requests()}
     monkeypatch.setenv("HF_REPO_ID", "me/other")
     assert before.isdisjoint(request.run_key for request in ticks.requests())
-
-
-def test_a_terminated_range_is_left_until_a_person_asks(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHUNKS_PER_COMMIT", "3")
-    add_partitions(ticks.instance, [0, 1, 2])
-    run = create_run_for_test(ticks.instance, "build_job", status=DagsterRunStatus.CANCELED, tags=RANGE)
-    ticks._end(run.run_id, LONG_AGO)
-    assert ticks.asked() == ["de|chunk_0000"]

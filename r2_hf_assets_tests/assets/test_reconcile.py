@@ -22,10 +22,9 @@ EPISODES = {"en": 4, "deu": 1}
 
 @pytest.fixture
 def built(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Two languages planned, built and committed; the plan is on the bucket, build records outside of DAGSTER_HOME."""
+    """Two languages planned, built and committed; the plan and the build records are outside of DAGSTER_HOME."""
     world = in_process
-    monkeypatch.setenv("STATE_URL", f"s3://{world.bucket}/state")
-    monkeypatch.setenv("SHARD_URL", str(world.folder / "shards"))
+    monkeypatch.setenv("STATE_URL", str(world.folder / "state"))
     monkeypatch.setenv("EPISODES_PER_CHUNK", "8")
     world.upload(episodes=EPISODES, awkward=True, expect=False)
     assert world.scan() is None
@@ -88,7 +87,7 @@ def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPa
     assert [file["file"] for file in found["files"]] == ["data/de/chunk-00000.parquet"]
 
     lose_the_database(built, monkeypatch, "another_home")  # and the build records too; now by the job
-    shutil.rmtree(built.folder / "shards")
+    shutil.rmtree(built.folder / "state" / "builds")
     assert run_job().success
     assert built.due() == chunks
     assert len(look().unproven) == 3
@@ -122,7 +121,7 @@ def test_chunks_that_were_built_otherwise_after_a_lost_database_are_recorded_too
     """What `reconcile --record` is advised for: the Hub's files are whole, and this machine knows other ones."""
     head = built.head()
     lose_the_database(built, monkeypatch)
-    shutil.rmtree(built.folder / "shards")
+    shutil.rmtree(built.folder / "state" / "builds")
     monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", "4000")
     runs = built.build_due()
     assert {run.error and "`r2-hf reconcile --record`, or delete it" in run.error for run in runs} == {True}
@@ -136,7 +135,7 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
     import pyarrow.parquet as pq
 
     lose_the_database(built, monkeypatch)
-    shutil.rmtree(built.folder / "shards")
+    shutil.rmtree(built.folder / "state" / "builds")
     path = "data/de/chunk-00000.parquet"
     with built.dataset_folder() as folder:
         table = pq.read_table(folder / path)

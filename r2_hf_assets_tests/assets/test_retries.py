@@ -5,12 +5,12 @@ from dagster import DagsterInstance
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
+from r2_hf_assets.assets import parquet_shards
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.plan.turns import End
-from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.world import World
 
 
@@ -41,5 +41,5 @@ def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> 
     def gives_up(*_: object, **__: object) -> None:
         raise GaveUp("GET x: 503 eight times")
 
-    monkeypatch.setattr(ahead, "build_chunk", gives_up)
+    monkeypatch.setattr(parquet_shards, "build_on_hub", gives_up)
     assert is_retried(systemic=False)

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import obstore
 import pytest
 
-from r2_hf_assets.assets.resources import R2Resource, SettingsResource
 from r2_hf_assets.bucket.client import check_access, object_store, s3_client
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
@@ -26,18 +25,6 @@ QUICK = Retry(attempts=2, base=0.001)
 TOKEN = "FwoGZXIvYXdzEBYaD+/k4A=="
 
 
-def by_the_resource(r2: BucketSettings) -> Any:
-    settings = SettingsResource(
-        r2_endpoint_url=r2.endpoint_url,
-        r2_access_key_id=r2.access_key_id,
-        r2_secret_access_key=r2.secret_access_key,
-        r2_bucket=r2.name,
-        r2_region=r2.region,
-        r2_session_token=r2.session_token,
-    )
-    return R2Resource(settings=settings).get_client().get_object(Bucket=r2.name, Key="k")
-
-
 CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     "libcurl's GETs": lambda r2: list(
         fetch_in_order(["a b/k+1"], str, object_store(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
@@ -45,7 +32,6 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     "libcurl's listings": lambda r2: language_folders(object_store(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
     "boto3": lambda r2: check_access(s3_client(r2), r2.name, "processed/"),
-    "S3Resource": by_the_resource,
     "doctor": look_at_bucket,
 }
 

@@ -1,4 +1,4 @@
-"""The progress of `r2-hf process`: what it counts, and who sees bars."""
+"""The progress of `r2-hf process`: what it counts, and who sees a bar."""
 
 import io
 import os
@@ -27,16 +27,15 @@ def progress(clock: Clock) -> Progress:
     return Progress(5, say=lambda line: None, clock=clock)
 
 
-def test_what_is_built_and_what_is_committed() -> None:
+def test_what_is_built() -> None:
     counted = progress(Clock())
-    counted.watch("a", Tally(episodes=2, episodes_with_rows=1, audio_bytes=100))
-    assert (counted.built, counted.committed) == ((1, 100), (0, 0))
-    counted.watch("a", Tally(episodes=2, episodes_with_rows=1, episodes_rejected=1, audio_bytes=150))
-    counted.watch("b", Tally(episodes=3, episodes_with_rows=2, audio_bytes=1000))  # ahead, while a is committed
-    counted.done(CHUNKS[0], True)
-    assert (counted.built, counted.committed) == ((4, 1150), (2, 150))
-    counted.done(CHUNKS[1], False)
-    assert (counted.built, counted.committed, counted.failed) == ((2, 150), (2, 150), 1)
+    counted.watch(Tally(episodes=2, episodes_with_rows=1, audio_bytes=100))
+    assert counted.built == (1, 100)
+    counted.watch(Tally(episodes=2, episodes_with_rows=1, episodes_rejected=1, audio_bytes=150))
+    assert (counted.done(CHUNKS[0], True), counted.built) == (150, (2, 150))
+    counted.watch(Tally(episodes=3, episodes_with_rows=2, audio_bytes=1000))
+    assert counted.built == (4, 1150)
+    assert (counted.done(CHUNKS[1], False), counted.built, counted.failed) == (1000, (2, 150), 1)
 
 
 def test_the_rate_is_that_of_late() -> None:
@@ -45,7 +44,7 @@ def test_the_rate_is_that_of_late() -> None:
     assert counted.rate() == 0.0
     for second in range(1, 101):
         clock.now = second
-        counted.watch("a", Tally(audio_bytes=1000 * min(second, 50)))
+        counted.watch(Tally(audio_bytes=1000 * min(second, 50)))
         rate = counted.rate()
         if second == 50:
             assert rate == 1000.0
@@ -63,7 +62,7 @@ def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.StringIO()
     monkeypatch.setattr("sys.stderr", pipe)
     with show_progress(CHUNKS) as shown:
-        shown.watch("a", Tally(audio_bytes=100))
+        shown.watch(Tally(audio_bytes=100))
         shown.say("a line")
         shown.done(CHUNKS[0], True)
     assert pipe.getvalue() == "a line\n"
@@ -79,7 +78,7 @@ def _read_all(terminal: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("columns", [200, 40])
-def test_a_terminal_gets_bars_that_fit(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_a_terminal_gets_a_bar_that_fits(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     import fcntl
     import struct
     import termios
@@ -90,7 +89,7 @@ def test_a_terminal_gets_bars_that_fit(monkeypatch: pytest.MonkeyPatch, columns:
         reading = pool.submit(lambda: list(_read_all(ours)))
         monkeypatch.setattr("sys.stderr", terminal)
         with show_progress(CHUNKS) as shown:
-            shown.watch("a", Tally(episodes_with_rows=2, audio_bytes=10**6))
+            shown.watch(Tally(episodes_with_rows=2, audio_bytes=10**6))
             shown.say("a line")
             shown.done(CHUNKS[0], True)
     seen = b"".join(reading.result()).decode()
@@ -99,5 +98,4 @@ def test_a_terminal_gets_bars_that_fit(monkeypatch: pytest.MonkeyPatch, columns:
     assert "a line" in frames
     assert max(map(len, frames)) <= columns
     if columns == 200:
-        assert [frame for frame in frames if frame.startswith("built") and "2/5 episodes, 1.0 MB, " in frame]
-        assert [frame for frame in frames if frame.startswith("committed") and "2/5 episodes, 1.0 MB [" in frame]
+        assert [frame for frame in frames if "2/5 episodes, 1.0 MB, " in frame]

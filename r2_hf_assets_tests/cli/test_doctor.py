@@ -27,8 +27,8 @@ def test_everything_is_looked_at_and_each_is_a_line(shell: World, capfd: pytest.
     assert answer.code == 0, answer.data
     names = [line[6:20].strip() for line in answer.data]
     assert names == [
-        *("settings", ".env", "versions", "open files", "disk", "HF_HOME", "DAGSTER_HOME", "dagster.yaml", "database"),
-        *("LANGUAGES", "STATE_URL", "SHARD_URL", "bucket", "episode", "clock (S3)", "plan"),
+        *("settings", ".env", "versions", "open files", "HF_HOME", "DAGSTER_HOME", "dagster.yaml", "database"),
+        *("LANGUAGES", "STATE_URL", "bucket", "episode", "clock (S3)", "plan"),
         *("hub", "token", "repo", "clock (Hub)"),
     ]
     assert [line for line in answer.data if line.startswith("FAIL")] == []
@@ -42,7 +42,8 @@ def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
         "DOWNLOAD_WORKERS": "many",
         "R2_SECRET_ACCESS_KEY": "a-wrong-secret",
         "HF_TOKEN": "hf_a-wrong-token",
-        "EPISODES_PER_CHUNK": str(10**9),
+        "KEEP_SHARDS": "1",
+        "PARQUET_MAX_BYTES": str(10**14),
         "DAGSTER_HOME": "nowhere",
     }
     for name, value in wrong.items():
@@ -52,7 +53,7 @@ def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
     text = "\n".join(answer.data)
     found = json.loads(text)
     failed = [finding["name"] for finding in found["findings"] if finding["level"] == "FAIL"]
-    assert failed == ["settings", "disk", "DAGSTER_HOME", "bucket", "token", "repo"]
+    assert failed == ["settings", "scratch", "DAGSTER_HOME", "bucket", "token", "repo"]
     assert found["failed"] == len(failed)
     secrets = ["a-wrong-secret", "hf_a-wrong-token", shell.env["R2_ACCESS_KEY_ID"]]
     assert [secret for secret in secrets if secret in text + "\n".join(answer.talk)] == []

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets import launch
+from r2_hf_assets.assets import launch, parquet_shards
 from r2_hf_assets.cli.process import choose
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.plan import turns
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.world import World, materializations
 
@@ -55,15 +54,23 @@ def test_languages_left_out_are_said_and_nothing_else_is_done_with_them(
 
 
 @pytest.mark.parametrize(
-    ("variable", "said"),
-    [("HF_TOKEN", "set HF_TOKEN to a valid one"), ("SHARD_URL", "a file stands where a folder should be")],
+    ("variable", "value", "said"),
+    [
+        ("HF_TOKEN", "hf_wrong", "set HF_TOKEN to a valid one"),
+        ("KEEP_SHARDS", "1", "a file stands where a folder should be"),
+    ],
 )
 def test_a_failure_that_every_chunk_would_meet_stops_it_at_the_first(
-    four: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], variable: str, said: str
+    four: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    said: str,
 ) -> None:
-    (four.folder / "file").touch()
+    (four.folder / "dagster_home" / "r2_hf_assets" / "scratch").touch()
     with monkeypatch.context() as patch:
-        patch.setenv(variable, {"HF_TOKEN": "hf_wrong", "SHARD_URL": str(four.folder / "file")}[variable])
+        patch.setenv(variable, value)
         answer = call(capfd, "process")
     (first,) = [line for line in answer.talk if "FAILED" in line]
     assert answer.code == 1
@@ -84,7 +91,7 @@ def test_a_series_of_failures_stops_it(
 
     monkeypatch.setattr(turns, "BAD_SERIES", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(ahead, "build_chunk", gives_up)
+        patch.setattr(parquet_shards, "build_on_hub", gives_up)
         answer = call(capfd, "process")
     assert answer.code == 1
     assert answer.talk[-1] == "0 chunks done, 2 failed; stopped, because the last 2 runs failed; 4 are not done"

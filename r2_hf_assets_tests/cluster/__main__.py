@@ -51,9 +51,9 @@ def main() -> int:
 
 
 def _environment(sandbox: Sandbox) -> dict[str, str]:
-    stores = {name: f"s3://{sandbox.bucket}/r2_hf/{name.lower()[:5]}" for name in ("STATE_URL", "SHARD_URL")}
+    state = f"s3://{sandbox.bucket}/r2_hf/state"
     more = {"LANGUAGES": ",".join(_EPISODES), "EPISODES_PER_CHUNK": str(_EPISODES_A_CHUNK), "SETTLE_MINUTES": "0"}
-    return {**sandbox.env(), **stores, **more}
+    return {**sandbox.env(), "STATE_URL": state, **more}
 
 
 def _say_up(running: Cluster, started: float) -> None:

@@ -35,8 +35,8 @@ def running(sandbox: Sandbox) -> Iterator[tuple[Cluster, SampleSummary]]:
     try:
         world = World.make(sandbox, folder, "cluster")
         expected = upload_samples(sandbox.s3, world.bucket, seed=3, episodes=EPISODES, segments=(2, 3))
-        stores = {name: f"s3://{world.bucket}/r2_hf/{name}" for name in ("STATE_URL", "SHARD_URL")}
-        env = {**world.env, **stores, "LANGUAGES": ",".join(EPISODES), "EPISODES_PER_CHUNK": "2"}
+        state = f"s3://{world.bucket}/r2_hf/state"
+        env = {**world.env, "STATE_URL": state, "LANGUAGES": ",".join(EPISODES), "EPISODES_PER_CHUNK": "2"}
         with cluster(sandbox, folder, ("w1", "w2"), env) as made:
             yield made, expected
     except NotInstalled as reason:

@@ -40,7 +40,7 @@ def test_dagster_takes_the_instance_settings() -> None:
 def test_the_environment_has_every_variable_that_the_instance_asks_for_and_every_required_setting() -> None:
     asked = set(re.findall(r"env: ([A-Z0-9_]+)", (CELERY / "dagster.yaml").read_text()))
     required = {variable.name for variable in VARIABLES if variable.default is None}
-    assert asked and asked | required | {"STATE_URL", "SHARD_URL", "DAGSTER_HOME"} <= set(example())
+    assert asked and asked | required | {"STATE_URL", "DAGSTER_HOME"} <= set(example())
 
 
 def test_the_workers_and_the_launcher_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,12 @@ from r2_hf_assets.assets import parquet_shards as assets
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
 from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.errors import DiskError
 from r2_hf_assets.plan import scan as scans
 from r2_hf_assets.plan.due import UNPLANNED, lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.settings import load
-from r2_hf_assets.shards.store import ShardStore, open_shards
 from r2_hf_assets_tests.world import World, materializations
 
 SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
@@ -107,25 +107,26 @@ def test_starting_anew_with_nothing_lost_changes_nothing(done: World) -> None:
     assert done.due() == []
 
 
-def test_a_shard_folder_that_goes_while_a_run_works_fails_it(
-    in_process: World, monkeypatch: pytest.MonkeyPatch
+def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_anew(
+    in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
-    shards = world.folder / "dagster_home" / "r2_hf_assets" / "shards"
-    check = assets.check_ledger
+    build = assets.build_on_hub
 
-    def gone(*arguments):
-        verdict = check(*arguments)
-        shutil.rmtree(shards)
-        return verdict
+    def gone(*arguments, **options):
+        done = build(*arguments, **options)
+        state.rename(state.with_name("away"))
+        return done
 
     with monkeypatch.context() as patch:
-        patch.setattr(assets, "check_ledger", gone)
+        patch.setattr(assets, "build_on_hub", gone)
         (failed,) = world.build_due()
-    assert failed.error == f"{shards}: it is gone, or its disk is not mounted; put it back"
+    assert failed.error == f"{state / 'builds'}: it is gone, or its disk is not mounted; put it back"
     assert materializations(world, "parquet_shards") == []
+    assert not state.exists()
+    state.with_name("away").rename(state)
     assert [run.error for run in world.build_due()] == [None]
     assert len(world.commits()) == 1
 
@@ -149,16 +150,51 @@ def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
 
-def test_shards_that_are_gone_before_their_commit_are_built_again(in_process: World) -> None:
+def test_a_record_that_is_gone_before_its_commit_is_made_again(in_process: World, state: Path) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
     with DagsterInstance.get() as instance:
         assert execute(instance, [SHARDS], partition_key("en", 0)).success
-        shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "shards")
+        shutil.rmtree(state / "builds")
         assert not execute(instance, [COMMIT], partition_key("en", 0)).success
     assert [run.error for run in world.build_due()] == [None]
     assert len(world.commits()) == 1
+
+
+def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Path) -> None:
+    """History and Hub agree without them; where the history is lost too, see assets/test_reconcile.py."""
+    head = done.head()
+    shutil.rmtree(state / "builds")
+    with DagsterInstance.get() as instance:
+        assert examine(instance, load()).differences == ()
+    assert (done.due(), run(done, 0), done.head()) == ([], None, head)
+
+
+def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_again(
+    in_process: World, state: Path
+) -> None:
+    """It kept records and shards that wait for their commit in a folder of their own, which nobody reads any more."""
+    world = in_process
+    world.upload(episodes={"en": 4}, **SMALL)
+    world.scan()
+    assert run(world, 0) is None
+    with DagsterInstance.get() as instance:
+        assert execute(instance, [SHARDS], partition_key("en", 1)).success
+    shards = state.with_name("shards")
+    (state / "builds").rename(shards)
+    waiting = shards / "en" / "chunk-00001.parquet"
+    waiting.write_bytes(b"PAR1 as it was built then")
+    before = sorted(shards.rglob("*"))
+    assert world.due() == ["en|chunk_0001"]
+    assert [done.error for done in world.build_due()] == [None]
+    assert (world.due(), len(world.commits())) == ([], 2)
+    keys = [row["audio"]["path"] for row in world.table().to_pylist()]
+    assert len(set(keys)) == len(keys) == 8
+    assert len(materializations(world, "hub_commit", "en|chunk_0000")) == 1
+    assert sorted(shards.rglob("*")) == before, "it is the user's to delete"
+    with DagsterInstance.get() as instance:
+        assert examine(instance, load()).differences == ()
 
 
 def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:
@@ -166,14 +202,6 @@ def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() 
     assert lost([("en", 0)], recorded) == [("en", 1)]
     assert lost([], recorded) == [("en", 0), ("en", 1)]
     assert lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
-
-
-def test_a_folder_below_which_another_disk_is_mounted_is_told(in_process: World, monkeypatch) -> None:
-    """A rename can't cross disks, and a copy could be seen half done."""
-    shards: ShardStore = open_shards(load().shards, None)
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(18, "Invalid cross-device link")))
-    with pytest.raises(DiskError, match="more than one disk"):
-        shards._put(Path("x"), "en/x")
 
 
 def test_a_plan_in_a_removed_folder_answers_nothing(in_process: World, state: Path) -> None:

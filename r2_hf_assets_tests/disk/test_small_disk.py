@@ -55,20 +55,30 @@ def test_the_plan_where_it_can_not_begin(world: World, disk: SmallDisk) -> None:
     assert answers == [said(state, READ_ONLY), said(state, A_FILE)]
 
 
-def test_the_shards(world: World, disk: SmallDisk, keys: set[str]) -> None:
-    shards = disk.folder / "shards"
-    full = ["scan", "fill", "build", "free", "fill 8192", "build", "files", "free"]
-    closed = ["read-only", "build", "writable", "chmod 500 shards", "build", "chmod 755 shards"]
-    answers = disk.run({**world.env, "SHARD_URL": str(shards)}, *full, *closed, "files", "build", "files")
-    assert answers[:4] == [None, said(shards, FULL), said(shards, FULL), []]
-    assert answers[4:] == [said(shards, READ_ONLY), said(shards, NO_RIGHT), [], None, ["shards/en/chunk-00000.json"]]
+def test_the_build_records(world: World, disk: SmallDisk, keys: set[str]) -> None:
+    state = disk.folder / "state"
+    full = [
+        "scan",
+        "fill 4096",
+        "build",
+        "free",
+        "read-only",
+        "build",
+        "writable",
+        "chmod 500 state/builds/en",
+        "build",
+    ]
+    answers = disk.run({**world.env, "STATE_URL": str(state)}, *full, "chmod 755 state/builds/en", "build", "files")
+    builds = state / "builds"
+    assert answers[:4] == [None, said(builds, FULL), said(builds, READ_ONLY), said(builds, NO_RIGHT)]
+    assert answers[4] is None and "state/builds/en/chunk-00000.json" in answers[5]
     check_whole(world, keys)
 
 
-def test_the_folder_into_which_shards_come_from_s3(world: World, namespace: tuple[str, ...], keys: set[str]) -> None:
+def test_the_scratch_of_an_upload_over_lfs(world: World, namespace: tuple[str, ...], keys: set[str]) -> None:
     home = Path(world.env["DAGSTER_HOME"]) / "r2_hf_assets"
     disk = SmallDisk(home, "1m", namespace)
-    env = {**world.env, "STATE_URL": f"s3://{world.bucket}/state", "SHARD_URL": f"s3://{world.bucket}/shards"}
+    env = {**world.env, "STATE_URL": f"s3://{world.bucket}/state", "HF_HUB_DISABLE_XET": "1"}
     answers = disk.run(env, "scan", "fill", "build", "free", "read-only", "build", "writable", "build", "files")
     scratch = home / "scratch"
     assert answers == [None, said(scratch, FULL), said(scratch, READ_ONLY), None, []]

@@ -15,7 +15,7 @@ from r2_hf_assets.doctor import bucket, hub, stores
 from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.doctor.finding import Finding, Level
 from r2_hf_assets.doctor.hub import look_at_hub
-from r2_hf_assets.doctor.stores import look_at_plan, look_at_store
+from r2_hf_assets.doctor.stores import look_at_plan, look_at_state
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import BucketSettings, HubSettings, PlanSettings, load
@@ -98,21 +98,21 @@ def test_stores_that_can_be_written_are_left_as_they_were(world: World, r2: Buck
     folder.mkdir()
     url = f"s3://{world.bucket}/state"
     for place in (str(folder), url):
-        assert levels(look_at_store("STATE_URL", "STATE_URL", place, r2)) == {"STATE_URL": "ok"}
+        assert levels(look_at_state(place, r2)) == {"STATE_URL": "ok"}
     assert list(folder.iterdir()) == []
     assert [item["path"] for batch in obstore.list(world.store(), "state") for item in batch] == []
-    assert levels(look_at_store("STATE_URL", "STATE_URL", str(tmp_path / "new"), r2)) == {"STATE_URL": "ok"}
+    assert levels(look_at_state(str(tmp_path / "new"), r2)) == {"STATE_URL": "ok"}
     assert not (tmp_path / "new").exists()
 
 
 def test_stores_that_can_not(r2: BucketSettings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (str(tmp_path / "file" / "state"), "s3://no-such-bucket/state"):
-        assert levels(look_at_store("STATE_URL", "STATE_URL", place, r2)) == {"STATE_URL": "FAIL"}
+        assert levels(look_at_state(place, r2)) == {"STATE_URL": "FAIL"}
     wrong_key = replace(r2, secret_access_key="wrong")
-    (refused,) = look_at_store("SHARD_URL", "SHARD_URL", "s3://shards", wrong_key)
+    (refused,) = look_at_state("s3://state", wrong_key)
     assert refused.level == Level.FAIL and "R2_SECRET_ACCESS_KEY" in refused.seen
-    assert levels(look_at_store("STATE_URL", "STATE_URL", "s3://b/p", None)) == {"STATE_URL": "warn"}
+    assert levels(look_at_state("s3://b/p", None)) == {"STATE_URL": "warn"}
 
 
 def test_a_store_in_which_a_second_writer_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_store_in_which_a_second_writer_wins(tmp_path: Path, monkeypatch: pyte
         return real(store, path, data)
 
     monkeypatch.setattr(stores.obstore, "put", careless)
-    (found,) = look_at_store("STATE_URL", "STATE_URL", str(tmp_path), None)
+    (found,) = look_at_state(str(tmp_path), None)
     assert found.level == Level.FAIL and "second writer" in found.seen
     assert list(tmp_path.iterdir()) == []
 

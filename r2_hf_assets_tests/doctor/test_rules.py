@@ -13,16 +13,17 @@ from r2_hf_assets.doctor.configuration import look_at_settings, secrets_of
 from r2_hf_assets.doctor.finding import Level, examine, hide, ok
 from r2_hf_assets.doctor.hub import judge_repo, judge_token, may_create
 from r2_hf_assets.doctor.machine import (
-    judge_disk,
     judge_env_file,
     judge_files,
     judge_languages,
+    judge_scratch,
     judge_versions,
+    look_at_disks,
     look_at_shell,
     look_at_versions,
 )
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.settings import HubSettings, load
+from r2_hf_assets.settings import HubSettings, ShardSettings, load
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 
@@ -116,17 +117,39 @@ def test_the_clock(date: str | None, level: Level, said: str) -> None:
     assert said in found.seen
 
 
-@pytest.mark.parametrize(("free", "level"), [(10**12, OK), (20 * 10**9, WARN), (11 * 10**9, FAIL), (0, FAIL)])
-def test_the_disk_must_hold_what_is_in_flight(free: int, level: Level) -> None:
-    settings = load({"EPISODES_PER_CHUNK": "1000"}, needs=())
-    assert judge_disk(Path("/data"), free, settings).level == level
+@pytest.mark.parametrize(("free", "keep", "level"), [(3 * 10**9, False, OK), (10**9, False, FAIL), (10**9, True, FAIL)])
+def test_the_disk_must_hold_one_part_where_content_goes_over_lfs(free: int, keep: bool, level: Level) -> None:
+    assert judge_scratch(Path("/data"), free, ShardSettings("s", "k", keep=keep)).level == level
 
 
-def test_several_chunks_a_commit_need_the_room_of_all() -> None:
-    few, many = (load(FULL | {"EPISODES_PER_CHUNK": "1000", "CHUNKS_PER_COMMIT": str(n)}) for n in (2, 8))
-    assert judge_disk(Path("/data"), 60 * 10**9, few).level == OK
-    found = judge_disk(Path("/data"), 60 * 10**9, many)
-    assert found.level == WARN and "9 are in flight" in found.seen
+def test_kept_shards_grow_with_the_dataset() -> None:
+    found = judge_scratch(Path("/data"), 10**12, ShardSettings("s", "k", keep=True))
+    assert found.level == WARN and "this grows with the dataset" in found.seen
+
+
+def test_scratch_is_looked_at_only_where_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names(**values: str) -> list[str]:
+        return [found.name for found in look_at_disks(load({"DAGSTER_HOME": str(tmp_path), **values}, needs=()))]
+
+    monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
+    assert names() == ["HF_HOME"]
+    assert names(KEEP_SHARDS="1") == ["HF_HOME", "scratch"]
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    assert names() == ["HF_HOME", "scratch"]
+
+
+def test_shards_of_an_earlier_release_are_named_with_their_size(tmp_path: Path) -> None:
+    shards = tmp_path / "r2_hf_assets" / "shards"
+    (shards / "en").mkdir(parents=True)
+    home = {"DAGSTER_HOME": str(tmp_path)}
+    assert [found.name for found in look_at_disks(load(home, needs=()))] == ["HF_HOME"], "nothing lies there"
+    with (shards / "en" / "chunk-00000.parquet").open("wb") as file:
+        file.truncate(3 * 10**9)
+    left = look_at_disks(load(home, needs=()))[-1]
+    assert (left.level, left.seen) == (WARN, f"3.0 GB at {shards} are read by nobody")
+    assert left.advice == f"delete it: rm -r {shards}"
+    kept = [found.name for found in look_at_disks(load({**home, "KEEP_SHARDS": "1"}, needs=()))]
+    assert kept == ["HF_HOME", "scratch"], "with KEEP_SHARDS they are wanted"
 
 
 @pytest.mark.parametrize(
@@ -196,6 +219,16 @@ def test_settings_and_what_is_left_of_them() -> None:
     assert settings.hub is None
     (missing,), settings = look_at_settings({})
     assert missing.level == FAIL and settings.r2 is None
+
+
+def test_variables_of_an_earlier_release_are_named_once_with_what_takes_their_place() -> None:
+    old = {"SHARD_URL": "s3://shards", "CHUNKS_PER_COMMIT": "10"}
+    fine, told = look_at_settings(FULL | old)[0]
+    assert (fine.level, told.level, told.advice) == (OK, WARN, "remove SHARD_URL and CHUNKS_PER_COMMIT")
+    assert "shards go straight to the Hub" in told.seen and "a larger EPISODES_PER_CHUNK" in told.seen
+    missing, told = look_at_settings({"SHARD_URL": "s3://shards"})[0]
+    assert (missing.level, told.advice) == (FAIL, "remove SHARD_URL")
+    assert len(look_at_settings(FULL | {"SHARD_URL": " "})[0]) == 1, "an empty value counts as not set"
 
 
 def test_one_that_hangs_or_breaks_costs_only_its_own_answer() -> None:

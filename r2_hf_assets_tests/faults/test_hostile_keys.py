@@ -3,15 +3,13 @@
 import unicodedata
 from xml.sax.saxutils import escape
 
-import pyarrow.parquet as pq
 import pytest
 
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
-from r2_hf_assets.shards.build import build_chunk
-from r2_hf_assets_tests.build_samples import PREFIX, audio, limits, put_episode
+from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, put_episode
 from r2_hf_assets_tests.world import World, materializations
 
 READABLE = {
@@ -56,15 +54,12 @@ def rescan(world: World, store, r2, folder) -> tuple[ScanReport, list[str]]:
     return report, [episode for chunk in report.new_chunks for episode in chunk.episodes]
 
 
-def rows_of(report: ScanReport, store, folder) -> dict[str, bytes]:
+def rows_of(report: ScanReport, store) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for chunk in report.new_chunks:
-        target = folder / f"{chunk.language}-{chunk.number}"
-        target.mkdir()
-        built = build_chunk(chunk, store, target, limits(folder), workers=8)
+        built = build_in_memory(chunk, store, retry=None)
         assert built.record.rejects is None, built.record.tally
-        for part in built.parts:
-            found |= {row["path"]: row["bytes"] for row in pq.read_table(part.path)["audio"].to_pylist()}
+        found |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
     return found
 
 
@@ -79,7 +74,7 @@ def test_names_that_can_be_asked_for_are_planned_and_built_to_the_byte(world, st
         put_episode(world.store(), episode, 2)
     report, planned = rescan(world, store, r2, tmp_path)
     assert sorted(planned) == sorted(episodes) and report.unreadable_folders == []
-    rows = rows_of(report, store, tmp_path)
+    rows = rows_of(report, store)
     names = [(episode, episode.rsplit("/", 1)[-1], index) for episode in episodes for index in range(2)]
     assert rows == {f"{PREFIX}{e}/{name}_{i:06d}.mp3": audio(e, i) for e, name, i in names}
 
@@ -91,7 +86,7 @@ def test_the_same_names_as_language_folders_are_planned_under_unknown(world, sto
     report, planned = rescan(world, store, r2, tmp_path)
     assert sorted(planned) == sorted(f"{folder}/episode" for folder in folders)
     assert sorted(report.unknown_folders) == sorted(folders)
-    assert len(rows_of(report, store, tmp_path)) == len(folders)
+    assert len(rows_of(report, store)) == len(folders)
 
 
 @pytest.mark.parametrize("name", UNREADABLE.values(), ids=UNREADABLE)
@@ -103,7 +98,7 @@ def test_a_name_that_can_not_be_asked_for_is_named_and_costs_no_other(world, sto
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good", "en/zz"]
     assert report.unreadable_folders == [f"{PREFIX}en/{name}/" if level == "episode" else f"{PREFIX}{name}/"]
-    assert len(rows_of(report, store, tmp_path)) == 4
+    assert len(rows_of(report, store)) == 4
 
 
 def listing(prefix: str, *names: str) -> bytes:
@@ -137,7 +132,7 @@ def test_stray_objects_and_folder_markers_are_no_episodes(world, store, r2, tmp_
         client.put_object(Bucket=world.bucket, Key=PREFIX + marker, Body=b"")
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good"] and report.unreadable_folders == []
-    assert len(rows_of(report, store, tmp_path)) == 2
+    assert len(rows_of(report, store)) == 2
 
 
 def test_an_empty_marker_folder_and_a_folder_of_folders_are_rejected_episodes(world, store, r2, tmp_path):
@@ -146,9 +141,7 @@ def test_an_empty_marker_folder_and_a_folder_of_folders_are_rejected_episodes(wo
     put_episode(world.store(), "en/outer/inner", 1)
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/empty", "en/good", "en/outer"]
-    target = tmp_path / "built"
-    target.mkdir()
-    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8)
+    built = build_in_memory(report.new_chunks[0], store, retry=None)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 2})
 
 
@@ -158,9 +151,7 @@ def test_an_episode_without_metadata_but_with_a_hostile_object_is_rejected(world
     world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/odd/a\nb.mp3", Body=b"x")
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good", "en/odd"]
-    target = tmp_path / "built"
-    target.mkdir()
-    built = build_chunk(report.new_chunks[0], store, target, limits(tmp_path), workers=8)
+    built = build_in_memory(report.new_chunks[0], store, retry=None)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 1})
 
 
@@ -169,7 +160,7 @@ def test_the_same_episode_in_two_folders_of_a_language_is_two_episodes(world, st
         put_episode(world.store(), episode, 2)
     report, planned = rescan(world, store, r2, tmp_path)
     assert sorted(planned) == ["ENG/same", "en-US/same", "en/same"]
-    assert len(rows_of(report, store, tmp_path)) == 6
+    assert len(rows_of(report, store)) == 6
 
 
 def test_the_run_names_what_it_can_not_read(in_process: World):

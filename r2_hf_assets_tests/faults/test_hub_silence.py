@@ -3,12 +3,13 @@
 import time
 
 import pytest
-from huggingface_hub import constants, file_download
-from huggingface_hub.utils import _xet, http_backoff
+from huggingface_hub import constants
+from huggingface_hub.utils import http_backoff
 
 from r2_hf_assets.doctor import hub as doctor
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.hub import timeouts, transfer
+from r2_hf_assets.hub import timeouts, upload_xet
+from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.inventory import take_inventory
@@ -22,26 +23,20 @@ REQUEST_S = 0.3
 TRANSFER_S = 0.7
 TWICE = Retry(attempts=2, base=0.005, cap=0.02)
 
-WRITES = EVERY | {
-    "Xet, validate-yaml": ("POST", "/api/validate-yaml$"),
-    "Xet, deduplication": ("GET", "/v1/chunks/"),
-}
+WRITES = EVERY | {"Xet, deduplication": ("GET", "/v1/chunks/")}
 LARGE = ("Xet, commit", "Xet, xorb upload", "LFS, LFS part")  # what is asked there has a body that fills a socket
 READS = {
     "tree": ("GET", "/tree/"),
     "paths-info": ("POST", "/paths-info/"),
-    "resolve, HEAD": ("HEAD", "/resolve/"),
-    "resolve, GET": ("GET", "/resolve/"),
-    "xet read token": ("GET", "/xet-read-token/"),
-    "reconstruction": ("GET", "/v[12]/reconstructions/"),
-    "xorb": ("GET", "/xorb/"),
+    "resolve, a small file": ("GET", "/resolve/.*README.md$"),
+    "resolve, a range": ("GET", "/resolve/.*parquet$"),
 }
 
 
 def set_bounds(monkeypatch: pytest.MonkeyPatch, request_s: float, transfer_s: float) -> None:
     for kind in timeouts.TIMEOUTS:
         monkeypatch.setitem(timeouts.TIMEOUTS, kind, request_s)
-    monkeypatch.setattr(transfer, "SILENCE_S", transfer_s)
+    monkeypatch.setattr(upload_xet, "SILENCE_S", transfer_s)
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +46,6 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(http_backoff.__kwdefaults__, "max_retries", 1)
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
         monkeypatch.setattr(constants, name, REQUEST_S)
-    monkeypatch.setattr(file_download, "_ETAG_RETRY_TIMEOUT", REQUEST_S)
-    monkeypatch.setattr(_xet, "XET_CONNECTION_INFO_CACHE", {})  # or no second token is asked for
 
 
 @pytest.mark.parametrize(
@@ -85,13 +78,25 @@ def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: H
     case.check_whole()
 
 
+@pytest.mark.parametrize("route", ["/api/validate-yaml$", "/preupload/main$", "/commit/main$"])
+def test_silence_is_given_up_for_a_card_too(case: HubCase, route: str) -> None:
+    """Its commit is huggingface_hub's own."""
+    case.client.create_repo()
+    case.order(("POST", route), silence="read", times=FOR_EVER)
+
+    def write() -> None:
+        case.client.commit_contents({"README.md": b"# Mine\n"}, case.client.head() or "", "Update the card")
+
+    with pytest.raises(GaveUp, match="after 2 tries"):
+        ask(case.client, "write the card of", write, TWICE)
+
+
 def read_all(case: HubCase, retry: Retry | None = None) -> list[RemoteFile]:
-    """Every way in which the product reads: a listing, a file in whole, a file by ranges."""
+    """Every way in which the product reads: a listing, a small file in whole, a file by ranges."""
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
     found = take_inventory(hub, retry=retry)
     assert found.revision
-    body = ask(case.client, "read", lambda: case.client.read(PART, found.revision or ""), retry)
-    assert body is not None and len(body) == case.record.files[0].size
+    assert ask(case.client, "read", lambda: case.client.read(CARD_PATH, found.revision or ""), retry) == CARD
     with pytest.raises(UnreadableShard):  # what is there is no Parquet
         HubReader(hub, found.revision, retry).footer(found.files[PART])
     return list(found.files.values())
@@ -104,7 +109,6 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, read
     mark = case.hub.mark()
     assert [file.path for file in read_all(case)] == [PART]
     assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
-    _xet.XET_CONNECTION_INFO_CACHE.clear()
     case.order(READS[reads], silence="read", times=FOR_EVER)
     with pytest.raises(GaveUp, match="after 2 tries"):
         read_all(case, TWICE)

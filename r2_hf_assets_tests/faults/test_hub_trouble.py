@@ -1,16 +1,17 @@
-"""commit_chunk with the real client, over Xet and over LFS, when the Hub is in trouble at any of its routes."""
+"""An upload and its commit by the real client, over Xet and over LFS, with the Hub in trouble at any of its routes."""
 
 import email.utils
+import re
 import time
 
 import pytest
 
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, LFS_ROUTES, ROUTES, HubCase
+from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, ROUTES, XET_TOKEN, HubCase
 
 # What tells about the repo and the token; the others carry bytes.
-HUB_ONLY = {f"Xet, {name}": route for name, route in ROUTES.items()} | {"LFS, LFS batch": LFS_ROUTES["LFS batch"]}
+HUB_ONLY = [*(f"Xet, {name}" for name in ROUTES), "Xet, xet token", "LFS, preupload", "LFS, LFS batch"]
 
 
 PASSING = {str(status): {"status": status} for status in (408, 429, 500, 502, 503, 504)}
@@ -39,7 +40,8 @@ def test_trouble_for_ever_is_one_line_and_nothing_visible(case: HubCase, route, 
         case.commit()
     said = str(caught.value)
     cause = {"503": "503", "429": "429", "dropped": ""}[trouble]
-    assert said.startswith(f"commit to {case.client.repo_id}: ") and cause in said and "\n" not in said
+    assert re.match(f"(look at|upload to|commit to) {case.client.repo_id}: ", said) and cause in said
+    assert "\n" not in said
     assert "a later run will try again" in said and caught.value.transient
     case.hub.clear_faults()
     case.check_nothing_visible()
@@ -90,7 +92,7 @@ def test_a_busy_hub_is_given_the_time_it_asks_for(case: HubCase, form):
     case.check_whole()
 
 
-@pytest.mark.parametrize("route", [*HUB_ONLY, "Xet, xet token", "LFS, LFS part"])
+@pytest.mark.parametrize("route", [*HUB_ONLY, "LFS, LFS part"])
 def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
     """The library would sleep such a wait itself, where nobody can stop it, and give up after five."""
     slept: list[float] = []
@@ -118,7 +120,7 @@ REVOKED = {"X-Error-Message": "Invalid credentials in Authorization header"}
 )
 def test_a_refusal_midway_is_one_line_and_nothing_visible(case: HubCase, route, status, advice):
     """Everything from this route on is refused: a token that is revoked does not work elsewhere either."""
-    case.order(HUB_ONLY[route], status=status, times=FOR_EVER, headers=REVOKED if status == 401 else {})
+    case.order(EVERY[route], status=status, times=FOR_EVER, headers=REVOKED if status == 401 else {})
     with pytest.raises(AccessError) as caught:
         case.commit()
     assert advice in str(caught.value) and "\n" not in str(caught.value) and case.hub.token not in str(caught.value)
@@ -144,7 +146,7 @@ def test_a_token_revoked_at_any_request_names_hf_token(case: HubCase, skip):
     case.check_whole()
 
 
-@pytest.mark.parametrize("moment", ["upload", "check"])
+@pytest.mark.parametrize("moment", ["xet", "commit"])
 def test_a_repo_deleted_midway_is_one_line_and_comes_back(case: HubCase, monkeypatch, moment):
     real = getattr(case.client, moment)
 
@@ -157,5 +159,35 @@ def test_a_repo_deleted_midway_is_one_line_and_comes_back(case: HubCase, monkeyp
     with pytest.raises(AccessError, match="check HF_REPO_ID") as caught:
         case.commit(retry=Retry(attempts=5, base=0.01))
     assert "\n" not in str(caught.value)
+    assert case.commit().committed
+    case.check_whole()
+
+
+def expire_the_first_token(case: HubCase) -> None:
+    case.client.create_repo()
+    access = case.client.xet()
+    assert access is not None
+    expired = {"casUrl": access.endpoint, "accessToken": access.token, "exp": int(time.time()) - 60}
+    case.order(XET_TOKEN, status=200, body=expired)
+
+
+def test_a_content_stores_token_that_runs_out_is_renewed(case: HubCase):
+    expire_the_first_token(case)
+    mark = case.hub.mark()
+    assert case.commit().committed
+    asked = [request for request in case.hub.requests(mark) if "/xet-write-token/" in request["path"]]
+    assert len(asked) > 1 and all(request["authorized"] for request in asked)
+    case.check_whole()
+
+
+@pytest.mark.parametrize(("status", "advice"), [(401, "HF_TOKEN"), (403, "write access")])
+def test_a_token_that_is_not_renewed_is_one_line(case: HubCase, status, advice):
+    expire_the_first_token(case)
+    case.order(XET_TOKEN, status=status, times=FOR_EVER)
+    with pytest.raises(AccessError, match=advice) as caught:
+        case.commit()
+    assert "\n" not in str(caught.value) and case.hub.token not in str(caught.value)
+    case.hub.clear_faults()
+    case.check_nothing_visible()
     assert case.commit().committed
     case.check_whole()

@@ -1,7 +1,6 @@
 """The real job through the proxy: a run that meets trouble succeeds whole, or fails with one line and shows nothing."""
 
 import pytest
-from huggingface_hub.errors import RepositoryNotFoundError
 
 from r2_hf_assets_tests.faults.troubles import CAUSES, end, order
 from r2_hf_assets_tests.world import World, materializations
@@ -43,9 +42,8 @@ def test_trouble_for_ever_fails_the_partition_and_a_later_run_completes_it(plann
     assert world.due() == ["en|chunk_0000"]
     assert materializations(world, "parquet_shards") == materializations(world, "hub_commit") == []
     home = world.folder / "dagster_home" / "r2_hf_assets"
-    assert [path for path in (home / "shards").rglob("*") if path.is_file()] == [], "no shard, no ledger, no leftovers"
-    with pytest.raises(RepositoryNotFoundError):
-        world.files()
+    assert [path for path in (home / "state" / "builds").rglob("*") if path.is_file()] == [], "no record, no ledger"
+    assert world.files() == []
     end(proxy, trouble)
     assert [run.error for run in world.build_due()] == [None]
     check_whole(world, keys)
@@ -60,15 +58,16 @@ def test_a_scan_that_fails_says_why_and_the_next_one_plans(troubled, proxy):
     assert troubled.scan() is None and troubled.due() == ["en|chunk_0000"]
 
 
-def test_shards_that_s3_never_takes_are_not_published(planned, proxy, monkeypatch):
-    world, keys = planned
-    monkeypatch.setenv("SHARD_URL", f"s3://{world.bucket}/shards")
-    order(proxy, "503 SlowDown", "/shards/en/.*parquet")
+def test_a_build_whose_record_s3_never_takes_is_not_built(troubled, proxy, monkeypatch):
+    world = troubled
+    monkeypatch.setenv("STATE_URL", f"s3://{world.bucket}/state")
+    summary = world.upload(episodes={"en": 2}, segments=(3, 3), seconds=(0.3, 0.4))
+    assert world.scan() is None
+    order(proxy, "503 SlowDown", "/state/builds/en/.*json")
     (run,) = world.build_due()
     assert run.error is not None and "HTTP 503 SlowDown" in run.error and "\n" not in run.error
-    with pytest.raises(RepositoryNotFoundError):
-        world.files()
+    assert materializations(world, "parquet_shards") == [] and world.files() == []
     proxy.clear()
-    order(proxy, "reset", "/shards/en/chunk-00000", times=3)
+    order(proxy, "reset", "/state/builds/en/chunk-00000", times=3)
     assert [run.error for run in world.build_due()] == [None]
-    check_whole(world, keys)
+    check_whole(world, {row.key for row in summary.rows})

@@ -1,4 +1,4 @@
-"""Run by test_clients in an environment of its own, without Dagster: commits a chunk of three parts, then smaller.
+"""Run by test_clients in an environment of its own, without Dagster: a chunk of three parts, then smaller.
 
 Prints JSON: what was committed, and the sha256 of every file as it reads back from the Hub. A second argument is how
 many seconds the Hub may be silent, and two tries are made.
@@ -9,18 +9,16 @@ import json
 import os
 import random
 import sys
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
-from r2_hf_assets.hub import hf_transfer_child, timeouts, transfer
+from r2_hf_assets.hub import hf_transfer_child, timeouts, upload_xet
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import commit_chunk
+from r2_hf_assets.hub.commit import check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load
-from r2_hf_assets.shards.names import path_in_repo, shard_names
-from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets_tests.hub.uploads import upload_chunk
 
 
 def main(folder: Path, silence_s: float | None = None) -> None:
@@ -32,12 +30,12 @@ def main(folder: Path, silence_s: float | None = None) -> None:
     bodies = [b"PAR1" + rng.randbytes(size) for size in (2_500_000, 900_000, 50_000)]
     runs = []
     known: dict[tuple[str, int], frozenset[str]] = {("en", 7): frozenset()}
+    claim = Claim("0" * 32, lambda _: known)
     for parts in (3, 3, 1, 1):
-        paths, record = _build(folder, bodies[:parts])
-        opened = nullcontext(paths)
-        claim = Claim("0" * 32, lambda _: known)
-        runs.append(commit_chunk(repo, record, partial(_always, opened), claim, retry=retry))
-        known["en", 7] |= {file.sha256 for file in record.files}
+        check_claim(repo, claim, retry=retry)
+        record = upload_chunk(repo, folder, *bodies[:parts], retry=retry)
+        runs.append(commit_chunk(repo, record, claim, retry=retry))
+        known["en", 7] |= record.sha256s
     import huggingface_hub
 
     built = {path_in_repo("en", file.name): file.sha256 for file in record.files}
@@ -46,6 +44,7 @@ def main(folder: Path, silence_s: float | None = None) -> None:
         "committed": [run.committed for run in runs],
         "heads": len({run.oid for run in runs}),
         "removed": [path for run in runs for path in run.removed if "-part-00" not in path],
+        "written": {path_in_repo("en", "chunk-00007.parquet"): hashlib.sha256(bodies[0]).hexdigest()},
         "built": built,
         "read_back": {path: _sha256_on_hub(settings.hub, path) for path in built},
         "fast": _fast(huggingface_hub),
@@ -56,22 +55,9 @@ def main(folder: Path, silence_s: float | None = None) -> None:
 def _impatient(silence_s: float) -> Retry:
     for kind in timeouts.TIMEOUTS:
         timeouts.TIMEOUTS[kind] = silence_s
-    transfer.SILENCE_S = 2 * silence_s
+    upload_xet.SILENCE_S = 2 * silence_s
     hf_transfer_child._LEAST_S, hf_transfer_child._SLOWEST_BYTES_PER_S = silence_s, 10**8
     return Retry(attempts=2, base=0.01)
-
-
-def _always(opened, _files):
-    return opened
-
-
-def _build(folder: Path, bodies: list[bytes]) -> tuple[dict[str, Path], BuildRecord]:
-    files, paths = [], {}
-    for name, body in zip(shard_names(7, len(bodies)), bodies, strict=True):
-        paths[name] = folder / name
-        paths[name].write_bytes(body)
-        files.append(ShardFile(name, 1, len(body), hashlib.sha256(body).hexdigest()))
-    return paths, BuildRecord("en", 7, "0" * 32, tuple(files), None, Tally(rows=len(bodies)))
 
 
 def _sha256_on_hub(hub, path: str) -> str:

@@ -1,8 +1,8 @@
-"""A Hub repo in memory, at the one seam that commit_chunk knows (its `Repo` protocol), and shards to commit to it.
+"""A Hub repo in memory, at the one seam that commit_chunk knows (its `Repo` protocol), and records to commit to it.
 
-It keeps every revision, refuses what the real Hub refuses (412 when the parent is not the head, content never
-uploaded, a deletion of what is not there), and does on request what a network does: answers with a status before or
-after it did the work, and lets something happen right before a call.
+It keeps every revision, refuses what the real Hub refuses (412 when the parent is not the head, 400 for content that it
+does not hold, a deletion of what is not there), and does on request what a network does: answers with a status before
+or after it did the work, and lets something happen right before a call.
 """
 
 import hashlib
@@ -10,14 +10,13 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.card.start import CARD_PATH
-from r2_hf_assets.hub.client import RemoteFile, Upload
+from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
@@ -25,6 +24,8 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 Files = dict[str, RemoteFile]
 # What a file reads as that was put here without its content.
 _EMPTY = hashlib.sha256(b"").hexdigest()
+# Content of every record that `built` made: each repo holds it, as after an upload, until it loses it.
+_BUILT: dict[str, bytes] = {}
 
 
 def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPError:
@@ -34,15 +35,17 @@ def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPE
 
 
 class FakeRepo:
-    """One dataset repo. `revisions` holds every state it was in, `calls` how often each method was called."""
+    """One dataset repo. `revisions` holds every state it was in, `calls` how often each method was called, `named` the
+    paths of the pointers that its commits brought."""
 
     repo_id = "me/speech"
 
     def __init__(self, files: Sequence[RemoteFile] = (), *, exists: bool = True) -> None:
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
         self.calls: Counter[str] = Counter()
-        self.uploaded: list[str] = []
+        self.named: list[str] = []
         self._known: dict[str, bytes] = {}
+        self._lost: set[str] = set()
         self._before: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._after: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._lock = threading.RLock()
@@ -58,6 +61,10 @@ class FakeRepo:
     def before(self, call: str, action: Callable[[], object]) -> None:
         """Do this once, right before the next call of this method that has nothing else to do."""
         self._before[call].append(action)
+
+    def lose(self, record: BuildRecord) -> None:
+        """From now on the content of these files is not in the content store."""
+        self._lost |= {file.sha256 for file in record.files}
 
     @property
     def now(self) -> Files:
@@ -116,24 +123,9 @@ class FakeRepo:
             file = self.revisions[int(revision.removeprefix("oid-"))].get(path)
             return self._known.get(file.sha256 or "", b"") if file else None
 
-    def upload(self, files: list[tuple[str, Path]]) -> list[Upload]:
-        with self._call("upload"):
-            made = []
-            for path, local in files:
-                data = local.read_bytes()
-                file = remote(path, data)
-                self._known[file.sha256 or ""] = data
-                self.uploaded.append(path)
-                made.append(Upload(path, file))
-            return made
-
-    def check(self, upload: Upload, sha256: str) -> None:
-        if upload.operation.sha256 != sha256:
-            raise ShardError(f"{upload.path}: the file changed since it was built")
-
     def commit(
         self,
-        uploads: Sequence[Upload],
+        files: Sequence[RemoteFile],
         deleted: Sequence[str],
         parent: str,
         message: str,
@@ -142,18 +134,36 @@ class FakeRepo:
         with self._call("commit"), self._lock:
             if parent != self._head():
                 raise http_error(412)
-            if {*deleted} - {*self.now} or {upload.operation.sha256 for upload in uploads} - self._known.keys():
+            if {*deleted} - {*self.now} or not all(self._holds(file) for file in files):
                 raise http_error(400)
             kept = {path: file for path, file in self.now.items() if path not in deleted}
             small = {path: remote(path, data) for path, data in (contents or {}).items()}
             self._known |= {small[path].sha256 or "": data for path, data in (contents or {}).items()}
-            self.revisions.append(kept | {upload.path: upload.operation for upload in uploads} | small)
+            pointers = {file.path: remote(file.path, _BUILT[file.sha256 or ""]) for file in files}
+            self.named += pointers
+            self.revisions.append(kept | pointers | small)
             oid = self._head()
             assert oid is not None and message
             return oid, self.commit_url(oid)
 
+    def holds(self, files: Sequence[RemoteFile]) -> bool:
+        with self._call("holds"):
+            return all(self._holds(file) for file in files)
+
+    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
+        """As huggingface_hub does it, what the branch holds by now is left out."""
+        with self._lock:
+            left = {path: data for path, data in contents.items() if self.now.get(path) != remote(path, data)}
+        if not left:
+            raise HeadMoved
+        return self.commit([], [], parent, message, left)
+
     def commit_url(self, oid: str) -> str:
         return f"https://hub/datasets/{self.repo_id}/commit/{oid}"
+
+    def _holds(self, file: RemoteFile) -> bool:
+        data = None if file.sha256 in self._lost else _BUILT.get(file.sha256 or "")
+        return data is not None and len(data) == file.size
 
     def _head(self) -> str | None:
         return f"oid-{len(self.revisions) - 1}" if self.revisions else None
@@ -176,28 +186,14 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-class Shards:
-    """Files of chunks in a folder, and what commit_chunk asks for to reach them. `opened` lists what it asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.opened: list[str] = []
-
-    def record(self, *contents: bytes, number: int = 7, language: str = "en") -> BuildRecord:
-        """A chunk whose parts hold these bytes."""
-        files = []
-        for name, data in zip(shard_names(number, len(contents)), contents, strict=True):
-            (self.folder / f"{language}-{name}").write_bytes(data)
-            files.append(ShardFile(name, 1, len(data), hashlib.sha256(data).hexdigest()))
-        return BuildRecord(language, number, f"digest-{number}", tuple(files), None, Tally(rows=len(files)))
-
-    def opener(self, record: BuildRecord) -> Callable:
-        @contextmanager
-        def open_files(files: tuple[ShardFile, ...]) -> Iterator[dict[str, Path]]:
-            self.opened += [file.name for file in files]
-            yield {file.name: self.folder / f"{record.language}-{file.name}" for file in files}
-
-        return open_files
+def built(*contents: bytes, number: int = 7, language: str = "en") -> BuildRecord:
+    """The record of a chunk whose parts hold these bytes."""
+    files = []
+    for name, data in zip(shard_names(number, len(contents)), contents, strict=True):
+        sha256 = hashlib.sha256(data).hexdigest()
+        _BUILT[sha256] = data
+        files.append(ShardFile(name, 1, len(data), sha256))
+    return BuildRecord(language, number, f"digest-{number}", tuple(files), None, Tally(rows=len(files)))
 
 
 def remote(path: str, data: bytes) -> RemoteFile:

@@ -1,13 +1,20 @@
-"""HubClient's look at the head: what it asks for, and which refusals it does not take for "no such repo"."""
+"""HubClient's own requests: the head, and which refusals are not "no such repo"; the commit; the way to Xet."""
+
+import time
+from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.errors import status_of
 from r2_hf_assets.hub.inventory import take_inventory
 from r2_hf_assets.settings import HubSettings
+from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.uploads import upload_chunk
 from r2_hf_assets_tests.world import World
 
 
@@ -62,3 +69,36 @@ def test_a_refusal_is_not_a_repo_that_is_not_there(
 def test_a_404_is_a_repo_that_is_not_there(settings: HubSettings) -> None:
     assert HubClient(settings).head() is None
     assert take_inventory(settings).revision is None
+
+
+def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(
+    world: World, repo: HubClient, tmp_path: Path, body: Body
+) -> None:
+    first, second = (upload_chunk(repo, tmp_path, body(5_000)).files[0] for _ in range(2))
+    parent = repo.head() or ""
+    oid, url = repo.commit([RemoteFile("data/a", first.size, first.sha256)], [], parent, "Add a\n\nof two lines")
+    assert (oid, url) == (repo.head(), repo.commit_url(oid))
+    with pytest.raises(HfHubHTTPError) as refused:
+        repo.commit([RemoteFile("data/b", second.size, second.sha256)], [], parent, "Add b")
+    assert status_of(refused.value) == 412 and repo.head() == oid
+    small = {"note.txt": b"words", "empty.txt": b""}
+    repo.commit([RemoteFile("data/b", second.size, second.sha256)], ["data/a"], oid, "Add b", small)
+    head = repo.head() or ""
+    there = repo.files(["data/a", "data/b", *small], head)
+    assert {path: file.sha256 for path, file in there.items()} == {"data/b": second.sha256, **dict.fromkeys(small)}
+    assert {path: repo.read(path, head) for path in small} == small
+    made = world.api().list_repo_commits(world.repo_id, repo_type="dataset")
+    assert [(commit.title, commit.message) for commit in made[:2]] == [("Add b", ""), ("Add a", "of two lines")]
+
+
+def test_where_content_goes_over_xet(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = repo.xet()
+    assert access is not None and access.expires > time.time() and access.token
+    assert access.endpoint.startswith(f"{repo.endpoint}/_cas/")
+    assert access.refresh_url == f"{repo.endpoint}/api/datasets/{repo.repo_id}/xet-write-token/main"
+    world.sandbox.hub.faults({"path_regex": "/xet-write-token/", "status": 404})
+    assert repo.xet() is None, "a Hub without Xet"
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    mark = world.sandbox.hub.mark()
+    assert HubClient(HubSettings(repo.repo_id, world.sandbox.hub.token, repo.endpoint)).xet() is None
+    assert world.sandbox.hub.requests(mark) == []

@@ -1,6 +1,6 @@
-"""The same shards through every client that must work: newest with Xet, newest without, 0.36 with hf_transfer.
+"""The same chunk through every client that must work: newest and 0.36, with Xet and without, and hf_transfer.
 
-The last one has a small environment of its own, made from hub036.lock and kept in .venv-hub036 beside .venv.
+0.36 has a small environment of its own, made from hub036.lock and kept in .venv-hub036 beside .venv.
 """
 
 import hashlib
@@ -15,9 +15,7 @@ from typing import Any
 import filelock
 import pytest
 
-from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.sandbox.hub import start_hub
-from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.world import ROOT
 
 LOCK = Path(__file__).with_name("hub036.lock")
@@ -46,6 +44,8 @@ CLIENTS: dict[str, dict[str, Any]] = {
     "newest with Xet, going fast": {"python": "", "xet": True, "env": {"HF_HUB_ENABLE_HF_TRANSFER": "1"}},
     "newest on a Hub without Xet": {"python": "", "xet": False, "env": {}},
     "newest without Xet": {"python": "", "xet": False, "env": {"HF_HUB_DISABLE_XET": "1"}},
+    "0.36 with Xet": {"python": "036", "xet": True, "env": {}},
+    "0.36 on a Hub without Xet": {"python": "036", "xet": False, "env": {}},
     "0.36 with hf_transfer": {
         "python": "036",
         "xet": False,
@@ -77,7 +77,7 @@ def test_a_chunk_is_committed_once_and_reads_back(client: str, tmp_path: Path, r
     assert result["version"].startswith("0.36" if options["python"] else "2")
     assert result["committed"] == [True, False, True, False]
     assert result["heads"] == 2
-    assert result["read_back"] == result["built"]
+    assert result["read_back"] == result["built"] == result["written"]
     assert result["removed"] == ["data/en/chunk-00007-part-01.parquet", "data/en/chunk-00007-part-02.parquet"]
     over_xet = any(path.startswith("/cas/") or "/xorbs/" in path for path in paths)
     over_lfs = any(path.endswith("/info/lfs/objects/batch") for path in paths)
@@ -106,20 +106,3 @@ def test_036_gives_up_a_silent_hub(python036: Path, silent: str, tmp_path: Path)
             check=False,
         )
     assert "still so after 2 tries; a later run will try again" in done.stderr, done.stderr
-
-
-def test_files_are_uploaded_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several in one call would be held in memory together."""
-    client = HubClient(HubSettings("sandbox/speech", "hf_none", endpoint="http://127.0.0.1:9"))
-    sent: list[list[str]] = []
-
-    def preupload(_: str, operations: list[Any], **__: object) -> None:
-        sent.append([operation.path_in_repo for operation in operations])
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)  # or the Hub is asked whether it has Xet
-    monkeypatch.setattr(client._api, "preupload_lfs_files", preupload)
-    names = ["a.parquet", "b.parquet", "c.parquet"]
-    for name in names:
-        (tmp_path / name).write_bytes(b"PAR1")
-    uploads = client.upload((name, tmp_path / name) for name in names)
-    assert sent == [[name] for name in names] == [[upload.path] for upload in uploads]

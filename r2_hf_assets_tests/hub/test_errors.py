@@ -1,10 +1,21 @@
 """Which errors of huggingface_hub may pass, and what is said of those that will not."""
 
+import errno
+import json
+
 import pytest
 import requests
 
-from r2_hf_assets.hub import client
-from r2_hf_assets.hub.client import classify, explain
+from r2_hf_assets.hub import errors
+from r2_hf_assets.hub.errors import (
+    HeadMoved,
+    NotVisibleYet,
+    TransferBroken,
+    classify,
+    explain,
+    server_message,
+    status_of,
+)
 from r2_hf_assets_tests.hub.fake_repo import http_error
 
 
@@ -40,9 +51,12 @@ def test_statuses_that_will_not(status):
         ConnectionResetError("reset"),
         BrokenPipeError("gone"),
         TimeoutError("slow"),
-        RuntimeError("Data processing error: CAS service error"),
+        TransferBroken("Data processing error: CAS service error"),
         chained(RuntimeError("upload failed"), http_error(503)),
         chained(RuntimeError("upload failed"), requests.ConnectionError("reset")),
+        json.JSONDecodeError("a proxy's page", "<html>", 0),
+        NotVisibleYet(),
+        HeadMoved(),
     ],
     ids=repr,
 )
@@ -52,7 +66,7 @@ def test_a_broken_transport_may_pass(error):
 
 
 def test_transport_errors_of_the_librarys_own_http_client_may_pass():
-    bases = client._transport_errors()
+    bases = errors._transport_errors()
     assert bases and all(issubclass(base, Exception) for base in bases)
     assert all(classify(base("no answer")) is not None for base in bases)
 
@@ -61,8 +75,11 @@ def test_transport_errors_of_the_librarys_own_http_client_may_pass():
     "error",
     [
         ValueError("odd"),
+        RuntimeError("a fault in our own code"),
         KeyError("odd"),
         FileNotFoundError("no such shard"),
+        OSError(errno.ENOSPC, "full"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
         chained(RuntimeError("upload failed"), http_error(403)),
         chained(RuntimeError("upload failed"), ValueError("odd")),
     ],
@@ -91,3 +108,11 @@ def test_a_refusal_in_the_midst_of_an_upload_is_found():
 def test_other_errors_are_not_explained_away():
     assert explain(ValueError("odd"), "me/speech") is None
     assert explain(requests.ConnectionError("reset"), "me/speech") is None
+
+
+def test_status_and_message_of_an_answer_are_read():
+    refusal = http_error(400)
+    assert status_of(refusal) == 400 and status_of(ValueError("odd")) is None
+    assert server_message(refusal) == "400 Error"
+    refusal.server_message = "no such content at https://hub/x?sig=secret\nmore"
+    assert server_message(refusal) == "no such content at https://hub/x"

@@ -1,33 +1,24 @@
 """The commit check: the Hub's SHA-256 and size at the recorded commit are ours, and nothing stale is left."""
 
-import re
 from dataclasses import replace
 
 import pytest
-from huggingface_hub import HfApi
 
 from r2_hf_assets.errors import AccessError, GaveUp
-from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.verify import check_on_hub, on_hub
-from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets.verdict import Severity, Verdict
+from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.build_samples import NO_WAIT
-from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Shards, remote
+from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
 ONE, TWO = "data/en/chunk-00007-part-00.parquet", "data/en/chunk-00007-part-01.parquet"
 
 
 @pytest.fixture
-def shards(tmp_path) -> Shards:
-    return Shards(tmp_path)
-
-
-@pytest.fixture
-def record(shards) -> BuildRecord:
-    return shards.record(b"part 0", b"part 01")
+def record() -> BuildRecord:
+    return built(b"part 0", b"part 01")
 
 
 def there(**changes: object) -> dict[str, RemoteFile]:
@@ -35,24 +26,24 @@ def there(**changes: object) -> dict[str, RemoteFile]:
     return {ONE: remote(ONE, b"part 0"), TWO: replace(remote(TWO, b"part 01"), **changes)}  # type: ignore[arg-type]
 
 
-def test_what_was_committed_passes_with_its_numbers(shards, record):
+def test_what_was_committed_passes_with_its_numbers(record):
     repo = FakeRepo([remote("data/en/chunk-00008.parquet", b"another chunk")])
-    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
     verdict = check_on_hub(repo, record, done.oid, retry=NO_WAIT)
     assert verdict.passed
     assert verdict.numbers == {"files": 2, "files_on_hub": 2, "bytes": 13, "bytes_on_hub": 13}
 
 
-def test_it_looks_at_the_recorded_commit_and_not_at_the_head(shards, record):
+def test_it_looks_at_the_recorded_commit_and_not_at_the_head(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
     repo.put(remote(ONE, b"somebody's"))
     assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
     assert not check_on_hub(repo, record, "oid-0", retry=NO_WAIT).passed
 
 
 def test_a_chunk_without_files_passes_where_nothing_is():
-    record = Shards.record(Shards.__new__(Shards))
+    record = built()
     assert on_hub(record, {}).passed
     assert on_hub(record, there()).numbers["problems_by_kind"] == {"stale": 2}
 
@@ -76,31 +67,9 @@ def test_what_differs_is_found(record, files, kinds):
     assert verdict.numbers["problems_by_kind"] == kinds
 
 
-def test_a_repo_that_keeps_shards_outside_lfs_is_mended_by_what_the_finding_says(sandbox, shards, record):
-    hub = sandbox.hub
-    repo = HubClient(HubSettings(f"{hub.user}/outside-lfs", hub.token, hub.endpoint))
-    repo.create_repo()
-
-    def gitattributes(line: str) -> None:
-        HfApi(hub.endpoint, hub.token).upload_file(
-            path_or_fileobj=line.encode(), path_in_repo=".gitattributes", repo_id=repo.repo_id, repo_type="dataset"
-        )
-
-    def commit_and_check() -> Verdict:
-        done = commit_chunk(repo, record, shards.opener(record), Claim("0" * 32, lambda _: {}), retry=NO_WAIT)
-        return check_on_hub(repo, record, done.oid, retry=NO_WAIT)
-
-    gitattributes("*.mp3 filter=lfs\n")
-    verdict = commit_and_check()
-    assert verdict.numbers["problems_by_kind"] == {"not_in_lfs": 2}
-    (advice,) = re.findall("`(.*?)`", verdict.summary)
-    gitattributes(advice + "\n")
-    assert commit_and_check().passed
-
-
-def test_passing_trouble_is_retried_and_then_given_up(shards, record):
+def test_passing_trouble_is_retried_and_then_given_up(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
     repo.fail("files", 500, 429, 504)
     assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
     repo.fail("files", *[503] * 5)
@@ -108,9 +77,9 @@ def test_passing_trouble_is_retried_and_then_given_up(shards, record):
         check_on_hub(repo, record, done.oid, retry=NO_WAIT)
 
 
-def test_a_refusal_is_explained(shards, record):
+def test_a_refusal_is_explained(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
     repo.fail("files", 401)
     with pytest.raises(AccessError, match="HF_TOKEN"):
         check_on_hub(repo, record, done.oid, retry=NO_WAIT)

@@ -4,8 +4,8 @@ A point names a function of the product and a moment:
 
     before, after   it is called, has returned
     torn            it writes: the kernel ends the process in the middle of a write (RLIMIT_FSIZE and SIGXFSZ)
-    unlink          it removes files: the first one is gone, the others are not
-    during          it runs on for some milliseconds, then a thread kills
+    during          it runs on for some milliseconds, then a thread kills; listed before the others of its function,
+                    so that they are reached before it starts and after it ends
 
 `install` wraps the functions in the processes of the site. Which points kill is decided outside of them: the harness
 puts a file for each shot into the folder `armed`, and the first process that reaches the point takes the file by a
@@ -36,7 +36,7 @@ _HUB_TOO = (RUN, HUB, HUB, HOST)
 
 @dataclass(frozen=True)
 class Point:
-    """`target` is module:attribute below the package; `only` names a filter on the call's arguments."""
+    """`target` is module:attribute below the package, or several; `only` names a filter on the call's arguments."""
 
     name: str
     target: str
@@ -56,27 +56,26 @@ PLAN_POINTS = (
     # Once in a site's life, and soon after its first scan.
     Point("while the repo is made", "hub.client:HubClient.create_repo", "during", (HUB, HUB, RUN)),
 )
+_PART = "hub.upload_xet:_XetPart.{0} hub.upload_files:_FilePart.{0}"  # whichever way the content goes
 CHUNK_POINTS = (
-    Point("while sweeping .building", "shards.store:_sweep", "unlink"),
-    Point("in the middle of a row group", "shards.writer:PartWriter.write", "torn", (RUN,)),
+    Point("before the build", "assets.parquet_shards:build_on_hub", "before"),
+    Point("in the middle of a row group", "shards.writer:_Sink.write", "before"),
     Point("between row groups", "shards.writer:PartWriter.write", "after"),
-    Point("in the middle of the rejects ledger", "shards.rejects:RejectLedger._flush", "torn", (RUN,)),
-    Point("before the first rename", "shards.store:ShardStore.publish", "before"),
-    Point("before the rename of a shard", "shards.store:ShardStore._put", "before"),
-    Point("after the rename of a shard", "shards.store:ShardStore._put", "after"),
-    Point("between renames and record", "shards.store:ShardStore._write", "before", (*_SELF, CODE_SERVER, DAEMON)),
-    Point("in the middle of the record", "shards.store:ShardStore._write", "torn", (RUN,)),
-    Point("after the record", "shards.store:ShardStore._write", "after"),
-    Point("between publishing and the event", "assets.parquet_shards:result_for", "before"),
+    Point("during the upload", _PART.format("write"), "during", _HUB_TOO),
+    Point("while a part is finished", _PART.format("finish"), "during", _HUB_TOO),
+    Point("before a part is finished", _PART.format("finish"), "before", _HUB_TOO),
+    Point("between finish and the end of the upload", _PART.format("finish"), "after", _HUB_TOO),
+    Point("between upload and record", "shards.builds:BuildStore.write", "before", (*_SELF, CODE_SERVER, DAEMON)),
+    Point("in the middle of the rejects ledger", "shards.builds:BuildStore._put", "torn", (RUN,), "a_ledger"),
+    Point("between ledger and record", "shards.builds:BuildStore._put", "after", only="a_ledger"),
+    Point("in the middle of the record", "shards.builds:BuildStore._put", "torn", (RUN,), "a_record"),
+    Point("after the record", "shards.builds:BuildStore.write", "after"),
+    Point("between record and event", "assets.parquet_shards:result_for", "before"),
     Point("after the event of the shards", "dagster:DagsterInstance.handle_new_event", "after", only="shards_event"),
     Point("between the two assets", "assets.hub_commit:open_plan", "before"),
-    Point("before the upload", "hub.client:HubClient.upload", "before", _HUB_TOO),
-    Point("during the upload", "hub.client:HubClient.upload", "during", _HUB_TOO),
-    Point("between upload and commit", "hub.client:HubClient.commit", "before", _HUB_TOO),
     Point("during the commit", "hub.client:HubClient.commit", "during", _HUB_TOO),
-    Point("between commit and record", "hub.client:HubClient.commit", "after", _HUB_TOO),
-    Point("before discarding", "shards.store:ShardStore.discard", "before"),
-    Point("while discarding", "shards.store:ShardStore._delete", "after", only="a_shard"),
+    Point("between record and commit", "hub.client:HubClient.commit", "before", _HUB_TOO),
+    Point("after the commit", "hub.client:HubClient.commit", "after", _HUB_TOO),
     Point("between commit and the event", "assets.hub_commit:result_for", "before", (*_SELF, CODE_SERVER, DAEMON)),
     Point("after the event of the commit", "dagster:DagsterInstance.handle_new_event", "after", only="commit_event"),
 )
@@ -143,8 +142,13 @@ def install(site: Path) -> None:
     """Wrap every point's function in this process. Raises AttributeError when the product has it no more."""
     shots = _Shots(site)
     for point in POINTS.values():
-        owner, name = _owner(point.target)
-        setattr(owner, name, _wrapped(getattr(owner, name), point, shots))
+        for owner, name in owners(point):
+            setattr(owner, name, _wrapped(getattr(owner, name), point, shots))
+
+
+def owners(point: Point) -> list[tuple[Any, str]]:
+    """Where its functions are found: an object, and the attribute's name."""
+    return [_owner(target) for target in point.target.split()]
 
 
 def _owner(target: str) -> tuple[Any, str]:
@@ -235,28 +239,19 @@ def _torn(call: _Call, take: _Take) -> Any:
     kill([os.getpid()])  # it wrote less than that
 
 
-def _unlink(call: _Call, take: _Take) -> Any:
-    real = os.unlink
-
-    def one(*args: Any, **kwargs: Any) -> None:
-        real(*args, **kwargs)
-        if claim := take():
-            claim.fire()
-
-    os.unlink = one
+def _during(call: _Call, take: _Take) -> Any:
+    claim = take()
+    if claim is None:
+        return call()
+    timer = threading.Timer(claim.shot.size / 1000, claim.fire)
+    timer.start()
     try:
         return call()
     finally:
-        os.unlink = real
+        timer.join()  # a shot that was taken is fired, however short the call is
 
 
-def _during(call: _Call, take: _Take) -> Any:
-    if claim := take():
-        threading.Timer(claim.shot.size / 1000, claim.fire).start()
-    return call()
-
-
-_MOMENTS = {"before": _before, "after": _after, "torn": _torn, "unlink": _unlink, "during": _during}
+_MOMENTS = {"before": _before, "after": _after, "torn": _torn, "during": _during}
 
 
 def _wrapped(function: Callable[..., Any], point: Point, shots: _Shots) -> Callable[..., Any]:
@@ -280,7 +275,8 @@ def _event_of(asset: str) -> Callable[[tuple[Any, ...]], bool]:
 
 _FILTERS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
     "": lambda _: True,
-    "a_shard": lambda args: str(args[1]).endswith(".parquet"),
+    "a_ledger": lambda args: str(args[1]).endswith(".rejects.parquet"),
+    "a_record": lambda args: str(args[1]).endswith(".json"),
     "shards_event": _event_of("parquet_shards"),
     "commit_event": _event_of("hub_commit"),
 }

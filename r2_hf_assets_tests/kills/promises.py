@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ from dagster import DagsterInstance
 
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
-from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.sandbox.hub_repos import Repo
 from r2_hf_assets.sandbox.sample_episode import ExpectedReject
 from r2_hf_assets.sandbox.samples import SampleSummary
-from r2_hf_assets.shards.names import path_in_repo, record_name
+from r2_hf_assets.shards.builds import open_builds
+from r2_hf_assets.shards.names import record_name
 from r2_hf_assets.shards.record import decode
 from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.kills.site import Site
@@ -43,8 +43,10 @@ _DAGSTERS = {
     ".logs_queue",
     "r2_hf_assets",
 }
-_STATE_FILE = re.compile(r"plan/(index|identity|id|folders_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json")
-_SHARD_FILE = re.compile(r"([a-z]+)/chunk-(\d{5})(\.json|\.rejects\.parquet|(-part-\d\d)?\.parquet)")
+_STATE_FILE = re.compile(
+    r"state/plan/(index|identity|id|folders_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json"
+    r"|state/builds/[a-z]+/chunk-\d{5}(\.json|\.rejects\.parquet)"
+)
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,11 @@ def history(instance: DagsterInstance, planned: Sequence[Planned]) -> list[str]:
     return broken
 
 
-def shard_files(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[Planned]) -> list[str]:
-    """Records and ledgers, and no other file; the ledgers hold the rejects that the samples ask for."""
+def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[Planned]) -> list[str]:
+    """A whole record of each chunk and the ledgers that they name, which hold the rejects that the samples ask for."""
     settings = site.settings()
-    store = open_store(settings.shards.shard_url, settings.r2)
-    listed = [item["path"] for batch in obstore.list(store) for item in batch]
-    listed = [path for path in listed if not path.startswith(".building/")]  # see `nothing_left`
+    store = open_builds(settings.plan, settings.r2).store
+    listed = {item["path"] for batch in obstore.list(store) for item in batch}
     named: set[str] = set()
     broken: list[str] = []
     found: Counter[tuple[str, str, str]] = Counter()
@@ -151,16 +152,14 @@ def shard_files(site: Site, expected: Sequence[ExpectedReject], planned: Sequenc
             broken.append(f"{path}: the record is not there")
             continue
         record = decode(bytes(obstore.get(store, path).bytes()))
+        if record.digest != chunk.digest:
+            broken.append(f"{path}: the record is of digest {record.digest!r}, planned is {chunk.digest}")
         named.add(path)
         if record.rejects:
             named.add(ledger := f"{chunk.language}/{record.rejects.name}")
             table = pq.read_table(pa.BufferReader(bytes(obstore.get(store, ledger).bytes())))
             found.update((row["level"], row["key"], row["reason"]) for row in table.to_pylist())
-        for file in record.files:
-            if f"{chunk.language}/{file.name}" in listed:
-                broken.append(f"{path_in_repo(chunk.language, file.name)} is committed and still here")
-                named.add(f"{chunk.language}/{file.name}")
-    broken += [f"no record names the shard file {path}" for path in listed if path not in named]
+    broken += [f"no record names {path}" for path in listed - named]
     wanted = Counter((reject.level, reject.key, reject.reason) for reject in expected)
     own = Counter({reject: count for reject, count in found.items() if reject[2] != "no_usable_segment"})
     broken += [f"the ledgers lack {reject}" for reject in (wanted - own)]
@@ -170,29 +169,16 @@ def shard_files(site: Site, expected: Sequence[ExpectedReject], planned: Sequenc
 
 def age_leftovers(site: Site, seconds: float = 120.0) -> None:
     """Make what killed processes left look older: what may be a live process's is swept only after a minute."""
-    torn = (site.home / "r2_hf_assets").rglob("*#*")
-    for path in (*_building(site).glob("*"), *torn):
+    for path in (*_own(site).rglob("*#*"), *_own(site).glob("scratch/*")):
         os.utime(path, (time.time() - seconds,) * 2)
 
 
 def nothing_left(site: Site) -> list[str]:
-    """No building folder, no temporary file in the state and shard folders, nothing unknown in DAGSTER_HOME."""
-    home = site.home
-    broken = [f"left over: {path}" for path in _building(site).glob("*")]
-    broken += [f"unknown in DAGSTER_HOME: {path.name}" for path in home.iterdir() if path.name not in _DAGSTERS]
-    own = home / "r2_hf_assets"
-    for folder, known in ((own / "state", _STATE_FILE), (own / "shards", _SHARD_FILE)):
-        broken += [f"left over in {folder.name}: {path}" for path in _files(folder) if not known.fullmatch(path)]
-    return broken
+    """No scratch file, no temporary file beside the plan, nothing unknown in DAGSTER_HOME."""
+    broken = [f"unknown in DAGSTER_HOME: {path.name}" for path in site.home.iterdir() if path.name not in _DAGSTERS]
+    files = [str(path.relative_to(_own(site))) for path in _own(site).rglob("*") if path.is_file()]
+    return broken + [f"left over: {path}" for path in files if not _STATE_FILE.fullmatch(path)]
 
 
-def _building(site: Site) -> Path:
-    settings = site.settings().shards
-    local = Path(settings.shard_url) if "://" not in settings.shard_url else Path(settings.scratch)
-    return local / ".building"
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for path in folder.rglob("*"):
-        if path.is_file() and ".building" not in path.parts:
-            yield str(path.relative_to(folder))
+def _own(site: Site) -> Path:
+    return site.home / "r2_hf_assets"

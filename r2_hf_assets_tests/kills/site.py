@@ -1,7 +1,7 @@
 """A site: everything that one deployment has, made of real processes, on a bucket of its own.
 
 hub/            the Hub's state; its process is killed and started again on the same port
-dagster_home/   the shipped dagster.yaml with shorter intervals; the plan and the shards lie here too
+dagster_home/   the shipped dagster.yaml with shorter intervals; the plan and the build records lie here too
 points/         the shots that wait and that were fired, see points.py
 tmp/            what the processes take for the system's temporary folder
 *.log
@@ -76,7 +76,7 @@ class Site:
     def upload(self, episodes: Mapping[str, int]) -> SampleSummary:
         """Put sample episodes, the awkward ones too; the same ones for the site's seed."""
         return upload_samples(
-            self.s3, self.bucket, seed=self.seed, episodes=episodes, awkward=True, segments=(3, 5), seconds=(1.0, 3.0)
+            self.s3, self.bucket, seed=self.seed, episodes=episodes, awkward=True, segments=(3, 5), seconds=(3.0, 6.0)
         )
 
     def check_services(self) -> None:
@@ -91,7 +91,7 @@ class Site:
 
 @contextmanager
 def open_site(
-    folder: Path, s3: S3Server, *, seed: int, stores_on_s3: bool = False, episodes_a_chunk: int = 2
+    folder: Path, s3: S3Server, *, seed: int, state_on_s3: bool = False, lfs: bool = False, episodes_a_chunk: int = 2
 ) -> Iterator[Site]:
     """Bring a site up; everything is stopped at the end, the folder stays."""
     for name in ("tmp", "dagster_home", "points"):
@@ -101,8 +101,10 @@ def open_site(
     hub_port = int(hub.endpoint.rpartition(":")[2])
     bucket = re.sub(r"[^a-z0-9]+", "-", f"kills-{folder.parent.name}-{folder.name}".lower()).strip("-")
     s3.create_bucket(bucket)
-    env = _settings(folder, s3, bucket, f"{hub.user}/speech", hub.endpoint, hub.token, stores_on_s3)
+    env = _settings(folder, s3, bucket, f"{hub.user}/speech", hub.endpoint, hub.token)
     env["EPISODES_PER_CHUNK"] = str(episodes_a_chunk)
+    env |= {"STATE_URL": f"s3://{bucket}/state"} if state_on_s3 else {}
+    env |= {"HF_HUB_DISABLE_XET": "1"} if lfs else {}
     _make_home(folder / "dagster_home")
     port = free_port()
     workspace = {"load_from": [{"grpc_server": {"host": LOOPBACK, "port": port, "location_name": LOCATION}}]}
@@ -139,10 +141,7 @@ def open_site(
         yield site
 
 
-def _settings(
-    folder: Path, s3: S3Server, bucket: str, repo_id: str, endpoint: str, token: str, stores_on_s3: bool
-) -> dict[str, str]:
-    on_s3 = {"STATE_URL": f"s3://{bucket}/state", "SHARD_URL": f"s3://{bucket}/shards"}
+def _settings(folder: Path, s3: S3Server, bucket: str, repo_id: str, endpoint: str, token: str) -> dict[str, str]:
     return {
         "R2_ENDPOINT_URL": s3.endpoint_url,
         "R2_ACCESS_KEY_ID": s3.access_key,
@@ -159,11 +158,10 @@ def _settings(
         "LANGUAGES": _LANGUAGES,
         "SETTLE_MINUTES": "0",
         # Small enough for several parts a chunk, and several row groups a part.
-        "PARQUET_MAX_BYTES": "120000",
-        "PARQUET_ROWGROUP_BYTES": "40000",
+        "PARQUET_MAX_BYTES": "250000",
+        "PARQUET_ROWGROUP_BYTES": "70000",
         "DOWNLOAD_WORKERS": "8",
         "TMPDIR": str(folder / "tmp"),
-        **(on_s3 if stores_on_s3 else {}),
     }
 
 

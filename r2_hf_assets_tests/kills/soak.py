@@ -62,7 +62,8 @@ def run_round(
     scan_shots: Sequence[Shot] = (),
     wave: Mapping[str, int] | None = None,
     at_random: bool = True,
-    stores_on_s3: bool = False,
+    state_on_s3: bool = False,
+    lfs: bool = False,
     episodes_a_chunk: int = 2,
 ) -> Round:
     """One round, in a folder that is made.
@@ -70,6 +71,7 @@ def run_round(
     Args:
         shots: only these are fired at chunks, and the round ends with them; None: points and victims as they come.
         wave: the episodes that each wave adds, by folder; None: as they come.
+        lfs: whether content goes over LFS, by scratch files.
     """
     result, started = Round(number, folder), time.monotonic()
     rng = random.Random(f"kills {seed} {number}")
@@ -78,7 +80,7 @@ def run_round(
         say(f"round {number}, {time.monotonic() - started:5.1f} s, kill {len(result.kills)}: {kill}")
 
     with (
-        open_site(folder, s3, seed=seed, stores_on_s3=stores_on_s3, episodes_a_chunk=episodes_a_chunk) as site,
+        open_site(folder, s3, seed=seed, state_on_s3=state_on_s3, lfs=lfs, episodes_a_chunk=episodes_a_chunk) as site,
         DagsterInstance.from_config(str(site.home)) as instance,
     ):
         asker = Asker(site, instance)
@@ -138,14 +140,14 @@ def _judge(result: Round, site: Site, asker: Asker, expected: SampleSummary) -> 
     result.rows, broken = promises.rows_on_hub(site, expected)
     commits, twice = promises.commits(site, planned)
     broken += twice + promises.history(asker.instance, planned) + promises.plan_intact(site, manifests)
-    broken += promises.shard_files(site, expected.rejects, planned)
+    broken += promises.build_records(site, expected.rejects, planned)
     promises.age_leftovers(site)
     broken += _second_pass(site)
     result.commits, _ = promises.commits(site, planned)
     if result.commits != commits:
         broken.append(f"the second pass made {result.commits - commits} commits")
     broken += promises.plan_intact(site, manifests) + promises.history(asker.instance, planned)
-    broken += promises.shard_files(site, expected.rejects, planned) + promises.nothing_left(site)
+    broken += promises.build_records(site, expected.rejects, planned) + promises.nothing_left(site)
     result.broken += dict.fromkeys(broken)
 
 
@@ -173,7 +175,6 @@ def soak(
     rounds: list[Round] = []
     while (left := kills - sum(len(done.kills) for done in rounds)) > 0:
         number = len(rounds)
-        on_s3 = number % 3 == 2
         done = run_round(
             number,
             folder / f"round-{number:02d}",
@@ -181,7 +182,8 @@ def soak(
             seed=seed,
             kills=min(left, a_round),
             say=say,
-            stores_on_s3=on_s3,
+            lfs=number % 3 == 1,
+            state_on_s3=number % 3 == 2,
         )
         rounds.append(done)
         rows = done.rows

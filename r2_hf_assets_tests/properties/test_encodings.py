@@ -30,7 +30,6 @@ tallies = st.builds(
     rejects=st.dictionaries(words, counts, max_size=3),
     repaired_texts=counts,
     audio_bytes=counts,
-    audio_seconds=st.floats(0, allow_infinity=False),
 )
 any_record = st.builds(
     BuildRecord,

@@ -13,13 +13,12 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.reconcile.prove import Source, prove
-from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets_tests.build_samples import (
     NO_WAIT,
     PREFIX,
     audio,
+    build_in_memory,
     chunk_of,
-    limits,
     put_episode,
 )
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
@@ -40,10 +39,12 @@ def bucket() -> MemoryStore:
 
 
 def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
-    folder = tmp_path / "build"
-    folder.mkdir()
-    built = build_chunk(CHUNK, bucket, folder, limits(tmp_path, **changes), workers=4, retry=NO_WAIT)
-    return [part.path for part in built.parts]
+    """The files of a build."""
+    built = build_in_memory(CHUNK, bucket, **changes)
+    paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
+    for path, data in zip(paths, built.parts, strict=True):
+        path.write_bytes(data)
+    return paths
 
 
 def source(bucket: MemoryStore, settle: timedelta = timedelta(0)) -> Source:
@@ -74,8 +75,7 @@ def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp
     assert [(file.name, file.rows, file.sha256) for file in proof.files] == [
         ("chunk-00007.parquet", 7, files[0].sha256),
     ]
-    (tmp_path / "split").mkdir()
-    split = parts(bucket, tmp_path / "split", max_bytes=450, rowgroup_bytes=300)
+    split = parts(bucket, tmp_path, max_bytes=450, rowgroup_bytes=300)
     assert len(split) > 2
     files, reader = as_on_hub(*split)
     assert prove(CHUNK, files[::-1], reader, source(bucket)).reason is None

@@ -41,5 +41,3 @@ def test_a_run_whose_host_died_is_ended_and_its_partition_committed_once(in_proc
     assert sorted(found) == sorted(row.key for row in summary.rows)
     for asset in ("parquet_shards", "hub_commit"):
         assert len(materializations(world, asset, KEY)) == 1
-    building = world.folder / "dagster_home" / "r2_hf_assets" / "shards" / ".building"
-    assert list(building.iterdir()) == []

@@ -7,16 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
+from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault, S3Faults
 from r2_hf_assets.settings import load
-from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets.shards.store import open_shards
 from r2_hf_assets_tests.runs.commands import BOTH, MATERIALIZE, PATIENCE_S, command, go, log
 from r2_hf_assets_tests.world import World, materializations
 
@@ -64,8 +63,8 @@ def test_two_runs_of_one_partition_make_one_commit(in_process: World) -> None:
     assert sorted(row["audio"]["path"] for row in world.table().to_pylist()) == sorted(row.key for row in summary.rows)
     found = materializations(world, "hub_commit", key)
     assert len(found) == 2 and sorted(commit["committed"] for commit in found) == [False, True]
-    home = world.folder / "dagster_home" / "r2_hf_assets" / "shards"
-    assert [path for path in home.rglob("*") if path.name == "lock" or path.suffix == ".parquet"] == []
+    home = world.folder / "dagster_home" / "r2_hf_assets"
+    assert [path.name for path in home.rglob("*.parquet")] == [], "nothing is staged"
 
 
 def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,24 +78,23 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     settings = load(needs=["r2", "hub"])
     assert settings.r2 is not None and settings.hub is not None
     hub = settings.hub
-    plan, shards = open_plan(settings.plan, settings.r2), open_shards(settings.shards, settings.r2)
-    records = []
-    for planned in plan.planned():
-        chunk = plan.read(planned.language, planned.number)
-        assert chunk is not None
-        with shards.building() as folder:
-            build = build_chunk(chunk, object_store(settings.r2), folder, settings.shards, workers=4)
-            shards.publish(build)
-        records.append(build.record)
-    together = threading.Barrier(len(records))
+    plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
+    chunks = list(plan.read_many([(chunk.language, chunk.number) for chunk in plan.planned()]))
+    together = threading.Barrier(len(chunks))
     claim = Claim(plan.id(), lambda _: {})
+
+    def look(_: Chunk) -> None:
+        together.wait(60)
+        check_claim(HubClient(hub), claim)
 
     def commit(record: BuildRecord) -> CommitRecord:
         client = HubClient(hub)
         together.wait(60)
-        return commit_chunk(client, record, lambda files: shards.files(record.language, files), claim)
+        return commit_chunk(client, record, claim)
 
-    with ThreadPoolExecutor(len(records)) as pool:
+    with ThreadPoolExecutor(len(chunks)) as pool:
+        list(pool.map(look, chunks))
+        records = [build_on_hub(chunk, r2, repo, settings.shards).record for chunk in chunks]
         done = list(pool.map(commit, records))
     assert len(records) == 8 and len(world.commits()) == 8
     assert len({commit.oid for commit in done}) == 8 and all(commit.committed for commit in done)

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets import hub_commit, work_plan
+from r2_hf_assets.assets import hub_commit, parquet_shards, work_plan
 from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.settings import VARIABLES
-from r2_hf_assets.shards import ahead
 from r2_hf_assets_tests.assets.test_backfill import _wait, dagster_dev, graphql
 from r2_hf_assets_tests.secrets.hunt import Hunt
 from r2_hf_assets_tests.world import World, materializations
@@ -35,7 +34,7 @@ def hunt(world: World) -> Hunt:
 
 
 def left_behind(world: World, hunt: Hunt) -> list[str]:
-    """What is found in the instance, the state, the shards, the Hub client's home: all but .env, its right place."""
+    """What is found in the instance, the state, the Hub client's home: all but .env, its right place."""
     return hunt.in_folder(world.folder, [world.folder / ".env"])
 
 
@@ -82,14 +81,14 @@ def test_failures_of_every_kind_leave_no_secret(
     with_crash(work_plan, "scan", [WORK_PLAN])
     with_crash(work_plan, "object_store", [WORK_PLAN])
     assert world.scan() is None
-    with_crash(ahead, "build_chunk", both, "en|chunk_0000")
+    with_crash(parquet_shards, "build_on_hub", both, "en|chunk_0000")
+    with_fault(method="GET", path_regex="/xet-write-token/", status=401)
     with_env(both, "en|chunk_0000", R2_SECRET_ACCESS_KEY=WRONG["R2_SECRET_ACCESS_KEY"])
     with_env(both, "en|chunk_0000", HF_TOKEN=WRONG["HF_TOKEN"])
     with_env(both, "en|chunk_0000", HF_TOKEN=hub.read_token)
     with_crash(hub_commit, "HubClient", both, "en|chunk_0000")
-    with_crash(hub_commit, "commit_chunks", both, "en|chunk_0000")
+    with_crash(hub_commit, "commit_chunk", both, "en|chunk_0000")
     with_fault(method="POST", path_regex="/commit/", status=403)
-    with_fault(method="GET", path_regex="/xet-write-token/", status=401)
     assert [run.error for run in world.build_due()] == [None]
     assert len(world.commits()) == 1
     out, err = capfd.readouterr()
@@ -119,14 +118,14 @@ def test_a_signed_url_that_fails_is_not_shown(
 
 
 def test_what_holds_a_secret_does_not_say_it(in_process: World, hunt: Hunt) -> None:
-    from r2_hf_assets.assets.resources import r2_resource, settings_resource
+    from r2_hf_assets.assets.resources import settings_resource
     from r2_hf_assets.bucket.client import object_store, s3_client
     from r2_hf_assets.hub.client import HubClient
 
     loaded = settings_resource.load("r2", "hub")
     assert loaded.r2 is not None and loaded.hub is not None
     holders = [loaded, loaded.r2, loaded.hub, object_store(loaded.r2), s3_client(loaded.r2), HubClient(loaded.hub)]
-    holders += [settings_resource, r2_resource, in_process.sandbox, in_process.sandbox.s3, in_process.sandbox.hub]
+    holders += [settings_resource, in_process.sandbox, in_process.sandbox.s3, in_process.sandbox.hub]
     for holder in holders:
         assert hunt.in_text(type(holder).__name__, f"{holder!r} {holder} {[holder]}") == []
 

@@ -13,9 +13,10 @@ from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.settings import PlanSettings
 from r2_hf_assets.shards.build import build_chunk
-from r2_hf_assets.shards.store import open_shards
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, limits, put_episode
+from r2_hf_assets.shards.builds import open_builds
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, MemoryUpload, limits, put_episode
 
 HOSTILE = {
     "climbs": "../../../escaped",
@@ -25,15 +26,15 @@ HOSTILE = {
     "a drive": "C:\\escaped",
     "the home": "~/escaped",
     "a variable": "$HOME",
-    "a link in the shards": "chunk-00007.parquet",
-    "the building folder": ".building",
+    "a file of the dataset": "chunk-00007.parquet",
+    "a hidden folder": ".git",
     "newline": "a\nb",
     "an escape of a terminal": "\x1b[31mred",
     "longer than a name may be": "x" * 400,
 }
 OURS = re.compile(
-    r"(state/plan/(identity|id|index|folders_\d{4}|(en/chunk_\d{4}))\.json"
-    r"|shards/en/chunk-\d{5}(\.rejects)?\.(parquet|json)|shards/\.building)?"
+    r"state/plan/(identity|id|index|folders_\d{4}|(en/chunk_\d{4}))\.json"
+    r"|state/builds/en/chunk-\d{5}(\.json|\.rejects\.parquet)"
 )
 
 
@@ -54,19 +55,17 @@ def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
     chunk = Chunk("en", 7, PREFIX, ("en/good", f"en/{name}"))
     plan = PlanStore(open_store(str(inside / "state"), None), "b", PREFIX)
     assert plan.create(chunk) and plan.read("en", 7) == chunk
-    shards = open_shards(limits(inside), None)
-    with shards.building() as folder:
-        try:
-            built = build_chunk(chunk, bucket, folder, limits(inside), workers=2, retry=NO_WAIT)
-        except Exception as error:
-            assert "\n" not in str(error).splitlines()[0]
-        else:
-            shards.publish(built)
+    try:
+        built = build_chunk(chunk, bucket, MemoryUpload(), limits(inside), workers=2, retry=NO_WAIT)
+    except Exception as error:
+        assert "\n" not in str(error).splitlines()[0]
+    else:
+        open_builds(PlanSettings(str(inside / "state")), None).write(built.record, built.rejects)
     assert strange(inside) == []
     assert sorted(os.listdir(tmp_path)) == ["deep"] and os.listdir(tmp_path / "deep" / "er") == ["home"]
 
 
-@pytest.mark.parametrize("name", ["..\\..\\escaped", "$HOME", ".building", "chunk-00000.parquet", "x" * 200])
+@pytest.mark.parametrize("name", ["..\\..\\escaped", "$HOME", ".git", "chunk-00000.parquet", "x" * 200])
 def test_a_scan_writes_names_of_its_own(name: str, tmp_path: Path) -> None:
     store = MemoryStore()
     put_episode(store, f"en/{name}", 2)

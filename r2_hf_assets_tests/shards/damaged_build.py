@@ -1,42 +1,59 @@
 """A built chunk with a bit of everything, that tests of the ledger check damage.
 
-Damage is done to real files, and the record is made to agree with them (sizes, hashes, counters), as a builder with a
-fault would write it: so what is found is found in the files.
+The damage is real: other tables are given to the writer, other lines to the ledger, other bytes are the footer. The
+record is made to agree (sizes, hashes, counters), as a build with a fault would write it.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from obstore.store import MemoryStore
 
-from r2_hf_assets.shards.build import build_chunk
+from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA, WRITER_OPTIONS
-from r2_hf_assets.shards.verify import check_ledger
+from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA
+from r2_hf_assets.shards.verify import Audit, check_ledger
+from r2_hf_assets.shards.writer import Part, PartWriter
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, entry, limits, put_episode
+from r2_hf_assets_tests.build_samples import (
+    PREFIX,
+    MemoryBuild,
+    MemoryUpload,
+    build_in_memory,
+    chunk_of,
+    entry,
+    put_episode,
+)
 
 # Several parts of several row groups, segments rejected in three episodes, and two episodes rejected whole.
 CHUNK = chunk_of("en/a", "en-US/a", "en/none", "en/lost", "en/b")
+ENTRIES = {"en/a": 10, "en-US/a": 7, "en/lost": 2, "en/b": 10}
 ROWS = 9 + 6 + 10
+_MAX_BYTES, _ROWGROUP_BYTES, _ROWS_A_GROUP = 130_000, 20_000, 3
 
 Lines = list[dict[str, Any]]
 
 
 @dataclass
 class Built:
-    """A build that a test may damage."""
+    """A build that a test may damage: what the writer was given and what it made, and the ledger."""
 
     record: BuildRecord
-    shards: list[Path]
-    rejects: Path | None
+    rejects: bytes | None
+    given: list[pa.Table] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
     def check(self) -> Verdict:
-        return check_ledger(CHUNK, self.record, self.shards, self.rejects)
+        audit = Audit(CHUNK)
+        for episode, entries in ENTRIES.items():
+            audit.read(episode, entries)
+        for table in self.given:
+            audit.given(table)
+        return check_ledger(audit, self.record, self.parts, self.rejects)
 
     def kinds(self) -> dict[str, int]:
         verdict = self.check()
@@ -45,24 +62,42 @@ class Built:
         return verdict.numbers["problems_by_kind"]
 
     def rows(self) -> Lines:
-        return [row for path in self.shards for row in pq.read_table(path).to_pylist()]
+        return [row for table in self.given for row in table.to_pylist()]
 
-    def write(self, rows: Lines, schema: pa.Schema = SCHEMA) -> None:
-        """Put these rows, all into the first file, and make the record agree."""
-        names = [file.name for file in self.record.files]
-        self.shards = self.shards[:1]
-        options = WRITER_OPTIONS if schema.equals(SCHEMA) else {}
-        pq.write_table(pa.Table.from_pylist(rows, schema), self.shards[0], **options)
-        single = names[0].replace("-part-00", "")
-        self.record = replace(self.record, files=(file_of(single, self.shards[0], len(rows)),))
+    def write(self, rows: Lines) -> None:
+        """Give these rows to the writer."""
+        self.given, upload = [], MemoryUpload()
+        with PartWriter(upload, _MAX_BYTES, self.given.append) as writer:
+            for first in range(0, len(rows), _ROWS_A_GROUP):
+                table = pa.Table.from_pylist(rows[first : first + _ROWS_A_GROUP], SCHEMA)
+                writer.write(table, sum(len(row["audio"]["bytes"] or b"") for row in table.to_pylist()))
+        self.keep(writer.parts)
 
-    def write_rejects(self, lines: Lines, schema: pa.Schema = REJECT_SCHEMA) -> None:
-        assert self.rejects is not None and self.record.rejects is not None
-        pq.write_table(pa.Table.from_pylist(lines, schema), self.rejects)
-        self.record = replace(self.record, rejects=file_of(self.record.rejects.name, self.rejects, len(lines)))
+    def keep(self, parts: list[Part]) -> None:
+        """Let these be the parts, and make the record agree."""
+        self.parts = parts
+        names = shard_names(CHUNK.number, len(parts))
+        files = [ShardFile(name, part.rows, part.size, part.sha256) for name, part in zip(names, parts, strict=True)]
+        self.record = replace(self.record, files=tuple(files))
+
+    def end_with(self, footer: bytes, at: int = 0) -> None:
+        """Let a part end with another footer than its own."""
+        part = self.parts[at]
+        size = part.size - len(part.footer) + len(footer)
+        changed = replace(part, footer=footer, size=size)
+        self.keep([*self.parts[:at], changed, *self.parts[at + 1 :]])
 
     def reject_lines(self) -> Lines:
-        return pq.read_table(self.rejects).to_pylist()
+        return pq.read_table(pa.BufferReader(self.rejects)).to_pylist()
+
+    def write_rejects(self, lines: Lines, schema: pa.Schema = REJECT_SCHEMA) -> None:
+        assert self.record.rejects is not None
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(lines, schema), sink)
+        self.rejects = sink.getvalue().to_pybytes()
+        sha256 = hashlib.sha256(self.rejects).hexdigest()
+        recorded = replace(self.record.rejects, rows=len(lines), size=len(self.rejects), sha256=sha256)
+        self.record = replace(self.record, rejects=recorded)
 
     def count_again(self) -> None:
         """Counters that agree with the damage."""
@@ -76,7 +111,7 @@ class Built:
                 episodes=len(CHUNK.episodes),
                 episodes_with_rows=len(with_rows),
                 episodes_rejected=len({line["episode"] for line in rejects if line["level"] == "episode"}),
-                entries=len(rows) + segments,
+                entries=sum(ENTRIES.values()),
                 rows=len(rows),
                 segments_rejected=segments,
                 rejects={reason: reasons.count(reason) for reason in reasons},
@@ -85,22 +120,22 @@ class Built:
         )
 
 
-def file_of(name: str, path: Path, rows: int) -> ShardFile:
-    data = path.read_bytes()
-    return ShardFile(name, rows, len(data), hashlib.sha256(data).hexdigest())
-
-
-def build(folder: Path) -> Built:
-    """CHUNK, built into `folder`."""
+def build() -> MemoryBuild:
+    """CHUNK, built."""
     bucket = MemoryStore()
     put_episode(bucket, "en/a", 10, size=5000, without=[3])
     put_episode(bucket, "en-US/a", [*(entry(index) for index in range(6)), "no object"], size=5000)
     put_episode(bucket, "en/none", [])
     put_episode(bucket, "en/lost", 2, without=[0, 1])
     put_episode(bucket, "en/b", 10, size=5000)
-    settings = limits(folder, max_bytes=60_000, rowgroup_bytes=20_000)
-    made = build_chunk(CHUNK, bucket, folder, settings, workers=4, retry=NO_WAIT)
-    return Built(made.record, [part.path for part in made.parts], made.rejects_path)
+    return build_in_memory(CHUNK, bucket, max_bytes=_MAX_BYTES, rowgroup_bytes=_ROWGROUP_BYTES)
+
+
+def built_again(made: MemoryBuild) -> Built:
+    """The same build, row group by row group."""
+    built = Built(made.record, made.made.rejects)
+    built.write(made.rows())
+    return built
 
 
 def key(episode: str, number: int) -> str:
@@ -109,3 +144,15 @@ def key(episode: str, number: int) -> str:
 
 def row(episode: str, number: int) -> dict[str, Any]:
     return {"audio": {"path": key(episode, number), "bytes": b"audio"}}
+
+
+def footer_of(write: Callable[[pa.BufferOutputStream], None]) -> bytes:
+    """The footer of another Parquet file, its page indexes included."""
+    sink = pa.BufferOutputStream()
+    write(sink)
+    data = sink.getvalue()
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    last = metadata.row_group(metadata.num_row_groups - 1)
+    column = last.column(last.num_columns - 1)
+    start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
+    return data.to_pybytes()[start + column.total_compressed_size :]

@@ -2,11 +2,9 @@
 
 import random
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from r2_hf_assets.sandbox.sample_audio import make_voices, splice
 from r2_hf_assets.shards.observe import Observed, Observer
@@ -32,17 +30,6 @@ def observed(*groups: list[Row], digest: str = "digest") -> Observed:
     for rows in groups:
         observer.take(table(rows))
     return observer.observed()
-
-
-def write(folder: Path, *files: list[list[Row]]) -> list[Path]:
-    """Shards of row groups."""
-    paths = []
-    for number, groups in enumerate(files):
-        paths.append(folder / f"part-{number:02d}")
-        with pq.ParquetWriter(paths[-1], SCHEMA) as writer:
-            for rows in groups:
-                writer.write_table(table(rows))
-    return paths
 
 
 @lru_cache

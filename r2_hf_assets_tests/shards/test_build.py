@@ -3,25 +3,24 @@
 from datetime import timedelta
 
 import obstore
-import pyarrow.parquet as pq
 import pytest
 from obstore.exceptions import PermissionDeniedError
 from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
 from r2_hf_assets.shards import build as module
-from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import (
-    NO_WAIT,
     PREFIX,
     Flaky,
+    MemoryBuild,
+    MemoryUpload,
     audio,
+    build_in_memory,
     chunk_of,
     entry,
     fetch_threads,
-    limits,
     put_episode,
     use_obstore,
 )
@@ -32,49 +31,39 @@ def bucket(request, tmp_path):
     return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "bucket", mkdir=True)
 
 
-def build(bucket, tmp_path, *episodes: str, workers: int = 8, name: str = "b", **changes) -> Build:
-    folder = tmp_path / name
-    folder.mkdir()
-    chunk = chunk_of(*episodes)
-    return build_chunk(chunk, bucket, folder, limits(tmp_path, **changes), workers=workers, retry=NO_WAIT)
+def build(bucket, *episodes: str, **options) -> MemoryBuild:
+    return build_in_memory(chunk_of(*episodes), bucket, **options)
 
 
-def rows(built: Build) -> list[dict]:
-    return [row for part in built.parts for row in pq.read_table(part.path).to_pylist()]
-
-
-def rejects(built: Build) -> list[tuple[str, str, str]]:
+def rejects(built: MemoryBuild) -> list[tuple[str, str, str]]:
     """(level, key below the prefix, reason)"""
-    if built.rejects_path is None:
-        return []
-    table = pq.read_table(built.rejects_path).to_pylist()
-    return [(row["level"], row["key"].removeprefix(PREFIX), row["reason"]) for row in table]
+    return [(row["level"], row["key"].removeprefix(PREFIX), row["reason"]) for row in built.rejects()]
 
 
-def test_rows_are_in_plan_order_then_segment_order(bucket, tmp_path):
+def test_rows_are_in_plan_order_then_segment_order(bucket):
     put_episode(bucket, "en/b", 2)
     put_episode(bucket, "en-US/a", 3)
-    built = build(bucket, tmp_path, "en/b", "en-US/a")
+    built = build(bucket, "en/b", "en-US/a")
     expected = [("en/b", 0), ("en/b", 1), ("en-US/a", 0), ("en-US/a", 1), ("en-US/a", 2)]
     keys = [f"{PREFIX}{episode}/{episode[-1]}_{index:06d}.mp3" for episode, index in expected]
-    assert [row["audio"]["path"] for row in rows(built)] == keys
-    assert [row["audio"]["bytes"] for row in rows(built)] == [audio(episode, index) for episode, index in expected]
+    assert [row["audio"]["path"] for row in built.rows()] == keys
+    assert [row["audio"]["bytes"] for row in built.rows()] == [audio(episode, index) for episode, index in expected]
 
 
-def test_a_row_says_what_the_metadata_says(bucket, tmp_path):
+def test_a_row_says_what_the_metadata_says(bucket):
     put_episode(bucket, "en/a", [entry(0, language="deu", dnsmos=2.5), {"start": 5, "end": 4}])
-    first, second = rows(build(bucket, tmp_path, "en/a"))
+    first, second = build(bucket, "en/a").rows()
     del first["audio"], second["audio"]
     words = {"text": "words of segment 0", "speaker_id": "SPEAKER_00"}
     assert first == {**words, "duration_seconds": 1.5, "dnsmos": 2.5, "language": "de"}
     assert second == dict.fromkeys(["text", "speaker_id", "duration_seconds", "dnsmos"]) | {"language": "en"}
 
 
-def test_a_chunk_without_trouble_has_no_ledger(bucket, tmp_path):
+def test_a_chunk_without_trouble_has_no_ledger(bucket):
     put_episode(bucket, "en/a", 4, size=300)
-    built = build(bucket, tmp_path, "en/a")
-    tally = Tally(episodes=1, episodes_with_rows=1, entries=4, rows=4, audio_bytes=1200, audio_seconds=6.0)
-    assert (built.record.tally, built.record.rejects, built.rejects_path) == (tally, None, None)
+    built = build(bucket, "en/a")
+    tally = Tally(episodes=1, episodes_with_rows=1, entries=4, rows=4, audio_bytes=1200)
+    assert (built.record.tally, built.record.rejects, built.made.rejects) == (tally, None, None)
     assert (built.record.language, built.record.number) == ("en", 7)
     assert built.record.digest == chunk_of("en/a").digest
 
@@ -94,13 +83,12 @@ def put_awkward(bucket) -> list[str]:
     return [f"en/{name}" for name in "good holes odd silent lost none blank html dict cut headless gone".split()]
 
 
-def test_every_entry_and_every_episode_is_in_one_place(bucket, tmp_path):
-    built = build(bucket, tmp_path, *put_awkward(bucket))
+def test_every_entry_and_every_episode_is_in_one_place(bucket):
+    built = build(bucket, *put_awkward(bucket))
     tally = built.record.tally
-    assert tally.balanced
     assert (tally.episodes, tally.episodes_with_rows, tally.episodes_rejected) == (12, 4, 8)
     assert (tally.entries, tally.rows, tally.segments_rejected) == (16, 8, 8)
-    assert len(rows(built)) == 8 and len(rejects(built)) == 16
+    assert len(built.rows()) == 8 and len(rejects(built)) == 16
     assert tally.repaired_texts == 1
     assert tally.rejects == {
         "audio_missing": 4,
@@ -116,8 +104,8 @@ def test_every_entry_and_every_episode_is_in_one_place(bucket, tmp_path):
     assert sum(tally.rejects.values()) == built.record.rejects.rows == 16  # type: ignore[union-attr]
 
 
-def test_the_ledger_names_key_and_reason_in_order(bucket, tmp_path):
-    built = build(bucket, tmp_path, *put_awkward(bucket))
+def test_the_ledger_names_key_and_reason_in_order(bucket):
+    built = build(bucket, *put_awkward(bucket))
     assert rejects(built) == [
         ("segment", "en/holes/holes_000001.mp3", "audio_missing"),
         ("segment", "en/holes/holes_000003.mp3", "audio_missing"),
@@ -138,98 +126,95 @@ def test_the_ledger_names_key_and_reason_in_order(bucket, tmp_path):
     ]
 
 
-def test_a_lone_surrogate_costs_one_letter_and_not_the_chunk(bucket, tmp_path):
+def test_a_lone_surrogate_costs_one_letter_and_not_the_chunk(bucket):
     put_episode(bucket, "en/a", [entry(0, text="a\ud800b"), entry(1)])
-    assert [row["text"] for row in rows(build(bucket, tmp_path, "en/a"))] == ["a\ufffdb", "words of segment 1"]
+    assert [row["text"] for row in build(bucket, "en/a").rows()] == ["a\ufffdb", "words of segment 1"]
 
 
-def test_audio_too_large_for_a_row_group_is_rejected(bucket, tmp_path, monkeypatch):
+def test_audio_too_large_for_a_row_group_is_rejected(bucket, monkeypatch):
     monkeypatch.setattr(module, "MAX_ROWGROUP_BYTES", 500)
     put_episode(bucket, "en/a", 2, size=501)
     put_episode(bucket, "en/b", 1, size=500)
-    built = build(bucket, tmp_path, "en/a", "en/b")
+    built = build(bucket, "en/a", "en/b")
     assert built.record.tally.rejects == {"audio_too_large": 2, "no_usable_segment": 1}
     assert built.record.tally.rows == 1
 
 
-def test_nothing_usable_gives_no_file_and_a_ledger(bucket, tmp_path):
+def test_nothing_usable_gives_no_file_and_a_ledger(bucket):
     put_episode(bucket, "en/a", [None])
-    built = build(bucket, tmp_path, "en/a")
-    assert (built.parts, built.record.files, built.record.bytes) == ((), (), 0)
+    built = build(bucket, "en/a")
+    assert (built.parts, built.record.files, built.record.bytes) == ([], (), 0)
     assert [reason for _, _, reason in rejects(built)] == ["entry_not_an_object", "no_usable_segment"]
 
 
 @pytest.mark.parametrize("trouble", ["audio missing", "audio empty", "metadata missing"])
-def test_an_episode_that_was_just_written_is_still_uploading(bucket, tmp_path, trouble):
+def test_an_episode_that_was_just_written_is_still_uploading(bucket, trouble):
     put_episode(bucket, "en/a", 3, without=[1] if trouble == "audio missing" else [])
     if trouble == "audio empty":
         obstore.put(bucket, f"{PREFIX}en/a/a_000001.mp3", b"")
     if trouble == "metadata missing":
         obstore.delete(bucket, f"{PREFIX}en/a/all_segments.json")
     with pytest.raises(StillUploading, match="en/a is still uploading") as caught:
-        build(bucket, tmp_path, "en/a", settle_minutes=15.0)
+        build(bucket, "en/a", settle_minutes=15.0)
     assert caught.value.transient and "SETTLE_MINUTES" in str(caught.value) and "\n" not in str(caught.value)
-    assert build(bucket, tmp_path, "en/a", name="later").record.tally.balanced
+    assert build(bucket, "en/a").made.ledger.passed
 
 
-def test_no_settling_time_takes_the_bucket_as_it_is(bucket, tmp_path):
+def test_no_settling_time_takes_the_bucket_as_it_is(bucket):
     put_episode(bucket, "en/a", 3, without=[1])
-    built = build(bucket, tmp_path, "en/a", settle_minutes=0.0)
+    built = build(bucket, "en/a", settle_minutes=0.0)
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
-def test_the_settling_time_is_the_limit(bucket, tmp_path, monkeypatch):
+def test_the_settling_time_is_the_limit(bucket, monkeypatch):
     put_episode(bucket, "en/a", 2, without=[0])
     written = obstore.head(bucket, f"{PREFIX}en/a/all_segments.json")["last_modified"]
     before, after = written + timedelta(seconds=299), written + timedelta(minutes=5)
     monkeypatch.setattr(store_gets, "server_time", lambda: before)
     with pytest.raises(StillUploading):
-        build(bucket, tmp_path, "en/a", settle_minutes=5.0)
+        build(bucket, "en/a", settle_minutes=5.0)
     monkeypatch.setattr(store_gets, "server_time", lambda: after)
-    built = build(bucket, tmp_path, "en/a", settle_minutes=5.0, name="after")
+    built = build(bucket, "en/a", settle_minutes=5.0)
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
-def test_a_young_episode_that_is_whole_is_built(bucket, tmp_path):
+def test_a_young_episode_that_is_whole_is_built(bucket):
     put_episode(bucket, "en/a", 3)
-    assert build(bucket, tmp_path, "en/a", settle_minutes=15.0).record.tally.rows == 3
+    assert build(bucket, "en/a", settle_minutes=15.0).record.tally.rows == 3
 
 
 @pytest.mark.parametrize("match", ["all_segments.json", "a_000001.mp3"])
-def test_passing_trouble_is_no_reject(bucket, tmp_path, monkeypatch, match):
+def test_passing_trouble_is_no_reject(bucket, monkeypatch, match):
     put_episode(bucket, "en/a", 3)
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=4, match=match))
-    built = build(bucket, tmp_path, "en/a")
+    built = build(bucket, "en/a")
     assert (built.record.tally.rows, built.record.rejects) == (3, None)
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=99, match=match))
     with pytest.raises(GaveUp):
-        build(bucket, tmp_path, "en/a", name="again")
+        build(bucket, "en/a")
 
 
-def test_a_listing_that_fails_is_no_reject(bucket, tmp_path, monkeypatch):
+def test_a_listing_that_fails_is_no_reject(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list=Flaky(obstore.list, times=99))
     with pytest.raises(GaveUp, match="listing processed/en/gone/"):
-        build(bucket, tmp_path, "en/gone")
+        build(bucket, "en/gone")
 
 
 @pytest.mark.parametrize("match", ["b/all_segments.json", "a_000001.mp3"])
-def test_an_error_leaves_no_thread_even_while_it_is_held(bucket, tmp_path, monkeypatch, match):
+def test_an_error_leaves_no_thread_even_while_it_is_held(bucket, monkeypatch, match):
     for name in "abc":
         put_episode(bucket, f"en/{name}", 3)
     refused = Flaky(obstore.get, times=99, match=match, error=lambda: PermissionDeniedError("403"))
     use_obstore(monkeypatch, store_gets, get=refused)
     with pytest.raises(AccessError) as caught:
-        build(bucket, tmp_path, "en/a", "en/b", "en/c", workers=1)
+        build(bucket, "en/a", "en/b", "en/c", workers=1)
     assert fetch_threads() == [] and caught.value.__traceback__
 
 
-def test_an_error_of_the_disk_leaves_no_thread_even_while_it_is_held(bucket, tmp_path, monkeypatch):
-    put_episode(bucket, "en/a", 50)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module.PartWriter, "write", full)
-    with pytest.raises(OSError, match="No space") as caught:
-        build(bucket, tmp_path, "en/a", rowgroup_bytes=1000)
+def test_an_upload_that_fails_leaves_no_thread_even_while_its_error_is_held(bucket):
+    put_episode(bucket, "en/a", 50, size=5000)
+    upload = MemoryUpload(fail_at=100_000)
+    with pytest.raises(ConnectionError, match="the transfer broke off") as caught:
+        build(bucket, "en/a", upload=upload, rowgroup_bytes=50_000)
     assert fetch_threads() == [] and caught.value.__traceback__
+    assert upload.parts == []

@@ -5,12 +5,10 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 import obstore
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from obstore.store import MemoryStore
 
@@ -21,8 +19,16 @@ from r2_hf_assets.reconcile.prove import Source
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards import build as module
-from r2_hf_assets.shards.build import Build, build_chunk
-from r2_hf_assets_tests.build_samples import PREFIX, audio, chunk_of, fetch_threads, limits, put_episode
+from r2_hf_assets_tests.build_samples import (
+    PREFIX,
+    MemoryBuild,
+    MemoryUpload,
+    audio,
+    build_in_memory,
+    chunk_of,
+    fetch_threads,
+    put_episode,
+)
 from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error
 from r2_hf_assets_tests.world import World
 
@@ -43,21 +49,17 @@ def episode(segments: int = 3, **options: Any) -> dict[str, bytes]:
     return {path: bytes(obstore.get(store, path).bytes()) for path in listed}
 
 
-def build(server: ObjectsServer, tmp_path: Path, **changes: Any) -> Build:
-    folder = tmp_path / f"b{len([*tmp_path.iterdir()])}"
-    folder.mkdir()
-    return build_chunk(chunk_of("en/a"), server.store(), folder, limits(tmp_path, **changes), workers=8, retry=QUICK)
+def build(server: ObjectsServer, **options: Any) -> MemoryBuild:
+    return build_in_memory(chunk_of("en/a"), server.store(), retry=QUICK, **options)
 
 
-def rows(built: Build) -> list[tuple[str, bytes]]:
-    read = [row["audio"] for part in built.parts for row in pq.read_table(part.path).to_pylist()]
-    return [(row["path"], row["bytes"]) for row in read]
+def rows(built: MemoryBuild) -> list[tuple[str, bytes]]:
+    return [(row["audio"]["path"], row["audio"]["bytes"]) for row in built.rows()]
 
 
-def ledger(built: Build) -> dict[str, tuple[str, str]]:
+def ledger(built: MemoryBuild) -> dict[str, tuple[str, str]]:
     """Reason and detail by key."""
-    assert built.rejects_path is not None
-    return {row["key"]: (row["reason"], row["detail"]) for row in pq.read_table(built.rejects_path).to_pylist()}
+    return {row["key"]: (row["reason"], row["detail"]) for row in built.rejects()}
 
 
 def instead(answers: Mapping[str, Answer]) -> Rule:
@@ -94,12 +96,12 @@ MISSING = {"audio": [key(1)], "metadata": [METADATA]}
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
 @pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
-def test_what_is_still_uploading_goes_by_the_servers_clock(tmp_path, ahead, missing):
+def test_what_is_still_uploading_goes_by_the_servers_clock(ahead, missing):
     objects = {name: body for name, body in episode().items() if name not in missing}
     with ObjectsServer({}, Clock(objects, ahead, YOUNG)) as server, pytest.raises(StillUploading):
-        build(server, tmp_path, settle_minutes=SETTLE)
+        build(server, settle_minutes=SETTLE)
     with ObjectsServer({}, Clock(objects, ahead, OLD)) as server:
-        assert ledger(build(server, tmp_path, settle_minutes=SETTLE))[missing[0]][0].endswith("_missing")
+        assert ledger(build(server, settle_minutes=SETTLE))[missing[0]][0].endswith("_missing")
 
 
 @pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
@@ -111,12 +113,12 @@ def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
 
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
-def test_a_server_that_names_no_date_is_judged_by_our_clock(tmp_path, missing):
+def test_a_server_that_names_no_date_is_judged_by_our_clock(missing):
     objects = {name: body for name, body in episode().items() if name not in missing}
     with ObjectsServer({}, Clock(objects, timedelta(0), YOUNG, names_date=False)) as server:
         with pytest.raises(StillUploading):
-            build(server, tmp_path, settle_minutes=SETTLE)
-        assert ledger(build(server, tmp_path, settle_minutes=1.0))
+            build(server, settle_minutes=SETTLE)
+        assert ledger(build(server, settle_minutes=1.0))
 
 
 # sizes
@@ -130,17 +132,17 @@ def huge(length: int) -> Answer:
     return Answer(200, headers={"Content-Length": str(length)}, endless=bytes(65536))
 
 
-def test_audio_announced_as_too_large_is_a_reject_and_not_read(tmp_path):
+def test_audio_announced_as_too_large_is_a_reject_and_not_read():
     with ObjectsServer(episode(), instead({key(1): huge(HUGE)})) as server:
-        built = build(server, tmp_path)
+        built = build(server)
     assert ledger(built) == {key(1): ("audio_too_large", f"{HUGE} bytes")}
     assert [path for path, _ in rows(built)] == [key(0), key(2)]
     assert server.asked[key(1)] == 1 and server.endless_bytes < READ_AT_MOST
 
 
-def test_metadata_announced_as_too_large_is_a_reject_and_not_read(tmp_path):
+def test_metadata_announced_as_too_large_is_a_reject_and_not_read():
     with ObjectsServer(episode(), instead({METADATA: huge(METADATA_MAX_BYTES + 1)})) as server:
-        built = build(server, tmp_path)
+        built = build(server)
     assert ledger(built) == {METADATA: ("metadata_too_large", f"{METADATA_MAX_BYTES + 1} bytes")}
     assert server.asked.total() == 1 and server.endless_bytes < READ_AT_MOST
 
@@ -152,25 +154,23 @@ def packed(body: bytes, encoding: str = "gzip") -> Answer:
     return Answer(200, body, {"Content-Encoding": encoding})
 
 
-def test_objects_that_are_stored_packed_are_what_was_meant(tmp_path):
+def test_objects_that_are_stored_packed_are_what_was_meant():
     objects = episode()
     plain = gzip.compress(objects[key(2)])
     answers = {name: packed(gzip.compress(objects[name]), "aws-chunked, GZIP") for name in (METADATA, key(0))}
     answers |= {key(1): packed(objects[key(1)], "utf-8"), key(2): Answer(200, plain)}
     with ObjectsServer(objects, instead(answers)) as server:
-        built = build(server, tmp_path)
+        built = build(server)
     assert rows(built) == [(key(0), objects[key(0)]), (key(1), objects[key(1)]), (key(2), plain)]
     assert built.record.tally.audio_bytes == sum(len(body) for _, body in rows(built))
 
 
-def test_a_real_server_with_packed_objects(world: World, tmp_path):
+def test_a_real_server_with_packed_objects(world: World):
     s3, objects = world.sandbox.s3, episode()
     client = s3_client(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
     for name, body in objects.items():
         client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
-    folder = tmp_path / "built"
-    folder.mkdir()
-    built = build_chunk(chunk_of("en/a"), world.store(), folder, limits(tmp_path), workers=2, retry=QUICK)
+    built = build_in_memory(chunk_of("en/a"), world.store(), workers=2, retry=QUICK)
     assert rows(built) == [(key(index), audio("en/a", index)) for index in range(3)]
 
 
@@ -183,28 +183,28 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(tmp_path, damage):
+def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(damage):
     objects = episode()
     spoilt = packed(damage(gzip.compress(objects[key(1)])))
     with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
-        built = build(server, tmp_path)
+        built = build(server)
         missing = Source(server.store(), timedelta(0), QUICK)
         assert [found.key for found in missing.to_be_had([*missing.segments(chunk_of("en/a"))])] == [key(0)]
     found = ledger(built)
     assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
     assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]
     with ObjectsServer(objects, instead({METADATA: packed(damage(gzip.compress(b"[]")))})) as server:
-        assert ledger(build(server, tmp_path))[METADATA][0] == "metadata_not_gzip"
+        assert ledger(build(server))[METADATA][0] == "metadata_not_gzip"
 
 
-def test_a_bomb_is_unpacked_no_further_than_the_limit(tmp_path, monkeypatch):
+def test_a_bomb_is_unpacked_no_further_than_the_limit(monkeypatch):
     limit = 4 * 2**20
     monkeypatch.setattr(module, "MAX_ROWGROUP_BYTES", limit)
     bomb = gzip.compress(bytes(50 * limit))
     with ObjectsServer(episode(), instead({key(1): packed(bomb)})) as server:
         tracemalloc.start()
         try:
-            built = build(server, tmp_path)
+            built = build(server)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -215,31 +215,28 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit(tmp_path, monkeypatch):
 # what a failed build leaves
 
 
-def full(*_: object) -> None:
-    raise OSError(28, "No space left on device")
-
-
-FAILURES = {"a refusal": AccessError, "still uploading": StillUploading, "a full disk": OSError}
+FAILURES = {"a refusal": AccessError, "still uploading": StillUploading, "a broken transfer": ConnectionError}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_failed_builds_keep_nothing_in_memory(tmp_path, monkeypatch, failure, without_collector):
+def test_failed_builds_keep_nothing_in_memory(failure, without_collector):
     """Although somebody keeps all the errors, and the garbage collector does not look."""
     count, size = 24, 100_000
     objects = episode(count, size=size)
     answers = {key(10): error(403, "AccessDenied")} if failure == "a refusal" else {}
     if failure == "still uploading":
         del objects[key(10)]
-    if failure == "a full disk":
-        monkeypatch.setattr(module.PartWriter, "write", full)
+    breaks = count * size // 2 if failure == "a broken transfer" else None
     errors: list[BaseException] = []
     young = Clock(objects, timedelta(0), timedelta(0))
     with ObjectsServer({}, lambda name, n: answers.get(name) or young(name, n)) as server:
 
         def fail() -> None:
             try:
-                build(server, tmp_path, settle_minutes=SETTLE, rowgroup_bytes=count * size // 3)
-            except (R2HfError, OSError) as caught:
+                build(
+                    server, upload=MemoryUpload(fail_at=breaks), settle_minutes=SETTLE, rowgroup_bytes=count * size // 3
+                )
+            except (R2HfError, ConnectionError) as caught:
                 errors.append(caught)
 
         fail()  # what is imported and cached once

@@ -1,16 +1,18 @@
 """Each rule about a chunk's content: what passes it, what fails it and with which numbers."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+import obstore
 import pytest
+from obstore.store import MemoryStore
 
-from r2_hf_assets.shards import quality
 from r2_hf_assets.shards.decode import Decoded, decode
 from r2_hf_assets.shards.observe import Sampled
 from r2_hf_assets.shards.quality import check_all, check_audio, check_duplicates, check_ranges, check_texts
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row, write
+from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
+from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
 
 
 def warned(verdict: Verdict) -> dict[str, int]:
@@ -19,10 +21,10 @@ def warned(verdict: Verdict) -> dict[str, int]:
     return dict(verdict.numbers["problems_by_kind"])
 
 
-def test_sound_rows_pass_everything(tmp_path: Path) -> None:
+def test_sound_rows_pass_everything() -> None:
     body, length = mp3()
     rows = [row(index, body=body + bytes([index]), duration_seconds=length) for index in range(50)]
-    verdicts = check_all(observed(rows), write(tmp_path, [rows]))
+    verdicts = check_all(observed(rows), keys_of(rows))
     assert list(verdicts) == ["audio", "ranges", "texts", "duplicates"]
     assert all(verdict.passed for verdict in verdicts.values()), verdicts
     assert (verdicts["audio"].numbers["sampled"], verdicts["audio"].numbers["decoded"]) == (4, 4)
@@ -30,7 +32,15 @@ def test_sound_rows_pass_everything(tmp_path: Path) -> None:
 
 
 def test_no_row_passes_everything() -> None:
-    assert all(verdict.passed for verdict in check_all(observed(), []).values())
+    assert all(verdict.passed for verdict in check_all(observed(), keys_of([])).values())
+
+
+def keys_of(rows: list[dict[str, Any]]) -> Callable[[int], str]:
+    return lambda place: rows[place]["audio"]["path"]
+
+
+def no_key(place: int) -> str:
+    raise AssertionError("nobody asks for a key when no audio is equal")
 
 
 def sample(*bodies: bytes, duration: float | None = 2.0) -> list[Sampled]:
@@ -126,42 +136,34 @@ def test_texts_that_are_empty_warn_above_a_hundredth(text: str | None, kind: str
     assert warned(check_texts(observed([row(0, text=text), row(1, text=text), *good[1:]]).counts)) == {"text_empty": 2}
 
 
-def test_equal_audio_warns_in_whichever_file_it_lies(tmp_path: Path) -> None:
-    rows = [row(index) for index in range(30)]
-    rows[17] = row(17, body=rows[3]["audio"]["bytes"])
-    rows[29] = row(29, body=rows[3]["audio"]["bytes"])
-    groups = [rows[:10], rows[10:20], rows[20:]]
-    verdict = check_duplicates(observed(*groups).sketches, write(tmp_path, groups[:2], groups[2:]))
-    assert warned(verdict) == {"duplicate": 2}
-    assert verdict.numbers["examples"]["duplicate"] == [
-        f"processed/en/ep/ep_{index:06d}.mp3 is processed/en/ep/ep_000003.mp3" for index in (17, 29)
-    ]
-    assert (verdict.numbers["duplicates"], verdict.numbers["duplicates_share"]) == (2, round(2 / 30, 4))
-    assert (verdict.numbers["compared"], verdict.numbers["alike_not_compared"]) == (3, 0)
-
-
-def test_equal_audio_is_found_deep_in_a_row_group(tmp_path: Path) -> None:
+def test_equal_audio_warns_in_whichever_row_group_it_lies() -> None:
     rows = [row(index) for index in range(200)]
-    rows[190] = row(190, body=rows[70]["audio"]["bytes"])
-    verdict = check_duplicates(observed(rows).sketches, write(tmp_path, [rows]))
-    assert verdict.summary == "1 x duplicate (processed/en/ep/ep_000190.mp3 is processed/en/ep/ep_000070.mp3)"
+    for index in (17, 190):
+        rows[index] = row(index, body=rows[3]["audio"]["bytes"])
+    rows[191] = row(191, body=rows[70]["audio"]["bytes"])
+    verdict = check_duplicates(observed(rows[:10], rows[10:20], rows[20:]).hashes, keys_of(rows))
+    assert warned(verdict) == {"duplicate": 3}
+    assert verdict.numbers["examples"]["duplicate"] == [
+        f"processed/en/ep/ep_{index:06d}.mp3 is processed/en/ep/ep_{first:06d}.mp3"
+        for index, first in ((17, 3), (190, 3), (191, 70))
+    ]
+    assert (verdict.numbers["rows"], verdict.numbers["duplicates"]) == (200, 3)
+    assert verdict.numbers["duplicates_share"] == round(3 / 200, 4)
 
 
-def test_audio_that_only_looks_equal_passes(tmp_path: Path) -> None:
-    rows = [row(0, body=b"x" * 1000), row(1, body=b"x" * 500 + b"y" + b"x" * 499)]
-    verdict = check_duplicates(observed(rows).sketches, write(tmp_path, [rows]))
-    assert verdict.passed
-    assert (verdict.numbers["compared"], verdict.numbers["duplicates"]) == (2, 0)
+def test_audio_that_is_nearly_equal_passes() -> None:
+    bodies = [b"x" * 1000, b"x" * 500 + b"y" + b"x" * 499, b"x" * 999, b"x" * 1001]
+    verdict = check_duplicates(observed([row(index, body=body) for index, body in enumerate(bodies)]).hashes, no_key)
+    assert (verdict.passed, verdict.numbers["duplicates"]) == (True, 0)
 
 
-def test_no_file_is_read_when_nothing_looks_equal() -> None:
-    assert check_duplicates(observed([row(0), row(1)]).sketches, [Path("nowhere")]).passed
-
-
-def test_what_is_too_much_to_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quality, "_COMPARED_BYTES", 0)
-    rows = [row(index, body=b"same") for index in range(6)]
-    groups = [rows[:2], rows[2:4], rows[4:]]
-    verdict = check_duplicates(observed(*groups).sketches, write(tmp_path, groups))
-    assert warned(verdict) == {"duplicate": 1, "alike": 4}
-    assert verdict.numbers["alike_not_compared"] == 4
+def test_a_build_names_both_of_two_equal_segments() -> None:
+    """By the keys that its audit knows, across what became no row."""
+    bucket = MemoryStore()
+    put_episode(bucket, "en/a", 4, without=[0])
+    put_episode(bucket, "en/none", [])
+    put_episode(bucket, "en/b", 4, without=[1])
+    obstore.put(bucket, f"{PREFIX}en/b/b_000003.mp3", audio("en/a", 2))
+    made = build_in_memory(chunk_of("en/a", "en/none", "en/b"), bucket).made
+    verdict = check_all(made.observed, made.audit.key_of)["duplicates"]
+    assert verdict.summary == f"1 x duplicate ({PREFIX}en/b/b_000003.mp3 is {PREFIX}en/a/a_000002.mp3)"

@@ -1,11 +1,12 @@
-"""PartWriter: parts within the limit, hashed as they are written, the same bytes every time, nothing after an error."""
+"""PartWriter: parts within the limit, streamed into the upload in order, the same bytes every time."""
 
 import hashlib
 import random
-import resource
 from collections.abc import Iterable
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,62 +14,147 @@ from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards import writer as module
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.writer import Part, PartWriter
-from r2_hf_assets_tests.build_samples import audio, segment
+from r2_hf_assets.shards.writer import Content, Part, PartWriter
+from r2_hf_assets_tests.build_samples import MemoryPart, MemoryUpload, audio, segment
 
 Row = tuple[Segment, bytes]
+
+
+@dataclass
+class Watched(MemoryUpload):
+    """An upload that knows in which steps it came (sizes of writes, "begin", "finish"), and which files were begun."""
+
+    steps: list[int | str] = field(default_factory=list)
+    begun: list["WatchedPart"] = field(default_factory=list)
+
+    def begin(self) -> "WatchedPart":
+        self.steps.append("begin")
+        self.begun.append(WatchedPart(self))
+        return self.begun[-1]
+
+    def written(self) -> list[int]:
+        """The sizes of all writes."""
+        return [step for step in self.steps if isinstance(step, int)]
+
+
+@dataclass
+class WatchedPart(MemoryPart):
+    upload: Watched
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.upload.steps.append(len(data))
+
+    def finish(self) -> Content:
+        self.upload.steps.append("finish")
+        return super().finish()
 
 
 def rows(count: int, size: int) -> list[Row]:
     return [(segment(index), audio("ep", index, size)) for index in range(count)]
 
 
-def write(folder: Path, given: Iterable[Row], max_bytes: int, group_bytes: int) -> list[Part]:
-    """What build_chunk does with its rows."""
-    folder.mkdir(exist_ok=True)
+def tables(given: Iterable[Row], group_bytes: int) -> Iterable[tuple[pa.Table, int]]:
+    """Row groups with their sizes, as build_chunk cuts them."""
     group = RowGroup(group_bytes)
-    with PartWriter(folder, max_bytes) as writer:
-        for row, body in given:
-            if not group.has_room(row, len(body)):
-                writer.write(group.to_table(), group.size)
-                group.clear()
-            group.add(row, [body])
-        if len(group):
-            writer.write(group.to_table(), group.size)
+    for row, body in given:
+        if not group.has_room(row, len(body)):
+            yield group.to_table(), group.size
+            group.clear()
+        group.add(row, [body])
+    if len(group):
+        yield group.to_table(), group.size
+
+
+def write(upload: MemoryUpload, given: Iterable[Row], max_bytes: int, group_bytes: int) -> list[Part]:
+    with PartWriter(upload, max_bytes, lambda table: None) as writer:
+        for table, size in tables(given, group_bytes):
+            writer.write(table, size)
     return writer.parts
 
 
-def keys(parts: list[Part]) -> list[str]:
-    return [row["path"] for part in parts for row in pq.read_table(part.path)["audio"].to_pylist()]
+def written(given: Iterable[Row], max_bytes: int, group_bytes: int) -> tuple[list[Part], list[bytes]]:
+    """The parts as the writer tells them, and their bytes as they arrived."""
+    upload = MemoryUpload()
+    return write(upload, given, max_bytes, group_bytes), upload.parts
 
 
-def test_one_part_holds_what_fits(tmp_path):
-    [part] = write(tmp_path, rows(20, 1000), 10**6, 5000)
-    assert (part.path, part.rows) == (tmp_path / "part-00", 20)
-    assert pq.read_table(part.path)["audio"].to_pylist()[7]["bytes"] == audio("ep", 7, 1000)
-    assert pq.ParquetFile(part.path).num_row_groups > 1
+def read(data: bytes) -> pa.Table:
+    return pq.read_table(pa.BufferReader(data))
 
 
-def test_more_becomes_parts_that_keep_the_order(tmp_path):
-    parts = write(tmp_path, rows(100, 5000), 200_000, 20_000)
-    assert [part.path.name for part in parts] == [f"part-{index:02d}" for index in range(len(parts))]
-    assert len(parts) > 2 and sum(part.rows for part in parts) == 100
-    assert keys(parts) == [row.key for row, _ in rows(100, 0)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [part.path.name for part in parts]
+def test_one_part_holds_what_fits():
+    [part], [data] = written(rows(20, 1000), 10**6, 5000)
+    assert part.rows == 20 and len(part.groups) > 1
+    assert read(data)["audio"].to_pylist()[7]["bytes"] == audio("ep", 7, 1000)
 
 
-def test_size_and_hash_are_the_files(tmp_path):
-    for part in write(tmp_path, rows(60, 5000), 200_000, 20_000):
-        data = part.path.read_bytes()
+def test_what_is_read_back_is_what_was_given():
+    given: list[pa.Table] = []
+    upload = MemoryUpload()
+    with PartWriter(upload, 200_000, lambda table: given.append(copied(table))) as writer:
+        for table, size in tables(rows(100, 5000), 20_000):
+            writer.write(table, size)
+    groups = [
+        file.read_row_group(index)
+        for file in (pq.ParquetFile(pa.BufferReader(part)) for part in upload.parts)
+        for index in range(file.num_row_groups)
+    ]
+    assert len(upload.parts) > 2 and groups == given
+    assert [key["path"] for table in given for key in table["audio"].to_pylist()] == [r.key for r, _ in rows(100, 0)]
+
+
+def copied(table: pa.Table) -> pa.Table:
+    """The rows apart from the buffer that the next row group overwrites."""
+    return pa.Table.from_pylist(table.to_pylist(), table.schema)
+
+
+def test_a_part_is_streamed_while_it_is_written_and_before_the_next_one_begins():
+    upload, sent = Watched(), list[int]()
+    with PartWriter(upload, 300_000, lambda table: sent.append(sum(upload.written()))) as writer:
+        for table, size in tables(rows(60, 20_000), 100_000):
+            writer.write(table, size)
+    assert [step for step in upload.steps if isinstance(step, str)] == ["begin", "finish"] * len(writer.parts) and len(
+        writer.parts
+    ) > 3
+    assert len(sent) == 15 and sent[0] == 0
+    assert all(after - before >= 80_000 for before, after in pairwise(sent))
+
+
+def test_small_writes_are_handed_on_together():
+    upload = Watched()
+    write(upload, rows(2000, 400), 10**8, 10**6)
+    assert len(upload.written()) == 3, "what is before the page of audio, the page, and what is after it"
+
+
+def test_small_writes_do_not_wait_for_a_large_one():
+    upload = Watched()
+    with PartWriter(upload, 10**8, lambda table: None) as writer:
+        for table, size in tables(rows(8000, 5), 2000):
+            writer.write(table, size)
+        sent = upload.written()
+    assert min(sent) >= 2**16 and len(sent) > 2
+    assert writer.parts[0].groups[-1].end - sum(sent) < 2**16
+
+
+def test_size_hash_groups_and_footer_are_the_files():
+    parts, files = written(rows(60, 5000), 200_000, 20_000)
+    for part, data in zip(parts, files, strict=True):
         assert (part.size, part.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+        assert data.endswith(part.footer)
+        assert part.groups[-1].end == len(data) - len(part.footer)
+        metadata = pq.read_metadata(pa.BufferReader(data))
+        assert [group.rows for group in part.groups] == [
+            metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)
+        ]
 
 
-def test_the_same_rows_give_the_same_bytes(tmp_path):
-    first = write(tmp_path / "a", rows(60, 5000), 200_000, 20_000)
-    second = write(tmp_path / "b", rows(60, 5000), 200_000, 20_000)
-    assert [part.path.read_bytes() for part in first] == [part.path.read_bytes() for part in second]
-    other = write(tmp_path / "c", rows(59, 5000), 200_000, 20_000)
-    assert other[-1].sha256 != first[-1].sha256
+def test_the_same_rows_give_the_same_bytes():
+    _, first = written(rows(60, 5000), 200_000, 20_000)
+    _, second = written(rows(60, 5000), 200_000, 20_000)
+    assert first == second
+    _, other = written(rows(59, 5000), 200_000, 20_000)
+    assert other[-1] != first[-1]
 
 
 def han(count: int, size: int, letters: int) -> list[Row]:
@@ -95,77 +181,73 @@ def han(count: int, size: int, letters: int) -> list[Row]:
     ],
     ids=["one-group", "usual", "small-groups", "tiny-groups", "han-one-group", "han", "small-part", "smaller-part"],
 )
-def test_no_part_is_larger_than_the_limit(tmp_path, given, max_bytes, group_bytes):
-    parts = write(tmp_path, given, max_bytes, module.group_limit(group_bytes, max_bytes))
+def test_no_part_is_larger_than_the_limit(given, max_bytes, group_bytes):
+    parts, _ = written(given, max_bytes, module.group_limit(group_bytes, max_bytes))
     assert [part.size for part in parts if part.size > max_bytes] == []
     assert sum(part.rows for part in parts) == len(given)
     assert len(parts) > 1
 
 
-def test_parts_are_not_cut_much_smaller_than_they_may_be(tmp_path):
-    parts = write(tmp_path, rows(1000, 5000), 1 << 20, 1 << 16)
+def test_parts_are_not_cut_much_smaller_than_they_may_be():
+    parts, _ = written(rows(1000, 5000), 1 << 20, 1 << 16)
     assert all(part.size > 0.8 * (1 << 20) for part in parts[:-1])
 
 
-def test_a_row_larger_than_the_limit_is_a_part_of_its_own(tmp_path):
+def test_a_row_larger_than_the_limit_is_a_part_of_its_own():
     given = [*rows(3, 1000), (segment(3), audio("ep", 3, 300_000)), *rows(6, 1000)[4:]]
-    parts = write(tmp_path, given, 100_000, 50_000)
+    parts, _ = written(given, 100_000, 50_000)
     assert [part.rows for part in parts] == [3, 1, 2]
     assert parts[1].size > 300_000
 
 
-def test_no_rows_give_no_file(tmp_path):
-    assert write(tmp_path, [], 10**6, 10**5) == []
-    assert list(tmp_path.iterdir()) == []
+def test_no_rows_begin_no_file():
+    upload = Watched()
+    assert write(upload, [], 10**6, 10**5) == []
+    assert upload.steps == []
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_leaving_by_an_exception_finishes_nothing(tmp_path):
-    group = RowGroup(10**6)
-    for row, body in rows(5, 1000):
-        group.add(row, [body])
-    with pytest.raises(KeyError), PartWriter(tmp_path, 10**6) as writer:
-        writer.write(group.to_table(), group.size)
+@pytest.mark.parametrize(
+    ("count", "size", "group_bytes", "whole"),
+    [(20, 50_000, 200_000, 1), (8000, 5, 2000, 0)],
+    ids=["second-part", "large-footer"],
+)
+def test_leaving_by_an_exception_finishes_nothing_and_writes_no_footer(count, size, group_bytes, whole):
+    upload = Watched()
+    with pytest.raises(KeyError), PartWriter(upload, 10**6, lambda table: None) as writer:
+        for table, table_size in tables(rows(count, size), group_bytes):
+            writer.write(table, table_size)
+        begun = sum(upload.written())
         raise KeyError
-    assert writer.parts == []
+    assert len(writer.parts) == len(upload.parts) == upload.steps.count("finish") == whole
     del writer
-    for path in tmp_path.iterdir():
-        with pytest.raises(Exception, match="Parquet"):
-            pq.read_metadata(path)
-
-
-def test_a_file_that_is_there_already_is_never_written_over(tmp_path):
-    (tmp_path / "part-00").write_bytes(b"somebody's")
-    with pytest.raises(FileExistsError):
-        write(tmp_path, rows(5, 1000), 10**6, 10**6)
-    assert (tmp_path / "part-00").read_bytes() == b"somebody's"
-
-
-@pytest.mark.parametrize("kept", [0, 100, -1])
-def test_a_disk_that_lost_bytes_is_found_out(tmp_path, monkeypatch, kept):
-    close = module.TailHash.close
-
-    def lossy(hashed: module.TailHash) -> None:
-        close(hashed)
-        (tmp_path / "part-00").write_bytes((tmp_path / "part-00").read_bytes()[:kept])
-
-    monkeypatch.setattr(module.TailHash, "close", lossy)
-    with pytest.raises(ShardError, match=r"part-00: 5 rows in \d+ bytes were written, the disk holds no footer in"):
-        write(tmp_path, rows(5, 1000), 10**6, 10**6)
+    assert sum(upload.written()) == begun
+    with pytest.raises(pa.ArrowInvalid):
+        read(bytes(upload.begun[-1].data))
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_a_disk_that_is_full_is_the_error_that_is_seen(tmp_path):
-    group = RowGroup(10**6)
-    group.add(segment(), [bytes(1000)])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(OSError, match="File too large"), PartWriter(tmp_path, 10**6) as writer:
-        writer.write(group.to_table(), group.size)
-        # The kernel refuses to let the file grow, as it does when the disk is full.
-        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "part-00").stat().st_size, hard))
-        try:
-            writer.write(group.to_table(), group.size)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert writer.parts == []
-    del writer
+@pytest.mark.parametrize("fail_at", [1, 100_000, 20 * 50_000], ids=["first", "middle", "end"])
+def test_an_upload_that_breaks_off_is_the_error_that_is_seen(fail_at):
+    upload = Watched(fail_at=fail_at)
+    with pytest.raises(ConnectionError, match="the transfer broke off"):
+        write(upload, rows(20, 50_000), 10**7, 200_000)
+    assert upload.parts == [] and "finish" not in upload.steps
+
+
+class Forgetful(MemoryUpload):
+    """Says of a file that it is a byte smaller than what was written."""
+
+    def begin(self) -> "ShortPart":
+        return ShortPart(self)
+
+
+class ShortPart(MemoryPart):
+    def finish(self) -> Content:
+        found = super().finish()
+        return replace(found, size=found.size - 1)
+
+
+def test_another_size_than_was_written_is_an_error():
+    with pytest.raises(ShardError, match=r"(\d+) bytes of a part were written, \d+ arrived"):
+        write(Forgetful(), rows(5, 1000), 10**6, 10**6)

@@ -127,7 +127,7 @@ def whole_card(standing: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
 
 def _commit(repo: Repo, files: dict[str, bytes], parent: str, message: str) -> str:
     try:
-        oid, _ = repo.commit([], [], parent, message, files)
+        oid, _ = repo.commit_contents(files, parent, message)
     except ValueError as error:
         if not str(error).startswith(_REFUSED):
             raise

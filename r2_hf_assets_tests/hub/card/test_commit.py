@@ -14,13 +14,15 @@ from r2_hf_assets.hub.card.start import BEGIN, CARD, CARD_PATH
 from r2_hf_assets.hub.card.text import PICTURE_PATH
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import COMMIT_RETRY, commit_chunk
+from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.card.samples import THEN, chunk, facts
-from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Shards, remote
+from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
+from r2_hf_assets_tests.hub.uploads import upload_chunk
 
 PLAN = "0" * 32
 FACTS = facts(chunk("de"), chunk("en"))
@@ -97,10 +99,9 @@ def test_a_repo_without_a_card_gets_one():
     assert BEGIN in repo.text(CARD_PATH)
 
 
-def test_a_chunk_that_is_committed_meanwhile_gets_in_first_and_the_card_after_it(tmp_path):
-    repo, shards = started(), Shards(tmp_path)
-    record = shards.record(b"rows")
-    repo.before("commit", lambda: commit_chunk(repo, record, shards.opener(record), repo.claim(), retry=NO_WAIT))
+def test_a_chunk_that_is_committed_meanwhile_gets_in_first_and_the_card_after_it():
+    repo, record = started(), built(b"rows")
+    repo.before("commit", lambda: commit_chunk(repo, record, repo.claim(), retry=NO_WAIT))
     said: list[str] = []
     done = write(repo, log=said.append)
     assert done.committed and "data/en/chunk-00007.parquet" in repo.now
@@ -123,6 +124,14 @@ def test_somebody_else_writing_the_same_card_is_found():
     done = write(repo)
     assert not done.committed and done.oid == repo.head()
     assert repo.calls["commit"] == 2
+
+
+def test_the_same_card_that_is_there_before_the_commit_is_asked_for_is_found():
+    repo, said = started(), list[str]()
+    repo.before("read", lambda: write(repo))
+    done = write(repo, log=said.append)
+    assert (done.committed, repo.calls["commit"]) == (False, 1)
+    assert len(said) == 1 and "the repo moved on meanwhile" in said[0]
 
 
 @pytest.mark.parametrize("trouble", [500, 503, 409, ConnectionResetError("reset")])
@@ -152,7 +161,7 @@ def test_a_damaged_card_is_not_overwritten():
     repo.write(CARD_PATH, b"---\na: b: c\n---\nMine\n")
     with pytest.raises(CardError, match="its YAML can't be read"):
         write(repo)
-    assert repo.calls["commit"] == repo.calls["upload"] == 0
+    assert repo.calls["commit"] == 0
 
 
 def test_the_hubs_refusal_of_the_yaml_is_one_line():
@@ -195,14 +204,14 @@ QUICK = Retry(attempts=40, base=0.01, cap=0.05)
 
 
 def test_cards_and_chunks_of_many_writers_all_get_in(sandbox, hub, tmp_path, monkeypatch):
-    shards, together = Shards(tmp_path), threading.Barrier(4)
-    records = [shards.record(f"PAR1 {number}".encode() * 500, number=number) for number in range(3)]
-    repo = HubClient(hub)
+    repo, together = HubClient(hub), threading.Barrier(4)
     repo.create_repo()
+    bodies = [f"PAR1 {number}".encode() * 500 for number in range(3)]
+    records = [upload_chunk(repo, tmp_path, body, number=number) for number, body in enumerate(bodies)]
 
     def chunks(record):
         together.wait(20)
-        return commit_chunk(HubClient(hub), record, shards.opener(record), Claim(PLAN, lambda _: {}), retry=QUICK)
+        return commit_chunk(HubClient(hub), record, Claim(PLAN, lambda _: {}), retry=QUICK)
 
     def cards():
         together.wait(20)
@@ -228,6 +237,18 @@ def test_the_real_hub_route_finds_the_card_valid_and_it_reads_back(sandbox, hub)
     assert repo.read("no/such/file", record.oid or "") is None
     assert {CARD_PATH, PICTURE_PATH} <= {*files(sandbox, hub)}
     assert DatasetCard(record.text).data.size_categories == ["n<1K"]
+
+
+def test_a_strangers_commit_is_never_taken_for_ours(sandbox, hub):
+    """huggingface_hub leaves out what the branch holds by now, and then answers with the branch's newest commit."""
+    repo = HubClient(hub)
+    repo.create_repo()
+    parent, contents = repo.head() or "", {CARD_PATH: b"# Mine\n"}
+    repo.commit_contents(contents, parent, "Update the card")
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    api.upload_file(path_or_fileobj=b"hello", path_in_repo="x.txt", repo_id=hub.repo_id, repo_type="dataset")
+    with pytest.raises(HeadMoved):
+        repo.commit_contents(contents, parent, "Update the card")
 
 
 @pytest.mark.parametrize("route", ["/validate-yaml$", "/resolve/.*README.md$", "/paths-info/"])

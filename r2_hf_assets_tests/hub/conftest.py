@@ -1,0 +1,29 @@
+"""A client for a repo of the test's own, and content that no other test has uploaded: it would not be sent again."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.settings import HubSettings
+from r2_hf_assets_tests.world import World
+
+Body = Callable[[int], bytes]
+
+
+@pytest.fixture
+def repo(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubClient:
+    """The repo is there and empty. hf_xet's cache is empty too."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf_home"))
+    client = HubClient(HubSettings(world.repo_id, world.sandbox.hub.token, world.sandbox.hub.endpoint))
+    client.create_repo()
+    return client
+
+
+@pytest.fixture
+def body(world: World) -> Body:
+    """Makes a file of so many bytes, another one each time."""
+    rng = random.Random(world.bucket)
+    return lambda size: rng.randbytes(size)

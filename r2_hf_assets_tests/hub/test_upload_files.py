@@ -1,0 +1,205 @@
+"""An upload over LFS: a scratch file for one part at a time, and files that are kept."""
+
+import fcntl
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from r2_hf_assets import activity
+from r2_hf_assets.errors import AccessError, DiskError, DiskFull, ShardError
+from r2_hf_assets.hub import upload_files as module
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.commit import ask, commit_chunk
+from r2_hf_assets.hub.ownership import Claim
+from r2_hf_assets.hub.upload import open_upload
+from r2_hf_assets.hub.verify import check_on_hub, on_hub
+from r2_hf_assets.sandbox.hub import start_hub
+from r2_hf_assets.settings import HubSettings
+from r2_hf_assets_tests.build_samples import limits
+from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.uploads import send, upload_chunk
+from r2_hf_assets_tests.world import World
+
+CLAIM = Claim("0" * 32, lambda _: {})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*"))
+
+
+@pytest.fixture
+def lfs(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> HubClient:
+    """The client of a user who has set HF_HUB_DISABLE_XET=1."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    return HubClient(HubSettings(world.repo_id, world.sandbox.hub.token, world.sandbox.hub.endpoint))
+
+
+def over(world: World, mark: int) -> set[str]:
+    """What carried bytes since then."""
+    paths = [request["path"] for request in world.sandbox.hub.requests(mark)]
+    kinds = {"/_cas/": "Xet", "/_lfs/": "LFS"}
+    return {kind for prefix, kind in kinds.items() if any(path.startswith(prefix) for path in paths)}
+
+
+def test_a_part_is_a_scratch_file_until_it_is_sent(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+    parts, found, mark = [body(300_000), body(200_000)], list[tuple[int, str]](), world.sandbox.hub.mark()
+    with open_upload(lfs, limits(tmp_path), "en", 7) as upload:
+        for data in parts:
+            part = upload.begin()
+            part.write(data)
+            (scratch,) = names(tmp_path / "scratch")
+            assert scratch.startswith("en-chunk-00007-")
+            content = part.finish()
+            found.append((content.size, content.sha256))
+            assert names(tmp_path / "scratch") == []
+    assert found == [(len(data), hashlib.sha256(data).hexdigest()) for data in parts]
+    assert over(world, mark) == {"LFS"} and world.files() == []
+
+
+def test_a_hub_without_xet_is_uploaded_to_over_lfs(tmp_path: Path, body: Body) -> None:
+    with start_hub(tmp_path / "hub", xet=False) as hub:
+        repo = HubClient(HubSettings(f"{hub.user}/speech", hub.token, hub.endpoint))
+        repo.create_repo()
+        record = upload_chunk(repo, tmp_path, body(100_000))
+        done = commit_chunk(repo, record, CLAIM)
+        assert done.committed and check_on_hub(repo, record, done.oid).passed
+    assert names(tmp_path / "scratch") == []
+
+
+def test_what_the_hub_holds_is_not_sent_again(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+    data = body(300_000)
+    first = upload_chunk(lfs, tmp_path, data)
+    mark = world.sandbox.hub.mark()
+    assert upload_chunk(lfs, tmp_path, data) == first
+    assert over(world, mark) == set()
+
+
+def test_the_blocks_of_a_file_are_progress_of_the_process(
+    lfs: HubClient, tmp_path: Path, body: Body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advanced = list[None]()
+    monkeypatch.setattr(activity, "advance", lambda *_: advanced.append(None))
+    upload_chunk(lfs, tmp_path, body(3_000_000))
+    assert len(advanced) >= 3_000_000 // 65_536
+
+
+# Files that are kept.
+
+
+def test_kept_files_take_the_place_of_an_earlier_builds(
+    world: World, repo: HubClient, tmp_path: Path, body: Body
+) -> None:
+    kept, mark = tmp_path / "kept" / "en", world.sandbox.hub.mark()
+    upload_chunk(repo, tmp_path, body(2_000), body(3_000), keep=True)
+    upload_chunk(repo, tmp_path, body(4_000), number=70, keep=True)
+    assert names(kept) == ["chunk-00007-part-00.parquet", "chunk-00007-part-01.parquet", "chunk-00070.parquet"]
+    assert over(world, mark) == {"LFS"}, "so that the files are there"
+    data = body(5_000)
+    record = upload_chunk(repo, tmp_path, data, keep=True)
+    assert names(kept) == ["chunk-00007.parquet", "chunk-00070.parquet"]
+    assert (kept / record.files[0].name).read_bytes() == data
+    upload_chunk(repo, tmp_path, keep=True)
+    assert names(kept) == ["chunk-00070.parquet"] and names(tmp_path / "scratch") == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_an_upload_that_fails_leaves_no_file_and_keeps_those_of_the_build_before(
+    repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body, keep: bool
+) -> None:
+    before = body(2_000)
+    upload_chunk(repo, tmp_path, before, keep=True)
+    with pytest.raises(KeyboardInterrupt), open_upload(lfs, limits(tmp_path, keep=keep), "en", 7) as upload:
+        send(upload, body(3_000))
+        upload.begin().write(body(1_000))
+        raise KeyboardInterrupt
+    assert names(tmp_path / "scratch") == []
+    assert (tmp_path / "kept" / "en" / "chunk-00007.parquet").read_bytes() == before
+
+
+# Scratch files of uploads that were killed.
+
+
+def test_a_killed_uploads_file_is_swept_and_a_living_ones_is_left(lfs: HubClient, tmp_path: Path, body: Body) -> None:
+    scratch, hour_ago = tmp_path / "scratch", time.time() - 3600
+    with open_upload(lfs, limits(tmp_path), "en", 8) as upload:
+        part = upload.begin()
+        (living,) = names(scratch)
+        os.utime(scratch / living, (hour_ago, hour_ago))
+        for name, age in {"killed": hour_ago, "young": time.time()}.items():
+            (scratch / name).write_bytes(b"PAR1")
+            os.utime(scratch / name, (age, age))
+        with (scratch / "locked").open("wb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            os.utime(scratch / "locked", (hour_ago, hour_ago))
+            upload_chunk(lfs, tmp_path, body(2_000))
+        assert names(scratch) == sorted([living, "locked", "young"])
+        part.write(b"PAR1")
+        part.finish()
+
+
+def test_parts_that_wait_to_be_kept_are_not_swept(repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+    scratch, hour_ago = tmp_path / "scratch", time.time() - 3600
+    with open_upload(repo, limits(tmp_path, keep=True), "en", 7) as upload:
+        send(upload, body(2_000))
+        (waits,) = names(scratch)
+        os.utime(scratch / waits, (hour_ago, hour_ago))
+        upload_chunk(lfs, tmp_path, body(2_000), number=8)
+        assert names(scratch) == [waits]
+    assert names(tmp_path / "kept" / "en") == ["chunk-00007.parquet"]
+
+
+# Trouble.
+
+
+def test_a_repo_that_keeps_parquet_out_of_lfs_is_mended_by_what_the_error_says(
+    world: World, lfs: HubClient, tmp_path: Path
+) -> None:
+    def gitattributes(line: str) -> None:
+        world.api().upload_file(
+            path_or_fileobj=line.encode(), path_in_repo=".gitattributes", repo_id=lfs.repo_id, repo_type="dataset"
+        )
+
+    gitattributes("*.mp3 filter=lfs\n")
+    text = b"PAR1 and no byte that is binary"
+    with pytest.raises(ShardError, match="keeps Parquet files out of LFS; add") as refused:
+        ask(lfs, "upload to", lambda: upload_chunk(lfs, tmp_path, text))
+    said = str(refused.value)
+    assert "\n" not in said and not refused.value.transient and names(tmp_path / "scratch") == []
+    advice = said.split("`")[1]
+    gitattributes(advice + "\n")
+    record = upload_chunk(lfs, tmp_path, text)
+    assert check_on_hub(lfs, record, commit_chunk(lfs, record, CLAIM).oid).passed
+    path = "data/en/chunk-00007.parquet"
+    verdict = on_hub(record, {path: RemoteFile(path, len(text), None)})
+    assert verdict.summary.split("`")[1] == advice, "the commit check says the same"
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_one_line(lfs: HubClient, tmp_path: Path) -> None:
+    (tmp_path / "scratch").write_text("a file")
+    with pytest.raises(DiskError, match="a file stands where a folder should be") as refused:
+        upload_chunk(lfs, tmp_path, b"PAR1")
+    assert str(tmp_path / "scratch") in str(refused.value)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_file(lfs: HubClient, tmp_path: Path) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        pytest.raises(DiskFull, match="scratch: no space is left"),
+        open_upload(lfs, limits(tmp_path), "en", 7) as upload,
+    ):
+        part = upload.begin()
+        assert isinstance(part, module._FilePart)
+        part.file = full
+        part.write(b"PAR1")
+    assert names(tmp_path / "scratch") == []
+
+
+def test_a_refusal_leaves_no_file(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+    world.sandbox.hub.faults({"path_regex": "/info/lfs/objects/batch$", "status": 403, "times": 1})
+    with pytest.raises(AccessError, match="write access"):
+        ask(lfs, "upload to", lambda: upload_chunk(lfs, tmp_path, body(2_000)))
+    assert names(tmp_path / "scratch") == []

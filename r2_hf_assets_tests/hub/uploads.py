@@ -1,0 +1,45 @@
+"""Chunks on a Hub that is there: their parts go into its content store with the product's own client."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.upload import open_upload
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.shards.names import shard_names
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets.shards.writer import Content, Upload
+from r2_hf_assets_tests.build_samples import limits
+
+WRITE_BYTES = 100_000
+
+
+def send(upload: Upload, data: bytes) -> Content:
+    """Write one part, in several blocks."""
+    part = upload.begin()
+    for start in range(0, len(data), WRITE_BYTES):
+        part.write(data[start : start + WRITE_BYTES])
+    return part.finish()
+
+
+def upload_chunk(
+    repo: HubClient,
+    folder: Path,
+    *parts: bytes,
+    number: int = 7,
+    language: str = "en",
+    keep: bool = False,
+    retry: Retry | None = None,
+    log: Callable[[str], None] | None = None,
+) -> BuildRecord:
+    """Upload a chunk of these parts, and give the record of it. `folder` is for scratch files."""
+    with open_upload(repo, limits(folder, keep=keep), language, number, retry=retry, log=log) as upload:
+        found = [send(upload, data) for data in parts]
+    return record_of(found, number, language)
+
+
+def record_of(parts: Sequence[Content], number: int = 7, language: str = "en") -> BuildRecord:
+    """The record of a chunk whose parts were uploaded."""
+    names = shard_names(number, len(parts))
+    files = tuple(ShardFile(name, 1, part.size, part.sha256) for name, part in zip(names, parts, strict=True))
+    return BuildRecord(language, number, f"digest-{number}", files, None, Tally(rows=len(files)))

@@ -1,0 +1,242 @@
+"""BuildStore, in a folder and on S3 alike: a chunk is built when its record is there, and what it left stays known."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pytest
+
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.settings import BucketSettings, PlanSettings
+from r2_hf_assets.shards import builds as module
+from r2_hf_assets.shards.builds import BuildStore, open_builds
+from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets.verdict import Severity, Verdict
+from r2_hf_assets_tests.build_samples import NO_WAIT, Flaky, use_obstore
+
+RECORD, LEDGER = "en/chunk-00007.json", "en/chunk-00007.rejects.parquet"
+NAME = ("en", 7)
+DATASET = "https://hub/datasets/me/speech"
+REJECTS = b"the ledger's content"
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> BuildStore:
+    return replace(open_builds(PlanSettings(str(tmp_path / "state")), None), retry=NO_WAIT)
+
+
+@pytest.fixture(params=["local", "s3"])
+def builds(request: pytest.FixtureRequest) -> BuildStore:
+    if request.param == "local":
+        return request.getfixturevalue("local")
+    world = request.getfixturevalue("world")
+    s3 = world.sandbox.s3
+    r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket)
+    return replace(open_builds(PlanSettings(f"s3://{world.bucket}/state"), r2), retry=NO_WAIT)
+
+
+def built(*parts: str, rejects: bool = True, **changes: Any) -> BuildRecord:
+    """A record of parts with these SHA-256."""
+    files = tuple(ShardFile(f"chunk-00007-part-{n:02d}.parquet", 5, 100, sha) for n, sha in enumerate(parts))
+    ledger = ShardFile("chunk-00007.rejects.parquet", 1, len(REJECTS), "r") if rejects else None
+    record = BuildRecord("en", 7, "digest", files, ledger, Tally(rows=5 * len(parts)))
+    return replace(
+        record, **{"verdicts": {"ledger": Verdict(True, Severity.ERROR, "sound")}, "dataset": DATASET, **changes}
+    )
+
+
+def write(builds: BuildStore, record: BuildRecord) -> None:
+    builds.write(record, REJECTS if record.rejects else None)
+
+
+def names(builds: BuildStore) -> list[str]:
+    return sorted(item["path"] for batch in obstore.list(builds.store) for item in batch)
+
+
+def test_what_is_written_is_found_with_its_ledger(builds):
+    record = built("a", "b")
+    write(builds, record)
+    assert names(builds) == [RECORD, LEDGER]
+    assert builds.find(*NAME, "digest", DATASET) == record
+    assert bytes(obstore.get(builds.store, LEDGER).bytes()) == REJECTS
+    assert builds.ledger_uri(record) == f"{builds.uri}/{LEDGER}"
+
+
+def test_what_is_not_built_has_no_record(builds):
+    assert builds.find(*NAME, "digest", DATASET) is None
+    write(builds, built("a"))
+    assert [builds.find(*name, "digest", DATASET) for name in (("en", 8), ("de", 7), ("en", 70))] == [None] * 3
+
+
+def test_where_the_records_of_a_folder_lie(local, tmp_path):
+    write(local, built("a"))
+    assert (tmp_path / "state" / "builds" / RECORD).exists()
+    assert local.ledger_uri(built("a")) == str(tmp_path / "state" / "builds" / LEDGER)
+    assert local.ledger_uri(built("a", rejects=False)) is None
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What becomes visible and what goes, in order."""
+    steps: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        def call(store: Any, path: str, *rest: Any) -> Any:
+            steps.append(f"{name} {path}")
+            return getattr(obstore, name)(store, path, *rest)
+
+        return call
+
+    use_obstore(monkeypatch, module, put=noted("put"), delete=noted("delete"))
+    return steps
+
+
+def test_the_record_is_the_last_to_come(builds, monkeypatch):
+    steps = spied(monkeypatch)
+    write(builds, built("a"))
+    assert steps == [f"put {LEDGER}", f"put {RECORD}"]
+    steps.clear()
+    write(builds, built("a", rejects=False))
+    assert steps == [f"delete {LEDGER}", f"put {RECORD}"]
+
+
+def test_a_record_that_is_not_written_is_no_build(builds, monkeypatch):
+    with monkeypatch.context() as patch:
+        use_obstore(patch, module, put=Flaky(obstore.put, 99, match=".json"))
+        with pytest.raises(GaveUp):
+            write(builds, built("a"))
+    assert builds.find(*NAME, "digest", DATASET) is None
+    write(builds, built("a"))
+    assert builds.find(*NAME, "digest", DATASET) == built("a")
+
+
+def test_what_earlier_builds_brought_to_the_hub_stays_known(builds):
+    write(builds, built("a", "b"))
+    write(builds, built("c"))
+    found = builds.find(*NAME, "digest", DATASET)
+    assert (found.earlier, found.sha256s) == (("a", "b"), {"a", "b", "c"})
+    write(builds, built("b", "d"))
+    found = builds.find(*NAME, "digest", DATASET)
+    assert (found.earlier, found.sha256s) == (("a", "c"), {"a", "b", "c", "d"})
+    assert replace(found, earlier=()) == built("b", "d")
+    assert builds.built_sha256([NAME, ("en", 8)]) == {NAME: {"a", "b", "c", "d"}}
+
+
+def test_the_same_build_again_is_the_same_record(builds):
+    write(builds, built("a", "b"))
+    write(builds, built("a", "b"))
+    assert builds.find(*NAME, "digest", DATASET) == built("a", "b")
+
+
+def test_what_is_forgotten_is_not_built_and_stays_known(builds):
+    write(builds, built("a"))
+    write(builds, built("b"))
+    forget(builds)
+    assert builds.find(*NAME, "digest", DATASET) is None
+    assert builds.readable_records([NAME]) == {}
+    assert builds.built_sha256([NAME]) == {NAME: {"a", "b"}}
+    write(builds, built("c"))
+    assert builds.find(*NAME, "digest", DATASET) == built("c", earlier=("a", "b"))
+
+
+def test_a_build_for_another_dataset_is_none_for_this_one(builds):
+    write(builds, built("a", dataset="https://hub/datasets/me/other"))
+    assert builds.find(*NAME, "digest", DATASET) is None
+    assert builds.built_sha256([NAME]) == {NAME: {"a"}}
+
+
+def test_a_build_that_was_made_meanwhile_is_not_forgotten(builds):
+    write(builds, built("a"))
+    refused = builds.find(*NAME, "digest", DATASET)
+    write(builds, built("b"))
+    builds.forget(refused)
+    assert builds.find(*NAME, "digest", DATASET) == built("b", earlier=("a",))
+
+
+def do_nothing(builds: BuildStore) -> None:
+    """The build before stands as it is."""
+
+
+def forget(builds: BuildStore) -> None:
+    record = builds.find(*NAME, "digest", DATASET)
+    assert record is not None
+    builds.forget(record)
+
+
+def damage(builds: BuildStore) -> None:
+    obstore.put(builds.store, RECORD, b"{")
+
+
+@pytest.mark.parametrize("between", [do_nothing, forget, damage])
+def test_a_build_without_rejects_drops_the_old_ledger(builds, between):
+    write(builds, built("a"))
+    between(builds)
+    write(builds, built("b", rejects=False))
+    assert names(builds) == [RECORD]
+    write(builds, built("b", rejects=False))
+    assert names(builds) == [RECORD]
+
+
+def test_a_chunk_of_no_rows_has_a_record(builds):
+    write(builds, built())
+    assert builds.find(*NAME, "digest", DATASET) == built() and names(builds) == [RECORD, LEDGER]
+
+
+def test_other_chunks_are_never_touched(builds):
+    for number in (6, 70, 700_007):
+        write(builds, built("a", number=number, rejects=False))
+    write(builds, built("a", language="de", rejects=False))
+    before = set(names(builds))
+    write(builds, built("b"))
+    write(builds, built("c", rejects=False))
+    assert set(names(builds)) == before | {RECORD}
+    numbers = [6, 7, 8, 70, 700_007]
+    assert sorted(builds.readable_records([("en", number) for number in numbers])) == [
+        ("en", number) for number in numbers if number != 8
+    ]
+
+
+def test_a_damaged_record_is_mended_by_the_next_build(builds):
+    write(builds, built("a"))
+    damage(builds)
+    assert (builds.find(*NAME, "digest", DATASET), builds.readable_records([NAME]), builds.built_sha256([NAME])) == (
+        None,
+        {},
+        {},
+    )
+    write(builds, built("a"))
+    assert builds.find(*NAME, "digest", DATASET) == built("a")
+
+
+def test_a_build_of_another_chunk_is_none(builds):
+    write(builds, built("a"))
+    assert builds.find(*NAME, "another", DATASET) is None
+
+
+def test_passing_trouble_is_retried_and_then_given_up(builds, monkeypatch):
+    use_obstore(
+        monkeypatch, module, get=Flaky(obstore.get, 4), put=Flaky(obstore.put, 4), delete=Flaky(obstore.delete, 4)
+    )
+    write(builds, built("a"))
+    write(builds, built("b", rejects=False))
+    assert builds.find(*NAME, "digest", DATASET) == built("b", rejects=False, earlier=("a",)) and names(builds) == [
+        RECORD
+    ]
+    use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
+    with pytest.raises(GaveUp):
+        builds.find(*NAME, "digest", DATASET)
+
+
+def test_what_killed_writers_left_of_this_chunk_is_swept(local, tmp_path):
+    folder = tmp_path / "state" / "builds" / "en"
+    folder.mkdir(parents=True)
+    torn = {"chunk-00007.json#1": 3600, "chunk-00007.rejects.parquet#2": 3600}
+    kept = {"chunk-00007.json#3": 0, "chunk-00070.json#1": 3600, "chunk-000070.json#1": 3600}
+    for name, age in {**torn, **kept}.items():
+        (folder / name).write_bytes(b"half a rec")
+        os.utime(folder / name, (time.time() - age, time.time() - age))
+    write(local, built("a"))
+    assert {path.name for path in folder.iterdir()} == {*kept, "chunk-00007.json", "chunk-00007.rejects.parquet"}
