@@ -199,6 +199,11 @@ def hub_home() -> str:
     return os.environ.get("HF_HOME") or "~/.cache/huggingface"
 
 
+def is_on(name: str) -> bool:
+    """Whether a switch of huggingface_hub or hf_xet is on, as huggingface_hub itself reads one."""
+    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+
+
 def ca_bundle(environ: Mapping[str, str] | None = None) -> str:
     """The PEM file of the authorities by which every client of the bucket checks certificates.
 

@@ -5,14 +5,13 @@ is the answers' status and Date that are wanted here, which the library's method
 answers are pure. Nothing is written: that a token may write is read from what the Hub says of it.
 """
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
 from r2_hf_assets.hub.errors import classify
-from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.settings import HubSettings, is_on
 
 _TOKENS = "https://huggingface.co/settings/tokens"
 # What a token needs in the scope of the repo, or of the namespace it is to be created in.
@@ -23,7 +22,7 @@ _WRITERS = ("admin", "write")
 
 def look_at_hub(hub: HubSettings) -> list[Finding]:
     """Findings `hub`, `token`, `repo` and `clock (Hub)`; only the first when the Hub can't be asked."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
+    if is_on("HF_HUB_OFFLINE"):
         return [fail("hub", "HF_HUB_OFFLINE is set", "unset it: nothing can be committed")]
     try:
         who, repo = _get(hub, "whoami-v2"), _get(hub, f"datasets/{hub.repo_id}")

@@ -14,10 +14,10 @@ from packaging.requirements import Requirement
 
 from r2_hf_assets.doctor.finding import Finding, fail, ok, warn
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.settings import Settings, ShardSettings, hub_home
+from r2_hf_assets.settings import Settings, ShardSettings, hub_home, is_on
 
 _GB = 10**9
-# hf_xet keeps caches of some 100 MB (hub/upload.py bounds them).
+# hf_xet keeps caches of some 100 MB (hub/upload_xet.py bounds them).
 _HUB_HOME_BYTES = 5 * 10**8
 # Descriptors besides the GET requests: metadata, parts, databases, libraries.
 _OTHER_FILES = 256
@@ -31,7 +31,7 @@ def look_at_disks(settings: Settings) -> list[Finding]:
     shards = settings.shards
     scratch, kept = _existing(Path(shards.scratch)), Path(shards.kept)
     found = [_judge_hub_home()]
-    if shards.keep or _lfs_only():
+    if shards.keep or is_on("HF_HUB_DISABLE_XET"):
         found.append(judge_scratch(scratch, shutil.disk_usage(scratch).free, shards))
     if not shards.keep and (size := _size_of(kept)):
         found.append(warn("shards", f"{_size(size)} at {kept} are read by nobody", f"delete it: rm -r {kept}"))
@@ -105,14 +105,9 @@ def judge_versions(have: Mapping[str, str | None], wanted: Mapping[str, Requirem
     return ok("versions", seen)
 
 
-def _lfs_only() -> bool:
-    """Whether HF_HUB_DISABLE_XET forbids Xet. That a Hub has none, only a build learns."""
-    return os.environ.get("HF_HUB_DISABLE_XET", "").upper() in ("1", "TRUE", "YES", "ON")
-
-
 def _transfer() -> list[Finding]:
-    """How uploads will go."""
-    if not _lfs_only():
+    """How uploads will go. That a Hub has no Xet, only a build learns."""
+    if not is_on("HF_HUB_DISABLE_XET"):
         return []
     seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, and repeat what the Hub holds"
     return [warn("upload", seen, "unset it")]

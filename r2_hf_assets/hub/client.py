@@ -1,8 +1,8 @@
 """The dataset repo: the few requests that the product makes, by huggingface_hub's public API where it has one.
 
 A commit is made by the Hub's documented route, with huggingface_hub's session, headers and errors: the content of its
-files is on the Hub already (upload.py), so it names each by SHA-256 and size and needs no local file, which
-`create_commit` asks for. How long the Hub may be silent is in timeouts.py and upload.py.
+files is on the Hub already (upload_xet.py), so it names each by SHA-256 and size and needs no local file, which
+`create_commit` asks for. How long the Hub may be silent is in timeouts.py and upload_xet.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
@@ -18,13 +18,14 @@ from typing import Any
 
 from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved
 from r2_hf_assets.hub.timeouts import bound_requests
-from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.settings import HubSettings, is_on
 
 REPO_TYPE = "dataset"
 BRANCH = "main"
-_TRUE = ("1", "ON", "YES", "TRUE")
 _NO_ROUTE = (NOT_FOUND, 405, 501)
 _LFS_JSON = "application/vnd.git-lfs+json"
+# What .gitattributes must say for git to leave our files to LFS, which alone names them by SHA-256.
+LFS_ATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text"
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,16 @@ class HubClient:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
         # No progress bars: they would fill the run's captured stderr. The variable is for a library that is not yet
         # imported, the call for one that is.
-        quiet = os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from huggingface_hub import HfApi, constants
         from huggingface_hub.utils import disable_progress_bars
 
-        if quiet.upper() in _TRUE:
+        if is_on("HF_HUB_DISABLE_PROGRESS_BARS"):
             disable_progress_bars()
         bound_requests()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
-        self.fast = os.environ.get("HF_XET_HIGH_PERFORMANCE", "").upper() in _TRUE
+        self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
         self._xet_forbidden = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
         self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")

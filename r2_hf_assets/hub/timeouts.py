@@ -7,7 +7,7 @@ into each request as it goes out: by hooks of the HTTP client (httpx2 in 2.x, ht
 Each of them bounds silence, not duration: it starts anew with every block that is sent or received, so a large upload
 that flows may take as long as it needs. Blocks and answers count as progress (activity.py).
 
-hf_xet and hf_transfer have HTTP clients of their own, in native code; upload.py and hf_transfer_child.py bound those.
+hf_xet and hf_transfer have native HTTP clients of their own: upload_xet.py and hf_transfer_child.py bound those.
 """
 
 import importlib

@@ -17,7 +17,7 @@ from typing import Any
 
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import ShardError
-from r2_hf_assets.hub.client import BRANCH, REPO_TYPE, HubClient, lfs_only
+from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.hf_transfer_child import use_a_child
 from r2_hf_assets.retry import Retry
@@ -117,8 +117,8 @@ class _FilePart:
         sent = ask(repo, "upload to", send, self.upload.retry, self.upload.log)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(
-                f"{repo.repo_id} keeps Parquet files out of LFS; add `*.parquet filter=lfs diff=lfs merge=lfs -text` "
-                "to its .gitattributes and run again"
+                f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to its .gitattributes and "
+                "run again"
             )
         if not self.upload.keep:
             self.path.unlink()

@@ -7,7 +7,7 @@ has no SHA-256 on the Hub: neither a commit nor this check takes it for ours, an
 
 from collections.abc import Callable, Mapping
 
-from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.client import LFS_ATTRIBUTES, RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.compare import files_of_chunk
 from r2_hf_assets.hub.repo import Repo
@@ -16,10 +16,7 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.verdict import Findings, Verdict
 
-_NOT_IN_LFS = (
-    "not in LFS, so it can't be verified; add `*.parquet filter=lfs diff=lfs merge=lfs -text` to the repo's "
-    ".gitattributes and run again"
-)
+_NOT_IN_LFS = f"not in LFS, so it can't be verified; add `{LFS_ATTRIBUTES}` to the repo's .gitattributes and run again"
 
 
 def check_on_hub(
