@@ -12,10 +12,10 @@ from bench.measure import Sample
 
 # Rows a batch: pages are cut between batches once they are a megabyte. 1024 is pyarrow's default.
 _WAYS = {
-    "5 MB pages (ours)": ("64", "0"),
+    "2.5 MB pages (ours)": ("32", "0"),
     "1 MB pages": ("16", "0"),
     "1 MB pages, content-defined": ("16", "1"),
-    "2.5 MB pages": ("32", "0"),
+    "5 MB pages": ("64", "0"),
     "10 MB pages": ("128", "0"),
     "80 MB pages (pyarrow's default)": ("1024", "0"),
     "80 MB pages, content-defined": ("1024", "1"),

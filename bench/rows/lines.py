@@ -28,8 +28,8 @@ def line(arena: Arena) -> Row:
         return Row("line", what, baseline, (), missing=missing("s5cmd"))
     bucket, built = arena.speech(), arena.built()
 
-    def ours() -> Sample:
-        with _slow_place(arena, bucket, arena.sizes.chunk_episodes) as place:
+    def ours(chunk_episodes: int) -> Sample:
+        with _slow_place(arena, bucket, chunk_episodes) as place:
             return place.job("process")
 
     def theirs() -> Sample:
@@ -37,7 +37,12 @@ def line(arena: Arena) -> Row:
             source = download(place.env["R2_ENDPOINT_URL"], bucket)
             return place.run(["sh", "-c", f"{shlex.join(source)} && {shlex.join(upload(built))}"])
 
-    samples = alternate({"ours": ours, "s5cmd + hf": theirs}, arena.rounds, arena.say)
+    runs = {
+        "ours": lambda: ours(arena.sizes.chunk_episodes),
+        "ours, a chunk for each language": lambda: ours(arena.sizes.episodes),
+        "s5cmd + hf": theirs,
+    }
+    samples = alternate(runs, arena.rounds, arena.say)
     return Row(
         "line",
         what,

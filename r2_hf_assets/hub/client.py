@@ -124,7 +124,7 @@ class HubClient:
 
     def xet(self) -> XetAccess | None:
         """How content goes over Xet; None where this Hub has none, or HF_HUB_DISABLE_XET forbids it."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session
 
         if self._xet_forbidden:
             return None
@@ -132,9 +132,8 @@ class HubClient:
         answer = get_session().get(url, headers=self.headers())
         if answer.status_code in _NO_ROUTE:
             return None
-        hf_raise_for_status(answer)
-        given = answer.json()
-        return XetAccess(given["casUrl"], given["accessToken"], int(given["exp"]), url)
+        cas_url, token, expires = _fields(answer, "casUrl", "accessToken", "exp")
+        return XetAccess(cas_url, token, int(expires), url)
 
     def commit(
         self,
@@ -146,17 +145,15 @@ class HubClient:
     ) -> tuple[str, str]:
         """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
 
-        What follows the first line of `message` becomes the commit's description. (The route and its lines:
-        huggingface_hub issue 1085.)
+        The route and its lines: huggingface_hub issue 1085.
 
         Args:
             files: what to name, by SHA-256; the Hub must hold the content.
             contents: small files by path, given whole.
         """
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session
 
-        title, _, description = message.partition("\n\n")
-        header = {"summary": title, "description": description, "parentCommit": parent}
+        header = {"summary": message, "description": "", "parentCommit": parent}
         lines: list[tuple[str, dict[str, Any]]] = [("header", header)]
         for path, data in (contents or {}).items():
             encoded = base64.b64encode(data).decode()
@@ -172,13 +169,12 @@ class HubClient:
             # requests (0.x) and httpx call it differently
             **{"data" if type(session).__module__.startswith("requests") else "content": body},
         )
-        hf_raise_for_status(answer, endpoint_name="commit")
-        made = answer.json()
-        return made["commitOid"], made["commitUrl"]
+        oid, commit_url = _fields(answer, "commitOid", "commitUrl")
+        return oid, commit_url
 
     def holds(self, files: Iterable[RemoteFile]) -> bool:
         """Whether the Hub has this content: Git LFS's batch API names an upload for what it lacks."""
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.utils import get_session
 
         objects = [{"oid": file.sha256, "size": file.size} for file in files]
         answer = get_session().post(
@@ -186,8 +182,8 @@ class HubClient:
             headers={**self.headers(), "Accept": _LFS_JSON, "Content-Type": _LFS_JSON},
             json={"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects},
         )
-        hf_raise_for_status(answer)
-        return not any("upload" in found.get("actions", {}) for found in answer.json()["objects"])
+        [found] = _fields(answer, "objects")
+        return not any("upload" in one.get("actions", {}) for one in found)
 
     def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
         """Commit the card and its picture, given whole: huggingface_hub has the Hub check the card's YAML first.
@@ -240,6 +236,17 @@ def lfs_only() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_DISABLE_XET = before
+
+
+def _fields(answer: Any, *names: str) -> list[Any]:
+    """These fields of an answer. Raises JSONDecodeError where one is absent, as for a page that is no JSON."""
+    from huggingface_hub.utils import hf_raise_for_status
+
+    hf_raise_for_status(answer)
+    given = answer.json()
+    if not isinstance(given, dict) or not given.keys() >= set(names):
+        raise json.JSONDecodeError(f"an answer without {', '.join(names)}", answer.text[:200], 0)
+    return [given[name] for name in names]
 
 
 def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:

@@ -1,5 +1,6 @@
 """HubClient's own requests: the head, and which refusals are not "no such repo"; the commit; the way to Xet."""
 
+import json
 import time
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.errors import status_of
+from r2_hf_assets.hub.errors import classify, status_of
 from r2_hf_assets.hub.inventory import take_inventory
+from r2_hf_assets.retry import Trouble
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.uploads import upload_chunk
@@ -76,7 +78,7 @@ def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(
 ) -> None:
     first, second = (upload_chunk(repo, tmp_path, body(5_000)).files[0] for _ in range(2))
     parent = repo.head() or ""
-    oid, url = repo.commit([RemoteFile("data/a", first.size, first.sha256)], [], parent, "Add a\n\nof two lines")
+    oid, url = repo.commit([RemoteFile("data/a", first.size, first.sha256)], [], parent, "Add a")
     assert (oid, url) == (repo.head(), repo.commit_url(oid))
     with pytest.raises(HfHubHTTPError) as refused:
         repo.commit([RemoteFile("data/b", second.size, second.sha256)], [], parent, "Add b")
@@ -88,7 +90,17 @@ def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(
     assert {path: file.sha256 for path, file in there.items()} == {"data/b": second.sha256, **dict.fromkeys(small)}
     assert {path: repo.read(path, head) for path in small} == small
     made = world.api().list_repo_commits(world.repo_id, repo_type="dataset")
-    assert [(commit.title, commit.message) for commit in made[:2]] == [("Add b", ""), ("Add a", "of two lines")]
+    assert [(commit.title, commit.message) for commit in made[:2]] == [("Add b", ""), ("Add a", "")]
+
+
+@pytest.mark.parametrize("body", [{"another": "answer"}, "[1]", "<html>"])
+def test_an_answer_that_lacks_its_fields_may_pass(world: World, repo: HubClient, body: object) -> None:
+    world.sandbox.hub.faults({"path_regex": "/(xet-write-token|commit)/", "times": 2, "status": 200, "body": body})
+    calls = (repo.xet, lambda: repo.commit([], [], repo.head() or "", "Add a", {"note.txt": b"words"}))
+    for call in calls:
+        with pytest.raises(json.JSONDecodeError) as unreadable:
+            call()
+        assert classify(unreadable.value) == Trouble("the Hub's answer can't be read")
 
 
 def test_where_content_goes_over_xet(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:
