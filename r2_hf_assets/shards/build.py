@@ -43,6 +43,9 @@ from r2_hf_assets.verdict import Verdict
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
 _LOOKAHEAD_BYTES = 32 * 2**20
+# Bodies come and go between objects that stay, and leave holes in malloc's heap: row groups between two releases. At
+# each one it would cost a tenth of the CPU, and gives 10 MB more.
+_ROWGROUPS_A_RELEASE = 4
 _MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
@@ -171,6 +174,7 @@ class _Output:
 
     def __post_init__(self) -> None:
         self._rows_of: dict[str, int] = dict.fromkeys(self.chunk.episodes, 0)
+        self._flushed = 0
 
     def add(self, segment: Segment, fetched: Fetched) -> None:
         """Take a row."""
@@ -207,6 +211,9 @@ class _Output:
             self.observer.take(table)
             self.writer.write(table, self.group.size)
             self.group.clear()
+            self._flushed += 1
+            if self._flushed % _ROWGROUPS_A_RELEASE == 0:
+                release()
             if self.progress:
                 self.progress(self.tally)
 
