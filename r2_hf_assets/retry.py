@@ -148,7 +148,8 @@ class Tries:
         return max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
 
     def _gave_up(self, trouble: Trouble, when: str) -> GaveUp:
-        return GaveUp(f"{self._what}: {trouble.reason}, still so {when}; a later run will try again")
+        again = f", still so {when}; a later run will try again" if self._retry.attempts > 1 else ""
+        return GaveUp(f"{self._what}: {trouble.reason}{again}")
 
 
 DEFAULT = Retry()

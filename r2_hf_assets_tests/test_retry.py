@@ -120,6 +120,11 @@ def test_tells_of_every_repeat_with_its_numbers():
     assert said == ["GET a: busy, try 1 of 3, again in 2.0 s", "GET a: busy, try 2 of 3, again in 4.0 s"]
 
 
+def test_who_has_one_try_is_told_the_reason_alone():
+    with pytest.raises(GaveUp, match=r"^it: busy$"):
+        Retry(attempts=1).call("it", Call(1), classify)
+
+
 def test_the_time_for_tries_begins_with_the_first_that_fails():
     """A long upload is not yet trouble, and one error at its end does not end it."""
     clock, call = Clock(), Call(2)

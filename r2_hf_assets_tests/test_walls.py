@@ -1,5 +1,6 @@
 """The walls between the rooms: the data plane runs without Dagster, and importing it needs no setting."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,12 @@ def test_the_hub_meets_the_bucket_in_one_place():
     """A build reads from the one and writes to the other; everything else of the hub needs no bucket."""
     meets = [path.name for path in (PACKAGE / "hub").rglob("*.py") if "from r2_hf_assets.bucket" in path.read_text()]
     assert meets == ["build.py"]
+
+
+def test_boto3_is_the_sandboxs_alone():
+    names_it = re.compile(r"^\s*(from|import) boto", re.MULTILINE)
+    found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if names_it.search(path.read_text())}
+    assert found == {Path("sandbox", "s3.py")}
 
 
 def test_importing_the_hub_room_does_not_import_huggingface_hub():

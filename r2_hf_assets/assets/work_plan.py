@@ -16,7 +16,8 @@ from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.bucket.client import check_access, object_store, s3_client
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
@@ -69,14 +70,15 @@ def work_plan(
         assert loaded.r2 is not None
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
-        check_access(s3_client(loaded.r2), loaded.r2.name, loaded.r2.prefix)
+        bucket = object_store(loaded.r2)
+        check_access(bucket, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
         if config.start_anew:
             _begin_anew(context, plan, loaded)
         else:
             _refuse_a_lost_plan(context, plan, loaded.plan.state_url)
             _refuse_a_dataset_of_another_plan(context, plan, loaded)
-        report = scan(object_store(loaded.r2), plan, _rules(config, loaded))
+        report = scan(bucket, plan, _rules(config, loaded))
         _log(context, report)
         if config.start_anew:
             record_unplanned(context.instance, lost_chunks(context.instance, plan))

@@ -11,6 +11,7 @@ from r2_hf_assets.retry import Trouble
 # S3 error codes that a user can do something about, and what.
 ADVICE = {
     "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
+    "InvalidBucketName": "no bucket can have this name; check R2_BUCKET",
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
     "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
@@ -23,6 +24,7 @@ ADVICE = {
 REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
 SKEWED = "RequestTimeTooSkewed"
 CLOCK = Trouble(f"this machine's clock is wrong ({SKEWED}); set it")
+UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
 
 _NO_KEY = "NoSuchKey"
 _REFUSALS = (401, 403)
@@ -50,11 +52,11 @@ def passing(status: int, code: str, wait: float = 0.0) -> Trouble:
     """The trouble behind an answer that is neither an object, nor `missing`, nor a `refusal`."""
     if code == SKEWED:
         return CLOCK
-    if status == 404:
-        return Trouble(f"the bucket answers HTTP {status}, and not that the object is missing", wait)
-    return no_proper_answer(f"HTTP {status} {code}".rstrip(), wait)
+    if code:
+        return Trouble(f"the bucket answers HTTP {status} {code}", wait)
+    return no_proper_answer(f"HTTP {status}", wait)
 
 
 def no_proper_answer(what: str, wait: float = 0.0) -> Trouble:
-    """The trouble behind an answer that is none, or that never came: `what` happened, in words."""
-    return Trouble(f"the bucket does not answer properly ({what})", wait)
+    """The trouble behind an answer that no bucket gives, or that never came: `what` happened, in words."""
+    return Trouble(f"the bucket does not answer properly ({what}); check R2_ENDPOINT_URL if this lasts", wait)

@@ -1,10 +1,8 @@
-"""Clients for the bucket: obstore for the plan and for shards on S3, boto3 for a handful of calls. (Episodes are listed
-and fetched by libcurl: pages.py, transfers.py.)
+"""obstore, for the plan and for build records on S3. (Episodes are listed and fetched by libcurl, with the same
+settings: pages.py, transfers.py.)
 
-Written for R2's dialect, which any S3 understands: path-style addresses, no checksum trailers (boto3 >= 1.36 adds one
-to every write, which R2 refuses with a misleading `Unauthorized`). Region, session token and certificate authorities
-are the same for every client. obstore's sync calls release the GIL and are made from threads: its async calls abort the
-interpreter at exit now and then.
+Written for R2's dialect, which any S3 understands: path-style addresses, no checksum trailers. obstore's sync calls
+release the GIL and are made from threads: its async calls abort the interpreter at exit now and then.
 
 `ask` is how obstore is called. Its calls can't be interrupted, so the main thread, which Ctrl-C interrupts, leaves them
 to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a bucket answers like
@@ -16,7 +14,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
@@ -26,7 +24,7 @@ from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket import answers
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
-from r2_hf_assets.retry import Retry, Trouble, status_trouble
+from r2_hf_assets.retry import Retry, Trouble
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
@@ -41,13 +39,9 @@ _MAX_KEY_BYTES = 1024  # S3's limit, and R2's
 
 # A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
 _RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-_BOTO_RETRIES = {"mode": "standard", "max_attempts": 5}
 CONNECT_TIMEOUT_S = 10
 # A stalled body is noticed; a large one that flows may take as long as it needs.
 READ_TIMEOUT_S = 30
-UNTRUSTED = "name the authority of its certificate in AWS_CA_BUNDLE or SSL_CERT_FILE"
-# The first call of a scan: a user who mistyped the endpoint should not wait long for the answer.
-_CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
@@ -98,74 +92,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
-def s3_client(r2: BucketSettings, patience_s: float | None = None) -> Any:
-    """A boto3 S3 client that R2 accepts. Raises SettingsError for authorities that are not there.
-
-    Args:
-        patience_s: how long to wait for an answer, once; None waits and tries again as work that must be done does.
-    """
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "s3",
-        endpoint_url=r2.endpoint_url,
-        aws_access_key_id=r2.access_key_id,
-        aws_secret_access_key=r2.secret_access_key,
-        aws_session_token=r2.session_token or None,
-        region_name=r2.region,
-        verify=ca_bundle(),
-        config=Config(
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"total_max_attempts": 1} if patience_s else _BOTO_RETRIES,
-            connect_timeout=patience_s or CONNECT_TIMEOUT_S,
-            read_timeout=patience_s or READ_TIMEOUT_S,
-            s3={"addressing_style": "path"},
-        ),
-    )
-
-
 _DISK = "Generic LocalFileSystem error"  # what a folder can't do is a GenericError, too
-
-
-def check_access(client: Any, bucket: str, prefix: str) -> None:
-    """Make one cheap listing call, so that wrong credentials are answered in one line before any work.
-
-    Raises:
-        AccessError: the bucket can't be listed; says what to set.
-        GaveUp: it may be listed later, or the endpoint is wrong.
-    """
-    from botocore.exceptions import ClientError
-
-    try:
-        _CHECK_RETRY.call(
-            f"bucket {bucket!r} can't be reached",
-            lambda: client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1),
-            classify_boto,
-        )
-    except ClientError as error:
-        raise AccessError(f"bucket {bucket!r} can't be read: {boto_refusal(error)}") from None
-
-
-def boto_refusal(error: Any) -> str:
-    """What a boto3 ClientError means, and what to do about it."""
-    code = error.response.get("Error", {}).get("Code", "")
-    return answers.ADVICE.get(code, f"the server answers {code or 'an error'}")
-
-
-def classify_boto(error: BaseException) -> Trouble | None:
-    """Which boto3 errors may pass: transport errors, statuses of retry's table, and a wrong clock."""
-    from botocore.exceptions import BotoCoreError, ClientError, SSLError
-
-    if isinstance(error, BotoCoreError):
-        what = UNTRUSTED if isinstance(error, SSLError) else "check R2_ENDPOINT_URL if this lasts"
-        return Trouble(f"no answer ({type(error).__name__}); {what}")
-    if isinstance(error, ClientError):
-        if error.response.get("Error", {}).get("Code", "") == answers.SKEWED:
-            return answers.CLOCK
-        return status_trouble(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0), {})
-    return None
 
 
 def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
@@ -236,6 +163,8 @@ def _answer(error: BaseException) -> tuple[int, str]:
 
 def _transport(error: BaseException) -> str:
     """What broke, in words; only for people."""
+    if "InvalidCertificate" in str(error):
+        return answers.UNTRUSTED
     kind = re.search(r"\bkind: (Connect|Timeout|Interrupted)\b", str(error))
     words = {"Connect": "no connection", "Timeout": "silence", "Interrupted": "the connection broke"}
     return words[kind[1]] if kind else _first_line(error)

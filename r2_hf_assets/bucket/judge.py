@@ -25,6 +25,7 @@ ERROR_BYTES = 64 * 1024  # of an error's body; what it says stands at its beginn
 _WORDS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "no connection",
     pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_PEER_FAILED_VERIFICATION: answers.UNTRUSTED,
     pycurl.E_OPERATION_TIMEDOUT: "silence",
     pycurl.E_PARTIAL_FILE: "the connection broke",
     pycurl.E_GOT_NOTHING: "the connection broke",

@@ -25,7 +25,7 @@ from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.cuts import find_cuts
 from r2_hf_assets.bucket.order import Order, reached
-from r2_hf_assets.bucket.pages import OpenListings, pages
+from r2_hf_assets.bucket.pages import OpenListings, first_page, pages
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
@@ -179,9 +179,8 @@ class _Listing:
 
     def _first(self, text: str) -> str | None:
         listings = self.workers.listings
-        asked = pages(self.store, self.below, self.retry, "/", after=self.below + text, most=1, listings=listings)
-        with closing(asked):
-            page = next(asked)
+        behind = self.below + text
+        page = first_page(self.store, self.below, self.retry, "/", after=behind, most=1, listings=listings)
         return self._name(page.prefixes[0]) if page.prefixes else None
 
     def _name(self, prefix: str) -> str:

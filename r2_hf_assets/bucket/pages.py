@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
 from obstore.store import S3Store
@@ -25,6 +26,8 @@ _ROOT = "ListBucketResult"
 _NO_LISTING = answers.no_proper_answer("no listing in its body")
 _NO_ORDER = answers.no_proper_answer("the names of its listing are not in order")
 _NO_BOUND = 2**40  # a page is as large as it is, and there is one at a time
+# A user who mistyped the endpoint should not wait long for the answer.
+_CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +90,15 @@ def pages(
     *,
     after: str = "",
     most: int = 1000,
+    only_first: bool = False,
     listings: OpenListings | None = None,
 ) -> Generator[Page, None, None]:
     """List what lies below `prefix`.
 
     Args:
         after: a key, or a prefix that ends in the delimiter; only what stands behind it.
-        most: names of a page. For 1 it ends with the first page: that one name was the question.
+        most: names of a page.
+        only_first: end with the first page, and ask for no other.
         listings: where this one can be closed from another thread.
 
     Raises:
@@ -113,13 +118,24 @@ def pages(
         while True:
             page: Page = transfers.take(asked)
             transfers.leave(asked)
-            goes_on = page.more and most > 1
+            goes_on = page.more and not only_first
             if goes_on:
                 query = {**query, "continuation-token": page.token or ""}
                 asked = transfers.ask_listing(urlencode(query), what, read)
             yield page
             if not goes_on:
                 return
+
+
+def first_page(store: S3Store, prefix: str, retry: Retry, delimiter: str = "", **more: Any) -> Page:
+    """The first page that `pages` gives, by one request."""
+    with closing(pages(store, prefix, retry, delimiter, only_first=True, **more)) as listing:
+        return next(listing)
+
+
+def check_access(store: S3Store, prefix: str) -> None:
+    """List one name before any work: a wrong endpoint is one line (GaveUp), wrong credentials too (AccessError)."""
+    first_page(store, prefix, _CHECK_RETRY, most=1)
 
 
 def _read(order: Order, body: bytes, served: datetime) -> Page | Trouble:

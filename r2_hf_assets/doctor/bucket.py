@@ -1,16 +1,22 @@
 """The bucket: is it there, may it be listed and read, is what lies in it what the job expects.
 
-Four requests at most, with boto3: the language folders, the first episodes of one of them, an episode's
-all_segments.json, and the first bytes of a segment's audio. Nothing is written.
+Four requests, each made once: the language folders, the first episodes of one of them, an episode's all_segments.json
+and the audio of its first segment; two more for each episode before it that is not whole. Nothing is written.
 """
 
-from typing import Any
+from email.utils import format_datetime
 
-from r2_hf_assets.bucket.client import UNTRUSTED, boto_refusal, s3_client
-from r2_hf_assets.bucket.segments import METADATA_NAME, UnusableMetadata, parse
+from obstore.store import S3Store
+
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.pages import Page, first_page
+from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, UnusableMetadata, audio_fault, read_metadata
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
+from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 
 # Episodes looked at until one has its metadata: the first may be uploading.
@@ -18,20 +24,15 @@ _EPISODES = 5
 
 
 def look_at_bucket(r2: BucketSettings) -> list[Finding]:
-    """Findings `bucket`, `episode` and `clock (S3)`."""
-    from botocore.exceptions import BotoCoreError, ClientError, SSLError
-
-    client = s3_client(r2, PATIENCE_S)
+    """Findings `bucket`, `episode` and `clock (S3)`; only the first when the bucket can't be listed."""
+    once = Retry(attempts=1, silence=PATIENCE_S)
     try:
-        listed = client.list_objects_v2(Bucket=r2.name, Prefix=r2.prefix, Delimiter="/")
-    except ClientError as error:
-        seen = fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", boto_refusal(error))
-        return [seen, judge_clock("clock (S3)", "the bucket", _date(error.response))]
-    except (BotoCoreError, ValueError) as error:
-        advice = UNTRUSTED if isinstance(error, SSLError) else "check R2_ENDPOINT_URL"
-        return [fail("bucket", f"no answer from {r2.endpoint_url} ({type(error).__name__})", advice)]
-    folders = [_last(found["Prefix"]) for found in listed.get("CommonPrefixes", ())]
-    clock = judge_clock("clock (S3)", "the bucket", _date(listed))
+        store = object_store(r2)
+        page = first_page(store, r2.prefix, once, "/")
+    except R2HfError as error:
+        return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
+    folders = _names(page)
+    clock = judge_clock("clock (S3)", "the bucket", format_datetime(page.served))
     if not folders:
         return [
             warn(
@@ -42,12 +43,10 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
             clock,
         ]
     try:
-        episode = _look_at_an_episode(client, r2, folders)
-    except ClientError as error:
-        episode = fail("episode", "objects can be listed and not read", boto_refusal(error))
-    except BotoCoreError as error:
-        episode = fail("episode", f"no answer while one was read ({type(error).__name__})", "try again")
-    return [_judge_folders(r2, folders, bool(listed.get("IsTruncated"))), episode, clock]
+        episode = _look_at_an_episode(store, r2.prefix, folders, once)
+    except R2HfError as error:
+        episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
+    return [_judge_folders(r2, folders, page.more), episode, clock]
 
 
 def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
@@ -60,38 +59,27 @@ def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Findin
     return ok("bucket", seen)
 
 
-def _look_at_an_episode(client: Any, r2: BucketSettings, folders: list[str]) -> Finding:
-    from botocore.exceptions import ClientError
-
+def _look_at_an_episode(store: S3Store, prefix: str, folders: list[str], once: Retry) -> Finding:
     folder = next((name for name in folders if normalize(name) != UNKNOWN), folders[0])
-    below = client.list_objects_v2(Bucket=r2.name, Prefix=f"{r2.prefix}{folder}/", Delimiter="/", MaxKeys=_EPISODES)
-    episodes = [_last(found["Prefix"]) for found in below.get("CommonPrefixes", ())]
+    below = f"{prefix}{folder}/"
+    episodes = _names(first_page(store, below, once, "/", most=_EPISODES))
     if not episodes:
-        return warn("episode", f"no folder below {folder}/", f"episodes are {r2.prefix}{folder}/<episode_id>/")
+        return warn("episode", f"no folder below {folder}/", f"episodes are {below}<episode_id>/")
     problem = ""
     for episode in episodes:
-        where = f"{folder}/{episode}"
-        key = f"{r2.prefix}{where}/{METADATA_NAME}"
+        where = ascii(f"{folder}/{episode}")[1:-1]
+        keys = (f"{below}{episode}/{METADATA_NAME}", f"{below}{episode}/{episode}_000000.mp3")
+        bounds = {"workers": 2, "max_bytes": METADATA_MAX_BYTES, "limit": METADATA_MAX_BYTES}
+        metadata, audio = (found for _, found in fetch_in_order(keys, str, store, **bounds, retry=once))
         try:
-            body = client.get_object(Bucket=r2.name, Key=key)["Body"].read()
-            entries, _ = parse(body)
-            if not entries:
-                raise UnusableMetadata("no_segments", "an empty list")
-            audio = f"{r2.prefix}{where}/{episode}_000000.mp3"
-            client.get_object(Bucket=r2.name, Key=audio, Range="bytes=0-3")["Body"].read()
-            return ok("episode", f"{ascii(where)[1:-1]} can be read: {len(entries)} segments")
-        except UnusableMetadata as found:
-            problem = f"{ascii(where)[1:-1]}: {found}"
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") != "NoSuchKey":
-                raise
-            problem = f"{ascii(where)[1:-1]} lacks {METADATA_NAME} or its first audio"
+            entries = read_metadata(metadata)[0] if metadata else []
+            if entries and not audio_fault(audio):
+                return ok("episode", f"{where} can be read: {len(entries)} segments")
+            problem = f"{where} lacks {METADATA_NAME}, an entry in it, or its first audio"
+        except UnusableMetadata as error:
+            problem = f"{where}: {error}"
     return warn("episode", f"none of the first {len(episodes)} is whole; {problem}", "look at what lies there")
 
 
-def _last(prefix: str) -> str:
-    return prefix.rstrip("/").rsplit("/", 1)[-1]
-
-
-def _date(answer: Any) -> str | None:
-    return answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+def _names(page: Page) -> list[str]:
+    return [prefix.rstrip("/").rpartition("/")[2] for prefix in page.prefixes]

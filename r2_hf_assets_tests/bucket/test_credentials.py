@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.client import check_access, object_store, s3_client
+from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
+from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import Retry
@@ -31,7 +32,6 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     ),
     "libcurl's listings": lambda r2: language_folders(object_store(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
-    "boto3": lambda r2: check_access(s3_client(r2), r2.name, "processed/"),
     "doctor": look_at_bucket,
 }
 
@@ -71,22 +71,29 @@ def test_a_real_server_takes_another_region(world: World) -> None:
     s3 = world.sandbox.s3
     r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket, region="eu-central-1")
     obstore.put(object_store(r2), "processed/en/ep1/all_segments.json", b"[]")
-    check_access(s3_client(r2), r2.name, r2.prefix)
+    check_access(object_store(r2), r2.prefix)
     assert episode_ids(object_store(r2), r2.prefix, "en", QUICK) == ["ep1"]
 
 
 @pytest.mark.parametrize(
     ("status", "code", "advice"),
     [
+        (404, "NoSuchBucket", "R2_BUCKET"),
+        (400, "InvalidBucketName", "R2_BUCKET"),
+        (403, "InvalidAccessKeyId", "R2_ACCESS_KEY_ID"),
+        (403, "SignatureDoesNotMatch", "R2_SECRET_ACCESS_KEY"),
+        (403, "AccessDenied", "Object Read"),
+        (403, "SomethingNew", "R2_ACCESS_KEY_ID"),
+        (401, "", "R2_ACCESS_KEY_ID"),
         (400, "AuthorizationHeaderMalformed", "R2_REGION"),
         (301, "PermanentRedirect", "R2_REGION"),
         (400, "ExpiredToken", "R2_SESSION_TOKEN"),
         (400, "InvalidToken", "R2_SESSION_TOKEN"),
     ],
 )
-def test_what_aws_refuses_is_one_line_that_names_the_variable(status: int, code: str, advice: str) -> None:
-    with ObjectsServer({}, lambda key, n: error(status, code)) as server:
-        with pytest.raises(AccessError, match=advice):
-            language_folders(server.store(), "processed/", QUICK)
-        with pytest.raises(AccessError, match=advice):
-            check_access(s3_client(BucketSettings(server.url, "key", "secret", "speech")), "speech", "")
+def test_a_refusal_is_one_line_that_names_the_variable(status: int, code: str, advice: str) -> None:
+    with ObjectsServer({}, lambda key, n: error(status, code)) as server, pytest.raises(AccessError) as caught:
+        check_access(server.store(), "processed/")
+    said = str(caught.value)
+    assert said.startswith("listing processed/: ") and advice in said and "\n" not in said
+    assert server.asked.total() == 1 and caught.value.__cause__ is caught.value.__context__ is None

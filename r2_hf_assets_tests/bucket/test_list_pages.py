@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from r2_hf_assets.bucket.listing import LanguageFolder, age_of_newest, episodes_of
-from r2_hf_assets.bucket.pages import Page, pages
+from r2_hf_assets.bucket.pages import Page, check_access, pages
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.build_samples import fetch_threads
@@ -119,6 +119,16 @@ def test_a_refusal_is_one_line_at_once():
         list(pages(server.store(), "processed/", QUICK, "/"))
     assert str(caught.value) == "listing processed/: there is no such bucket; check R2_BUCKET"
     assert server.asked.total() == 1
+
+
+def test_a_scans_first_look_asks_for_one_name_and_gives_up_soon():
+    with ObjectsServer({}, lambda key, n: page("a/", token="1")) as server:
+        check_access(server.store(), "processed/")
+    (only,) = map(asked, server.asked)
+    assert (only["prefix"], only["max-keys"], server.asked.total()) == ("processed/", "1", 1)
+    with ObjectsServer({}, lambda key, n: Answer(404, b"<html>")) as server, pytest.raises(GaveUp) as caught:
+        check_access(server.store(), "processed/")
+    assert "(HTTP 404); check R2_ENDPOINT_URL" in str(caught.value) and server.asked.total() == 3
 
 
 def test_the_newest_of_many_pages():

@@ -2,10 +2,13 @@
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import obstore
 import pytest
@@ -19,6 +22,7 @@ from r2_hf_assets.doctor.stores import look_at_plan, look_at_state
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import BucketSettings, HubSettings, PlanSettings, load
+from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer, error
 from r2_hf_assets_tests.world import World
 
 
@@ -78,7 +82,33 @@ def test_a_bucket_that_refuses(r2: BucketSettings, change: dict[str, str], advic
 def test_an_endpoint_that_is_dead_or_silent(r2: BucketSettings, silent: str) -> None:
     for endpoint in ("http://127.0.0.1:9", silent):
         (found,) = look_at_bucket(replace(r2, endpoint_url=endpoint))
-        assert (found.level, found.advice) == (Level.FAIL, "check R2_ENDPOINT_URL")
+        assert found.level == Level.FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
+
+
+def listing(key: str, _count: int) -> Answer | None:
+    """By a clock that is an hour behind: below any prefix the folders `en` and `fr`, and more behind them."""
+    if not key.startswith("?"):
+        return None
+    below = parse_qs(key[1:])["prefix"][0]
+    names = "".join(f"<CommonPrefixes><Prefix>{below}{name}/</Prefix></CommonPrefixes>" for name in ("en", "fr"))
+    more = "<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>"
+    body = f"<ListBucketResult>{more}{names}</ListBucketResult>".encode()
+    return Answer(200, body, {"Date": formatdate(time.time() - 3600, usegmt=True)})
+
+
+def test_a_bucket_is_asked_four_times_and_its_clock_is_read() -> None:
+    objects = {"processed/en/en/all_segments.json": b"[{}]", "processed/en/en/en_000000.mp3": b"ID3"}
+    with ObjectsServer(objects, listing) as server:
+        found = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+    assert levels(found) == {"bucket": "ok", "episode": "ok", "clock (S3)": "FAIL"}
+    assert "2 or more language folders" in named(found, "bucket").seen and server.asked.total() == 4
+
+
+def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
+    with ObjectsServer({}, lambda key, n: error(403, "RequestTimeTooSkewed")) as server:
+        (found,) = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+    assert found.advice.endswith("this machine's clock is wrong (RequestTimeTooSkewed); set it")
+    assert server.asked.total() == 1
 
 
 def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketSettings) -> None:

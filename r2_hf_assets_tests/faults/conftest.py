@@ -10,7 +10,7 @@ import pytest
 from obstore.store import S3Store
 
 from r2_hf_assets import retry
-from r2_hf_assets.bucket import client
+from r2_hf_assets.bucket import client, pages
 from r2_hf_assets.hub import commit
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.hub import HubServer, start_hub
@@ -31,11 +31,10 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     milliseconds = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=5), "base": 2}
     inner = {"max_retries": INNER_TRIES - 1, "retry_timeout": timedelta(seconds=20), "backoff": milliseconds}
     monkeypatch.setattr(client, "_RETRIES", inner)
-    monkeypatch.setattr(client, "_BOTO_RETRIES", {"mode": "standard", "total_max_attempts": 1})
     monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 2)
     monkeypatch.setattr(client, "READ_TIMEOUT_S", READ_TIMEOUT_S)
     short = Retry(attempts=TRIES, base=0.005, cap=0.02, quota_limit=0.1)
-    monkeypatch.setattr(client, "_CHECK_RETRY", short)
+    monkeypatch.setattr(pages, "_CHECK_RETRY", short)
     monkeypatch.setattr(retry, "DEFAULT", short)
     monkeypatch.setattr(commit, "COMMIT_RETRY", short)
     from huggingface_hub.utils import _http, _xet

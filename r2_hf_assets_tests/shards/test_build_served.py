@@ -12,12 +12,10 @@ import pyarrow as pa
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.bucket.client import s3_client
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
 from r2_hf_assets.reconcile.prove import Source
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards import build as module
 from r2_hf_assets_tests.build_samples import (
     PREFIX,
@@ -166,8 +164,7 @@ def test_objects_that_are_stored_packed_are_what_was_meant():
 
 
 def test_a_real_server_with_packed_objects(world: World):
-    s3, objects = world.sandbox.s3, episode()
-    client = s3_client(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
+    client, objects = world.sandbox.s3.client(), episode()
     for name, body in objects.items():
         client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
     built = build_in_memory(chunk_of("en/a"), world.store(), workers=2, retry=QUICK)
