@@ -47,3 +47,12 @@ def in_process(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     for name, value in world.env.items():
         monkeypatch.setenv(name, value)
     return world
+
+
+@pytest.fixture
+def done(in_process: World) -> World:
+    """Two chunks, both on the Hub."""
+    in_process.upload(episodes={"en": 4}, segments=(2, 2), seconds=(0.3, 0.4))
+    assert in_process.scan() is None
+    assert [run.error for run in in_process.build_due()] == [None, None]
+    return in_process

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from dagster import DagsterInstance, MetadataValue, TableMetadataValue
 from obstore.store import S3Store
 
+from r2_hf_assets.assets import launch
 from r2_hf_assets.assets.launch import ChunkRun, due_chunks, run_chunks, run_scan
+from r2_hf_assets.assets.partitions import partition_key, read_key
 from r2_hf_assets.sandbox.samples import SampleSummary, upload_samples
 from r2_hf_assets.sandbox.sandbox import Sandbox
 
@@ -86,6 +88,12 @@ class World:
         """Every due partition, in this process."""
         with DagsterInstance.get() as instance:
             return list(run_chunks(instance, due_chunks(instance)))
+
+    def build(self, key: str) -> str | None:
+        """One partition, due or not; the error's line."""
+        with DagsterInstance.get() as instance:
+            ran = launch.execute(instance, [launch.SHARDS, launch.COMMIT], partition_key(*read_key(key)))
+            return launch._error(ran)
 
     def due(self) -> list[str]:
         with DagsterInstance.get() as instance:

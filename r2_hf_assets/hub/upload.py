@@ -11,7 +11,6 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.upload_files import open_files, sweep
 from r2_hf_assets.hub.upload_xet import open_xet
-from r2_hf_assets.memory import release
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.writer import Upload
@@ -45,4 +44,3 @@ def open_upload(
     else:
         with open_xet(repo, access) as upload:
             yield upload
-    release()

@@ -101,9 +101,7 @@ def test_reruns_leave_the_head_where_it_was(in_process: World) -> None:
     world.build_due()
     head, commits = world.head(), world.commits()
     assert len(commits) == 2
-    with DagsterInstance.get() as instance:
-        for number in (0, 1):
-            assert execute(instance, [SHARDS, COMMIT], partition_key("en", number)).success
+    assert [world.build(f"en|chunk_000{number}") for number in (0, 1)] == [None, None]
     assert world.head() == head
     assert world.commits() == commits
     assert materializations(world, "hub_commit", "en|chunk_0001")[0]["committed"] is False
@@ -126,8 +124,7 @@ def test_a_larger_chunk_is_split_and_a_smaller_one_drops_its_parts(
     assert all(file["bytes"] <= 150_000 for file in materializations(world, "hub_commit")[0]["files"])
     split = world.table()
     monkeypatch.delenv("PARQUET_MAX_BYTES")
-    with DagsterInstance.get() as instance:
-        assert execute(instance, [SHARDS, COMMIT], partition_key("en", 0)).success
+    assert world.build("en|chunk_0000") is None
     assert world.files() == ["data/en/chunk-00000.parquet"]
     assert world.table().to_pylist() == split.to_pylist()
     assert materializations(world, "hub_commit")[0]["removed"] == parts
@@ -137,8 +134,7 @@ def test_a_cell_without_a_chunk_succeeds_empty_and_is_due_once_planned(in_proces
     world = in_process
     world.upload(episodes={"en": 4, "de": 1})
     world.scan()
-    with DagsterInstance.get() as instance:
-        assert execute(instance, [SHARDS, COMMIT], partition_key("de", 1)).success
+    assert world.build("de|chunk_0001") is None
     assert materializations(world, "parquet_shards", "de|chunk_0001")[0]["planned"] is False
     assert materializations(world, "hub_commit", "de|chunk_0001")[0]["dagster/row_count"] == 0
     assert "de|chunk_0001" not in world.due()

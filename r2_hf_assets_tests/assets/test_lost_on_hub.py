@@ -203,7 +203,5 @@ def test_a_committed_chunk_is_built_again_when_it_is_asked_for(in_process: World
     assert [run.error for run in world.build_due()] == [None]
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
-    from r2_hf_assets_tests.assets.test_ownership import run
-
-    assert run(KEY) is None
+    assert world.build(KEY) is None
     assert gone not in rows(world)

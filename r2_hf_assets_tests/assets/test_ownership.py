@@ -7,23 +7,13 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from r2_hf_assets.assets import event_tags, metadata
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
-from r2_hf_assets.assets.partitions import partition_key
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets_tests.world import World, materializations
 
 SMALL = {"segments": (2, 3), "seconds": (0.3, 0.4)}
-
-
-@pytest.fixture
-def done(in_process: World) -> World:
-    """Two chunks, both on the Hub."""
-    in_process.upload(episodes={"en": 4}, **SMALL)
-    assert in_process.scan() is None
-    assert [run.error for run in in_process.build_due()] == [None, None]
-    return in_process
 
 
 def keys(world: World) -> list[str]:
@@ -34,14 +24,6 @@ def new_home(world: World, monkeypatch: pytest.MonkeyPatch, name: str = "another
     home = world.folder / name
     home.mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-
-
-def run(key: str) -> str | None:
-    from r2_hf_assets.assets.launch import _error
-
-    language, _, number = key.partition("|chunk_")
-    with DagsterInstance.get() as instance:
-        return _error(execute(instance, [SHARDS, COMMIT], partition_key(language, int(number))))
 
 
 def test_a_second_bucket_cannot_be_planned_into_the_dataset_of_the_first(
@@ -62,7 +44,7 @@ def test_a_second_bucket_cannot_be_planned_into_the_dataset_of_the_first(
     monkeypatch.setenv("HF_REPO_ID", other.repo_id)
     assert done.scan() is None
     monkeypatch.setenv("HF_REPO_ID", done.repo_id)
-    error = run("en|chunk_0000")
+    error = done.build("en|chunk_0000")
     assert error is not None and error.startswith(f"{done.repo_id} belongs to another plan (")
     assert materializations(done, "parquet_shards") == []
     assert (keys(done), done.head()) == (rows, head)
@@ -88,12 +70,12 @@ def test_a_commit_counts_for_the_dataset_that_it_was_made_in(done: World, monkey
     rows, head = keys(done), done.head()
     monkeypatch.setenv("HF_REPO_ID", second)
     assert done.due() == ["en|chunk_0000", "en|chunk_0001"]
-    assert run("en|chunk_0000") is None
+    assert done.build("en|chunk_0000") is None
     assert done.due() == ["en|chunk_0001"]
     assert materializations(done, "hub_commit", "en|chunk_0000")[0]["dataset"] == second
     monkeypatch.setenv("HF_REPO_ID", first)
     assert done.due() == ["en|chunk_0000"], "its latest commit was made in the other one"
-    assert run("en|chunk_0000") is None
+    assert done.build("en|chunk_0000") is None
     assert (done.due(), keys(done), done.head()) == ([], rows, head), "all was there"
 
 
@@ -142,7 +124,7 @@ def test_a_dataset_of_the_release_before_is_taken_over_with_its_history(
     assert world.scan() is None
     with monkeypatch.context() as patch:
         as_before(world, patch)
-        assert run("en|chunk_0000") is None and run("en|chunk_0001") is None
+        assert world.build("en|chunk_0000") is None and world.build("en|chunk_0001") is None
     world.api().delete_file(OWNER_PATH, world.repo_id, repo_type="dataset")
     (world.folder / "dagster_home" / "r2_hf_assets" / "state" / "plan" / "id.json").unlink()
     shutil.rmtree(world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds")
@@ -166,7 +148,7 @@ def test_a_dataset_without_a_name_that_holds_more_than_the_history_knows_is_not_
         path_or_fileobj=b"PAR1 somebody's", path_in_repo="data/en/chunk-00005.parquet", repo_id=world.repo_id,
         repo_type="dataset",
     )  # fmt: skip
-    error = run("en|chunk_0000")
+    error = world.build("en|chunk_0000")
     assert error is not None and "names no plan and holds 1 chunk files" in error
     assert world.files() == ["data/en/chunk-00005.parquet"]
 
@@ -177,15 +159,15 @@ def test_a_file_that_somebody_put_in_the_way_stays_until_it_is_deleted(
     world = in_process
     world.upload(episodes={"en": 4}, **SMALL)
     assert world.scan() is None
-    assert run("en|chunk_0000") is None
+    assert world.build("en|chunk_0000") is None
     path, where = "data/en/chunk-00001.parquet", {"repo_id": world.repo_id, "repo_type": "dataset"}
     world.api().upload_file(path_or_fileobj=b"PAR1 theirs", path_in_repo=path, **where)
     head = world.head()
-    error = run("en|chunk_0001")
+    error = world.build("en|chunk_0001")
     assert error is not None and error.startswith(f"{path} on the Hub is a file that neither the history nor")
     assert world.head() == head
     world.api().delete_file(path, **where)
-    assert run("en|chunk_0001") is None
+    assert world.build("en|chunk_0001") is None
     assert len(keys(world)) == len(set(keys(world))) > 0
 
 
@@ -201,14 +183,14 @@ def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "result_for", lambda *_: (_ for _ in ()).throw(KeyError("killed")))
-        assert run("en|chunk_0000") is not None
+        assert world.build("en|chunk_0000") is not None
     assert (len(world.commits()), world.due()) == (1, ["en|chunk_0000"])
     settings = load()
     builds = open_builds(settings.plan, settings.r2)
     builds.forget(builds.readable_records([("en", 0)])["en", 0])
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
-    assert run("en|chunk_0000") is None
+    assert world.build("en|chunk_0000") is None
     assert gone not in keys(world) and len(world.commits()) == 2
 
 

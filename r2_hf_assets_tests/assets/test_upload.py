@@ -8,7 +8,6 @@ from dagster import DagsterInstance
 
 from r2_hf_assets.assets.launch import SHARDS, execute
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets_tests.assets.test_ownership import run
 from r2_hf_assets_tests.world import World, materializations
 
 KEY = "en|chunk_0000"
@@ -42,24 +41,24 @@ def test_what_is_built_is_on_the_hub_and_not_visible_and_nothing_of_it_is_on_the
     (built,) = materializations(planned, "parquet_shards", KEY)
     names = [file["file"] for file in built["files"]]
     assert len(names) > 1 and names == [f"data/en/chunk-00000-part-{n:02d}.parquet" for n in range(len(names))]
-    assert run(KEY) is None
+    assert planned.build(KEY) is None
     assert planned.files() == names
     assert parquet_files(planned) == {}
 
 
 def test_keep_shards_keeps_the_files_of_the_latest_build(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEEP_SHARDS", "1")
-    assert run(KEY) is None
+    assert planned.build(KEY) is None
     on_hub = {file["file"]: file["sha256"] for file in materializations(planned, "hub_commit", KEY)[0]["files"]}
     assert len(on_hub) > 1
     assert parquet_files(planned) == {path.replace("data/", "shards/"): found for path, found in on_hub.items()}
     monkeypatch.delenv("PARQUET_MAX_BYTES")
-    assert run(KEY) is None
+    assert planned.build(KEY) is None
     assert planned.files() == ["data/en/chunk-00000.parquet"]
     assert list(parquet_files(planned)) == ["shards/en/chunk-00000.parquet"], "the parts of the build before are gone"
 
 
 def test_a_build_needs_the_hubs_settings(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    error = run(KEY)
+    error = planned.build(KEY)
     assert error is not None and error.startswith("settings: not set: HF_TOKEN ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import obstore
 import pytest
-from dagster import AssetKey, DagsterInstance
+from dagster import DagsterInstance
 
 from r2_hf_assets.assets import parquet_shards as assets
 from r2_hf_assets.assets.history import recorded_digests
@@ -27,28 +27,6 @@ SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
 def state(in_process: World) -> Path:
     """The plan's folder."""
     return in_process.folder / "dagster_home" / "r2_hf_assets" / "state"
-
-
-@pytest.fixture
-def done(in_process: World) -> World:
-    """Two chunks, both on the Hub."""
-    in_process.upload(episodes={"en": 4}, **SMALL)
-    assert in_process.scan() is None
-    assert [run.error for run in in_process.build_due()] == [None, None]
-    return in_process
-
-
-def scan_anew(world: World) -> bool:
-    with DagsterInstance.get() as instance:
-        ops = {"work_plan": {"config": {"start_anew": True}}}
-        return execute(instance, [AssetKey("work_plan")], None, ops).success
-
-
-def run(world: World, number: int) -> str | None:
-    from r2_hf_assets.assets.launch import _error
-
-    with DagsterInstance.get() as instance:
-        return _error(execute(instance, [SHARDS, COMMIT], partition_key("en", number)))
 
 
 def test_a_lost_plan_is_refused_and_a_restored_one_goes_on(done: World, state: Path) -> None:
@@ -75,7 +53,7 @@ def test_a_plan_from_an_old_backup_is_refused_too(done: World, state: Path) -> N
 
 def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: World, state: Path) -> None:
     shutil.rmtree(state)
-    error = run(done, 0)
+    error = done.build("en|chunk_0000")
     assert error == "plan: STATE_URL holds none; restore it if there was one, else materialize work_plan"
     assert len(materializations(done, "parquet_shards", "en|chunk_0000")) == 1
 
@@ -83,7 +61,7 @@ def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: Worl
 def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its episodes are not there, and all of them would be taken for lost."""
     monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
-    error = run(done, 0)
+    error = done.build("en|chunk_0000")
     assert error is not None and "set STATE_URL to a place of its own" in error
     assert len(done.commits()) == 2
 
@@ -91,7 +69,7 @@ def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: 
 def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(state)
     monkeypatch.setenv("EPISODES_PER_CHUNK", "10")
-    assert scan_anew(done)
+    assert done.scan(start_anew=True) is None
     assert done.due() == ["en|chunk_0000"], "one large chunk in the place of two"
     with DagsterInstance.get() as instance:
         assert recorded_digests(instance, COMMIT)["en", 1] == UNPLANNED
@@ -103,7 +81,7 @@ def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: py
 
 
 def test_starting_anew_with_nothing_lost_changes_nothing(done: World) -> None:
-    assert scan_anew(done)
+    assert done.scan(start_anew=True) is None
     assert done.due() == []
 
 
@@ -168,7 +146,7 @@ def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Pa
     shutil.rmtree(state / "builds")
     with DagsterInstance.get() as instance:
         assert examine(instance, load()).differences == ()
-    assert (done.due(), run(done, 0), done.head()) == ([], None, head)
+    assert (done.due(), done.build("en|chunk_0000"), done.head()) == ([], None, head)
 
 
 def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_again(
@@ -178,7 +156,7 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
     world = in_process
     world.upload(episodes={"en": 4}, **SMALL)
     world.scan()
-    assert run(world, 0) is None
+    assert world.build("en|chunk_0000") is None
     with DagsterInstance.get() as instance:
         assert execute(instance, [SHARDS], partition_key("en", 1)).success
     shards = state.with_name("shards")

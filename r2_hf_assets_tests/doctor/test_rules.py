@@ -221,16 +221,6 @@ def test_settings_and_what_is_left_of_them() -> None:
     assert missing.level == FAIL and settings.r2 is None
 
 
-def test_variables_of_an_earlier_release_are_named_once_with_what_takes_their_place() -> None:
-    old = {"SHARD_URL": "s3://shards", "CHUNKS_PER_COMMIT": "10"}
-    fine, told = look_at_settings(FULL | old)[0]
-    assert (fine.level, told.level, told.advice) == (OK, WARN, "remove SHARD_URL and CHUNKS_PER_COMMIT")
-    assert "shards go straight to the Hub" in told.seen and "a larger EPISODES_PER_CHUNK" in told.seen
-    missing, told = look_at_settings({"SHARD_URL": "s3://shards"})[0]
-    assert (missing.level, told.advice) == (FAIL, "remove SHARD_URL")
-    assert len(look_at_settings(FULL | {"SHARD_URL": " "})[0]) == 1, "an empty value counts as not set"
-
-
 def test_one_that_hangs_or_breaks_costs_only_its_own_answer() -> None:
     over = threading.Event()
 
