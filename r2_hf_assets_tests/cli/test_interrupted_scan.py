@@ -18,7 +18,8 @@ PATIENCE_S = 90.0
 SOON_S = 10.0  # two seconds, and what a busy machine adds; a scan that waits takes minutes
 ASKED_S = 0.3  # from the request at the server until the client waits for its answer
 STOPPED = "r2-hf: stopped; what is recorded is done, the rest is due"
-FIRST_LOOK, FOLDERS, EPISODES, PLAN = "max-keys=1&", "prefix=processed%2F&", "prefix=processed%2Fen%2F", "/state/"
+FIRST_LOOK, FOLDERS = "max-keys=1(&|$)", "prefix=processed%2F&delimiter=%2F"
+EPISODES, PLAN = "prefix=processed%2Fen%2F", "/state/"
 SILENT: dict[str, Any] = {"kind": "delay", "delay_s": 600.0}
 BUSY: dict[str, Any] = {"kind": "status", "status": 503, "code": "SlowDown"}
 
