@@ -32,7 +32,6 @@ class Script:
     world: World
     episodes_per_chunk: int = 3
     rows_per_part: int = 10_000
-    names_only: bool = False  # audio.path is the file's name, not the object's key
 
     @property
     def plan_file(self) -> Path:
@@ -86,7 +85,7 @@ class Script:
 
     def _row(self, entry: dict[str, Any], key: str, language: str) -> dict[str, Any]:
         return {
-            "audio": {"path": key.rpartition("/")[2] if self.names_only else key, "bytes": self.world.object(key)},
+            "audio": {"path": key, "bytes": self.world.object(key)},
             "text": entry.get("text") or "",
             "speaker_id": entry.get("speaker") or "UNKNOWN",
             "duration_seconds": float(entry.get("end", 0)) - float(entry.get("start", 0)),
