@@ -149,7 +149,7 @@ def _plan_language(
         while len(new) >= rules.episodes_per_chunk:
             seal(rules.episodes_per_chunk)
     while new:
-        if _hold_back(language, plan, rules, now):
+        if is_held_back(language, plan, rules.hold_back, now):
             report.waiting[language] = len(new)
             break
         seal(len(new))
@@ -158,16 +158,17 @@ def _plan_language(
     report.already_planned[language] = report.seen[language] - report.newly_planned[language] - report.waiting[language]
 
 
-def _hold_back(language: str, plan: PlanStore, rules: ScanRules, now: datetime) -> bool:
-    """Whether a remainder still waits.
+def is_held_back(language: str, plan: PlanStore, hold_back: timedelta | None, now: datetime) -> bool:
+    """Whether a remainder still waits to fill a chunk; notes in the plan since when, if it has only begun to.
 
     The note says since when the language has had a remainder, without a break. Sealing a chunk does not renew it:
-    chunks fill by name, so what has waited longest may be what is left.
+    chunks fill by name, so what has waited longest may be what is left. So no episode waits longer than this and an
+    interval between scans, and a language gets at most one part-filled chunk in that time.
     """
-    if rules.hold_back is None:
+    if hold_back is None:
         return False
     since = plan.waiting_since(language)
     if since is None or since > now:  # a clock that was wrong, when the note was made, must not hold it for ever
         plan.set_waiting(language, now)
-        return rules.hold_back > timedelta(0)
-    return now - since < rules.hold_back
+        return hold_back > timedelta(0)
+    return now - since < hold_back

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.plan.news import outlook
-from r2_hf_assets.plan.scan import ScanRules, scan
+from r2_hf_assets.plan.scan import ScanRules, is_held_back, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, put_folders
 
@@ -34,7 +33,6 @@ class Month:
         self.left = sorted(self.arrived, key=self.arrived.__getitem__)
         self.planned: dict[str, datetime] = {}
         self.part_filled: Counter[str] = Counter()
-        self._waited: tuple[str, ...] = ()
 
     def upload(self, now: datetime) -> None:
         """What has arrived by now."""
@@ -52,15 +50,9 @@ class Month:
         """What the sensor does: judge the counts by the plan's notes, and have only what is ready scanned."""
         there = Counter(episode.split("/")[0] for episode in self.arrived if self.arrived[episode] <= now)
         new = +(there - Counter(episode.split("/")[0] for episode in self.planned))
-        notes = {language: self.plan.waiting_since(language) for language, count in new.items() if count < SIZE}
-        found = outlook(new, notes, self._waited, SIZE, LIMIT, now)
-        for language in found.begins:
-            self.plan.set_waiting(language, now)
-        for language in found.over:
-            self.plan.set_waiting(language, None)
-        self._waited = tuple(found.waiting)
-        if found.ready:
-            self.scan(now, frozenset(found.ready))
+        ready = (name for name, count in new.items() if count >= SIZE or not is_held_back(name, self.plan, LIMIT, now))
+        if languages := frozenset(ready):
+            self.scan(now, languages)
 
 
 @pytest.mark.parametrize("by_sensor", [False, True], ids=["schedule", "sensor"])
