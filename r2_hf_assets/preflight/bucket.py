@@ -8,11 +8,12 @@ from typing import Any
 
 from r2_hf_assets.bucket.client import UNTRUSTED, boto_refusal, s3_client
 from r2_hf_assets.bucket.segments import METADATA_NAME, UnusableMetadata, parse
-from r2_hf_assets.doctor.clock import judge_clock
-from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
 from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.preflight.rules import Finding, fail, judge_clock, ok, warn
 from r2_hf_assets.settings import BucketSettings
 
+# Seconds until one request of a collector is answered.
+PATIENCE_S = 5.0
 # Episodes looked at until one has its metadata: the first may be uploading.
 _EPISODES = 5
 
