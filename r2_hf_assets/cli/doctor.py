@@ -1,18 +1,15 @@
-"""`r2-hf doctor`: looks at everything the job needs, side by side, and says what to do."""
+"""`r2-hf doctor`: prints what preflight/ finds."""
 
 import json
 import os
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from r2_hf_assets.cli.talk import json_option, say
 
-if TYPE_CHECKING:
-    from r2_hf_assets.doctor.finding import Finding
+_COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 @click.command()
@@ -21,10 +18,9 @@ if TYPE_CHECKING:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Look whether the job has all it needs.
 
-    Settings, .env, the bucket and an episode in it, STATE_URL, the plan, the Hub, the token's rights, the repo, the
-    clock, disks, open files, versions, DAGSTER_HOME and its database. Everything is looked at whatever fails, within
-    15 seconds, and what to do is said behind the arrow. Nothing is changed; in STATE_URL an empty object is made and
-    removed.
+    Settings, .env, DAGSTER_HOME and its database, open files, disks, STATE_URL, the bucket and an episode in it, the
+    clock, the Hub, the token's rights and the repo. All are looked at side by side, within 15 seconds; what to do is
+    said behind the arrow. Nothing is changed; in STATE_URL an empty object is made and removed.
 
     \b
       r2-hf doctor
@@ -35,7 +31,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
     warn  works, or can't be told; read it
     FAIL  the job will not work; then the exit code is 1
     """
-    findings = _examine()
+    from r2_hf_assets.preflight.collect import find_all
+
+    findings = find_all(os.environ, Path(".env"))
     failed, warned = (sum(finding.level == level for finding in findings) for level in ("FAIL", "warn"))
     if as_json:
         rows = [asdict(finding) for finding in findings]
@@ -43,44 +41,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
     else:
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            click.echo(_line(finding, width))
+            level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
+            advice = f" -> {finding.advice}" if finding.advice else ""
+            click.echo(f"{level}  {finding.name:{width}}  {finding.seen}{advice}")
     say(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
     if failed:
         context.exit(1)
-
-
-def _line(finding: "Finding", width: int) -> str:
-    advice = f" -> {finding.advice}" if finding.advice else ""
-    colour = {"ok": "green", "warn": "yellow", "FAIL": "red"}[finding.level]
-    return f"{click.style(f'{finding.level:4}', fg=colour)}  {finding.name:{width}}  {finding.seen}{advice}"
-
-
-def _examine() -> "list[Finding]":
-    from r2_hf_assets.assets.doctor import look_at_instance
-    from r2_hf_assets.doctor.bucket import look_at_bucket
-    from r2_hf_assets.doctor.configuration import look_at_settings, secrets_of
-    from r2_hf_assets.doctor.finding import Check, examine, hide, warn
-    from r2_hf_assets.doctor.hub import look_at_hub
-    from r2_hf_assets.doctor.machine import look_at_disks, look_at_files, look_at_shell, look_at_versions
-    from r2_hf_assets.doctor.stores import look_at_plan, look_at_state
-
-    found, settings = look_at_settings(os.environ)
-    r2, hub = settings.r2, settings.hub
-    checks: dict[str, Check] = {
-        "settings": lambda: found,
-        ".env": partial(look_at_shell, os.environ, Path(".env")),
-        "versions": look_at_versions,
-        "open files": partial(look_at_files, r2.workers if r2 else 128),
-        "disk": partial(look_at_disks, settings),
-        "DAGSTER_HOME": partial(look_at_instance, settings.plan.languages),
-        "STATE_URL": partial(look_at_state, settings.plan.state_url, r2),
-    }
-    if r2:
-        checks |= {"bucket": partial(look_at_bucket, r2), "plan": partial(look_at_plan, settings.plan, r2)}
-    else:
-        checks["bucket"] = lambda: [warn("bucket", "not looked at: the settings of R2 are not complete")]
-    if hub:
-        checks["hub"] = partial(look_at_hub, hub)
-    else:
-        checks["hub"] = lambda: [warn("hub", "not looked at: HF_REPO_ID or HF_TOKEN is not set, or wrong")]
-    return hide(examine(checks), secrets_of(os.environ))

@@ -17,7 +17,6 @@ from r2_hf_assets.assets.launch import WORK_PLAN, execute
 from r2_hf_assets.assets.new_episodes import FAILED_AGAIN_S, REFUSED_AGAIN_S, Cursor, Requested, decide, new_episodes
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.client import s3_client
 from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.definitions import defs
@@ -251,9 +250,7 @@ def test_what_a_scan_would_not_plan_is_not_found(ticks: Ticks, monkeypatch: pyte
     monkeypatch.setenv("LANGUAGES", "de")
     monkeypatch.setenv("PLAN_MAX_WAIT_HOURS", "0")
     ticks.put("en/1", "en/2", "en/3", "de/1")
-    r2 = load(needs=["r2"]).r2
-    assert r2 is not None
-    s3 = s3_client(r2)  # obstore can't write such keys
+    s3 = ticks.world.sandbox.s3.client()  # obstore can't write such keys
     for name in ("a\x07", "b\x7f", "c\n"):
         s3.put_object(Bucket=ticks.world.bucket, Key=f"processed/de/{name}/all_segments.json", Body=b"[]")
         s3.put_object(Bucket=ticks.world.bucket, Key=f"processed/{name}/1/all_segments.json", Body=b"[]")

@@ -13,8 +13,8 @@ from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import check_access
-from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.errors import AccessError
+from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import episode_ids

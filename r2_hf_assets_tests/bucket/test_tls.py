@@ -14,8 +14,8 @@ from r2_hf_assets.bucket.client import classify, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.pages import check_access, pages
-from r2_hf_assets.doctor.bucket import look_at_bucket
 from r2_hf_assets.errors import GaveUp, SettingsError
+from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer

@@ -6,7 +6,6 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import http_backoff
 
-from r2_hf_assets.doctor import hub as doctor
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub import timeouts, upload_xet
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
@@ -14,6 +13,7 @@ from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.inventory import take_inventory
 from r2_hf_assets.hub.reading import HubReader, UnreadableShard
+from r2_hf_assets.preflight import collect
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, PART, ROUTES, HubCase
@@ -114,11 +114,11 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, read
         read_all(case, TWICE)
 
 
-def test_a_silent_hub_is_a_finding_of_the_doctor(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PATIENCE_S", REQUEST_S)
+def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "PATIENCE_S", REQUEST_S)
     case.order(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    (found,) = doctor.look_at_hub(hub)
+    (found,) = collect.look_at_hub(hub)
     assert "can't be reached" in str(found)
 
 

@@ -12,13 +12,14 @@ from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.pages import Page, first_page
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, UnusableMetadata, audio_fault, read_metadata
-from r2_hf_assets.doctor.clock import judge_clock
-from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.preflight.rules import Finding, fail, judge_clock, ok, warn
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 
+# Seconds until one request of a collector is answered.
+PATIENCE_S = 5.0
 # Episodes looked at until one has its metadata: the first may be uploading.
 _EPISODES = 5
 

@@ -1,0 +1,184 @@
+"""Collects the facts about settings, shell, machine, STATE_URL and Hub, and runs all collectors side by side.
+
+Each collector has a thread of its own, and all have one deadline: an endpoint that swallows packets costs its own
+collector the answer, and no other. Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and
+removed. Requests to the Hub go through huggingface_hub's own session, so that proxies and certificates are those of the
+real work; that a token may write is read from what the Hub says of it.
+"""
+
+import os
+import resource
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+from r2_hf_assets.background import Background
+from r2_hf_assets.bucket.client import Store, ask, open_store
+from r2_hf_assets.errors import R2HfError, SettingsError
+from r2_hf_assets.hub.errors import classify
+from r2_hf_assets.preflight import rules
+from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
+from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import VARIABLES, BucketSettings, HubSettings, Settings, hub_home, is_on, load
+
+Collector = Callable[[], Sequence[Finding]]
+
+# Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
+_DEADLINE_S = 12.0
+# hf_xet keeps caches of some 100 MB while it uploads.
+_CACHE_BYTES = 2 * 10**8
+_ONCE = Retry(attempts=1)
+_SHORTEST_SECRET = 4  # a shorter one would be found inside of words
+
+
+def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
+    """Every finding about the job that `environ` describes; `env_file` is in it already."""
+    from r2_hf_assets.preflight.dagster_home import look_at_home  # the one module that loads Dagster
+
+    setting, settings = check_settings(environ)
+    collectors: dict[str, Collector] = {
+        "settings": lambda: [setting],
+        "shell": partial(look_at_shell, environ, env_file),
+        "DAGSTER_HOME": partial(look_at_home, environ.get("DAGSTER_HOME", "")),
+    }
+    if settings:
+        collectors["machine"] = partial(look_at_machine, settings)
+    if settings and settings.r2:
+        collectors["STATE_URL"] = partial(look_at_state, settings.plan.state_url, settings.r2)
+        collectors["bucket"] = partial(look_at_bucket, settings.r2)
+    if settings and settings.hub:
+        collectors["hub"] = partial(look_at_hub, settings.hub)
+    secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
+    return [mask(finding, secrets) for finding in run(collectors)]
+
+
+def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) -> list[Finding]:
+    """The findings of all, in the order of `collectors`, within the deadline."""
+    with closing(Background(len(collectors), "preflight")) as threads:
+        futures = {name: threads.submit(collector) for name, collector in collectors.items()}
+        wait(futures.values(), deadline_s)
+    return [finding for name, future in futures.items() for finding in _outcome(name, future, deadline_s)]
+
+
+def _outcome(name: str, future: "Future[Sequence[Finding]]", deadline_s: float) -> Sequence[Finding]:
+    if not future.done():
+        advice = "busy machine: try again; else check address, network and proxy"
+        return [fail(name, f"no answer within {deadline_s:g} s", advice)]
+    if error := future.exception():
+        return [fail(name, f"could not be looked at: {first_line(error)}")]
+    return future.result()
+
+
+def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
+    """The finding in one line, with `***` for every secret that a server or a library quotes in it."""
+    seen = " ".join(finding.seen.split())
+    for secret in sorted(secrets, key=len, reverse=True):
+        seen = seen.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else seen
+    return replace(finding, seen=seen)
+
+
+def check_settings(environ: Mapping[str, str]) -> tuple[Finding, Settings | None]:
+    """What is missing or wrong; and the settings, in which groups that are not complete are None."""
+    try:
+        given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
+        return ok("settings", f"complete: {given} given, defaults for {len(VARIABLES) - given}"), load(environ)
+    except SettingsError as error:
+        advice = "then look again: what needs them was not looked at"
+        finding = fail("settings", str(error).removeprefix("settings: "), advice)
+    try:
+        return finding, load(environ, needs=())
+    except SettingsError:  # a value is wrong
+        return finding, None
+
+
+def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
+    """Findings `.env`, when others may read it, and `shell`, for each variable that is easily left set."""
+    found = []
+    if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
+        found.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
+    if module := environ.get("DAGSTER_MODULE_NAME"):
+        seen = f"DAGSTER_MODULE_NAME={module} is exported: `dagster dev` hangs without a word"
+        found.append(warn("shell", seen, "put the line DAGSTER_MODULE_NAME= into .env"))
+    if is_on("HF_HUB_DISABLE_XET"):
+        seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, and repeat what the Hub holds"
+        found.append(warn("shell", seen, "unset it"))
+    return found
+
+
+def look_at_machine(settings: Settings) -> list[Finding]:
+    """Findings `open files`, `HF_HOME`, and `scratch` where uploads go by a file."""
+    found = []
+    if settings.r2:
+        found.append(rules.judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.r2.workers))
+    used = [("HF_HOME", hub_home(), _CACHE_BYTES, "free some, or set HF_HOME to another folder")]
+    if settings.shards.keep or is_on("HF_HUB_DISABLE_XET"):
+        advice = "free some, put DAGSTER_HOME on a larger disk, or lower PARQUET_MAX_BYTES"
+        used.append(("scratch", settings.shards.scratch, settings.shards.max_bytes, advice))
+    for name, folder, needed, advice in used:
+        found.append(rules.judge_disk(name, *_measure(Path(folder).expanduser()), needed, advice))
+    return found
+
+
+def _measure(path: Path) -> tuple[Path, bool, int]:
+    """The path, or the nearest one above it that is there; whether it is a folder that may be written; bytes free."""
+    there = next(found for found in (path.absolute(), *path.absolute().parents) if found.exists())
+    return there, there.is_dir() and os.access(there, os.W_OK | os.X_OK), shutil.disk_usage(there).free
+
+
+def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
+    """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
+    name, (there, writable, _) = "STATE_URL", _measure(Path(url))
+    if urlsplit(url).scheme != "s3" and there != Path(url).absolute():
+        if writable:
+            return [ok(name, f"{url} will be made")]
+        return [fail(name, f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
+    try:
+        if _creates_once(open_store(url, r2)):
+            return [ok(name, f"{url} can be written, and by one writer alone")]
+    except R2HfError as error:
+        return [fail(name, f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
+    seen = f"{url} lets a second writer replace what the first one created"
+    return [fail(name, seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
+
+
+def _creates_once(store: Store) -> bool:
+    path = f".preflight-{uuid.uuid4().hex}"
+    create = partial(obstore.put, store, path, b"", mode="create")
+    ask(_ONCE, f"creating {path}", create, store)
+    try:
+        create()
+        return False
+    except (AlreadyExistsError, PreconditionError):
+        return True
+    finally:
+        ask(_ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
+
+
+def look_at_hub(hub: HubSettings) -> list[Finding]:
+    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be asked. Two requests."""
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
+    try:
+        who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
+        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
+        identity, info = (answer.json() if answer.status_code == 200 else {} for answer in (who, repo))
+    except Exception as error:
+        if classify(error) is None and not isinstance(error, OSError | ValueError):
+            raise
+        advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
+        return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
+    if who.status_code not in (200, 401, 403):
+        return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
+    found = [ok("hub", f"{hub.endpoint} answers"), rules.judge_token(who.status_code, identity, hub.repo_id)]
+    return [*found, rules.judge_repo(repo.status_code, info, hub.repo_id, hub.private)]

@@ -1,0 +1,49 @@
+"""DAGSTER_HOME: is history kept there, is its database sound, is a run that dies started again.
+
+The one module of this package that loads Dagster. It reads dagster.yaml without opening the instance, which would make
+databases where there are none; databases that are there are opened.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dagster._core.instance.ref import InstanceRef
+
+from r2_hf_assets.preflight import rules
+from r2_hf_assets.preflight.rules import Finding, fail, first_line, warn
+
+_ANEW = "in it move history and schedules away (r2_hf_assets, the plan, stays), then: r2-hf reconcile --record"
+_SQLITE = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+
+
+def look_at_home(given: str) -> list[Finding]:
+    """Findings `DAGSTER_HOME`, `dagster.yaml` and `database`, up to the first that leaves nothing for the next."""
+    home = Path(given).expanduser()
+    if not home.is_absolute() or not home.is_dir():
+        return [rules.judge_home(given, None, False)]
+    kept = rules.judge_home(given, home.resolve(), os.access(home, os.W_OK | os.X_OK))
+    try:
+        ref = InstanceRef.from_dir(str(home))
+    except Exception as error:  # no YAML, or none of Dagster's
+        return [
+            kept,
+            fail("dagster.yaml", f"can't be read: {first_line(error)}", "mend it, or copy the template over it"),
+        ]
+    return [kept, rules.judge_retries(ref.settings), _look_at_database(ref)]
+
+
+def _look_at_database(ref: InstanceRef) -> Finding:
+    storage: Any = ref.storage_data
+    folder = storage.config_dict.get("base_dir")  # SQLite's alone
+    if isinstance(folder, str) and (absent := [name for name in _SQLITE if not Path(folder, name).is_file()]):
+        return warn("database", f"{absent[0]} is not there yet", "make home, before several processes open it at once")
+    try:
+        storage = ref.storage
+        names = ("run_storage", "event_log_storage", "schedule_storage")
+        revisions = {name: getattr(storage, name).alembic_version() for name in names}
+        storage.dispose()
+    except Exception as error:  # alembic's where there are two versions, SQLAlchemy's where there is no database
+        advice = _ANEW if folder else "check storage in dagster.yaml, and the server that it names"
+        return fail("database", f"can't be opened: {first_line(error)}", advice)
+    return rules.judge_database(revisions)

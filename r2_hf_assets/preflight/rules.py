@@ -1,0 +1,150 @@
+"""Findings, and the rules: each a pure function from facts that a collector gathered to one finding, with numbers."""
+
+import email.utils
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import PurePath
+from typing import Any
+
+# S3 refuses requests that are off by more than fifteen minutes.
+_REFUSED_S = 15 * 60
+_ODD_S = 60
+# Descriptors besides the GET requests: metadata, parts, databases, libraries.
+_OTHER_FILES = 256
+# What a restart of the host may empty.
+_FLEETING = ("/tmp", "/var/tmp", "/dev/shm", "/run")
+_TOKENS = "https://huggingface.co/settings/tokens"
+# What a fine-grained token needs in the scope of the repo, or of its owner.
+_WRITE = "repo.write"
+# Roles in an organization that let a member write to its repos; a contributor writes to those he made himself.
+_WRITERS = ("owner", "admin", "write")
+
+
+class Level(StrEnum):
+    """OK: as it should be. WARN: works, or can't be told; read it. FAIL: the job will not work."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it is, what was seen, and what to do ("" for nothing)."""
+
+    name: str
+    level: Level
+    seen: str
+    advice: str = ""
+
+
+def ok(name: str, seen: str) -> Finding:
+    return Finding(name, Level.OK, seen)
+
+
+def warn(name: str, seen: str, advice: str = "") -> Finding:
+    return Finding(name, Level.WARN, seen, advice)
+
+
+def fail(name: str, seen: str, advice: str = "") -> Finding:
+    return Finding(name, Level.FAIL, seen, advice)
+
+
+def first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+def judge_clock(name: str, whose: str, date: str | None, now: datetime | None = None) -> Finding:
+    """How far this machine's clock is from a server's `date` header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"."""
+    try:
+        there = email.utils.parsedate_to_datetime(date or "")
+    except ValueError:
+        return warn(name, f"{whose} says no time, so this machine's clock can't be compared")
+    off = ((now or datetime.now(UTC)) - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds()
+    if abs(off) < _ODD_S:
+        return ok(name, f"within {max(1, round(abs(off)))} s of {whose}")
+    seen = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {whose}"
+    advice = "set this machine's clock (NTP): S3 refuses requests that are 15 minutes off"
+    return (fail if abs(off) >= _REFUSED_S else warn)(name, seen, advice)
+
+
+def judge_files(limit: int, workers: int) -> Finding:
+    """The limit of open files: every GET in flight is a descriptor. `limit` negative: there is none."""
+    seen, wanted = f"{'no limit' if limit < 0 else limit}, for {workers} GET requests", workers + _OTHER_FILES
+    if not 0 <= limit < wanted:
+        return ok("open files", seen)
+    return (fail if limit <= workers else warn)("open files", seen, f"ulimit -n {wanted}, or lower DOWNLOAD_WORKERS")
+
+
+def judge_disk(name: str, folder: PurePath, writable: bool, free: int, needed: int, advice: str) -> Finding:
+    """Whether a folder may be written and has `needed` bytes."""
+    if not writable:
+        return fail(name, f"{folder} may not be written", advice)
+    seen = f"{free / 10**9:,.1f} GB free at {folder}, up to {needed / 10**9:,.1f} GB needed"
+    return fail(name, seen, advice) if free < needed else ok(name, seen)
+
+
+def judge_home(given: str, home: PurePath | None, writable: bool) -> Finding:
+    """DAGSTER_HOME as it is `given`, and the folder that it means: None when it is no absolute path of one."""
+    name = "DAGSTER_HOME"
+    if home is None:
+        return fail(name, f"{given!r} is no absolute path of a folder", "make one, and set DAGSTER_HOME in .env")
+    if not writable:
+        return fail(name, f"{home} may not be written", "change its owner or its rights")
+    if any(home.is_relative_to(place) for place in _FLEETING):
+        return warn(name, f"{home} lies where a restart may empty it", "move it to a place that is kept")
+    return ok(name, f"{home} keeps progress")
+
+
+def judge_retries(settings: Mapping[str, Any]) -> Finding:
+    """Run retries and run monitoring are off unless dagster.yaml, as Dagster reads it, turns them on."""
+    retries, monitoring = (settings.get(name) or {} for name in ("run_retries", "run_monitoring"))
+    most = retries.get("max_retries", 0) if retries.get("enabled") else 0
+    off = [name for name, on in {"run_retries": most, "run_monitoring": monitoring.get("enabled")}.items() if not on]
+    if off:
+        seen = f"{', '.join(off)} off: a run of the UI that dies is not started again"
+        return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
+    return ok("dagster.yaml", f"runs that die are started again, up to {most} times")
+
+
+def judge_database(revisions: Mapping[str, tuple[str | None, str | None]]) -> Finding:
+    """Schema versions by storage: what it has, and what this Dagster wants."""
+    if old := [name for name, (there, wanted) in revisions.items() if there != wanted]:
+        seen = f"{', '.join(old)}: a schema of another Dagster"
+        return warn("database", seen, "stop all, then: dagster instance migrate")
+    return ok("database", f"schema of this Dagster in {len(revisions)} storages")
+
+
+def judge_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:
+    """Whether a token may write to the repo, by how the Hub answers whoami."""
+    if status != 200:
+        return fail("token", "the Hub does not know it: wrong, expired or revoked", f"make one at {_TOKENS}")
+    token, user, owner = identity.get("auth", {}).get("accessToken", {}), identity.get("name"), repo_id.split("/")[0]
+    role, names = token.get("role"), {repo_id, owner}
+    scopes = [
+        s for s in (token.get("fineGrained") or {}).get("scoped") or () if s.get("entity", {}).get("name") in names
+    ]
+    granted = {permission for scope in scopes for permission in scope.get("permissions") or ()}
+    teams = {team.get("name"): team.get("roleInOrg") for team in identity.get("orgs", ())}
+    member = "owner" if user == owner else teams.get(owner, "no member")
+    seen = f"of {user}, {member} of {owner}, role {role}"
+    if "read" in (role, member) or (role == "fineGrained" and _WRITE not in granted):
+        advice = f"give it write access to the repo or to all repos of {owner} ({_TOKENS})"
+        return fail("token", f"{seen}: it may not write to {repo_id}", advice)
+    if role in ("write", "fineGrained") and member in _WRITERS:
+        return ok("token", f"{seen}: may write to {repo_id}")
+    return warn("token", seen, f"check HF_REPO_ID, and that this is enough to write to {repo_id}")
+
+
+def judge_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool) -> Finding:
+    """The dataset repo, by how the Hub answers a question about it; and whether it is to be private."""
+    if status == 404:
+        return ok("repo", f"{repo_id} is not there; the first commit creates it, {'private' if private else 'public'}")
+    if status != 200:
+        return warn("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
+    seen = f"{repo_id} is there, {'private' if info.get('private') else 'public'}"
+    if private and not info.get("private"):
+        return warn("repo", seen, "HF_PRIVATE=1 is for a repo that is created; make this one private on its page")
+    return ok("repo", seen)
