@@ -143,7 +143,8 @@ def judge_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool
     if status == 404:
         return ok("repo", f"{repo_id} is not there; the first commit creates it, {'private' if private else 'public'}")
     if status != 200:
-        return warn("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
+        judge = fail if status in (401, 403) else warn
+        return judge("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
     seen = f"{repo_id} is there, {'private' if info.get('private') else 'public'}"
     if private and not info.get("private"):
         return warn("repo", seen, "HF_PRIVATE=1 is for a repo that is created; make this one private on its page")

@@ -48,7 +48,7 @@ def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
     text = "\n".join(answer.data)
     found = json.loads(text)
     failed = [finding["name"] for finding in found["findings"] if finding["level"] == "FAIL"]
-    assert failed == ["DAGSTER_HOME", "scratch", "bucket", "token"]
+    assert failed == ["DAGSTER_HOME", "scratch", "bucket", "token", "repo"]
     assert found["failed"] == len(failed)
     secrets = ["a-wrong-secret", "hf_a-wrong-token", shell.env["R2_ACCESS_KEY_ID"]]
     assert [secret for secret in secrets if secret in text + "\n".join(answer.talk)] == []

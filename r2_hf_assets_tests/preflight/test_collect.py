@@ -141,7 +141,7 @@ def test_tokens_that_will_not_do(world: World, repo: HubSettings) -> None:
     assert levels(reader) == {"hub": OK, "token": FAIL, "repo": OK}
     assert "role read: it may not write" in reader[1].seen
     unknown = look_at_hub(replace(repo, token="hf_nobody"))
-    assert levels(unknown) == {"hub": OK, "token": FAIL, "repo": WARN}
+    assert levels(unknown) == {"hub": OK, "token": FAIL, "repo": FAIL}
     assert "expired or revoked" in unknown[1].seen
 
 

@@ -72,7 +72,9 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
         (rules.judge_repo, (200, {"private": True}, "me/speech", True), OK, "there, private"),
         (rules.judge_repo, (200, {"private": False}, "me/speech", True), WARN, "there, public"),
         (rules.judge_repo, (404, {}, "me/speech", True), OK, "creates it, private"),
-        (rules.judge_repo, (401, {}, "me/speech", False), WARN, "HTTP 401"),
+        (rules.judge_repo, (401, {}, "me/speech", False), FAIL, "HTTP 401"),
+        (rules.judge_repo, (403, {}, "me/speech", False), FAIL, "HTTP 403"),
+        (rules.judge_repo, (503, {}, "me/speech", False), WARN, "HTTP 503"),
     ],
 )
 def test_a_rule(rule: Callable[..., Finding], facts: tuple, level: Level, said: str) -> None:
