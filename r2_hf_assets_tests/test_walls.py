@@ -11,7 +11,7 @@ import r2_hf_assets
 
 PACKAGE = Path(r2_hf_assets.__file__).parent
 ROOMS = ("bucket", "plan", "shards", "hub", "reconcile", "doctor")
-SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "svg", "verdict")
+SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
 
 
 def modules() -> list[str]:
