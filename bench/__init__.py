@@ -9,7 +9,7 @@
     compare.py  rounds that take turns, medians, figures to reach
     rows/       one module a row of the table
     jobs/       what runs in the processes that are measured: ours, and the baselines
-    report.py   the table in docs/performance.md; plot.py its picture
+    report.py   the table in docs/performance.md
 
 `make bench` installs the baselines and runs all of it; `python -m bench --help` tells the rest. Linux only: memory is
 read from /proc. What counts are ratios of medians within one run, never seconds of one machine against another's.

@@ -1,4 +1,4 @@
-"""Starts the sandbox, runs the rows, prints the table, writes docs/performance.md and its picture."""
+"""Starts the sandbox, runs the rows, prints the table, writes docs/performance.md."""
 
 import argparse
 import json
@@ -13,7 +13,6 @@ from bench import report
 from bench.arena import ROOT, Arena
 from bench.compare import Row
 from bench.errors import BenchError
-from bench.plot import plot
 from bench.rows import ROWS
 from bench.sizes import DEFAULT, FULL, QUICK, Sizes
 from r2_hf_assets.sandbox.processes import SandboxError
@@ -50,10 +49,7 @@ def main() -> int:
 
 def _write(rows: list[Row], folder: Path, about: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = plot(rows, folder / "performance.png")
-    report.write(folder / "performance.md", report.markdown(rows, about, "performance.png" if drawn else None))
-    if not drawn:
-        _talk("no plot, matplotlib is not installed: make bench")
+    report.write(folder / "performance.md", report.markdown(rows, about))
 
 
 def _about(sizes: Sizes, rounds: int) -> str:
@@ -82,7 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help=f"{FULL.folders:,} folders to scan")
     parser.add_argument("--quick", action="store_true", help="tiny: to see that it runs; docs/ stays as it is")
     parser.add_argument("--folder", type=Path, help="where everything is made meanwhile; the system's temporary one")
-    parser.add_argument("--out", type=Path, help="a folder for performance.md and .png; docs/ after a run of every row")
+    parser.add_argument("--out", type=Path, help="a folder for performance.md; docs/ after a run of every row")
     parser.add_argument("--json", type=Path, help="a file for every number")
     return parser.parse_args()
 

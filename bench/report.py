@@ -24,7 +24,7 @@ def terminal(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def markdown(rows: Sequence[Row], about: str, picture: str | None) -> str:
+def markdown(rows: Sequence[Row], about: str) -> str:
     """The table, then the medians behind it."""
     lines = [about, "", "| what | 1 is | figure | measured | to reach | |", "|---|---|---|---|---|---|"]
     for row in rows:
@@ -35,8 +35,6 @@ def markdown(rows: Sequence[Row], about: str, picture: str | None) -> str:
             )
         if row.missing:
             lines.append(f"| {row.what} | {row.baseline} | | | | {row.missing} |")
-    if picture:
-        lines += ["", f"![What was measured over what was to be reached]({picture})"]
     lines += ["", "Medians of the rounds (least-most):", ""]
     lines += [f"- {row.name}: {'; '.join(row.details)}" for row in rows if row.details]
     for row in rows:

@@ -12,7 +12,7 @@ import r2_hf_assets
 PACKAGE = Path(r2_hf_assets.__file__).parent
 ROOMS = ("bucket", "plan", "shards", "hub", "reconcile", "preflight")
 WITH_DAGSTER = "r2_hf_assets.preflight.dagster_home"
-SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "svg", "verdict")
+SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
 
 
 def modules() -> list[str]:

@@ -59,5 +59,5 @@ def _chunk(name: tuple[str, int], digest: str, event: AssetMaterialization) -> C
 def _stats(raw: Any) -> Stats | None:
     try:
         return Stats.from_json(raw) if raw is not None else None
-    except (TypeError, ValueError):  # counted in other bins, by another release
+    except (KeyError, TypeError, ValueError):  # counted in other bins, by another release
         return None

@@ -1,5 +1,6 @@
 """Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from dagster import (
     AssetCheckResult,
     AssetKey,
     DataVersion,
+    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     TableColumn,
@@ -18,10 +20,12 @@ from dagster import (
 )
 
 from r2_hf_assets.assets.history import data_version
+from r2_hf_assets.assets.progress import LanguageProgress
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
 from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.stats import Stats
@@ -29,7 +33,7 @@ from r2_hf_assets.shards.stats import Stats
 # Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
 # Dagster indexes it, while people read the tag.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
-# Stats.as_json of a chunk: the sum over hub_commit's latest materializations is the dataset.
+# Stats.as_json of a chunk, for the card: the sum over hub_commit's latest materializations is the dataset.
 STATS = "stats"
 # work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
 PLAN_VERSION = "append-only"
@@ -69,17 +73,17 @@ COMMIT_LINEAGE = _lineage("parquet_shards", {field.name: [field.name] for field 
 Metadata = dict[str, Any]
 
 
-def scan_metadata(report: ScanReport) -> Metadata:
-    """A scan: what was seen, what was planned, what was left out and why."""
-    languages = sorted({*report.seen, *report.folders_left_out, *(chunk.language for chunk in report.planned)})
-    chunks_of = {name: sum(chunk.language == name for chunk in report.planned) for name in languages}
+def scan_metadata(report: ScanReport, progress: Sequence[LanguageProgress]) -> Metadata:
+    """A scan: what was seen, what was planned, what was left out and why; and how far each language is by then."""
+    chunks = {p.language: {"chunks": p.planned, "built": p.built, "committed": p.committed} for p in progress}
+    languages = sorted({*report.seen, *report.folders_left_out, *chunks})
     table = [
         {
             "language": name,
             "episodes_seen": report.seen[name],
             "newly_planned": report.newly_planned[name],
             "waiting": report.waiting[name],
-            "chunks": chunks_of[name],
+            **chunks.get(name, {"chunks": 0, "built": 0, "committed": 0}),
         }
         for name in languages
     ]
@@ -119,13 +123,14 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
         "rejects_by_reason": MetadataValue.json(tally.rejects),
         "texts_repaired": tally.repaired_texts,
         "hours": round(record.hours, 4),
+        "speakers": record.stats.speakers,
         "audio_bytes": tally.audio_bytes,
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
         "files": files_table(record.files, record.language),
         "rejects_ledger": ledger_uri or "none",
-        **stats_metadata(record.stats),
+        **({"pictures": _picture(record.stats)} if record.stats.rows else {}),
     }
 
 
@@ -180,6 +185,13 @@ def unplanned_result(checks: Sequence[AssetCheckResult]) -> MaterializeResult:
 def stats_metadata(stats: Stats | None) -> Metadata:
     """What can be added up over partitions, see shards/stats.py; the other entries are for people."""
     return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
+
+
+def _picture(stats: Stats) -> MarkdownMetadataValue:
+    """The UI drops raw HTML, and shows a data URI."""
+    return MetadataValue.md(
+        f"![durations and DNSMOS](data:image/svg+xml;base64,{b64encode(draw(stats).encode()).decode()})"
+    )
 
 
 def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:

@@ -1,8 +1,6 @@
 """`parquet_shards`: a planned chunk as Parquet files in the Hub's content store, not yet visible."""
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Iterator
 
 from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
 
@@ -12,7 +10,6 @@ from r2_hf_assets.assets.claim import claim_of, patience
 from r2_hf_assets.assets.history import COMMIT, recorded_digests
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
-from r2_hf_assets.assets.pictures import chunk_pictures
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -79,7 +76,7 @@ def parquet_shards(
         signs_of_life.stop_if_ended()
         builds.write(build.record, build.rejects)
         _warn(context, build)
-        yield _result(builds, build.record, build.seconds, chunk_pictures(build))
+        yield _result(builds, build.record, build.seconds)
 
 
 def _is_done(context: AssetExecutionContext, dataset: str | None, chunk: Chunk) -> bool:
@@ -103,8 +100,6 @@ def _warn(context: AssetExecutionContext, build: Build) -> None:
             context.log.warning(f"{context.partition_key}: check {name}: {verdict.summary}")
 
 
-def _result(
-    builds: BuildStore, record: BuildRecord, seconds: float, pictures: Mapping[str, Any] = MappingProxyType({})
-) -> MaterializeResult:
+def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> MaterializeResult:
     metadata = build_metadata(record, builds.ledger_uri(record), seconds)
-    return result_for(record.digest, {**metadata, **pictures}, check_results((LEDGER, *QUALITY), record.verdicts))
+    return result_for(record.digest, metadata, check_results((LEDGER, *QUALITY), record.verdicts))

@@ -10,7 +10,6 @@ from r2_hf_assets.assets.history import committed_files, lost_chunks, record_unp
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.pictures import plan_pictures
 from r2_hf_assets.assets.progress import by_language
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.resources import SettingsResource
@@ -87,7 +86,7 @@ def work_plan(
     built, committed = (recorded_digests(context.instance, asset, loaded.dataset) for asset in (SHARDS, COMMIT))
     how_far = by_language(report.planned, built, committed, ())
     return MaterializeResult(
-        metadata=scan_metadata(report) | plan_pictures(how_far) | {"dagster/uri": loaded.plan.state_url},
+        metadata=scan_metadata(report, how_far) | {"dagster/uri": loaded.plan.state_url},
         data_version=DataVersion(PLAN_VERSION),
     )
 

@@ -260,7 +260,7 @@ def _build(
     audit, ledger = Audit(chunk), RejectLedger()
     source = _Source(chunk, store, workers, settle, tally, audit, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
-    observer = Observer(chunk.digest)
+    observer = Observer()
     with _frozen(), PartWriter(upload, limits.max_bytes, audit.given) as writer:
         output = _Output(chunk, group, writer, ledger, observer, tally, progress)
         for item, fetched in source.audio():
@@ -276,10 +276,10 @@ def _build(
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
     rejects, content = ledger.finish(rejects_name(chunk.number)) or (None, None)
-    stats = observer.counting.stats(tally.rejects)
-    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, stats)
+    observed = observer.observed()
+    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, observed.stats)
     verdict = check_ledger(audit, record, writer.parts, content)
-    return Build(record, content, verdict, audit, time.monotonic() - started, observer.observed())
+    return Build(record, content, verdict, audit, time.monotonic() - started, observed)
 
 
 @contextmanager

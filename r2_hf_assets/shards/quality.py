@@ -10,27 +10,32 @@ They are rules over what was taken down while the chunk was built (shards/observ
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from r2_hf_assets.shards.decode import Decoded, decode
-from r2_hf_assets.shards.observe import DNSMOS_RANGE, MIN_DURATION_S, Observed, Sampled, ValueCounts
-from r2_hf_assets.shards.stats import MAX_DURATION_S
+from r2_hf_assets.shards.observe import DNSMOS_RANGE, MAX_DURATION_S, MIN_DURATION_S, Observed, Sampled
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
 # An MP3 is padded by its encoder's delay and to whole frames: 0.15 s at 16 kHz. Cutting tools add a frame at each end.
 _TOLERANCE_S, _TOLERANCE_SHARE = 0.3, 0.02
 # Shares of the rows. A few are how data is; many say that a step before this one failed.
 _MAX_NULL_SHARE = 0.1
-_MAX_BLANK_SHARE = 0.01
+_MAX_EMPTY_SHARE = 0.01
+_OUT_OF_RANGE = {
+    "duration_short": f"below {MIN_DURATION_S:g} s",
+    "duration_long": f"above {MAX_DURATION_S:g} s",
+    "dnsmos_low": f"below {DNSMOS_RANGE[0]:g}",
+    "dnsmos_high": f"above {DNSMOS_RANGE[1]:g}",
+    "impossible": "NaN, infinite or negative: no input gives that",
+}
 
 
 def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) -> Verdict:
     """Whether a sample of the audio decodes, and is as long as the metadata says."""
-    findings, kinds, differences = Findings(), Counter[str](), []
+    findings, kinds, largest = Findings(), Counter[str](), 0.0
     for row in sample:
         try:
             decoded = decoder(row.body)
@@ -42,70 +47,46 @@ def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) 
             findings.add("undecodable", f"{row.key}: {decoded.problem}")
         elif row.duration is not None and math.isfinite(row.duration):
             difference = abs(decoded.seconds - row.duration)
-            differences.append(difference)
+            largest = max(largest, difference)
             if difference > _TOLERANCE_S + _TOLERANCE_SHARE * row.duration:
                 found = f"{row.key}: {decoded.seconds:.2f} s of audio, duration_seconds {row.duration:.2f}"
                 findings.add("other_length", found)
-    undecodable = findings.counts["undecodable"]
     numbers = {
         "sampled": len(sample),
-        "decoded": len(sample) - undecodable,
-        "undecodable": undecodable,
-        "lengths_compared": len(differences),
-        "other_length": findings.counts["other_length"],
-        "largest_difference_s": round(max(differences, default=0.0), 3),
+        "decoded": len(sample) - findings.counts["undecodable"],
+        "largest_difference_s": round(largest, 3),
         "kinds": dict(kinds.most_common()),
     }
-    good = f"{len(sample)} segments decoded, lengths within {numbers['largest_difference_s']} s of duration_seconds"
-    return _verdict(findings, good, numbers)
+    good = f"{len(sample)} segments decoded, lengths within {largest:.3f} s of duration_seconds"
+    return findings.verdict(good, numbers, Severity.WARN)
 
 
-def check_ranges(counts: ValueCounts) -> Verdict:
-    """Whether durations and DNSMOS are such as speech has."""
-    findings, rows = Findings(), counts.rows
-    low, high = DNSMOS_RANGE
-    for kind, count, meaning in (
-        ("duration_short", counts.duration_short, f"below {MIN_DURATION_S} s"),
-        ("duration_long", counts.duration_long, f"above {MAX_DURATION_S:g} s"),
-        ("dnsmos_low", counts.dnsmos_low, f"below {low:g}"),
-        ("dnsmos_high", counts.dnsmos_high, f"above {high:g}"),
-        ("impossible", counts.impossible, "NaN, infinite or negative: no input gives that"),
-    ):
-        if count:
-            findings.add(kind, meaning, count)
-    shares = {}
-    for kind, count in (("duration_null", counts.duration_null), ("dnsmos_null", counts.dnsmos_null)):
-        shares[f"{kind}_share"] = _share(count, rows)
-        if count > _MAX_NULL_SHARE * rows:
-            findings.add(kind, f"{_share(count, rows):.1%} of the rows, above {_MAX_NULL_SHARE:.0%}", count)
-    names = (
-        "duration_null",
-        "duration_short",
-        "duration_long",
-        "dnsmos_null",
-        "dnsmos_low",
-        "dnsmos_high",
-        "impossible",
-    )
-    numbers = {"rows": rows, **{name: getattr(counts, name) for name in names}, **shares}
-    good = f"durations and DNSMOS of {rows} rows in range; null: {counts.duration_null} and {counts.dnsmos_null}"
-    return _verdict(findings, good, numbers, Severity.ERROR if counts.impossible else Severity.WARN)
+def check_ranges(counts: Counter[str]) -> Verdict:
+    """Whether durations and DNSMOS are such as speech has.
+
+    Args:
+        counts: as `Observed` has them.
+    """
+    findings, rows, nulls = Findings(), counts["rows"], ("duration_null", "dnsmos_null")
+    for kind, meaning in _OUT_OF_RANGE.items():
+        if counts[kind]:
+            findings.add(kind, meaning, counts[kind])
+    for kind in nulls:
+        if counts[kind] > _MAX_NULL_SHARE * rows:
+            _add_share(findings, kind, counts[kind], rows, _MAX_NULL_SHARE)
+    numbers = {kind: counts[kind] for kind in ("rows", *_OUT_OF_RANGE, *nulls)}
+    good = f"durations and DNSMOS of {rows} rows in range; null: {' and '.join(str(counts[kind]) for kind in nulls)}"
+    return findings.verdict(good, numbers, Severity.ERROR if counts["impossible"] else Severity.WARN)
 
 
-def check_texts(counts: ValueCounts) -> Verdict:
+def check_texts(counts: Counter[str]) -> Verdict:
     """Whether there is a transcript, but for a few."""
-    findings, rows = Findings(), counts.rows
-    empty = counts.text_null + counts.text_blank
-    numbers = {
-        "rows": rows,
-        "text_null": counts.text_null,
-        "text_blank": counts.text_blank,
-        "empty_share": _share(empty, rows),
-        "empty_share_allowed": _MAX_BLANK_SHARE,
-    }
-    if empty > _MAX_BLANK_SHARE * rows:
-        findings.add("text_empty", f"{_share(empty, rows):.1%} of the rows, above {_MAX_BLANK_SHARE:.0%}", empty)
-    return _verdict(findings, f"{empty} of {rows} texts are empty", numbers)
+    findings, rows = Findings(), counts["rows"]
+    numbers = {kind: counts[kind] for kind in ("rows", "text_null", "text_blank")}
+    empty = counts["text_null"] + counts["text_blank"]
+    if empty > _MAX_EMPTY_SHARE * rows:
+        _add_share(findings, "text_empty", empty, rows, _MAX_EMPTY_SHARE)
+    return findings.verdict(f"{empty} of {rows} texts are empty", numbers, Severity.WARN)
 
 
 def check_duplicates(hashes: array, key_of: Callable[[int], str]) -> Verdict:
@@ -122,13 +103,8 @@ def check_duplicates(hashes: array, key_of: Callable[[int], str]) -> Verdict:
         first = first_of.setdefault(hashes[row], row)
         if first != row:
             findings.add("duplicate", f"{key_of(row)} is {key_of(first)}")
-    duplicates = findings.counts["duplicate"]
-    numbers = {
-        "rows": len(hashes),
-        "duplicates": duplicates,
-        "duplicates_share": _share(duplicates, len(hashes)),
-    }
-    return _verdict(findings, f"the audio of {len(hashes)} rows is each its own", numbers)
+    numbers = {"rows": len(hashes), "duplicates": findings.counts["duplicate"]}
+    return findings.verdict(f"the audio of {len(hashes)} rows is each its own", numbers, Severity.WARN)
 
 
 def check_all(observed: Observed, key_of: Callable[[int], str]) -> dict[str, Verdict]:
@@ -141,12 +117,8 @@ def check_all(observed: Observed, key_of: Callable[[int], str]) -> dict[str, Ver
     }
 
 
-def _verdict(findings: Findings, good: str, numbers: Mapping[str, Any], severity: Severity = Severity.WARN) -> Verdict:
-    return findings.verdict(good, numbers, severity)
-
-
-def _share(count: int, rows: int) -> float:
-    return round(count / rows, 4) if rows else 0.0
+def _add_share(findings: Findings, kind: str, count: int, rows: int, allowed: float) -> None:
+    findings.add(kind, f"{count / rows:.1%} of the rows, above {allowed:.0%}", count)
 
 
 def _repeated(sketches: array) -> frozenset[int]:

@@ -86,7 +86,7 @@ class BuildRecord:
 
 def encode(record: BuildRecord) -> bytes:
     """The record as JSON."""
-    return json.dumps({"version": _VERSION, **asdict(record), "stats": record.stats.as_json()}, indent=1).encode()
+    return json.dumps({"version": _VERSION, **asdict(record)}, indent=1).encode()
 
 
 def decode(data: bytes) -> BuildRecord:

@@ -97,7 +97,7 @@ def test_the_dataset_loads_by_language_and_whole_also_while_the_card_is_stale(
     assert grown["one"] == grown["one_streamed"] == [key for key in grown["whole"] if "/deu/" in key]
     assert grown["folder"] == 6
     with world.dataset_folder() as folder:
-        assert (folder / "assets" / "quality.png").read_bytes().startswith(b"\x89PNG")
+        assert "Duration, seconds: 6 rows" in (folder / "assets" / "quality.svg").read_text()
         text = (folder / "README.md").read_text()
     assert "pretty_name: Talks\nlicense: cc-by-4.0\n" in text and "# Talks" in text
 
@@ -123,7 +123,7 @@ def test_a_card_is_made_of_recorded_chunks_and_anew_after_commits_alone(
     recorded = materializations(world, "hub_commit")
     assert first["bytes"] == sum(row["bytes"] for row in recorded)
     assert first["hours"] == pytest.approx(sum(row["hours"] for row in recorded), abs=2e-4)
-    assert "| `de` |" in first["preview"] and f"resolve/{world.head()}/assets/quality.png" in first["preview"]
+    assert "| `de` |" in first["preview"] and f"resolve/{world.head()}/assets/quality.svg" in first["preview"]
     assert refresh() is None
     assert len(materializations(world, "dataset_card")) == 1, "no commit was recorded, so no run was made"
     with DagsterInstance.get() as instance:

@@ -152,7 +152,7 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
     assert [run.error for run in world.build_due()] == [None]
     assert rows(world) == sorted(row.key for row in summary.rows)
     first, second = (materializations(world, "parquet_shards", KEY)[index] for index in (1, 0))
-    same = ("dagster/row_count", "files", "rejects_by_reason", "hours", "stats")
+    same = ("dagster/row_count", "files", "rejects_by_reason", "hours", "pictures")
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     with DagsterInstance.get() as instance:
         evaluations = [

@@ -1,5 +1,6 @@
 """The checks of a chunk's content on the real assets: they warn with numbers and the chunk goes on, or stop it."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,6 @@ from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.hub import build as build_module
 from r2_hf_assets.shards.build import Build
-from r2_hf_assets.shards.observe import ValueCounts
 from r2_hf_assets_tests.assets.test_checks import number, results, run
 from r2_hf_assets_tests.build_samples import entry, put_episode
 from r2_hf_assets_tests.world import World, materializations
@@ -47,7 +47,6 @@ def test_bad_content_warns_and_reaches_the_hub_all_the_same(in_process: World) -
     # One broken end time does not drown the hours.
     shards = materializations(world, "parquet_shards", EN)[0]
     assert shards["hours"] == round(6 * 1.5 / 3600, 4)
-    assert shards["stats"]["audio_seconds"] == 9.0
 
 
 def test_a_value_that_no_input_gives_stops_the_chunk(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +57,7 @@ def test_a_value_that_no_input_gives_stops_the_chunk(in_process: World, monkeypa
 
     def spoilt(*arguments: Any, **options: Any) -> Build:
         build = real(*arguments, **options)
-        return replace(build, observed=replace(build.observed, counts=ValueCounts(rows=7, impossible=1)))
+        return replace(build, observed=replace(build.observed, counts=Counter(rows=7, impossible=1)))
 
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "build_chunk", spoilt)

@@ -90,7 +90,7 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
         r"# By hand\n\n<!-- bench: begin -->\n.*\| to reach \|.*\n<!-- bench: end -->\n\nAfter it\.\n", text, re.DOTALL
     )
     assert "of last time" not in text
-    assert {path.name for path in tmp_path.iterdir()} <= {"performance.md", "performance.png", "numbers.json"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"performance.md", "numbers.json"}
 
 
 def test_a_command_is_measured_with_its_children(tmp_path: Path) -> None:

@@ -154,14 +154,12 @@ class Ui:
         rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("cell", name=name, exact=True))
         return rows.first.get_by_role("cell").nth(1)
 
-    def expect_pictures(self, titles: list[str]) -> None:
-        """The entry `pictures` of a materialization, opened: the browser draws every one of them."""
+    def expect_picture(self, title: str) -> None:
+        """The entry `pictures` of a materialization, opened: the browser draws it."""
         self.metadata("pictures").get_by_text("Show Markdown").click()
-        dialog = self.page.get_by_role("dialog")
-        for title in titles:
-            drawn = dialog.get_by_role("img", name=title)
-            expect(drawn).to_be_visible()
-            assert drawn.evaluate("image => image.complete && image.naturalWidth > 0"), title
+        drawn = self.page.get_by_role("dialog").get_by_role("img", name=title)
+        expect(drawn).to_be_visible()
+        assert drawn.evaluate("image => image.complete && image.naturalWidth > 0"), title
 
     def switch_on(self, sensor: str) -> None:
         """Turn a sensor on, from the list of automations."""

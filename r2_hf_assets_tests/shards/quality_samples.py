@@ -25,8 +25,8 @@ def table(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def observed(*groups: list[Row], digest: str = "digest") -> Observed:
-    observer = Observer(digest)
+def observed(*groups: list[Row]) -> Observed:
+    observer = Observer()
     for rows in groups:
         observer.take(table(rows))
     return observer.observed()

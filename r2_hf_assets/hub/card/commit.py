@@ -7,12 +7,10 @@ longer than they do, and nobody waits for a card: it holds nothing while it wait
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
 from r2_hf_assets.errors import CardError
 from r2_hf_assets.hub.card.facts import CardFacts
 from r2_hf_assets.hub.card.merge import read_card, write_card
-from r2_hf_assets.hub.card.picture import draw
 from r2_hf_assets.hub.card.start import CARD_PATH
 from r2_hf_assets.hub.card.text import (
     PICTURE_PATH,
@@ -28,6 +26,7 @@ from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry
+from r2_hf_assets.shards.picture import draw
 
 # The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second, and try three times as
 # often. A card that does not get in within ten minutes is due again later.
@@ -74,7 +73,6 @@ def commit_card(
         ForeignDataset: the repo belongs to another plan.
         GaveUp: passing trouble outlasted the retries.
     """
-    picture = cache(lambda: draw(facts.all.stats))  # once, by the first try that needs it
 
     def attempt() -> CardRecord:
         head = repo.head()
@@ -88,8 +86,13 @@ def commit_card(
         lacking = has_picture(facts) and not repo.files([PICTURE_PATH], head)
         if now == standing and not lacking:
             return CardRecord(head, False, now.decode())
-        files = {CARD_PATH: now, **({PICTURE_PATH: picture()} if has_picture(facts) else {})}
-        oid = _commit(repo, files, head, f"Update the card: {facts.all.rows} segments in {facts.all.chunks} chunks")
+        picture = {PICTURE_PATH: draw(facts.all.stats).encode()} if has_picture(facts) else {}
+        oid = _commit(
+            repo,
+            {CARD_PATH: now, **picture},
+            head,
+            f"Update the card: {facts.all.rows} segments in {facts.all.chunks} chunks",
+        )
         return CardRecord(oid, oid != head, now.decode())
 
     # Repeating an attempt is safe: it begins with a fresh look at the head.

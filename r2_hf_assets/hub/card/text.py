@@ -20,7 +20,7 @@ from r2_hf_assets.hub.card.merge import ALL
 from r2_hf_assets.languages import UNKNOWN
 from r2_hf_assets.shards.schema import SCHEMA
 
-PICTURE_PATH = "assets/quality.png"
+PICTURE_PATH = "assets/quality.svg"
 
 _TASKS = ["automatic-speech-recognition", "text-to-speech"]
 _TAGS = ["audio", "speech"]

@@ -13,7 +13,7 @@ def stats(rows: int = 100) -> Stats:
     durations, scores = [0] * (len(DURATION_EDGES_S) + 1), [0] * (len(DNSMOS_EDGES) + 1)
     durations[4] = rows
     scores[23], scores[24] = rows // 2, rows - rows // 2
-    return Stats(rows, rows // 10, rows * 4.5, rows // 5, tuple(durations), tuple(scores), {}, {})
+    return Stats(rows, rows // 10, rows * 4.5, rows // 5, tuple(durations), tuple(scores))
 
 
 def chunk(language: str, number: int = 0, rows: int = 100, *, counted: bool = True) -> ChunkFacts:

@@ -8,7 +8,6 @@ import pytest
 from huggingface_hub import DatasetCard, HfApi
 
 from r2_hf_assets.errors import CardError, GaveUp
-from r2_hf_assets.hub.card import commit as module
 from r2_hf_assets.hub.card.commit import CARD_RETRY, commit_card
 from r2_hf_assets.hub.card.start import BEGIN, CARD, CARD_PATH
 from r2_hf_assets.hub.card.text import PICTURE_PATH
@@ -19,6 +18,7 @@ from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.shards.picture import draw
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.card.samples import THEN, chunk, facts
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
@@ -27,19 +27,6 @@ from r2_hf_assets_tests.hub.uploads import upload_chunk
 PLAN = "0" * 32
 FACTS = facts(chunk("de"), chunk("en"))
 MORE = facts(chunk("de"), chunk("en"), chunk("en", 1))
-
-
-@pytest.fixture(autouse=True)
-def drawn(monkeypatch) -> list[object]:
-    """What was drawn; drawing in earnest is another test's."""
-    seen: list[object] = []
-
-    def draw(stats) -> bytes:
-        seen.append(stats)
-        return f"PNG of {stats}".encode()
-
-    monkeypatch.setattr(module, "draw", draw)
-    return seen
 
 
 def write(repo, about=FACTS, at=THEN.at, retry=NO_WAIT, **more):
@@ -52,18 +39,18 @@ def started() -> FakeRepo:
     return repo
 
 
-def test_one_commit_brings_text_and_picture_and_a_second_none(drawn):
+def test_one_commit_brings_text_and_picture_and_a_second_none():
     repo = started()
     before = len(repo.revisions)
     record = write(repo)
     assert record.committed and record.oid == repo.head()
     assert len(repo.revisions) == before + 1
     assert record.text == repo.text(CARD_PATH)
-    assert repo.text(PICTURE_PATH) == f"PNG of {FACTS.all.stats}"
+    assert repo.text(PICTURE_PATH) == draw(FACTS.all.stats)
     assert f"As of {THEN.at}, at revision [`oid-{before - 1}`]" in record.text
     again = write(repo, at="2027-01-01 00:00 UTC")
     assert (again.committed, again.oid, again.text) == (False, record.oid, record.text)
-    assert len(repo.revisions) == before + 1 and len(drawn) == 1
+    assert len(repo.revisions) == before + 1
 
 
 def test_new_figures_are_one_more_commit():
@@ -72,10 +59,10 @@ def test_new_figures_are_one_more_commit():
     before = len(repo.revisions)
     assert write(repo, MORE).committed
     assert len(repo.revisions) == before + 1
-    assert repo.text(PICTURE_PATH) == f"PNG of {MORE.all.stats}"
+    assert repo.text(PICTURE_PATH) == draw(MORE.all.stats)
 
 
-def test_a_picture_that_is_gone_comes_back_and_none_is_drawn_of_nothing(drawn):
+def test_a_picture_that_is_gone_comes_back_and_none_is_drawn_of_nothing():
     repo = started()
     text = write(repo).text
     kept = {path: file for path, file in repo.now.items() if path != PICTURE_PATH}
@@ -85,7 +72,14 @@ def test_a_picture_that_is_gone_comes_back_and_none_is_drawn_of_nothing(drawn):
     bare = started()
     assert write(bare, facts(chunk("de", counted=False))).committed
     assert PICTURE_PATH not in bare.now
-    assert len(drawn) == 2
+
+
+def test_a_card_of_an_earlier_release_gets_the_new_picture_and_keeps_the_old_file():
+    repo = started()
+    repo.write(CARD_PATH, write(repo).text.replace("assets/quality.svg", "assets/quality.png").encode())
+    repo.write("assets/quality.png", b"\x89PNG")
+    assert f"]({PICTURE_PATH})" in write(repo).text
+    assert {PICTURE_PATH, "assets/quality.png"} <= {*repo.now} and not write(repo).committed
 
 
 def test_no_repo_no_card():
@@ -190,8 +184,7 @@ def test_a_history_that_knows_less_does_not_shrink_the_card():
 
 
 @pytest.fixture
-def hub(sandbox: Sandbox, tmp_path, monkeypatch) -> HubSettings:
-    monkeypatch.setattr(module, "draw", lambda stats: b"\x89PNG\r\n\x1a\n\0" + repr(stats).encode())
+def hub(sandbox: Sandbox, tmp_path) -> HubSettings:
     name = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
     return HubSettings(f"{sandbox.hub.user}/card-{name}", sandbox.hub.token, sandbox.hub.endpoint)
 

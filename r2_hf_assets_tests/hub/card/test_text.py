@@ -94,7 +94,7 @@ def test_the_table_adds_up():
     assert row(text, "`de`") == ["`de`", "0.12", "10", "100", "20", "1.0 MB"]
     assert row(text, "`en`") == ["`en`", "3.75", "300", "3,000", "600", "30.0 MB"]
     assert row(text, "**`all`**") == ["**`all`**", "3.88", "310", "3,100", "620", "31.0 MB"]
-    assert "![Segments by duration (3,100 known) and by DNSMOS (3,100 known)](assets/quality.png)" in text
+    assert "![Segments by duration (3,100 known) and by DNSMOS (3,100 known)](assets/quality.svg)" in text
     assert 'load_dataset("me/speech", "de", split="train", streaming=True)' in text
     assert "still grows" not in text and "chunks;" not in text
 
@@ -110,7 +110,7 @@ def test_chunks_without_stats_are_counted_where_they_can_be():
     assert row(text, "`de`") == ["`de`", "0.12", "10", "200", "20", "2.0 MB"]
     assert row(text, "`en`") == ["`en`", "?", "?", "100", "?", "1.0 MB"]
     assert "are of 1 of 3 chunks" in text
-    assert "assets/quality.png" not in card(chunk("en", counted=False)).text
+    assert "assets/quality.svg" not in card(chunk("en", counted=False)).text
 
 
 def test_a_language_whose_chunks_are_all_empty_has_no_config():
