@@ -7,7 +7,6 @@ from r2_hf_assets.assets.dataset import dataset, episodes, whole_dataset
 from r2_hf_assets.assets.dataset_card import card_job, dataset_card
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.assets.jobs import build_job, check_job, scan_job
-from r2_hf_assets.assets.lost_retries import lost_retries
 from r2_hf_assets.assets.lost_runs import lost_runs
 from r2_hf_assets.assets.new_episodes import new_episodes
 from r2_hf_assets.assets.parquet_shards import parquet_shards
@@ -24,7 +23,7 @@ defs = Definitions(
     asset_checks=[plan, whole_dataset],
     jobs=[scan_job, build_job, card_job, check_job, reconcile_job],
     schedules=[scan_schedule, check_schedule],
-    sensors=[new_episodes, planned_chunks, stale_card, lost_runs, lost_retries],
+    sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
     resources={
         "settings": settings_resource,
         "signs_of_life": SignsOfLife(),

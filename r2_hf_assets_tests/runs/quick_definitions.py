@@ -9,6 +9,6 @@ signs_of_life.BEAT_SECONDS = 0.5
 lost_runs.LOOKS = 2
 
 for sensor in defs.sensors or ():
-    if sensor.name in ("lost_runs", "lost_retries"):
+    if sensor.name == "lost_runs":
         assert isinstance(sensor, SensorDefinition)
         sensor._min_interval = 1

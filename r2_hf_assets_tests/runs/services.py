@@ -78,9 +78,7 @@ class Services:
         return (self.world.folder / "services.log").read_text()[-3000:]
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        # Retries are looked for every second instead of every five.
-        quick = {"DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1"}
-        env = {**self.world.command_env(), **self.world.env, **quick}
+        env = {**self.world.command_env(), **self.world.env}
         del env["DAGSTER_MODULE_NAME"]
         log = self.world.folder / "services.log"
         with log.open("ab") as out:

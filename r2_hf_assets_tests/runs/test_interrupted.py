@@ -97,11 +97,7 @@ def test_a_command_that_is_stopped_by_control_c(case: Case, moment: str) -> None
 
 
 def test_a_terminated_run_is_not_retried_and_one_that_the_system_stops_is(case: Case) -> None:
-    # Quick looks, because the daemon may miss a failure (see lost_retries), and then the retry comes a few looks later.
-    with (
-        services(case.world, "r2_hf_assets_tests.runs.quick_definitions") as host,
-        DagsterInstance.get() as instance,
-    ):
+    with services(case.world) as host, DagsterInstance.get() as instance:
 
         def held_run(moment: str) -> str:
             held = case.hold(moment)
