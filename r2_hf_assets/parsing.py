@@ -49,9 +49,15 @@ def http_url(value: str) -> str:
 
 
 def endpoint(value: str) -> str:
-    if urlsplit(value).path.strip("/"):
-        raise ValueError("must have no path (the bucket goes into R2_BUCKET)")
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:_\[\]-]+/?", value):
+        raise ValueError("must be https://host[:port] alone (bucket and keys have variables of their own)")
     return http_url(value)
+
+
+def bucket(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,255}", value) or not value.strip("."):
+        raise ValueError("must be a bucket's name alone, without a path")
+    return value
 
 
 def region(value: str) -> str:

@@ -111,9 +111,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "R2_ENDPOINT_URL", "r2", "endpoint_url", None, parsing.endpoint, "https://<account>.r2.cloudflarestorage.com"
     ),
-    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, str, "Read access is enough.", secret=True),
-    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, str, "Its secret.", secret=True),
-    Variable("R2_BUCKET", "r2", "name", None, str, "The bucket that holds the episodes."),
+    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, parsing.token, "Read access is enough.", secret=True),
+    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, parsing.token, "Its secret.", secret=True),
+    Variable("R2_BUCKET", "r2", "name", None, parsing.bucket, "The bucket that holds the episodes."),
     Variable(
         "R2_REGION", "r2", "region", "auto", parsing.region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1."
     ),
@@ -255,7 +255,7 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
         try:
             values[variable.group][variable.attribute] = variable.parse(raw)
         except ValueError as problem:
-            shown = "" if variable.secret else f"={raw!r}"
+            shown = "" if variable.secret or "@" in raw else f"={raw!r}"
             wrong.append(f"{variable.name}{shown} {problem}")
     if wrong or required & incomplete:
         # Once it fails, everything is named: whoever fills in .env wants to do it once.

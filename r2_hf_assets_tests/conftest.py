@@ -26,6 +26,14 @@ def buckets_in_memory() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Uploads leave nothing in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf_home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A real S3 server and a Hub that answers like the real one."""

@@ -90,6 +90,19 @@ def test_one_line_names_all_that_is_missing_and_all_that_is_wrong():
     assert "R2_BUCKET=" not in said and ".env" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("R2_BUCKET", value) for value in ("podcasts#x", "podcasts/processed", "p\u00f6d", "..")),
+        *((name, "hidden\u200b") for name in ("R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY")),
+        *(("R2_ENDPOINT_URL", f"https://{value}") for value in ("a/b", "a#b", "a?b", "\u00fc.de", "me:hidden@a.de")),
+    ],
+)
+def test_what_no_request_can_carry_names_its_variable_and_no_secret(name: str, value: str) -> None:
+    said = problem(FULL | {name: value})
+    assert name in said and "hidden" not in said and "\n" not in said
+
+
 def test_empty_and_blank_values_count_as_not_set():
     said = problem(FULL | {"HF_TOKEN": "  ", "R2_BUCKET": ""})
     assert "not set: R2_BUCKET, HF_TOKEN" in said

@@ -12,6 +12,8 @@ from r2_hf_assets.retry import Trouble
 ADVICE = {
     "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
     "InvalidBucketName": "no bucket can have this name; check R2_BUCKET",
+    "InvalidArgument": "it takes no such request; check R2_ACCESS_KEY_ID (R2's have 32 characters) and R2_REGION",
+    "InvalidRegionName": "there is no such region; set R2_REGION (auto for R2)",
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
     "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",

@@ -25,6 +25,7 @@ ERROR_BYTES = 64 * 1024  # of an error's body; what it says stands at its beginn
 _WORDS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "no connection",
     pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy in the environment can't be used",
     pycurl.E_PEER_FAILED_VERIFICATION: answers.UNTRUSTED,
     pycurl.E_OPERATION_TIMEDOUT: "silence",
     pycurl.E_PARTIAL_FILE: "the connection broke",
@@ -69,8 +70,8 @@ class Unusable:
 
 # What a GET comes to; None: there is no such object.
 Found: TypeAlias = Fetched | Unusable | None
-# Reads the answer of the bucket itself: its body, and when it was served.
-ReadListing: TypeAlias = Callable[[bytes, datetime], Any]
+# Reads the answer of the bucket itself: its body, and when it was served (None: it has no Date).
+ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]
 
 
 @dataclass(slots=True)
@@ -139,12 +140,14 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
     if attempt.stopped:
         return attempt.stopped
     if number and not attempt.full:
+        if (proxy := handle.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
+            return Trouble(f"the proxy in the environment answers HTTP {proxy}")
         return answers.no_proper_answer(_WORDS.get(number) or message or f"libcurl error {number}")
     head = attempt.head or read_head(attempt.lines)
     if head.status != OK:
         code = answers.error_code(b"".join(attempt.pieces)[:ERROR_BYTES])
         return _without_body(handle, what, head.status, code, attempt.listing is not None)
-    served = _time(head.date) or datetime.now(UTC)
+    served = _time(head.date)
     if attempt.listing:
         # It has no time, and may have no length: libcurl knows whether it came whole.
         return _too_long(attempt.limit) if attempt.full else attempt.listing(b"".join(attempt.pieces), served)
@@ -152,7 +155,13 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
         return _NO_OBJECT
     if attempt.size != head.length:
         return Trouble("the body has another length than its head says")
-    return Fetched(attempt.pieces, attempt.size, datetime.fromtimestamp(written, UTC), served, _packed(head.encoding))
+    return Fetched(
+        attempt.pieces,
+        attempt.size,
+        datetime.fromtimestamp(written, UTC),
+        served or datetime.now(UTC),
+        _packed(head.encoding),
+    )
 
 
 def _without_body(handle: Any, what: str, status: int, code: str, listing: bool) -> Trouble | AccessError | None:

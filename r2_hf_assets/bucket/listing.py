@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
@@ -105,7 +105,9 @@ def episode_pages(
 
 def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
     """How long ago anything was last written below `prefix`, by the server's clock; None when nothing is there."""
-    ages = [page.served - max(page.written) for page in pages(store, prefix, retry) if page.written]
+    ages = [
+        (page.served or datetime.now(UTC)) - max(page.written) for page in pages(store, prefix, retry) if page.written
+    ]
     return max(min(ages), timedelta(0)) if ages else None
 
 

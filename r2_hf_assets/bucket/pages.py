@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
@@ -27,7 +27,7 @@ _NO_LISTING = answers.no_proper_answer("no listing in its body")
 _NO_ORDER = answers.no_proper_answer("the names of its listing are not in order")
 _NO_BOUND = 2**40  # a page is as large as it is, and there is one at a time
 # A user who mistyped the endpoint should not wait long for the answer.
-_CHECK_RETRY = Retry(attempts=3, limit=60.0)
+_CHECK_RETRY = Retry(attempts=3, limit=60.0, silence=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Page:
     Attributes:
         end: the last prefix or key, behind which a later listing goes on.
         token: where the server goes on; None after the last page.
-        served: when, by the clock that `written` goes by.
+        served: when, by the clock that `written` goes by; None where the answer has no Date.
     """
 
     prefixes: list[str]
     written: list[datetime]
     end: str = ""
     token: str | None = field(default=None, repr=False)
-    served: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
+    served: datetime | None = field(default=None, compare=False)
 
     @property
     def more(self) -> bool:
@@ -138,12 +138,12 @@ def check_access(store: S3Store, prefix: str) -> None:
     first_page(store, prefix, _CHECK_RETRY, most=1)
 
 
-def _read(order: Order, body: bytes, served: datetime) -> Page | Trouble:
+def _read(order: Order, body: bytes, served: datetime | None) -> Page | Trouble:
     """The page in an answer; trouble for what is no listing, or one that goes on and does not say where."""
     try:
         root = ET.fromstring(body)
         page = _page(root)
-    except (ET.ParseError, ValueError, IndexError):  # a proxy's page, say
+    except (ET.ParseError, ValueError, IndexError, LookupError):  # a proxy's page, say
         return _NO_LISTING
     if not root.tag.endswith(_ROOT) or not (page.token or _text(root, "IsTruncated") == "false"):
         return _NO_LISTING

@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -12,8 +14,8 @@ import pytest
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
-from r2_hf_assets.bucket.pages import check_access
-from r2_hf_assets.errors import AccessError
+from r2_hf_assets.bucket.pages import check_access, first_page
+from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
@@ -80,6 +82,8 @@ def test_a_real_server_takes_another_region(world: World) -> None:
     [
         (404, "NoSuchBucket", "R2_BUCKET"),
         (400, "InvalidBucketName", "R2_BUCKET"),
+        (400, "InvalidArgument", "R2_ACCESS_KEY_ID"),
+        (400, "InvalidRegionName", "R2_REGION"),
         (403, "InvalidAccessKeyId", "R2_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", "R2_SECRET_ACCESS_KEY"),
         (403, "AccessDenied", "Object Read"),
@@ -97,3 +101,22 @@ def test_a_refusal_is_one_line_that_names_the_variable(status: int, code: str, a
     said = str(caught.value)
     assert said.startswith("listing processed/: ") and advice in said and "\n" not in said
     assert server.asked.total() == 1 and caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named_and_its_password_is_not(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    r2 = BucketSettings(f"{scheme}://bucket.example", "key", "secret", "podcasts")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as proxy:  # answers a CONNECT, as any method, with 501
+        threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+        for password, words in (
+            ("Pa55#w0rd", "can't be used"),
+            ("Pa55", "the proxy in the environment answers HTTP 501"),
+        ):
+            monkeypatch.setenv(f"{scheme}_proxy", f"http://user:{password}@127.0.0.1:{proxy.server_port}")
+            with pytest.raises(GaveUp) as caught:
+                first_page(object_store(r2), "processed/", Retry(attempts=1))
+            assert "Pa55" not in str(caught.value)
+            assert words in str(caught.value) or (scheme, password) == ("http", "Pa55")
+        proxy.shutdown()

@@ -87,6 +87,7 @@ NO_LISTINGS = {
     "objects without a time": Answer(200, page().body.replace(b"</List", b"<Contents><Key>k</Key></Contents></List")),
     "broken off": page("a/", sent=50),
     "busy": error(503, "SlowDown"),
+    "a page in a code that nobody knows": Answer(200, b'<?xml version="1.0" encoding="windows-31x"?><a/>'),
     "a 404 of someone else": Answer(404, b"<html></html>"),
     "a 404 of an object": error(404, "NoSuchKey"),
 }

@@ -1,6 +1,7 @@
 """An upload over Xet, by the real hf_xet: nothing is visible before the commit, nothing is left of one that failed."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -102,6 +103,20 @@ def test_what_the_hub_holds_is_not_sent_again_from_a_machine_with_an_empty_cache
     assert sent[0] > 8_000_000 and sent[1] < 20_000
     assert records[0] == records[1]
     assert commit_chunk(repo, records[1], CLAIM).committed
+
+
+def test_caches_of_other_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ends while the folder is read, one was left behind by a killed run, one is in use."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    root = tmp_path / "xet" / "r2_hf_assets"
+    killed, used = root / "killed", root / "used"
+    killed.mkdir(parents=True)
+    used.mkdir()
+    os.utime(killed, (0, 0))
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ended", killed, used]))
+    with module._cache() as own:
+        assert sorted(os.listdir(root)) == sorted(["used", own.name])
+    assert os.listdir(root) == ["used"]
 
 
 # Calls that do not end.

@@ -70,6 +70,13 @@ def test_a_bucket_is_asked_four_times_and_its_clock_is_read() -> None:
     assert "2 or more language folders" in named(found, "bucket").seen and server.asked.total() == 4
 
 
+def test_a_bucket_that_says_no_time_is_not_compared() -> None:
+    empty = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    with ObjectsServer({}, lambda key, n: Answer(200, empty, {"Date": ""})) as server:
+        found = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+    assert levels(found) == {"bucket": "warn", "clock (S3)": "warn"}
+
+
 def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
     with ObjectsServer({}, lambda key, n: error(403, "RequestTimeTooSkewed")) as server:
         (found,) = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
