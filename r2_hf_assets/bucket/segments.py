@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
+from r2_hf_assets.bucket.response import Fetched, Found, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads
 from r2_hf_assets_tests.objects_server import ObjectsServer, wait_for
@@ -27,7 +27,7 @@ class Counting:
             wait_for(lambda: self.server.asked.total() >= self._first_waits_for)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = Transfers._arrived
+        real = Transfers._receive
 
         def arrived(transfers: Transfers, transfer: Any, attempt: Any, piece: bytes) -> int | None:
             answer = real(transfers, transfer, attempt, piece)
@@ -37,7 +37,7 @@ class Counting:
                 self.peak = max(self.peak, self.held)
             return answer
 
-        monkeypatch.setattr(Transfers, "_arrived", arrived)
+        monkeypatch.setattr(Transfers, "_receive", arrived)
 
 
 def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) -> list[int]:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Found, Unusable
 from r2_hf_assets.bucket.pages import pages
+from r2_hf_assets.bucket.response import Found, Unusable
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule

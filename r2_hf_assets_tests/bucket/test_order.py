@@ -2,7 +2,7 @@
 
 import pytest
 
-from r2_hf_assets.bucket.order import Order, reached
+from r2_hf_assets.bucket.key_ranges import Order, is_past
 
 BY_KEY = ["p/a b/", "p/a-x/", "p/a/", "p/a0/", "p/b/"]
 BY_NAME = ["p/a/", "p/a b/", "p/a-x/", "p/a0/", "p/b/"]
@@ -41,5 +41,5 @@ def test_a_listing_keeps_to_one_order() -> None:
 
 
 def test_the_end_of_a_range_is_where_both_orders_have_it() -> None:
-    assert [prefix for prefix in BY_KEY if reached(prefix, "p/a/")] == ["p/a/", "p/a0/", "p/b/"]
-    assert not reached("p/a-x/", "p/a/") and reached("p/a-x/", "p/a-x/") and not reached("p/a/", "p/a-x/")
+    assert [prefix for prefix in BY_KEY if is_past(prefix, "p/a/")] == ["p/a/", "p/a0/", "p/b/"]
+    assert not is_past("p/a-x/", "p/a/") and is_past("p/a-x/", "p/a-x/") and not is_past("p/a/", "p/a-x/")

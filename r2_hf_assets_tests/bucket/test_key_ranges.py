@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing, pages
 from r2_hf_assets.bucket.client import object_store
-from r2_hf_assets.bucket.cuts import find_cuts
+from r2_hf_assets.bucket.key_ranges import find_boundaries
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket, episode_ids
@@ -21,8 +21,8 @@ from r2_hf_assets_tests.world import World
 QUICK = Retry(attempts=2, base=0.001)
 
 
-def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_a_cut: int = 1) -> list[str]:
-    monkeypatch.setattr(listing, "_PAGES_BEFORE_A_CUT", pages_before_a_cut)
+def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_split: int = 1) -> list[str]:
+    monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
     monkeypatch.setattr(listing, "_LONGER", 1)
     with ObjectsServer({}, bucket.answer) as server:
         return episode_ids(server.store(), "processed/", "en", QUICK)
@@ -46,10 +46,10 @@ def test_a_name_that_another_begins_with_is_not_lost_at_a_cut(monkeypatch):
 
 def test_a_listing_of_few_pages_is_not_cut(monkeypatch):
     bucket = Bucket((f"ep{number:06d}" for number in range(40)), 5, by_name=False)
-    assert len(listed(bucket, monkeypatch, pages_before_a_cut=8)) == 40
+    assert len(listed(bucket, monkeypatch, pages_before_split=8)) == 40
     assert bucket.asked == 8
     longer = Bucket((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
-    assert len(listed(longer, monkeypatch, pages_before_a_cut=8)) == 400
+    assert len(listed(longer, monkeypatch, pages_before_split=8)) == 400
     assert longer.asked > 80, "80 pages and the questions that found the cuts"
     assert fetch_threads() == []
 
@@ -64,7 +64,7 @@ def cuts_of(names: Iterable[str], page: int, end: str | None = None) -> tuple[li
         place = bisect.bisect_right(known, text)
         return known[place] if place < len(known) else None
 
-    return find_cuts(first, known[0], known[page - 1], end), questions
+    return find_boundaries(first, known[0], known[page - 1], end), questions
 
 
 def test_numbers_that_count_up_are_cut_at_the_first_digit_that_differs():
@@ -97,7 +97,7 @@ def test_cuts_are_names_behind_the_page_and_before_the_end(names, data):
 
 
 def test_a_server_that_heeds_no_start_gives_no_cuts():
-    assert find_cuts(lambda text: "ep000", "ep000", "ep009") == []
+    assert find_boundaries(lambda text: "ep000", "ep000", "ep009") == []
 
 
 def test_the_sandbox_lists_in_ranges_what_it_lists_in_a_row(world: World, monkeypatch):
@@ -111,6 +111,6 @@ def test_the_sandbox_lists_in_ranges_what_it_lists_in_a_row(world: World, monkey
         return pages_of(*arguments, most=most, **where)
 
     monkeypatch.setattr(listing, "pages", small)
-    monkeypatch.setattr(listing, "_PAGES_BEFORE_A_CUT", 2)
+    monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", 2)
     found = episode_ids(store, "processed/", "en", QUICK)
     assert found == sorted(names)
