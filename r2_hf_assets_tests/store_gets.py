@@ -5,7 +5,7 @@ Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one,
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import obstore
@@ -54,7 +54,8 @@ class StoreGets:
         size = answer.meta["size"]
         if size > limit:
             return Unusable("too_large", f"{size} bytes")
-        return Fetched([bytes(answer.bytes())], size, answer.meta["last_modified"], server_time())
+        age = max(server_time() - answer.meta["last_modified"], timedelta(0))
+        return Fetched([bytes(answer.bytes())], size, age)
 
 
 def gets(store: Any, **options: Any) -> Any:

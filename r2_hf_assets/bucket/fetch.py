@@ -1,7 +1,7 @@
 """Fetch objects concurrently, in order, with back-pressure.
 
-Prefetch is bounded twice: by `window` requests, and by `max_bytes` of bodies that have arrived and were not yet taken.
-A slow object delays only the taking of those behind it, and an object larger than the budget passes alone.
+Prefetch is bounded twice: by a window of requests, and by `max_bytes` of bodies that have arrived and were not yet
+taken. A slow object delays only the taking of those behind it, and one larger than the budget passes alone.
 """
 
 from collections import deque
@@ -15,6 +15,7 @@ from r2_hf_assets.retry import Retry
 
 T = TypeVar("T")
 
+_WINDOW = 16  # requests for each worker: enough to fetch while a row group is written
 _MAX_KEY_BYTES = 1024  # S3's limit, and R2's: they answer 400 to a longer key, which is no transient error
 
 
@@ -27,12 +28,11 @@ def fetch_in_order(
     max_bytes: int,
     limit: int,
     retry: Retry,
-    window: int | None = None,
 ) -> Generator[tuple[T, Found], None, None]:
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
-        items: read lazily, `window` ahead (16 x workers by default: enough to fetch while a row group is written).
+        items: read lazily, as far ahead as the window reaches.
         key: None for an item that needs no fetch; it is yielded in its place.
         max_bytes: bodies held at once, besides the one being taken.
         limit: bytes of one object; a larger one is not read.
@@ -45,7 +45,6 @@ def fetch_in_order(
         GaveUp: transient errors outlasted the retries.
         AccessError: the credentials are refused.
     """
-    window = window or 16 * workers
     pending: deque[tuple[T, Transfer | None]] = deque()
     transfers = Transfers(store, workers=workers, max_bytes=max_bytes, retry=retry)
 
@@ -61,7 +60,7 @@ def fetch_in_order(
             name = key(item)
             can_exist = name is not None and len(name.encode()) <= _MAX_KEY_BYTES
             pending.append((item, transfers.submit(name, limit) if name is not None and can_exist else None))
-            yield from drain(window - 1)
+            yield from drain(_WINDOW * workers - 1)
         yield from drain(0)
     finally:
         transfers.close()

@@ -11,12 +11,12 @@ one at a time and up to the limit of their request, because a small object can h
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import pycurl
 
@@ -37,20 +37,14 @@ class Fetched:
 
     Attributes:
         size: bytes of all pieces.
-        last_modified, served: by the server's clock (`served` by ours, where responses have no Date).
+        age: time from its writing to this response, by the server's clock (by ours, where responses have no Date).
         packed: the pieces are gzip's.
     """
 
     pieces: Sequence[bytes]
     size: int
-    last_modified: datetime
-    served: datetime
+    age: timedelta
     packed: bool = False
-
-    @property
-    def age(self) -> timedelta:
-        """Time since the object was written, by the server's clock."""
-        return max(self.served - self.last_modified, timedelta(0))
 
     def body(self) -> bytes:
         """Join the pieces."""
@@ -71,33 +65,6 @@ Found: TypeAlias = Fetched | Unusable | None
 ReadListing: TypeAlias = Callable[[bytes, datetime], Any]
 
 
-class Head(NamedTuple):
-    """The head of a response. `length` in bytes, -1 when there is none; `date` and `encoding` as they were sent."""
-
-    status: int
-    length: int
-    date: bytes
-    encoding: bytes
-
-
-def read_head(lines: Iterable[bytes]) -> Head:
-    """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
-    status, fields = 0, dict[bytes, bytes]()
-    for line in lines:
-        if line.startswith(b"HTTP/"):  # an earlier head was a proxy's, or a 100
-            status, fields = int(line.split(None, 2)[1]), {}
-        else:
-            name, _, value = line.partition(b":")
-            fields[name.lower()] = value.strip()
-    length = fields.get(b"content-length", b"")
-    return Head(
-        status,
-        int(length) if length.isdigit() else -1,
-        fields.get(b"date", b""),
-        fields.get(b"content-encoding", b""),
-    )
-
-
 @dataclass(slots=True)
 class Attempt:
     """What has arrived of one attempt.
@@ -105,47 +72,61 @@ class Attempt:
     Attributes:
         limit: bytes of a body that is kept.
         read_listing: reads the body, when the request is a listing.
+        lines: of the head.
+        status: 0 until the head is read.
+        length: of the body, in bytes, as the head announces it; -1 when it does not.
         outcome: set when the attempt is ended before its body is complete.
-        overflow: the body is longer than what is kept of it.
     """
 
     limit: int
     read_listing: ReadListing | None = None
     lines: list[bytes] = field(default_factory=list)
-    head: Head | None = None
+    status: int = 0
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    length: int = -1
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
     outcome: Trouble | Unusable | Exception | None = None
-    overflow: bool = False
-    _keep: int = _ERROR_BYTES
 
     def restarted(self) -> "Attempt":
         """Make an attempt of the same request, in which nothing has arrived."""
         return Attempt(self.limit, self.read_listing)
 
+    def read_head(self) -> None:
+        """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
+        for line in self.lines:
+            if line.startswith(b"HTTP/"):  # an earlier head was a proxy's, or a 100
+                self.status, self.fields = int(line.split(None, 2)[1]), {}
+            else:
+                name, _, value = line.partition(b":")
+                self.fields[name.lower()] = value.strip()
+        length = self.fields.get(b"content-length", b"")
+        self.length = int(length) if length.isdigit() else -1
+
     def start_body(self) -> int:
         """Read the head; returns the object's bytes that the budget has to hold (0 for errors and listings)."""
-        self.head = head = read_head(self.lines)
-        if head.status != _OK:
+        self.read_head()
+        if self.status != _OK:
             return 0
         if self.read_listing:
-            self._keep = self.limit
-            if head.length > self.limit:
-                self.outcome = _long_listing(self.limit)
+            self.outcome = _long_listing(self.limit) if self.length > self.limit else None
             return 0
-        if head.length < 0:
+        if self.length < 0:
             self.outcome = _NO_OBJECT
-        elif head.length > self.limit:
-            self.outcome = Unusable("too_large", f"{head.length} bytes")
-        self._keep = head.length
-        return 0 if self.outcome else head.length
+        elif self.length > self.limit:
+            self.outcome = Unusable("too_large", f"{self.length} bytes")
+        return self.length
 
     def add(self, piece: bytes) -> bool:
         """Keep a piece of the body; False: no more is wanted."""
         self.pieces.append(piece)
         self.size += len(piece)
-        self.overflow = self.size > self._keep
         return not self.overflow
+
+    @property
+    def overflow(self) -> bool:
+        """Whether more has arrived than is kept of such a body."""
+        return self.size > (self.limit if self.status == _OK else _ERROR_BYTES)
 
 
 def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
@@ -172,26 +153,28 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
         return attempt.outcome
     if number and not attempt.overflow:
         return curl_error(number, message)
-    head = attempt.head or read_head(attempt.lines)
-    if head.status != _OK:
+    if not attempt.status:  # there was no body
+        attempt.read_head()
+    if attempt.status != _OK:
         code = error_code(b"".join(attempt.pieces))
-        outcome = classify_response(what, head.status, code, handle.getinfo(pycurl.RETRY_AFTER))
+        outcome = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
         if isinstance(outcome, AccessError):
             raise outcome
         if outcome is None and attempt.read_listing:
-            return improper_response(f"HTTP {head.status} {code}")
+            return improper_response(f"HTTP {attempt.status} {code}")
         return outcome
-    served = _parse_date(head.date) or datetime.now(UTC)
+    served = _parse_date(attempt.fields.get(b"date", b"")) or datetime.now(UTC)
     if attempt.read_listing:
         # It has no time, and may have no length: libcurl reports when it is incomplete.
         if attempt.overflow:
             return _long_listing(attempt.limit)
         return attempt.read_listing(b"".join(attempt.pieces), served)
-    if head.length < 0 or written < 0:
+    if attempt.length < 0 or written < 0:
         return _NO_OBJECT
-    if attempt.size != head.length:
+    if attempt.size != attempt.length:
         return Trouble("the body has another length than its head says")
-    return Fetched(attempt.pieces, attempt.size, datetime.fromtimestamp(written, UTC), served, _is_gzip(head.encoding))
+    age = max(served - datetime.fromtimestamp(written, UTC), timedelta(0))
+    return Fetched(attempt.pieces, attempt.size, age, _is_gzip(attempt.fields.get(b"content-encoding", b"")))
 
 
 def unpack(found: Fetched, limit: int) -> Fetched | Unusable:

@@ -62,10 +62,10 @@ class Transfer:
     attempt: Attempt
     tries: Tries
     state: State = State.QUEUED
-    since: float = 0.0  # when the state began
     handle: Any = None
-    ran_s: float = 0.0  # of this attempt, before the present state
     last_byte: float = 0.0
+    deadline: float = 0.0  # of the attempt
+    paused: float = 0.0  # when the pause began
     due: float = 0.0  # when the next attempt is made
     result: Any = None
     error: Exception | None = None
@@ -202,7 +202,7 @@ class Transfers:
         transfer.last_byte = time.monotonic()
         activity.advance()
         try:
-            if attempt.head is None:
+            if not attempt.status:
                 size = attempt.start_body()
                 if attempt.outcome:
                     return 0  # libcurl ends the attempt
@@ -242,13 +242,11 @@ class Transfers:
             return
         self._timeouts_checked = now
         for transfer in [one for one in self._active.values() if one.state is State.RUNNING]:
-            if now - transfer.last_byte > self._silence_s:
-                transfer.attempt.outcome = improper_response("silence")
-            elif transfer.ran_s + now - transfer.since > _ATTEMPT_S:
-                transfer.attempt.outcome = improper_response(f"not whole after {_ATTEMPT_S / 60:g} minutes")
-            else:
-                continue
-            self._end_attempt(transfer)
+            silent = now - transfer.last_byte > self._silence_s
+            if silent or now > transfer.deadline:
+                problem = "silence" if silent else f"not whole after {_ATTEMPT_S / 60:g} minutes"
+                transfer.attempt.outcome = improper_response(problem)
+                self._end_attempt(transfer)
 
     def _finish(self, transfer: Transfer, result: Any = None, error: Exception | None = None) -> None:
         transfer.result, transfer.error = result, error
@@ -262,12 +260,12 @@ class Transfers:
         now, handle = time.monotonic(), transfer.handle
         if transfer.state is State.PAUSED:
             del self._paused[transfer.turn]
-            transfer.tries.extend(now - transfer.since)
+            transfer.tries.extend(now - transfer.paused)
+            transfer.deadline += now - transfer.paused
             transfer.last_byte = now
-        elif transfer.state is State.RUNNING:
-            transfer.ran_s += now - transfer.since
         if state is State.PAUSED:
             self._paused[transfer.turn] = transfer
+            transfer.paused = now
         elif state is not State.RUNNING:
             if self._active.pop(handle, None) is not None:
                 self._loop.remove(handle)
@@ -282,8 +280,8 @@ class Transfers:
         elif transfer.state is not State.PAUSED:
             self._loop.add(handle)
             self._active[handle] = transfer
-            transfer.ran_s, transfer.last_byte = 0.0, now
-        transfer.since, transfer.state = now, state
+            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
+        transfer.state = state
 
     def _clean_up(self) -> None:
         """Fail what is unfinished, and drop all references. Consumers are notified first."""

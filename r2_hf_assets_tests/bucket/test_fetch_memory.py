@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from r2_hf_assets.bucket import fetch
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
@@ -87,5 +88,6 @@ def test_nothing_but_objects_larger_than_the_bound(monkeypatch):
 
 def test_one_worker_and_a_window_of_one_never_stall(monkeypatch):
     counting = Counting([300, 0, 50] * 10)
-    assert stream(counting, monkeypatch, workers=1, max_bytes=100, window=1) == list(range(30))
+    monkeypatch.setattr(fetch, "_WINDOW", 1)
+    assert stream(counting, monkeypatch, workers=1, max_bytes=100) == list(range(30))
     assert counting.peak <= 300
