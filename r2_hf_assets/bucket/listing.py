@@ -112,7 +112,7 @@ class _ParallelListing:
 
     def __init__(self, store: Store, retry: Retry) -> None:
         self._store, self._retry = store, retry
-        # Twice the threads: a range that ends before its last page leaves a prefetch in flight.
+        # Twice the threads: each may have a prefetch and a search for boundaries in flight.
         self._transfers = Transfers(store, workers=2 * _PARALLEL, max_bytes=0, retry=retry)
         self._threads = Background(_PARALLEL, "listing")
         self._failed: Future[_Range] = Future()

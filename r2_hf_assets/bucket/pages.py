@@ -7,7 +7,7 @@ yielded, so the server works while its names are read. A page that fails is requ
 import xml.etree.ElementTree as ET
 from collections.abc import Generator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -115,9 +115,7 @@ def _read_page(order: Order, body: bytes, served: datetime) -> Page | Trouble:
     except (ET.ParseError, ValueError, IndexError):  # of a proxy's page, say
         return _NO_LISTING
     prefixes = order.follow(page.prefixes)
-    if prefixes is None:
-        return _NOT_IN_ORDER
-    return Page(prefixes, page.written, page.end, page.token, page.served)
+    return _NOT_IN_ORDER if prefixes is None else replace(page, prefixes=prefixes)
 
 
 def _parse(body: bytes, served: datetime) -> Page:

@@ -55,7 +55,7 @@ def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) 
 
 
 def test_a_slow_head_holds_back_the_bodies_behind_it(monkeypatch):
-    """8 workers, window 16: without a bound 15 bodies of 40 bytes would arrive while the first is waited for."""
+    """8 workers: without a bound the bodies of a whole window would arrive while the first is waited for."""
     counting = Counting([40] * 60, first_waits_for=10)
     assert stream(counting, monkeypatch, workers=8, max_bytes=100) == list(range(60))
     # Two of 40 have room in 100; the head comes in besides.

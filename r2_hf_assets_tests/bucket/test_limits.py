@@ -53,7 +53,7 @@ def test_an_answer_without_a_time_is_no_object_however_large():
         fetched(lambda key, n: page)
 
 
-def test_an_error_without_an_end_is_judged_by_its_beginning():
+def test_an_error_without_an_end_is_classified_by_its_beginning():
     with pytest.raises(GaveUp, match="HTTP 503 SlowDown"):
         fetched(lambda key, n: endless(503, "SlowDown"))
     with pytest.raises(GaveUp, match="HTTP 502"):
