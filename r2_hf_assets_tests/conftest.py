@@ -22,6 +22,7 @@ def buckets_in_memory() -> Iterator[None]:
     """A MemoryStore can stand for the bucket."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fetch, "Transfers", store_gets.gets)
+        patch.setattr(listing, "Transfers", store_gets.gets)
         patch.setattr(listing, "pages", store_gets.pages)
         yield
 

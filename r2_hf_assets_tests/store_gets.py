@@ -5,16 +5,16 @@ Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one,
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import obstore
 from obstore.store import S3Store
 
 from r2_hf_assets.bucket.client import NOT_FOUND, ask
-from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
 from r2_hf_assets.bucket.pages import Page
 from r2_hf_assets.bucket.pages import pages as real_pages
+from r2_hf_assets.bucket.response import Fetched, Found, Unusable
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.retry import Retry
 
@@ -31,13 +31,13 @@ class StoreGets:
         self._store, self._retry = store, retry
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
 
-    def ask(self, key: str, limit: int) -> Future[Found]:
+    def submit(self, key: str, limit: int) -> Future[Found]:
         return self._pool.submit(self._get, key, limit)
 
     def take(self, asked: Future[Found]) -> Found:
         return asked.result()
 
-    def leave(self, asked: Future[Found]) -> None:
+    def release(self, asked: Future[Found]) -> None:
         pass
 
     def close(self) -> None:
@@ -54,7 +54,8 @@ class StoreGets:
         size = answer.meta["size"]
         if size > limit:
             return Unusable("too_large", f"{size} bytes")
-        return Fetched([bytes(answer.bytes())], size, answer.meta["last_modified"], server_time())
+        age = max(server_time() - answer.meta["last_modified"], timedelta(0))
+        return Fetched([bytes(answer.bytes())], size, age)
 
 
 def gets(store: Any, **options: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.jobs import say
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load
 

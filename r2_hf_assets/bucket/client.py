@@ -1,15 +1,14 @@
-"""obstore, for the plan and for build records on S3. (Episodes are listed and fetched by libcurl, with the same
-settings: pages.py, transfers.py.)
+"""Make obstore's clients, for the plan and for build records, and call them with retries.
 
-Written for R2's dialect, which any S3 understands: path-style addresses, no checksum trailers. obstore's sync calls
-release the GIL and are made from threads: its async calls abort the interpreter at exit now and then.
+Episodes are listed and fetched by libcurl, with the same settings (pages.py, transfers.py). The clients are made for
+R2's dialect, which any S3 understands: path-style addresses, no checksum trailers. obstore's sync calls release the GIL
+and are made from threads, because its async calls sometimes abort the interpreter at exit.
 
-`ask` is how obstore is called. Its calls can't be interrupted, so the main thread, which Ctrl-C interrupts, leaves them
-to another one. Trouble that may pass is repeated; a refusal is one line. A folder in the place of a bucket answers like
-one, but what its disk does wrong is never waited for.
+`ask` calls obstore. Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another
+thread. Transient errors are retried; a refusal is one line. A folder can stand in for a bucket, and errors of its disk
+are not retried.
 """
 
-import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,35 +16,28 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, S3Store
 
 from r2_hf_assets.background import in_background
-from r2_hf_assets.bucket import answers
+from r2_hf_assets.bucket.s3_errors import DENIED, NOT_FOUND, classify_obstore_error, transient
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
-from r2_hf_assets.retry import Retry, Trouble
+from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
 Store: TypeAlias = S3Store | LocalStore
 
-# What obstore raises for an object that does not exist: the builtin, and its own class where a release still uses that.
-NOT_FOUND = (FileNotFoundError, NotFoundError)
-# ... and for credentials that are refused (401, 403).
-DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
-
-_MAX_KEY_BYTES = 1024  # S3's limit, and R2's
-
-# A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
+# object_store's own retries cover short bursts of errors, Retry around them the longer outages.
 _RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 CONNECT_TIMEOUT_S = 10
-# A stalled body is noticed; a large one that flows may take as long as it needs.
+# Of silence: a large body may take as long as it needs.
 READ_TIMEOUT_S = 30
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
-    """An obstore client for `bucket` (the episodes' bucket when None), below `prefix`. Makes no request.
+    """Make an obstore client for `bucket` (None: the episodes' bucket), below `prefix`, without a request.
 
     Raises:
         SettingsError: the certificate authorities that the user names can't be read.
@@ -68,7 +60,6 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
                 "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
                 "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
                 "timeout": timedelta(minutes=30),
-                "pool_max_idle_per_host": str(r2.workers),
             },
             retry_config=_RETRIES,
         )
@@ -77,7 +68,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
-    """The store behind STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
+    """Open the store of STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
 
     Raises:
         DiskError: the folder can't be made.
@@ -92,83 +83,34 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
-_DISK = "Generic LocalFileSystem error"  # what a folder can't do is a GenericError, too
-
-
 def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
-    """Call obstore, repeating passing trouble. `function` must be repeatable.
+    """Call obstore and retry transient errors. `function` must be idempotent.
 
     Args:
-        store: what is asked, when that may be a folder.
+        what: names the request in errors.
+        store: the store that `function` uses, when it may be a folder.
 
     Raises:
         DiskError: the folder can't be written or read.
         FileNotFoundError, NotFoundError (NOT_FOUND): there is no such object.
         AccessError: the credentials are refused, or there is no such bucket.
-        GaveUp: passing trouble outlasted the retries.
+        GaveUp: transient errors outlasted the retries.
     """
     folder = folder_of(store)
+    in_main = threading.current_thread() is threading.main_thread()
     try:
         with on_disk(folder):
             if folder:
-                folder.stat()  # obstore would make one anew that was removed, and find it empty
-            call = function if folder or not _is_main() else lambda: in_background(function)
-            return retry.call(what, call, classify)
+                folder.stat()  # obstore would recreate a folder that was removed, and find it empty
+            call = function if folder or not in_main else lambda: in_background(function)
+            return retry.call(what, call, transient)
     except (*NOT_FOUND, *DENIED, GenericError) as error:
-        refused = answers.refusal(*_answer(error))
-        if refused is None and isinstance(error, DENIED):
-            refused = answers.REFUSED
-        if refused:
-            raise AccessError(f"{what}: {refused}") from None
+        outcome = classify_obstore_error(what, error)
+        if isinstance(outcome, AccessError):
+            raise outcome from None
         raise
 
 
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def can_exist(key: str) -> bool:
-    """Whether an object may have this key. S3 answers 400 to a longer one, which would look like trouble."""
-    return len(key.encode()) <= _MAX_KEY_BYTES
-
-
 def folder_of(store: Store | None) -> Path | None:
-    """Where a local store lies; None when it is on S3."""
+    """The folder of a local store; None for a store on S3."""
     return Path(store.prefix).absolute() if isinstance(store, LocalStore) and store.prefix else None
-
-
-def classify(error: BaseException) -> Trouble | None:
-    """Which obstore errors may pass: all that are not a disk's, and no answer about the object, the key or the
-    credentials.
-
-    object_store gives its GenericError for 5xx, 429, timeouts, resets and bodies that end early.
-    """
-    status, code = _answer(error)
-    if code == answers.SKEWED:
-        return answers.CLOCK
-    if isinstance(error, NOT_FOUND):
-        final = not status or answers.missing(status, code)
-    else:
-        final = not isinstance(error, GenericError) or str(error).startswith(_DISK)
-    if final or answers.refusal(status, code):
-        return None
-    return answers.passing(status, code) if status else answers.no_proper_answer(_transport(error))
-
-
-def _answer(error: BaseException) -> tuple[int, str]:
-    """HTTP status and S3 error code of the answer that obstore quotes in its error; 0 and "" where there was none."""
-    quoted = re.search(r"status code: (\d{3})\b(?:[^<]*<\?xml[^>]*>\s*<Error>.*?<Code>(\w+)</Code>)?", str(error), re.S)
-    return (int(quoted[1]), quoted[2] or "") if quoted else (0, "")
-
-
-def _transport(error: BaseException) -> str:
-    """What broke, in words; only for people."""
-    if "InvalidCertificate" in str(error):
-        return answers.UNTRUSTED
-    kind = re.search(r"\bkind: (Connect|Timeout|Interrupted)\b", str(error))
-    words = {"Connect": "no connection", "Timeout": "silence", "Interrupted": "the connection broke"}
-    return words[kind[1]] if kind else _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0].rpartition(" - ")[2][:200]

@@ -1,33 +1,31 @@
-"""libcurl's event loop: transfers are added, and `step` moves all of them on and names those that ended.
+"""Run libcurl's transfers in an event loop: `add` a handle, and `step` returns those that ended.
 
-libcurl says which sockets it waits for and until when; a selector does the waiting, so that `wake` can end it from
-another thread and the number of sockets is not limited as select() limits it. Everything but `wake` belongs to one
-thread.
+libcurl names the sockets it waits for and its next deadline. A selector does the waiting: `wake` can interrupt it from
+another thread, and it takes more sockets than select(). Everything but `wake` belongs to one thread.
 """
 
 import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import pycurl
 
 from r2_hf_assets.settings import ca_bundle
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_INITIALS = frozenset(b"CcDdH")  # of the lines that `read_head` reads
 
 
 def get_handle(config: Mapping[str, object], *, connect_s: float) -> Any:
-    """A handle for signed GETs (S3's signature, version 4): set its URL and its functions, and add it to a loop.
+    """Make a handle for GETs with an AWS version 4 signature. Its URL and callbacks are still to be set.
 
     libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
 
     Args:
-        config: of the obstore client of the bucket: the keys, the region, perhaps a session token.
-        connect_s: longest time to connect.
+        config: the configuration of the bucket's obstore client.
+        connect_s: seconds to connect.
 
     Raises:
         SettingsError: the file of authorities that the user names is not there.
@@ -40,40 +38,12 @@ def get_handle(config: Mapping[str, object], *, connect_s: float) -> Any:
         handle.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {session_token}"])
     handle.setopt(pycurl.CAINFO, ca_bundle())
     handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))
-    # A connection each: with HTTP/2 all of them would share one, and its one window.
+    # With HTTP/2 all transfers would share one connection and its window.
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
     handle.setopt(pycurl.OPT_FILETIME, 1)
     handle.setopt(pycurl.NOSIGNAL, 1)
     handle.setopt(pycurl.BUFFERSIZE, 128 * 1024)
     return handle
-
-
-class Head(NamedTuple):
-    """What an answer's head says. `length` in bytes, -1 when it names none; `date` and `encoding` as they were sent."""
-
-    status: int
-    length: int
-    date: bytes
-    encoding: bytes
-
-
-def read_head(lines: Iterable[bytes]) -> Head:
-    """The head in these lines. While a body comes in, pycurl does not let a handle be asked for it."""
-    status, length, date, encoding = 0, -1, b"", b""
-    for line in lines:
-        if line[0] not in _INITIALS:
-            continue
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        if name == b"content-length":
-            length = int(value) if value.strip().isdigit() else -1
-        elif name == b"date":
-            date = value.strip()
-        elif name == b"content-encoding":
-            encoding = value.strip()
-        elif name.startswith(b"http/"):  # what stood before was a proxy's, or a 100
-            status, length, date, encoding = int(line.split(None, 2)[1]), -1, b"", b""
-    return Head(status, length, date, encoding)
 
 
 class CurlLoop:
@@ -93,13 +63,13 @@ class CurlLoop:
         self.add = self._multi.add_handle
         self.remove = self._multi.remove_handle
 
-    def step(self, patience_s: float) -> list[tuple[Any, int, str]]:
-        """Wait until something happens, `patience_s` at most, and move on what can move.
+    def step(self, timeout_s: float) -> list[tuple[Any, int, str]]:
+        """Wait for an event, up to `timeout_s`, and handle it.
 
         Returns:
             (handle, error number of libcurl or 0, message) of the transfers that ended; they are still to be removed.
         """
-        left = patience_s if self._due is None else min(patience_s, self._due - time.monotonic())
+        left = timeout_s if self._due is None else min(timeout_s, self._due - time.monotonic())
         for key, events in self._selector.select(max(0.0, left)):
             if key.fileobj is self._woken:
                 self._woken.recv(4096)
@@ -117,12 +87,12 @@ class CurlLoop:
         return ended
 
     def wake(self) -> None:
-        """Let `step` return at once. From any thread."""
-        with contextlib.suppress(BlockingIOError, OSError):  # it is being woken already, or it is closed
+        """Make `step` return at once. From any thread."""
+        with contextlib.suppress(BlockingIOError, OSError):  # a wake-up is pending, or the loop is closed
             self._waker.send(b"!")
 
     def close(self) -> None:
-        """After the last handle was removed."""
+        """Close the loop, after the last handle was removed."""
         self._multi.close()
         self._selector.close()
         self._waker.close()

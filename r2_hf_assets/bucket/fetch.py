@@ -1,20 +1,22 @@
-"""Ordered, concurrent GETs with back-pressure: many requests in flight, results in the order they were asked for.
+"""Fetch objects concurrently, in order, with back-pressure.
 
-Look-ahead is bounded twice: `window` requests, and `max_bytes` of bodies that have arrived and were not yet taken. One
-slow object holds back nothing but the taking of those behind it, and one huge object passes alone.
+Prefetch is bounded twice: by a window of requests, and by `max_bytes` of bodies that have arrived and were not yet
+taken. A slow object delays only the taking of those behind it, and one larger than the budget passes alone.
 """
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
-from r2_hf_assets.bucket.client import Store, can_exist
-from r2_hf_assets.bucket.judge import Found
-from r2_hf_assets.bucket.transfer import Transfer
-from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.bucket.client import Store
+from r2_hf_assets.bucket.response import Found
+from r2_hf_assets.bucket.transfers import Transfer, Transfers
 from r2_hf_assets.retry import Retry
 
 T = TypeVar("T")
+
+_WINDOW = 16  # requests for each worker: enough to fetch while a row group is written
+_MAX_KEY_BYTES = 1024  # S3's limit, and R2's: they answer 400 to a longer key, which is no transient error
 
 
 def fetch_in_order(
@@ -26,13 +28,12 @@ def fetch_in_order(
     max_bytes: int,
     limit: int,
     retry: Retry,
-    window: int | None = None,
 ) -> Generator[tuple[T, Found], None, None]:
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
-        items: read lazily, `window` ahead (16 x workers by default: enough to fetch on while a row group is written).
-        key: None for an item that needs no fetch; it is passed through in its place.
+        items: read lazily, as far ahead as the window reaches.
+        key: None for an item that needs no fetch; it is yielded in its place.
         max_bytes: bodies held at once, besides the one being taken.
         limit: bytes of one object; a larger one is not read.
 
@@ -41,10 +42,9 @@ def fetch_in_order(
         is not what its Content-Encoding says.
 
     Raises:
-        GaveUp: passing trouble outlasted the retries.
-        AccessError: the credentials were refused.
+        GaveUp: transient errors outlasted the retries.
+        AccessError: the credentials are refused.
     """
-    window = window or 16 * workers
     pending: deque[tuple[T, Transfer | None]] = deque()
     transfers = Transfers(store, workers=workers, max_bytes=max_bytes, retry=retry)
 
@@ -53,14 +53,15 @@ def fetch_in_order(
             item, transfer = pending.popleft()
             yield item, transfers.take(transfer) if transfer else None
             if transfer:
-                transfers.leave(transfer)
+                transfers.release(transfer)
 
     try:
         for item in items:
             name = key(item)
-            pending.append((item, transfers.ask(name, limit) if name is not None and can_exist(name) else None))
-            yield from drain(window - 1)
+            can_exist = name is not None and len(name.encode()) <= _MAX_KEY_BYTES
+            pending.append((item, transfers.submit(name, limit) if name is not None and can_exist else None))
+            yield from drain(_WINDOW * workers - 1)
         yield from drain(0)
     finally:
         transfers.close()
-        pending.clear()  # or whoever holds an error holds its traceback, this frame, and the bodies
+        pending.clear()  # the traceback of an error would keep this frame, and the bodies

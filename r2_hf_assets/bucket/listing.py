@@ -1,14 +1,14 @@
-"""Which episodes lie in the bucket: folders, listed with a delimiter, never every object.
+"""List the episode folders of the bucket, with a delimiter, so that no object in them is listed.
 
-A listing of 1,000 folders is one class A request, so a million episodes cost 1,000 requests, whatever they hold.
-Folders are read language by language in the bucket's own order (order.py): that order becomes plan order.
+1,000 folders are one class A request, so a million episodes cost 1,000 requests, whatever they hold. Folders are read
+language by language in the bucket's own order (key_ranges.py), which becomes plan order.
 
-Names with control characters, and `.`, `..` and empty names, are given to `unreadable`: obstore can't put such a key
-into a request, and libcurl takes dots for a path.
+Names with control characters, `.`, `..` and empty names are passed to `unreadable`: obstore can't put such a key into a
+request, and libcurl takes dots for a path.
 
-A long listing is cut into ranges (cuts.py), and a few ranges and folders are listed side by side: a page waits for the
-server, and 1,000 of them in a row for minutes. A listing is whole or nothing. Who has little time takes
-`episode_pages`: page by page, and from its middle.
+Folders are listed in parallel, and a long one is split into key ranges, because 1,000 pages in a row are minutes of
+latency. A listing is complete or an error. `episode_pages` is for callers with little time: page by page, from any
+place.
 """
 
 import re
@@ -18,27 +18,26 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
-from typing import Any
+from functools import partial
 
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store
-from r2_hf_assets.bucket.cuts import find_cuts
-from r2_hf_assets.bucket.order import Order, reached
-from r2_hf_assets.bucket.pages import OpenListings, first_page, pages
+from r2_hf_assets.bucket.key_ranges import Order, find_boundaries, is_past
+from r2_hf_assets.bucket.pages import first_page, pages
+from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
 
 _NO_NAMES = frozenset(("", ".", ".."))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_AT_ONCE = 4
-# A cut costs some twenty requests for one name; a range of a range is cut when it is longer by this factor.
-_PAGES_BEFORE_A_CUT = 8
+_PARALLEL = 4
+# Finding boundaries costs some twenty requests. A range of a range is split when it is longer by this factor.
+_PAGES_BEFORE_SPLIT = 8
 _LONGER = 8
 
-# Told the key prefix of each folder that can't be read.
-Unreadable = Callable[[str], None]
+# Called with the key prefix of each folder that can't be read.
+Unreadable = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -49,173 +48,143 @@ class LanguageFolder:
     language: str
 
 
-def _unheeded(prefix: str) -> None:
-    pass
-
-
 def language_folders(
-    store: Store, prefix: str, retry: Retry, unreadable: Unreadable = _unheeded
+    store: Store, prefix: str, retry: Retry, unreadable: Unreadable = lambda _: None
 ) -> list[LanguageFolder]:
-    """The folders right below `prefix`, in byte order."""
+    """List the folders right below `prefix`, in byte order."""
     found = [below for page in pages(store, prefix, retry, delimiter="/") for below in page.prefixes]
     return [LanguageFolder(name, normalize(name)) for name in _readable(prefix, found, unreadable)]
 
 
 def episodes_of(
-    store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = _unheeded
+    store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = lambda _: None
 ) -> Generator[Iterator[list[str]], None, None]:
-    """The episode folders below each of these language folders, in byte order, in batches, to be read one by one.
+    """List the episodes below each of these folders, in byte order and in batches, to be read one folder at a time.
 
-    A folder that can't be listed ends it as soon as what is asked for has to be waited for: the scan has failed then.
-    Closing it ends what is under way, however long a server would be silent.
+    An error in any folder is raised as soon as the caller waits. Closing the generator aborts what is in flight.
     """
-    workers = _Workers()
-    listed: deque[tuple[str, Future[_Listed]]] = deque()
+    listing = _ParallelListing(store, retry)
+    submitted: deque[tuple[str, Future[_Range]]] = deque()
 
     def names() -> Iterator[list[str]]:
-        below, future = listed.popleft()
-        return (_readable(below, prefixes, unreadable) for prefixes in _in_order(below, workers, future))
+        below, future = submitted.popleft()
+        return (_readable(below, prefixes, unreadable) for prefixes in listing.read(below, future))
 
     try:
         for folder in folders:
-            listing = _Listing(store, f"{prefix}{folder.name}/", retry, workers)
-            listed.append((listing.below, workers.submit(listing.range, _PAGES_BEFORE_A_CUT)))
-            if len(listed) > _AT_ONCE:
+            below = f"{prefix}{folder.name}/"
+            submitted.append((below, listing.submit(below, _PAGES_BEFORE_SPLIT)))
+            if len(submitted) > _PARALLEL:
                 yield names()
-        while listed:
+        while submitted:
             yield names()
     finally:
-        workers.close()
+        listing.close()
 
 
 def episode_pages(
     store: Store, prefix: str, folder: str, after: str, retry: Retry
 ) -> Generator[tuple[list[str], str | None], None, None]:
-    """Episode ids below one language folder, page by page (up to 1,000), and where each page ends; None: at the end.
+    """List the episodes below one folder page by page (up to 1,000), each with its end; None for the last page's.
 
     Args:
-        after: where an earlier page ended, to go on behind it; "" for the beginning.
+        after: the end of an earlier page, to continue behind it; "" for the beginning.
     """
     below = f"{prefix}{folder}/"
     with closing(pages(store, below, retry, "/", after=below + after if after else "")) as listing:
         for page in listing:
             end = page.end.removeprefix(below) or after
-            yield _readable(below, page.prefixes, _unheeded), end if page.more else None
+            yield _readable(below, page.prefixes), end if page.more else None
 
 
 def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
-    """How long ago anything was last written below `prefix`, by the server's clock; None when nothing is there."""
+    """Time since anything was last written below `prefix`, by the server's clock; None when nothing is there."""
     ages = [
         (page.served or datetime.now(UTC)) - max(page.written) for page in pages(store, prefix, retry) if page.written
     ]
     return max(min(ages), timedelta(0)) if ages else None
 
 
-# Key prefixes in order, page by page, and the ranges behind them that others list.
-_Listed = tuple[list[list[str]], "list[Future[_Listed]]"]
+# Pages of key prefixes, in order, and the ranges behind them.
+_Range = tuple[list[list[str]], "list[Future[_Range]]"]
 
 
-class _Workers:
-    """Threads that list side by side. One that fails is noted at once, whoever is waited for."""
+class _ParallelListing:
+    """Lists folders, and key ranges of long folders, in a few threads. The first error is raised to every reader."""
 
-    def __init__(self) -> None:
-        self.listings = OpenListings()
-        self._threads = Background(_AT_ONCE, "listing")
-        self._failed: Future[_Listed] = Future()
+    def __init__(self, store: Store, retry: Retry) -> None:
+        self._store, self._retry = store, retry
+        # Twice the threads: each may have a prefetch and a search for boundaries in flight.
+        self._transfers = Transfers(store, workers=2 * _PARALLEL, max_bytes=0, retry=retry)
+        self._threads = Background(_PARALLEL, "listing")
+        self._failed: Future[_Range] = Future()
 
-    def submit(self, function: Callable[..., _Listed], *arguments: Any) -> "Future[_Listed]":
-        return self._threads.submit(self._call, function, *arguments)
+    def submit(self, below: str, pages_before_split: int, begin: str = "", end: str | None = None) -> "Future[_Range]":
+        """List what lies right below `below`, from `begin` on and before `end`, which are two of its prefixes."""
+        return self._threads.submit(self._list, below, pages_before_split, begin, end)
 
-    def result(self, future: "Future[_Listed]") -> _Listed:
-        """Wait for what was submitted. Raises what any of it raised."""
-        wait((future, self._failed), return_when=FIRST_COMPLETED)
-        return (future if future.done() else self._failed).result()
+    def read(self, below: str, future: "Future[_Range]") -> Iterator[list[str]]:
+        """Yield the pages of a listing, in order, each prefix once."""
+        order = Order()
+        for prefixes in self._flatten(future):
+            following = order.follow(prefixes)
+            if following is None:  # folders were added or removed while the ranges were listed
+                raise GaveUp(f"listing {below}: its ranges do not follow each other; a later run will try again")
+            yield following
 
     def close(self) -> None:
-        """End what is under way, at once."""
+        """Abort what is in flight."""
         self._threads.close()
-        self.listings.close()
+        self._transfers.close()
 
-    def _call(self, function: Callable[..., _Listed], *arguments: Any) -> _Listed:
+    def _flatten(self, future: "Future[_Range]") -> Iterator[list[str]]:
+        wait((future, self._failed), return_when=FIRST_COMPLETED)
+        found, ranges = (future if future.done() else self._failed).result()
+        yield from found
+        for more in ranges:
+            yield from self._flatten(more)
+
+    def _list(self, below: str, pages_before_split: int, begin: str, end: str | None) -> _Range:
         try:
-            return function(*arguments)
+            return self._list_range(below, pages_before_split, begin, end)
         except BaseException as error:
-            with suppress(InvalidStateError):  # another one failed before
+            with suppress(InvalidStateError):  # another thread failed first
                 self._failed.set_exception(error)
             raise
 
-
-@dataclass(frozen=True)
-class _Listing:
-    """Lists what lies right below `below`, in as many of the threads as its length asks for."""
-
-    store: Store
-    below: str
-    retry: Retry
-    workers: _Workers
-
-    def range(self, pages_before_a_cut: int, begin: str = "", end: str | None = None) -> _Listed:
-        """Key prefixes from `begin` on, before `end`. If they are many pages, the rest is cut and left to others.
-
-        `begin` and `end` are two of them, so their places are the same in whichever order the server lists.
-        """
+    def _list_range(self, below: str, pages_before_split: int, begin: str, end: str | None) -> _Range:
         found = [[begin]] if begin else []
-        ranges: list[Future[_Listed]] = []
-        listings = self.workers.listings
-        with closing(pages(self.store, self.below, self.retry, "/", after=begin, listings=listings)) as listing:
-            for number, page in enumerate(listing, 1):
-                ours = page.prefixes
-                if end is not None and max(ours, default="") >= end:
-                    ours = [*takewhile(lambda one, end=end: not reached(one, end), page.prefixes)]  # type: ignore[misc]
-                found.append(ours)
-                if len(ours) < len(page.prefixes):
-                    break
-                if number == pages_before_a_cut and page.more and ours:
-                    known = self._name(ours[0]), self._name(ours[-1])
-                    cuts = [self.below + cut for cut in find_cuts(self._first, *known, end and self._name(end))]
-                    more = pages_before_a_cut * _LONGER
-                    for cut, following in zip(cuts, [*cuts[1:], end], strict=False):
-                        ranges.append(self.workers.submit(self.range, more, cut, following))
-                    end = cuts[0] if cuts else end
+        ranges: list[Future[_Range]] = []
+        listing = pages(self._store, below, self._retry, "/", after=begin, transfers=self._transfers)
+        for number, page in enumerate(listing, 1):
+            prefixes = page.prefixes
+            past = None
+            if end and max(prefixes, default="") >= end:
+                past = next((index for index, prefix in enumerate(prefixes) if is_past(prefix, end)), None)
+            found.append(prefixes[:past])
+            if past is not None:
+                break
+            if number == pages_before_split and page.more and prefixes:
+                boundaries = find_boundaries(partial(self._first, below), prefixes[0], prefixes[-1], end, len(below))
+                for boundary, following in zip(boundaries, [*boundaries[1:], end], strict=False):
+                    ranges.append(self.submit(below, pages_before_split * _LONGER, boundary, following))
+                end = boundaries[0] if boundaries else end
         return found, ranges
 
-    def _first(self, text: str) -> str | None:
-        listings = self.workers.listings
-        behind = self.below + text
-        page = first_page(self.store, self.below, self.retry, "/", after=behind, most=1, listings=listings)
-        return self._name(page.prefixes[0]) if page.prefixes else None
-
-    def _name(self, prefix: str) -> str:
-        return prefix.removeprefix(self.below)
+    def _first(self, below: str, text: str) -> str | None:
+        page = first_page(self._store, below, self._retry, "/", after=text, most=1, transfers=self._transfers)
+        return page.prefixes[0] if page.prefixes else None
 
 
-def _in_order(below: str, workers: _Workers, listed: Future[_Listed]) -> Iterator[list[str]]:
-    """The pages of a listing and of its ranges, each prefix once."""
-    order = Order()
-    for prefixes in _flat(workers, listed):
-        following = order.follow(prefixes)
-        if following is None:  # its folders changed while its ranges were listed
-            raise GaveUp(f"listing {below}: its ranges do not follow each other; a later run will try again")
-        yield following
-
-
-def _flat(workers: _Workers, listed: Future[_Listed]) -> Iterator[list[str]]:
-    found, ranges = workers.result(listed)
-    yield from found
-    for more in ranges:
-        yield from _flat(workers, more)
-
-
-def _readable(prefix: str, found: Sequence[str], unreadable: Unreadable) -> list[str]:
+def _readable(prefix: str, found: Sequence[str], unreadable: Unreadable = lambda _: None) -> list[str]:
+    """The names of these folders below `prefix`, without those that can't be part of a key that is requested."""
     names = [below[len(prefix) : -1] for below in found]
-    if _CONTROL.search("".join(names)) is None and not _NO_NAMES.intersection(names):
+    if not _CONTROL.search("".join(names)) and _NO_NAMES.isdisjoint(names):
         return names  # nearly always
+    readable = []
     for below, name in zip(found, names, strict=True):
-        if not _can_be_asked_for(name):
+        if name in _NO_NAMES or _CONTROL.search(name):
             unreadable(below)
-    return [name for name in names if _can_be_asked_for(name)]
-
-
-def _can_be_asked_for(name: str) -> bool:
-    """Whether this may be a part of a key that is asked for."""
-    return name not in _NO_NAMES and not _CONTROL.search(name)
+        else:
+            readable.append(name)
+    return readable

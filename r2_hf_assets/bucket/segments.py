@@ -1,18 +1,16 @@
-"""all_segments.json -> segments: what an episode's metadata says, checked, each entry a Segment or a Reject.
+"""Parse and validate an episode's all_segments.json: each entry becomes a Segment or a Reject.
 
-Nothing here fetches: `read_metadata` takes what the GET of the file has come to, `parse` the file's bytes. A file that
-is no JSON list rejects its episode; an entry that is no object rejects itself; a field that is absent or unusable is
-null and the row stays. Nothing is invented: no text is put together, no number is guessed from a string. Text that
-UTF-8 can't hold (lone surrogates, broken bytes) is repaired with U+FFFD and counted.
+A file that is no JSON list rejects its episode, an entry that is no object itself. A field that is absent or unusable
+is null, and the row stays. No value is made up: no text is joined, no number parsed from a string. Text that UTF-8
+can't hold (lone surrogates, invalid bytes) is repaired with U+FFFD and counted.
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
-from r2_hf_assets.bucket.judge import Fetched, Found, Unusable
+from r2_hf_assets.bucket.response import Fetched, Found, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"
@@ -25,7 +23,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One entry whose audio is worth fetching. `duration` in seconds; None where the metadata has nothing usable."""
+    """An entry whose audio is to be fetched. `duration` in seconds; None where the metadata has nothing usable."""
 
     episode: str
     key: str
@@ -50,7 +48,7 @@ class Reject:
 
 
 class UnusableMetadata(Exception):
-    """The file holds no list of segments. `reason` is the ledger's word for it."""
+    """The file holds no list of segments. `reason` and `detail` go into the ledger."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -59,7 +57,7 @@ class UnusableMetadata(Exception):
 
 
 def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
-    """As `parse`, from the GET of the file, whose limit is METADATA_MAX_BYTES.
+    """Parse what the GET of the file has returned, whose limit is METADATA_MAX_BYTES; see `parse`.
 
     Raises:
         UnusableMetadata: too large, packed and damaged, not JSON, or JSON that is not a list.
@@ -70,7 +68,7 @@ def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
 
 
 def audio_fault(found: Found) -> tuple[str, str] | None:
-    """Why this audio makes no row: the ledger's reason and detail; None when it makes one."""
+    """The ledger's reason and detail for audio that becomes no row; None for usable audio."""
     if found is None:
         return "audio_missing", ""
     if isinstance(found, Unusable):
@@ -79,10 +77,10 @@ def audio_fault(found: Found) -> tuple[str, str] | None:
 
 
 def parse(data: bytes) -> tuple[list[Any], bool]:
-    """The entries of an all_segments.json.
+    """Parse an all_segments.json.
 
     Returns:
-        The list, and whether bytes that are no UTF-8 were repaired.
+        The entries, and whether invalid bytes were repaired.
 
     Raises:
         UnusableMetadata: not JSON, or JSON that is not a list.
@@ -111,14 +109,14 @@ def _decode(data: bytes) -> tuple[str, bool]:
 def to_segment(
     entry: Any, index: int, *, episode: str, audio_prefix: str, language: str, settling: bool, repaired: bool = False
 ) -> Segment | Reject:
-    """Entry number `index` as a Segment, or the Reject that says why not.
+    """Validate entry number `index`.
 
     Args:
-        episode: "<folder>/<episode_id>", the plan's name for it.
+        episode: "<folder>/<episode_id>", as in the plan.
         audio_prefix: key of the audio up to the six-digit number.
-        language: the partition's language, for entries that name none.
-        settling: the metadata is so young that missing audio may still come.
-        repaired: the file had broken bytes, so a U+FFFD in the text is a repair.
+        language: the partition's language, for entries without one.
+        settling: the metadata is so young that missing audio may still be uploaded.
+        repaired: the file had invalid bytes, so a U+FFFD in the text is a repair.
     """
     key = f"{audio_prefix}{index:06d}.mp3"
     if not isinstance(entry, dict):
@@ -152,9 +150,7 @@ def _string(value: Any) -> tuple[str | None, bool]:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if isinstance(value, int) and abs(value) > _FLOAT32_MAX:
-        return None
-    return float(value) if math.isfinite(value) and abs(value) <= _FLOAT32_MAX else None
+    return float(value) if abs(value) <= _FLOAT32_MAX else None  # no NaN either
 
 
 def _duration(start: Any, end: Any) -> float | None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from r2_hf_assets.bucket.client import Store, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched, Found
+from r2_hf_assets.bucket.response import Fetched, Found
 from r2_hf_assets.bucket.segments import (
     METADATA_MAX_BYTES,
     Segment,

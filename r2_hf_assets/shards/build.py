@@ -15,8 +15,8 @@ from datetime import timedelta
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched, Found
 from r2_hf_assets.bucket.listing import age_of_newest
+from r2_hf_assets.bucket.response import Fetched, Found
 from r2_hf_assets.bucket.segments import (
     METADATA_MAX_BYTES,
     Reject,

@@ -12,7 +12,8 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, S3Store
 
-from r2_hf_assets.bucket.client import classify, object_store, open_store
+from r2_hf_assets.bucket.client import object_store, open_store
+from r2_hf_assets.bucket.s3_errors import transient
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.settings import BucketSettings
 
@@ -20,7 +21,7 @@ R2 = BucketSettings("https://account.r2.example", "key-id", "secret-to-hide", "p
 
 
 def test_trouble_that_may_pass():
-    trouble = classify(GenericError("503"))
+    trouble = transient(GenericError("503"))
     assert trouble is not None and trouble.reason
 
 
@@ -35,7 +36,7 @@ def test_trouble_that_may_pass():
     ],
 )
 def test_answers_about_the_object_or_the_credentials_will_not_pass(error):
-    assert classify(error) is None
+    assert transient(error) is None
 
 
 def test_the_object_store_speaks_r2s_dialect():

@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from r2_hf_assets.bucket import client
+from r2_hf_assets.bucket import client, fetch
+from r2_hf_assets.bucket.byte_budget import ByteBudget
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
-from r2_hf_assets.bucket.room import Room
+from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
@@ -54,7 +54,7 @@ def test_the_facts_of_an_object():
     with ObjectsServer({"a": b"12345", "empty": b""}) as server:
         (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.store(), **USUAL)
     assert isinstance(found, Fetched) and (found.size, found.body()) == (5, b"12345")
-    assert found.last_modified == datetime.fromtimestamp(WRITTEN, UTC)
+    assert abs(datetime.now(UTC) - found.age - datetime.fromtimestamp(WRITTEN, UTC)) < timedelta(minutes=1)
     assert isinstance(empty, Fetched) and (empty.size, empty.body()) == (0, b"")
 
 
@@ -90,7 +90,7 @@ def test_items_without_a_key_pass_through_in_their_place():
     items = ["-", "k000", "-", "-", "k001", "-"]
     with served(2) as server:
         store = server.store()
-        got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, window=2, **USUAL))
+        got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, **USUAL))
     assert [item for item, _ in got] == items
     assert [body for _, body in got] == [None, b"body 0", None, None, b"body 1", None]
     assert sorted(server.asked) == ["k000", "k001"]
@@ -108,7 +108,8 @@ def test_a_key_that_is_longer_than_s3_allows_is_not_asked_for():
     assert [*server.asked] == ["k000"]
 
 
-def test_reads_its_items_only_a_window_ahead():
+def test_reads_its_items_only_a_window_ahead(monkeypatch):
+    monkeypatch.setattr(fetch, "_WINDOW", 2)  # times 4 workers
     drawn: list[str] = []
 
     def items() -> Iterator[str]:
@@ -117,11 +118,11 @@ def test_reads_its_items_only_a_window_ahead():
             yield key
 
     with served(40) as server:
-        stream = fetch_in_order(items(), same, server.store(), window=6, **USUAL)
+        stream = fetch_in_order(items(), same, server.store(), **USUAL)
         assert drawn == []
         for taken in range(1, 41):
             next(stream)
-            assert len(drawn) == min(40, taken + 5)
+            assert len(drawn) == min(40, taken + 7)
         assert next(stream, None) is None
 
 
@@ -174,20 +175,20 @@ def test_an_answer_that_is_no_whole_object_is_asked_for_again(broken):
 
 def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
     """Else the bytes of every broken body would be counted for ever, and the stream would run one at a time."""
-    rooms: list[Room] = []
+    budgets: list[ByteBudget] = []
     made = Transfers.__init__
 
     def watched(self: Transfers, *arguments: Any, **options: Any) -> None:
         made(self, *arguments, **options)
-        rooms.append(self._room)
+        budgets.append(self._budget)
 
     monkeypatch.setattr(Transfers, "__init__", watched)
     with served(8, lambda key, n: Answer(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
         stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.store(), **USUAL)
         assert len(bodies(stream)) == 9
     assert server.asked["k004"] == 3
-    (room,) = rooms
-    assert room._used in (0, 6), "the last one may have been taken and not left when all ended"
+    (budget,) = budgets
+    assert budget._used in (0, 6), "the last one may have been taken and not left when all ended"
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -220,14 +221,14 @@ def test_an_error_of_the_items_propagates_and_leaves_no_thread():
     assert fetch_threads() == []
 
 
-@pytest.mark.parametrize("where", ["admitted", "enter"])
+@pytest.mark.parametrize("where", ["granted", "try_acquire"])
 def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
     """Neither in the loop nor where libcurl calls back."""
 
     def broken(*_: Any) -> bool:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr(Room, where, broken)
+    monkeypatch.setattr(ByteBudget, where, broken)
     with served(1) as server, pytest.raises(RuntimeError, match="fetching ended"):
         bodies(fetch_in_order(keys(1), same, server.store(), **USUAL))
     assert server.asked.total() <= 1

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from r2_hf_assets.bucket import fetch
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
+from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads
 from r2_hf_assets_tests.objects_server import ObjectsServer, wait_for
@@ -27,7 +28,7 @@ class Counting:
             wait_for(lambda: self.server.asked.total() >= self._first_waits_for)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = Transfers._arrived
+        real = Transfers._receive
 
         def arrived(transfers: Transfers, transfer: Any, attempt: Any, piece: bytes) -> int | None:
             answer = real(transfers, transfer, attempt, piece)
@@ -37,7 +38,7 @@ class Counting:
                 self.peak = max(self.peak, self.held)
             return answer
 
-        monkeypatch.setattr(Transfers, "_arrived", arrived)
+        monkeypatch.setattr(Transfers, "_receive", arrived)
 
 
 def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) -> list[int]:
@@ -54,7 +55,7 @@ def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) 
 
 
 def test_a_slow_head_holds_back_the_bodies_behind_it(monkeypatch):
-    """8 workers, window 16: without a bound 15 bodies of 40 bytes would arrive while the first is waited for."""
+    """8 workers: without a bound the bodies of a whole window would arrive while the first is waited for."""
     counting = Counting([40] * 60, first_waits_for=10)
     assert stream(counting, monkeypatch, workers=8, max_bytes=100) == list(range(60))
     # Two of 40 have room in 100; the head comes in besides.
@@ -87,5 +88,6 @@ def test_nothing_but_objects_larger_than_the_bound(monkeypatch):
 
 def test_one_worker_and_a_window_of_one_never_stall(monkeypatch):
     counting = Counting([300, 0, 50] * 10)
-    assert stream(counting, monkeypatch, workers=1, max_bytes=100, window=1) == list(range(30))
+    monkeypatch.setattr(fetch, "_WINDOW", 1)
+    assert stream(counting, monkeypatch, workers=1, max_bytes=100) == list(range(30))
     assert counting.peak <= 300

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Found, Unusable
 from r2_hf_assets.bucket.pages import pages
+from r2_hf_assets.bucket.response import Found, Unusable
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule
@@ -53,7 +53,7 @@ def test_an_answer_without_a_time_is_no_object_however_large():
         fetched(lambda key, n: page)
 
 
-def test_an_error_without_an_end_is_judged_by_its_beginning():
+def test_an_error_without_an_end_is_classified_by_its_beginning():
     with pytest.raises(GaveUp, match="HTTP 503 SlowDown"):
         fetched(lambda key, n: endless(503, "SlowDown"))
     with pytest.raises(GaveUp, match="HTTP 502"):

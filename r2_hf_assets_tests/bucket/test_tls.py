@@ -10,10 +10,11 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.client import classify, object_store
+from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched
 from r2_hf_assets.bucket.pages import check_access, pages
+from r2_hf_assets.bucket.response import Fetched
+from r2_hf_assets.bucket.s3_errors import transient
 from r2_hf_assets.errors import GaveUp, SettingsError
 from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
@@ -35,7 +36,7 @@ def by_libcurl(r2: BucketSettings) -> None:
 
 
 def by_obstore(r2: BucketSettings) -> None:
-    assert bytes(QUICK.call("GET", lambda: obstore.get(object_store(r2), "k"), classify).bytes()) == b"x"
+    assert bytes(QUICK.call("GET", lambda: obstore.get(object_store(r2), "k"), transient).bytes()) == b"x"
 
 
 CLIENTS: dict[str, Client] = {

@@ -11,8 +11,7 @@ import pytest
 from r2_hf_assets.bucket import transfers as module
 from r2_hf_assets.bucket.curl import CurlLoop
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.transfer import State
-from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.bucket.transfers import State, Transfers
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.build_samples import fetch_threads
@@ -62,7 +61,7 @@ def take_one(server: ObjectsServer, retry: Retry = QUICK) -> Iterator[tuple[str,
 
 
 def test_no_time_limit_runs_while_the_consumer_takes_its_time(monkeypatch, made):
-    monkeypatch.setattr(module, "_TRANSFER_S", 0.2)
+    monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
     with ObjectsServer(OBJECTS) as server:
         found = take_one(server)
@@ -75,7 +74,7 @@ def test_no_time_limit_runs_while_the_consumer_takes_its_time(monkeypatch, made)
 
 def test_a_body_that_comes_by_the_byte_is_not_waited_for(monkeypatch, made):
     """It is never silent: the limit on a try's running time ends it."""
-    monkeypatch.setattr(module, "_TRANSFER_S", 0.2)
+    monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
     dripping = Answer(200, OBJECTS["k1"], drip_s=0.02)
     with ObjectsServer(OBJECTS, lambda key, n: dripping if key == "k1" and n == 1 else None) as server:
@@ -95,7 +94,7 @@ def test_a_connection_that_breaks_during_a_pause_is_made_again(made):
         time.sleep(0.5)
         assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
     assert server.asked == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
-    assert made[0]._room._used <= SIZE, "the last one may have been taken and not left when all ended"
+    assert made[0]._budget._used <= SIZE, "the last one may have been taken and not left when all ended"
 
 
 def test_the_time_for_retries_begins_when_the_get_is_sent():
@@ -174,18 +173,18 @@ def test_closing_clears_every_state(made):
     keys = ["done", "paused", "running", "waiting", "queued"]
     with ObjectsServer({key: bytes(SIZE) for key in keys}, rule) as server:
         transfers = Transfers(server.store(), workers=4, max_bytes=BUDGET, retry=patient)
-        asked = {key: transfers.ask(key, 10**6) for key in keys[:1]}
+        asked = {key: transfers.submit(key, 10**6) for key in keys[:1]}
         wait_for(lambda: asked["done"].state is State.DONE)
         transfers._free.pop()  # so that three are under way and the last is queued
-        asked |= {key: transfers.ask(key, 10**6) for key in keys[1:]}
+        asked |= {key: transfers.submit(key, 10**6) for key in keys[1:]}
         wait_for(lambda: [one.state.value for one in asked.values()] == keys)
         began = time.monotonic()
         transfers.close()
         assert time.monotonic() - began < 2 and fetch_threads() == []
         over.set()
-    for registered in (transfers._active, transfers._paused, transfers._later, transfers._free, transfers._asked):
+    for registered in (transfers._active, transfers._paused, transfers._retries, transfers._free, transfers._queue):
         assert not registered
-    assert all(one.attempt is None and one.handle is None for one in asked.values())
+    assert all(not one.attempt.pieces and one.handle is None for one in asked.values())
     with pytest.raises(RuntimeError, match="GET running: fetching ended"):
         transfers.take(asked["running"])
 
@@ -198,7 +197,7 @@ def test_closing_ends_the_waiting_of_another_thread():
 
     with ObjectsServer({}, silent) as server:
         transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
-        asked = transfers.ask("k0", 10)
+        asked = transfers.submit("k0", 10)
 
         def consume() -> None:
             try:
@@ -236,7 +235,7 @@ def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
 def test_an_error_is_raised_once_and_then_called_so():
     with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
         transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
-        asked = transfers.ask("k0", 10)
+        asked = transfers.submit("k0", 10)
         with pytest.raises(GaveUp):
             transfers.take(asked)
         with pytest.raises(RuntimeError, match="fetching ended"):

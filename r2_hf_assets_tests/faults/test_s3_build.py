@@ -6,10 +6,10 @@ import obstore
 import pytest
 
 from r2_hf_assets.bucket import client
+from r2_hf_assets.bucket.byte_budget import ByteBudget
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.judge import Fetched, Found
-from r2_hf_assets.bucket.room import Room
+from r2_hf_assets.bucket.response import Fetched, Found
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
@@ -129,14 +129,14 @@ def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(buck
     obstore.put(bucket.store(), key, old)
     proxy.order(S3Fault("big.mp3", "truncate"))
     replaced: list[object] = []
-    enter = Room.enter
+    try_acquire = ByteBudget.try_acquire
 
-    def replace_and_enter(room: Room, turn: int, size: int) -> bool:  # between the answer's head and its body
+    def replace_and_acquire(budget: ByteBudget, turn: int, size: int) -> bool:  # between the answer's head and its body
         if not replaced:
             replaced.append(obstore.put(bucket.store(), key, new))
-        return enter(room, turn, size)
+        return try_acquire(budget, turn, size)
 
-    monkeypatch.setattr(Room, "enter", replace_and_enter)
+    monkeypatch.setattr(ByteBudget, "try_acquire", replace_and_acquire)
     ((_, fetched),) = fetch(store, key)
     assert isinstance(fetched, Fetched) and fetched.body() in (old, new)
     assert replaced and proxy.count("big.mp3") >= 2

@@ -1,0 +1,81 @@
+"""Order the keys of a listing, and split a long listing into ranges that can be listed in parallel.
+
+S3 and R2 list by whole key, so `a-b/` comes before `a/`. Servers that keep real folders (SeaweedFS) list by the name of
+the folder, `a` before `a-b`. A listing must keep to one of the two orders. Some servers repeat the last common prefix
+of a page as the first of the next one.
+
+A page says nothing about the keys behind it, so boundaries are found by requests for one key behind a text: behind all
+keys that begin as the known ones do, first by their first letter, then by two, and so on. The answers are keys at which
+the letters branch: for random digits the ten digits, for counting numbers those of the first digit that differs.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby, islice
+from operator import lt
+
+# Sorts behind every other text that begins alike; XML can hold it.
+HIGHEST = "\U0010fffd"
+_ENOUGH, _MOST = 8, 64
+
+
+class Order:
+    """Check that each prefix of a listing follows the one before, across its pages.
+
+    Args:
+        last: the prefix behind which the listing begins; "" for its beginning.
+    """
+
+    def __init__(self, last: str = "") -> None:
+        self._last = last
+        self._by_key = self._by_name = True
+
+    def follow(self, prefixes: Sequence[str]) -> list[str] | None:
+        """Return the prefixes without repeats; None, and no change, when they are not in order."""
+        kept = [prefix for prefix, _ in groupby([self._last, *prefixes])]
+        by_key = self._by_key and _ascending(kept)
+        by_name = self._by_name and _ascending([prefix[:-1] for prefix in kept])
+        if not (by_key or by_name):
+            return None
+        self._by_key, self._by_name, self._last = by_key, by_name, kept[-1]
+        return kept[1:]
+
+
+def is_past(prefix: str, end: str) -> bool:
+    """Whether a listing in either order that meets `prefix` has passed everything before `end`."""
+    return prefix >= end and prefix[:-1] >= end[:-1]
+
+
+def find_boundaries(
+    first: Callable[[str], str | None], low: str, high: str, end: str | None = None, shared: int = 0
+) -> list[str]:
+    """Find keys behind `high` and before `end`, ascending, that split what lies there into ranges.
+
+    Args:
+        first: requests the first key behind a text; None when there is none.
+        low, high: the first and the last key of a page.
+        end: None when nothing bounds the keys.
+        shared: letters with which all keys begin.
+    """
+    boundaries: list[str] = []
+    for length in range(shared + 1, _common(low, high) + 2):
+        upper, begins, found = boundaries[0] if boundaries else end, high[:length], list[str]()
+        while len(boundaries) + len(found) < _MOST:
+            key = first(begins + HIGHEST)
+            if key is None or key[:length] <= begins or (upper is not None and key >= upper):
+                break
+            found.append(key)
+            begins = key[:length]
+        boundaries = found + boundaries
+        if len(boundaries) >= _ENOUGH:
+            break
+    return boundaries
+
+
+def _common(one: str, other: str) -> int:
+    """Count the letters with which both begin."""
+    pairs = zip(one, other, strict=False)
+    return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+
+
+def _ascending(texts: Sequence[str]) -> bool:
+    return all(map(lt, texts, islice(texts, 1, None)))

@@ -1,0 +1,216 @@
+"""Read the response to one attempt of a GET, and interpret it: an object, no object, a refusal or a transient error.
+
+The head is complete before the first byte of the body, and decides whether the body is read. An object larger than the
+request's limit is not read; one without a length is an error. Of an error's body 64 kB are read, of a listing's up to
+its limit. So no server decides how much memory an attempt takes.
+
+Objects that are stored with Content-Encoding: gzip arrive as they are stored. `unpack` reads them when they are taken,
+one at a time and up to the limit of their request, because a small object can hold gigabytes of zeros.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import pycurl
+
+from r2_hf_assets.bucket.s3_errors import classify_response, curl_error, error_code, improper_response
+from r2_hf_assets.errors import AccessError
+from r2_hf_assets.retry import Trouble
+
+_OK = 200
+_ERROR_BYTES = 64 * 1024
+_UNPACKED_PIECE_BYTES = 2**20
+_NO_OBJECT = improper_response("no length or no time in its head")
+_NO_ENCODING = frozenset((b"", b"identity", b"aws-chunked"))  # the last: how the upload was framed
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The body of an object, in pieces.
+
+    Attributes:
+        size: bytes of all pieces.
+        age: time from its writing to this response, by the server's clock (by ours, where responses have no Date).
+        packed: the pieces are gzip's.
+    """
+
+    pieces: Sequence[bytes]
+    size: int
+    age: timedelta
+    packed: bool = False
+
+    def body(self) -> bytes:
+        """Join the pieces."""
+        return b"".join(self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An object that exists and can never be used: "too_large", "not_gzip"; `detail` for the ledger."""
+
+    reason: str
+    detail: str
+
+
+# What a GET of a key comes to; None: there is no such object.
+Found: TypeAlias = Fetched | Unusable | None
+# Reads the body of a listing and when it was served (None: there is no Date); returns Trouble for a body that is
+# to be requested again.
+ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What has arrived of one attempt.
+
+    Attributes:
+        limit: bytes of a body that is kept.
+        read_listing: reads the body, when the request is a listing.
+        lines: of the head.
+        status: 0 until the head is read.
+        length: of the body, in bytes, as the head announces it; -1 when it does not.
+        outcome: set when the attempt is ended before its body is complete.
+    """
+
+    limit: int
+    read_listing: ReadListing | None = None
+    lines: list[bytes] = field(default_factory=list)
+    status: int = 0
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    length: int = -1
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+    outcome: Trouble | Unusable | Exception | None = None
+
+    def restarted(self) -> "Attempt":
+        """Make an attempt of the same request, in which nothing has arrived."""
+        return Attempt(self.limit, self.read_listing)
+
+    def read_head(self) -> None:
+        """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
+        for line in self.lines:
+            if line.startswith(b"HTTP/"):  # an earlier head was a proxy's, or a 100
+                self.status, self.fields = int(line.split(None, 2)[1]), {}
+            else:
+                name, _, value = line.partition(b":")
+                self.fields[name.lower()] = value.strip()
+        length = self.fields.get(b"content-length", b"")
+        self.length = int(length) if length.isdigit() else -1
+
+    def start_body(self) -> int:
+        """Read the head; returns the object's bytes that the budget has to hold (0 for errors and listings)."""
+        self.read_head()
+        if self.status != _OK:
+            return 0
+        if self.read_listing:
+            self.outcome = _long_listing(self.limit) if self.length > self.limit else None
+            return 0
+        if self.length < 0:
+            self.outcome = _NO_OBJECT
+        elif self.length > self.limit:
+            self.outcome = Unusable("too_large", f"{self.length} bytes")
+        return self.length
+
+    def add(self, piece: bytes) -> bool:
+        """Keep a piece of the body; False: no more is wanted."""
+        self.pieces.append(piece)
+        self.size += len(piece)
+        return not self.overflow
+
+    @property
+    def overflow(self) -> bool:
+        """Whether more has arrived than is kept of such a body."""
+        return self.size > (self.limit if self.status == _OK else _ERROR_BYTES)
+
+
+def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
+    """Interpret an attempt that is over.
+
+    Args:
+        handle: the pycurl handle, for the times in the head.
+        what: names the request in errors.
+        number, message: libcurl's error; 0 when there was none.
+
+    Returns:
+        Found, or what `read_listing` returns; Trouble for a transient error.
+
+    Raises:
+        AccessError: a refusal.
+        Exception: a callback of ours failed while the body arrived.
+    """
+    if isinstance(attempt.outcome, Exception):
+        raise attempt.outcome
+    written = handle.getinfo(pycurl.INFO_FILETIME)
+    if isinstance(attempt.outcome, Unusable) and written < 0:
+        return _NO_OBJECT
+    if attempt.outcome:
+        return attempt.outcome
+    if number and not attempt.overflow:
+        if (proxy := handle.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
+            return Trouble(f"the proxy in the environment answers HTTP {proxy}")
+        return curl_error(number, message)
+    if not attempt.status:  # there was no body
+        attempt.read_head()
+    if attempt.status != _OK:
+        code = error_code(b"".join(attempt.pieces))
+        outcome = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
+        if isinstance(outcome, AccessError):
+            raise outcome
+        if outcome is None and attempt.read_listing:
+            return improper_response(f"HTTP {attempt.status} {code}")
+        return outcome
+    served = _parse_date(attempt.fields.get(b"date", b""))
+    if attempt.read_listing:
+        # It has no time, and may have no length: libcurl reports when it is incomplete.
+        if attempt.overflow:
+            return _long_listing(attempt.limit)
+        return attempt.read_listing(b"".join(attempt.pieces), served)
+    if attempt.length < 0 or written < 0:
+        return _NO_OBJECT
+    if attempt.size != attempt.length:
+        return Trouble("the body has another length than its head says")
+    age = max((served or datetime.now(UTC)) - datetime.fromtimestamp(written, UTC), timedelta(0))
+    return Fetched(attempt.pieces, attempt.size, age, _is_gzip(attempt.fields.get(b"content-encoding", b"")))
+
+
+def unpack(found: Fetched, limit: int) -> Fetched | Unusable:
+    """Unpack an object of up to `limit` bytes. One that is not packed is returned unchanged."""
+    if not found.packed:
+        return found
+    pieces, size = list[bytes](), 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(found.body())) as stream:
+            while piece := stream.read(_UNPACKED_PIECE_BYTES):
+                size += len(piece)
+                if size > limit:
+                    return Unusable("too_large", f"{found.size} bytes, more than {limit} when unpacked")
+                pieces.append(piece)
+    except (OSError, EOFError, zlib.error) as problem:
+        return Unusable("not_gzip", f"{found.size} bytes; {problem}"[:200])
+    return replace(found, pieces=pieces, size=size, packed=False)
+
+
+def _long_listing(limit: int) -> Trouble:
+    return improper_response(f"a listing of more than {limit} bytes")
+
+
+def _is_gzip(encoding: bytes) -> bool:
+    applied = [name for part in encoding.lower().split(b",") if (name := part.strip()) not in _NO_ENCODING]
+    return applied in ([b"gzip"], [b"x-gzip"])
+
+
+@lru_cache(maxsize=64)  # the responses of one second share theirs
+def _parse_date(date: bytes) -> datetime | None:
+    """Parse a Date header; None when it is absent or no date."""
+    try:
+        found = parsedate_to_datetime(date.decode("latin-1"))
+    except (ValueError, TypeError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

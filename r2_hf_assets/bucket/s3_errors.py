@@ -1,0 +1,115 @@
+"""Classify what goes wrong with S3 requests, for libcurl and for obstore: a refusal, a transient error, or no object.
+
+A 404 without NoSuchKey (the bucket is gone, or a proxy answers) never means a missing object, because a missing object
+costs a segment. Every error that is neither a missing object nor a refusal is transient.
+"""
+
+import re
+
+import pycurl
+from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+from r2_hf_assets.errors import AccessError
+from r2_hf_assets.retry import Trouble
+
+# S3 error codes that a user can do something about, and what.
+_ADVICE = {
+    "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
+    "InvalidBucketName": "no bucket can have this name; check R2_BUCKET",
+    "InvalidArgument": "it takes no such request; check R2_ACCESS_KEY_ID (R2's have 32 characters) and R2_REGION",
+    "InvalidRegionName": "there is no such region; set R2_REGION (auto for R2)",
+    "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
+    "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
+    "ExpiredToken": "the credentials have expired; set R2_SESSION_TOKEN and its keys anew",
+    "InvalidToken": "the session token is wrong; check R2_SESSION_TOKEN and that it belongs to R2_ACCESS_KEY_ID",
+    "AuthorizationHeaderMalformed": "the region is wrong; set R2_REGION to the bucket's",
+    "PermanentRedirect": "the bucket is in another region; set R2_ENDPOINT_URL and R2_REGION to its own",
+    "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
+}
+_REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
+_SKEWED = "RequestTimeTooSkewed"
+_UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
+
+# What obstore raises for a missing object and for refused credentials: a builtin, or a class of its own.
+NOT_FOUND = (FileNotFoundError, NotFoundError)
+DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+_DISK = "Generic LocalFileSystem error"  # a GenericError, too, and not transient
+
+_CURL_ERRORS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: "no connection",
+    pycurl.E_COULDNT_CONNECT: "no connection",
+    pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy in the environment can't be used",
+    pycurl.E_PEER_FAILED_VERIFICATION: _UNTRUSTED,
+    pycurl.E_OPERATION_TIMEDOUT: "silence",
+    pycurl.E_PARTIAL_FILE: "the connection broke",
+    pycurl.E_GOT_NOTHING: "the connection broke",
+    pycurl.E_SEND_ERROR: "the connection broke",
+    pycurl.E_RECV_ERROR: "the connection broke",
+}
+_OBSTORE_ERRORS = {
+    "InvalidCertificate": _UNTRUSTED,
+    "kind: Connect": "no connection",
+    "kind: Timeout": "silence",
+    "kind: Interrupted": "the connection broke",
+}
+
+
+def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> Trouble | AccessError | None:
+    """Classify an error response; None when the object does not exist.
+
+    Args:
+        what: names the request in the error.
+        code: the S3 error code; "" when the response has none.
+        wait_s: seconds that the server asks to wait.
+    """
+    if status == 404 and code == "NoSuchKey":
+        return None
+    if code == _SKEWED:
+        return Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
+    if code in _ADVICE or status in (401, 403):
+        return AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}")
+    if code:
+        return Trouble(f"the bucket answers HTTP {status} {code}", wait_s)
+    return improper_response(f"HTTP {status}", wait_s)
+
+
+def improper_response(problem: str, wait_s: float = 0.0) -> Trouble:
+    """The transient error for a response that no bucket gives, or that did not arrive."""
+    return Trouble(f"the bucket does not answer properly ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s)
+
+
+def curl_error(number: int, message: str) -> Trouble:
+    """The transient error for an error of libcurl."""
+    return improper_response(_CURL_ERRORS.get(number) or message or f"libcurl error {number}")
+
+
+def error_code(body: bytes) -> str:
+    """The S3 error code in an error's body, e.g. "NoSuchKey"; "" when there is none."""
+    found = re.search(rb"<Code>(\w+)</Code>", body.partition(b"<Error>")[2])
+    return found[1].decode() if found else ""
+
+
+def classify_obstore_error(what: str, error: BaseException) -> Trouble | AccessError | None:
+    """Classify what obstore raised; None for a missing object, a disk's error, and what no server caused.
+
+    object_store raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.
+    """
+    message = str(error)
+    transport = isinstance(error, GenericError) and not message.startswith(_DISK)
+    response = re.search(r"status code: (\d{3})\b(?:[^<]*<\?xml[^>]*>\s*<Error>.*?<Code>(\w+)</Code>)?", message, re.S)
+    if response and (transport or isinstance(error, NOT_FOUND + DENIED)):
+        return classify_response(what, int(response[1]), response[2] or "")
+    if isinstance(error, DENIED):
+        return AccessError(f"{what}: {_REFUSED}")
+    if not transport:
+        return None
+    first_line = message.partition("\n")[0].rpartition(" - ")[2][:200]
+    problems = (words for text, words in _OBSTORE_ERRORS.items() if re.search(rf"\b{text}\b", message))
+    return improper_response(next(problems, first_line))
+
+
+def transient(error: BaseException) -> Trouble | None:
+    """What obstore raised as Retry.call asks for it; None when a retry can't help."""
+    outcome = classify_obstore_error("", error)
+    return outcome if isinstance(outcome, Trouble) else None
