@@ -16,8 +16,8 @@ from urllib.request import urlopen
 
 from bench.jobs import say
 from r2_hf_assets.bucket.segments import Segment
+from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards import schema
 from r2_hf_assets.shards.rowgroup import RowGroup

@@ -1,11 +1,11 @@
-"""The dataset repo: the few requests that the product makes, by huggingface_hub's public API where it has one.
+"""The requests that the product makes to one dataset repo, by huggingface_hub's public API where it has one.
 
-A commit is made by the Hub's documented route, with huggingface_hub's session, headers and errors: the content of its
-files is on the Hub already (upload_xet.py), so it names each by SHA-256 and size and needs no local file, which
-`create_commit` asks for. How long the Hub may be silent is in timeouts.py and upload_xet.py.
+`commit` uses the Hub's documented route with huggingface_hub's session, headers and errors, because the content is on
+the Hub already and is named by SHA-256 and size, while `create_commit` asks for local files. Timeouts are set in
+timeouts.py and upload_xet.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
-and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 has hf_transfer itself. The same calls work on both.
+and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transfer. The same calls work on both.
 """
 
 import base64
@@ -24,28 +24,22 @@ REPO_TYPE = "dataset"
 BRANCH = "main"
 _NO_ROUTE = (NOT_FOUND, 405, 501)
 _LFS_JSON = "application/vnd.git-lfs+json"
-# What .gitattributes must say for git to leave our files to LFS, which alone names them by SHA-256.
+# The line of .gitattributes that puts our files into LFS. The Hub reports a SHA-256 only of files in LFS.
 LFS_ATTRIBUTES = "*.parquet filter=lfs diff=lfs merge=lfs -text"
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a revision, or one that a commit is to name.
-
-    Attributes:
-        sha256: None for a small file that git itself holds.
-        blob_id: git's SHA-1 of it.
-    """
+    """A file at a revision, or one to be committed. `size` in bytes; `sha256` is None for a file outside LFS."""
 
     path: str
     size: int
     sha256: str | None
-    blob_id: str = ""
 
 
 @dataclass(frozen=True)
 class XetAccess:
-    """Where a repo's content goes over Xet, and the token for it; `expires` in Unix seconds."""
+    """The content store that a repo's Xet uploads go to, and the token for it; `expires` in Unix seconds."""
 
     endpoint: str
     token: str
@@ -54,37 +48,34 @@ class XetAccess:
 
 
 class HubClient:
-    """One dataset repo. Every method makes the requests it names and retries nothing itself."""
+    """One dataset repo. No method retries (commit.ask does)."""
 
     def __init__(self, settings: HubSettings) -> None:
         if settings.fast_transfer:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
-        # No progress bars: they would fill the run's captured stderr. The variable is for a library that is not yet
-        # imported, the call for one that is.
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         from huggingface_hub import HfApi, constants
         from huggingface_hub.utils import disable_progress_bars
 
-        if is_on("HF_HUB_DISABLE_PROGRESS_BARS"):
-            disable_progress_bars()
+        if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
+            disable_progress_bars()  # they would fill the run's captured stderr
         bound_requests()
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
         self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
-        self._xet_forbidden = constants.HF_HUB_DISABLE_XET
+        self._xet_disabled = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
         self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
 
     def head(self) -> str | None:
-        """The commit main is at; None when there is no such repo.
+        """Return the commit that main is at, None when there is no such repo.
 
-        The library says RepositoryNotFoundError of a 401 and a 403 as well: of a token that expired, or a repo behind a
-        gate. Only a 404 says that there is none.
+        The library raises RepositoryNotFoundError for a 401 and a 403 as well (an expired token, a gated repo); only a
+        404 means that there is none.
         """
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            # The commit alone: the answer has the names of all files otherwise.
+            # Without `expand` the response names all files.
             return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
         except RepositoryNotFoundError as error:
             if error.response is not None and error.response.status_code == NOT_FOUND:
@@ -92,15 +83,15 @@ class HubClient:
             raise
 
     def create_repo(self) -> None:
-        """Make the repo; nothing when it is there already."""
+        """Create the repo if it is missing."""
         self.api.create_repo(self.repo_id, repo_type=REPO_TYPE, private=self._private, exist_ok=True)
 
     def files(self, paths: Sequence[str], revision: str) -> dict[str, RemoteFile]:
-        """Those of `paths` that exist at `revision`."""
+        """Return those of `paths` that exist at `revision`."""
         return _by_path(self.api.get_paths_info(self.repo_id, list(paths), repo_type=REPO_TYPE, revision=revision))
 
     def list_files(self, folder: str, revision: str) -> dict[str, RemoteFile]:
-        """Every file below `folder` at `revision`: a request for each thousand."""
+        """Return every file below `folder` at `revision`, with one request a thousand files."""
         from huggingface_hub.errors import EntryNotFoundError
 
         try:
@@ -111,48 +102,47 @@ class HubClient:
             return {}
 
     def read(self, path: str, revision: str) -> bytes | None:
-        """The content of a small file at `revision`; None when it is not there."""
+        """Return the content of a small file at `revision`, None when it is not there."""
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import get_session, hf_raise_for_status
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.utils import hf_raise_for_status
 
-        if path not in self.files([path], revision):
-            return None
         url = hf_hub_url(self.repo_id, path, repo_type=REPO_TYPE, revision=revision, endpoint=self.endpoint)
-        answer = get_session().get(url, headers=self.headers())
-        hf_raise_for_status(answer)
-        return answer.content
+        response = self._request("GET", url)
+        try:
+            hf_raise_for_status(response)
+        except EntryNotFoundError:
+            return None
+        return response.content
 
     def xet(self) -> XetAccess | None:
-        """How content goes over Xet; None where this Hub has none, or HF_HUB_DISABLE_XET forbids it."""
-        from huggingface_hub.utils import get_session
-
-        if self._xet_forbidden:
+        """Return the access to the content store; None on a Hub without Xet, or with HF_HUB_DISABLE_XET."""
+        if self._xet_disabled:
             return None
-        url = f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}/xet-write-token/{BRANCH}"
-        answer = get_session().get(url, headers=self.headers())
-        if answer.status_code in _NO_ROUTE:
+        url = f"{self._api_url}/xet-write-token/{BRANCH}"
+        response = self._request("GET", url)
+        if response.status_code in _NO_ROUTE:
             return None
-        cas_url, token, expires = _fields(answer, "casUrl", "accessToken", "exp")
+        cas_url, token, expires = _fields(response, "casUrl", "accessToken", "exp")
         return XetAccess(cas_url, token, int(expires), url)
 
     def commit(
         self,
-        files: Iterable[RemoteFile],
-        deleted: Iterable[str],
+        files: Sequence[RemoteFile],
+        deleted: Sequence[str],
         parent: str,
         message: str,
         contents: Mapping[str, bytes] | None = None,
     ) -> tuple[str, str]:
-        """Commit on top of `parent` and nothing else. Returns the commit's oid and the URL that opens it.
-
-        The route and its lines: huggingface_hub issue 1085.
+        """Commit on top of `parent` and no other head. The route is described in huggingface_hub issue 1085.
 
         Args:
-            files: what to name, by SHA-256; the Hub must hold the content.
-            contents: small files by path, given whole.
-        """
-        from huggingface_hub.utils import get_session
+            files: LFS pointers to add; the Hub must hold the content.
+            contents: small files to add, by path.
 
+        Returns:
+            The commit's oid and URL.
+        """
         header = {"summary": message, "description": "", "parentCommit": parent}
         lines: list[tuple[str, dict[str, Any]]] = [("header", header)]
         for path, data in (contents or {}).items():
@@ -162,35 +152,29 @@ class HubClient:
             lines.append(("lfsFile", {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size}))
         lines += [("deletedFile", {"path": path}) for path in deleted]
         body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines).encode()
-        session = get_session()
-        answer = session.post(
-            f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}/commit/{BRANCH}",
-            headers={**self.headers(), "Content-Type": "application/x-ndjson"},
-            # requests (0.x) and httpx call it differently
-            **{"data" if type(session).__module__.startswith("requests") else "content": body},
+        response = self._request(
+            "POST", f"{self._api_url}/commit/{BRANCH}", {"Content-Type": "application/x-ndjson"}, body
         )
-        oid, commit_url = _fields(answer, "commitOid", "commitUrl")
+        oid, commit_url = _fields(response, "commitOid", "commitUrl")
         return oid, commit_url
 
-    def holds(self, files: Iterable[RemoteFile]) -> bool:
-        """Whether the Hub has this content: Git LFS's batch API names an upload for what it lacks."""
-        from huggingface_hub.utils import get_session
-
+    def holds(self, files: Sequence[RemoteFile]) -> bool:
+        """Return whether the Hub has this content: Git LFS's batch API lists an upload action for what it lacks."""
         objects = [{"oid": file.sha256, "size": file.size} for file in files]
-        answer = get_session().post(
-            f"{self.dataset}.git/info/lfs/objects/batch",
-            headers={**self.headers(), "Accept": _LFS_JSON, "Content-Type": _LFS_JSON},
-            json={"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects},
+        query = {"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects}
+        headers = {"Accept": _LFS_JSON, "Content-Type": _LFS_JSON}
+        response = self._request(
+            "POST", f"{self.dataset}.git/info/lfs/objects/batch", headers, json.dumps(query).encode()
         )
-        [found] = _fields(answer, "objects")
+        [found] = _fields(response, "objects")
         return not any("upload" in one.get("actions", {}) for one in found)
 
     def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
-        """Commit the card and its picture, given whole: huggingface_hub has the Hub check the card's YAML first.
+        """Commit the card and its picture. huggingface_hub has the Hub check the card's YAML first.
 
         Raises:
             ValueError: the Hub refuses the YAML.
-            HeadMoved: somebody else has committed the same meanwhile.
+            HeadMoved: another writer committed the same meanwhile.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -204,31 +188,44 @@ class HubClient:
                 revision=BRANCH,
                 parent_commit=parent,
             )
-        # The library leaves out what the branch holds by now; with nothing left it answers with the branch's newest
-        # commit, which may be anybody's.
+        # The library leaves out what the branch holds by now; with nothing left it returns the branch's newest commit,
+        # which may be another writer's.
         if not any(getattr(operation, "_is_committed", True) for operation in operations):
             raise HeadMoved
         return info.oid, info.commit_url
 
     @property
     def dataset(self) -> str:
-        """The repo's address, by which a build record names where its content went."""
+        """The repo's URL; a build record names by it where its content went."""
         return f"{self.endpoint}/datasets/{self.repo_id}"
 
+    @property
+    def _api_url(self) -> str:
+        return f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}"
+
     def commit_url(self, oid: str) -> str:
-        """The page of a commit."""
+        """Return the URL of a commit's page."""
         return f"{self.dataset}/commit/{oid}"
 
     def headers(self) -> dict[str, str]:
-        """What every request carries, the token included."""
+        """Return the headers of every request, with the token."""
         from huggingface_hub.utils import build_hf_headers
 
         return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
 
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Any:
+        from huggingface_hub.utils import get_session
+
+        session = get_session()
+        name = "data" if type(session).__module__.startswith("requests") else "content"  # requests (0.x) or httpx
+        return session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
+
 
 @contextmanager
 def lfs_only() -> Iterator[None]:
-    """Have huggingface_hub upload over LFS: those requests are bounded (timeouts.py), its Xet session's are not."""
+    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
     from huggingface_hub import constants
 
     before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
@@ -238,20 +235,20 @@ def lfs_only() -> Iterator[None]:
         constants.HF_HUB_DISABLE_XET = before
 
 
-def _fields(answer: Any, *names: str) -> list[Any]:
-    """These fields of an answer. Raises JSONDecodeError where one is absent, as for a page that is no JSON."""
+def _fields(response: Any, *names: str) -> list[Any]:
+    """Return fields of a JSON response. Raises JSONDecodeError if one is absent, as for a page that is no JSON."""
     from huggingface_hub.utils import hf_raise_for_status
 
-    hf_raise_for_status(answer)
-    given = answer.json()
+    hf_raise_for_status(response)
+    given = response.json()
     if not isinstance(given, dict) or not given.keys() >= set(names):
-        raise json.JSONDecodeError(f"an answer without {', '.join(names)}", answer.text[:200], 0)
+        raise json.JSONDecodeError(f"an answer without {', '.join(names)}", response.text[:200], 0)
     return [given[name] for name in names]
 
 
 def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
     return {
-        info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None, info.blob_id)
+        info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
         for info in listed
-        if hasattr(info, "blob_id")  # a folder has none
+        if hasattr(info, "size")  # a folder has none
     }

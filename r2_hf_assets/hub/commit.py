@@ -1,11 +1,9 @@
-"""One commit for a chunk, exactly once in effect: it names content that is on the Hub already.
+"""Commit a chunk by at most one commit, which names content that is on the Hub already.
 
-Compare the chunk's build record with the head; if all of its files are there (sha256 and size) and no stale part is,
-there is nothing to commit and the head is the record. Else commit what differs on top of the very head it was compared
-with (parentCommit): when anyone else commits in between, or when an answer never comes, the comparison is made again
-before anything is repeated. So many machines may commit at once, and a commit that was in fact made is found, not made
-twice. Other chunks' files are never touched, and neither is a repo of another plan or a file that this plan does not
-know (ownership.py).
+Compare the chunk's build record with the head. If all of its files are there (SHA-256 and size) and no stale part is,
+nothing is committed. Else commit the difference with the head as parentCommit: when another writer commits in between,
+or the response is lost, the next attempt compares again, so many machines may commit at once and no commit is made
+twice. Files of other chunks, repos of another plan and files unknown to this plan (ownership.py) are never touched.
 """
 
 from collections.abc import Callable
@@ -13,26 +11,26 @@ from dataclasses import dataclass
 
 from r2_hf_assets.errors import AccessError, DamagedShard
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.compare import compare
+from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
-from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, refuse_other_plan, refuse_unknown, require_ours
-from r2_hf_assets.hub.repo import Repo
+from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown
 from r2_hf_assets.retry import Retry, T
-from r2_hf_assets.shards.names import path_in_repo, stem
+from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 
-# A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for real
-# trouble.
+# A commit whose parent is no longer the head is refused, so N writers need up to N attempts each; the rest is for
+# transient errors.
 COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
+# An earlier build of the chunk may have had more parts: this many beyond the record's are looked up at a time.
+_PROBE_PARTS = 32
 
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """Where the chunk stands on the Hub.
+    """The state of the chunk on the Hub.
 
     Attributes:
-        oid: the commit that was made, or the head at which everything was there already.
+        oid: the commit that was made, or the head that held everything already.
         committed: whether this call made a commit.
         added, removed: paths in the repo that the commit changed.
     """
@@ -45,14 +43,14 @@ class CommitRecord:
 
 
 def commit_chunk(
-    repo: Repo,
+    repo: HubClient,
     record: BuildRecord,
     claim: Claim,
     *,
     retry: Retry | None = None,
     log: Callable[[str], None] | None = None,
 ) -> CommitRecord:
-    """Bring the Hub to hold exactly this chunk's shards.
+    """Make the Hub hold exactly this chunk's shards.
 
     Args:
         claim: the plan that the chunk is of.
@@ -61,47 +59,111 @@ def commit_chunk(
         AccessError: the Hub refuses the token, the repo or the quota.
         DamagedShard: the Hub does not hold the content that the record names; nothing changed.
         ForeignDataset: the repo belongs to another plan; nothing changed.
-        GaveUp: transient errors outlasted the retries; nothing is half visible.
+        GaveUp: transient errors outlasted the retries; no partial state is visible.
         UnknownFile: a file of the chunk on the Hub is not known to this plan; nothing changed.
     """
+    chunk = f"{record.language} {stem(record.number)}"
+    wanted = files_of_record(record)
 
     def attempt() -> CommitRecord:
         head = ensure_repo(repo)
-        named = require_ours(repo, head, claim)
-        differs = compare(repo, record, head)
-        if not differs:
+        named = check_ownership(repo, head, claim)
+        there = files_of_chunk(repo, record, head)
+        added = [path for path, file in wanted.items() if there.get(path) != file]
+        stale = sorted(there.keys() - wanted.keys())
+        if not added and not stale:
             return CommitRecord(head, repo.commit_url(head), False, (), ())
-        if in_the_way := (*differs.replaced, *differs.stale):
+        if overwritten := [there[path] for path in (*added, *stale) if path in there]:
             name = (record.language, record.number)
-            refuse_unknown(repo, head, in_the_way, record.sha256s | claim.known([name]).get(name, frozenset()))
-        files = [RemoteFile(path_in_repo(record.language, f.name), f.size, f.sha256) for f in differs.absent]
-        stale = [file.path for file in differs.stale]
+            refuse_unknown(repo, head, overwritten, record.sha256s | claim.known([name]).get(name, frozenset()))
         contents = {} if named else {OWNER_PATH: claim.owner_file}
         if CARD_PATH not in repo.files([CARD_PATH], head):
-            contents[CARD_PATH] = CARD  # what makes the audio play
-        message = f"Add {record.language} {stem(record.number)} ({record.tally.rows} segments)"
+            contents[CARD_PATH] = CARD  # without its YAML the viewer does not play the audio
+        files = [wanted[path] for path in added]
         try:
-            oid, url = repo.commit(files, stale, head, message, contents)
+            oid, url = repo.commit(files, stale, head, f"Add {chunk} ({record.tally.rows} segments)", contents)
         except Exception as error:
             if status_of(error) != BAD_REQUEST:
                 raise
-            refused = f"the Hub refuses the commit of {record.language} {stem(record.number)}: {server_message(error)}"
+            refused = f"the Hub refuses the commit of {chunk}: {server_message(error)}"
             if files and not repo.holds(files):
                 raise DamagedShard(f"{refused}; run again, it is built anew") from None
             raise AccessError(refused) from None
-        return CommitRecord(oid, url, True, tuple(file.path for file in files), tuple(stale))
+        return CommitRecord(oid, url, True, tuple(added), tuple(stale))
 
-    # Repeating an attempt is safe: it begins with a fresh look at the head.
+    # Repeating an attempt is safe: it begins by reading the head.
     return ask(repo, "commit to", attempt, retry, log)
 
 
-def ask(
-    repo: Repo, what: str, call: Callable[[], T], retry: Retry | None = None, log: Callable[[str], None] | None = None
-) -> T:
-    """What `call` answers, made again after transient errors. A refusal by the Hub comes as one line.
+def files_of_record(record: BuildRecord) -> dict[str, RemoteFile]:
+    """Return the chunk's files as they should be on the Hub, by path."""
+    paths = [path_in_repo(record.language, file.name) for file in record.files]
+    return {path: RemoteFile(path, f.size, f.sha256) for path, f in zip(paths, record.files, strict=True)}
+
+
+def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
+    """Return every file of the chunk that `revision` holds, the record's or an earlier build's, by path."""
+    there: dict[str, RemoteFile] = {}
+    names = [f"{stem(record.number)}.parquet"]
+    first, last = 0, len(record.files) + _PROBE_PARTS
+    while True:
+        names += [part_name(record.number, part) for part in range(first, last)]
+        paths = [path_in_repo(record.language, name) for name in names]
+        there |= repo.files(paths, revision)
+        if paths[-1] not in there:
+            return there
+        first, last, names = last, last + _PROBE_PARTS, []
+
+
+def check_claim(
+    repo: HubClient, claim: Claim, *, retry: Retry | None = None, log: Callable[[str], None] | None = None
+) -> None:
+    """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused.
 
     Raises:
-        AccessError: the Hub refuses the token, the repo or the quota.
+        ForeignDataset: the repo belongs to another plan.
+        AccessError, GaveUp: the Hub can't be read.
+    """
+    ask(repo, "look at", lambda: check_ownership(repo, ensure_repo(repo), claim), retry, log)
+
+
+def check_owner(
+    repo: HubClient, revision: str, plan_id: str | None, *, log: Callable[[str], None] | None = None
+) -> None:
+    """Check that the repo names this plan or none.
+
+    Raises:
+        ForeignDataset: it names another plan.
+        AccessError, GaveUp: the Hub can't be read.
+    """
+    ask(repo, "look at", lambda: refuse_other_plan(repo, revision, plan_id), log=log)
+
+
+def ensure_repo(repo: HubClient) -> str:
+    """Return the head, of a new repo when there was none. Raises NotVisibleYet, a transient error."""
+    head = repo.head()
+    if head is None:
+        repo.create_repo()
+        head = repo.head()
+    if head is None:
+        raise NotVisibleYet
+    return head
+
+
+def ask(
+    repo: HubClient,
+    what: str,
+    call: Callable[[], T],
+    retry: Retry | None = None,
+    log: Callable[[str], None] | None = None,
+) -> T:
+    """Return the result of `call`, repeated after transient errors.
+
+    Args:
+        what: the operation, for messages, e.g. "commit to"; the repo's id follows it.
+
+    Raises:
+        AccessError: the Hub refuses the token, the repo or the quota; one line.
         GaveUp: transient errors outlasted the retries.
     """
     try:
@@ -111,40 +173,3 @@ def ask(
         if refused is None:
             raise
         raise refused from None
-
-
-def check_claim(
-    repo: Repo, claim: Claim, *, retry: Retry | None = None, log: Callable[[str], None] | None = None
-) -> None:
-    """Look, before a chunk is built, whether its commit would be refused, and make the repo that its content goes to.
-
-    Raises:
-        ForeignDataset: the repo belongs to another plan.
-        AccessError, GaveUp: the Hub can't be asked.
-    """
-
-    def look() -> None:
-        require_ours(repo, ensure_repo(repo), claim)
-
-    ask(repo, "look at", look, retry, log)
-
-
-def check_owner(repo: Repo, revision: str, plan_id: str | None, *, log: Callable[[str], None] | None = None) -> None:
-    """Refuse a repo that names another plan; one that names none is nobody's.
-
-    Raises:
-        ForeignDataset: it does.
-        AccessError, GaveUp: the Hub can't be asked.
-    """
-    ask(repo, "look at", lambda: refuse_other_plan(repo, revision, plan_id), log=log)
-
-
-def ensure_repo(repo: Repo) -> str:
-    """The head; the repo is made when there is none. Raises NotVisibleYet, a transient error."""
-    head = repo.head()
-    if head is None:
-        repo.create_repo()
-        head = repo.head()
-    if head is None:
-        raise NotVisibleYet
-    return head

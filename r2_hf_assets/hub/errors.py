@@ -1,47 +1,51 @@
-"""Which errors of the Hub's clients are transient, and what a refusal means.
+"""Classify the errors of the Hub's clients: transient, or a refusal, which becomes one line with advice.
 
-The Hub's statuses follow retry's table. Transport errors are those of the HTTP client that huggingface_hub uses, and
-TransferBroken, which stands for all that hf_xet and hf_transfer raise: they name no status.
+HTTP statuses follow retry's table. Transport errors are those of the HTTP client that the installed huggingface_hub
+uses; hf_xet and hf_transfer raise text without a status, which is wrapped in TransferBroken.
 """
 
-import importlib
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
 
 BAD_REQUEST, NOT_FOUND, RATE_LIMITED = 400, 404, 429
-_HTTP_CLIENTS = {
-    "httpx2": ("TransportError",),  # 2.x
-    "httpx": ("TransportError",),  # 1.x
-    "requests.exceptions": ("ConnectionError", "Timeout", "ChunkedEncodingError"),  # 0.x
+# httpx2 serves huggingface_hub 2.x, httpx 1.x, requests 0.x.
+_TRANSPORT_ERRORS = {
+    ("httpx2", "TransportError"),
+    ("httpx", "TransportError"),
+    ("requests", "ConnectionError"),
+    ("requests", "Timeout"),
+    ("requests", "ChunkedEncodingError"),
+}
+_ADVICE = {
+    401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
+    402: "the storage quota is used up; free space or upgrade the account",
+    403: "the token may not write here; use one with write access to the repo",
+    404: "there is no such repo; check HF_REPO_ID and that the token may see it",
 }
 
 
 class HeadMoved(Exception):
-    """Somebody else has committed the same content meanwhile."""
+    """Another writer committed the same content meanwhile."""
 
 
 class TransferBroken(ConnectionError):
-    """hf_xet or hf_transfer failed; they say no more than a text."""
+    """hf_xet or hf_transfer failed."""
 
 
 class NotVisibleYet(Exception):
-    """A repo that was just made does not show yet."""
+    """The Hub does not show a repo that was just created."""
 
 
 def classify(error: BaseException) -> Trouble | None:
-    """Which errors of huggingface_hub may pass: statuses by retry's table, transport errors of its HTTP client.
-
-    A 429 is a quota: of commits an hour, or of requests in five minutes.
-    """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    response = getattr(error, "response", None)
-    if isinstance(error, HfHubHTTPError) and response is not None:
+    """Return why an error is transient, None when it is not. A 429 is a quota: of commits or of requests."""
+    response = _response_of(error)
+    if response is not None:
         trouble = status_trouble(response.status_code, response.headers)
         return trouble and replace(trouble, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
@@ -50,59 +54,44 @@ def classify(error: BaseException) -> Trouble | None:
         return Trouble(STATUSES[412])
     if isinstance(error, json.JSONDecodeError):
         return Trouble("the Hub's answer can't be read")  # a proxy's page
-    if isinstance(error, _transport_errors()):
+    if any((base.__module__.partition(".")[0], base.__name__) in _TRANSPORT_ERRORS for base in type(error).__mro__):
         return Trouble(f"the Hub can't be reached ({type(error).__name__})")
     if disk_error(error, ""):
         return None
-    # preupload wraps what an LFS transfer raised.
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        return classify(error.__cause__)
+        return classify(error.__cause__)  # preupload_lfs_files wraps what an LFS transfer raised
     if isinstance(error, ConnectionError | TimeoutError):
         return Trouble(f"the transfer broke off ({one_line(str(error)) or type(error).__name__})")
     return None
 
 
-def one_line(text: str) -> str:
-    """The first line, without the query of a URL, which may be signed."""
-    return re.sub(r"\?\S*", "", (text.splitlines() or [""])[0])[:200]
-
-
-def _transport_errors() -> tuple[type[BaseException], ...]:
-    """Bases of the transport errors of the HTTP clients that releases of huggingface_hub have used."""
-    found: list[type[BaseException]] = []
-    for module, names in _HTTP_CLIENTS.items():
-        try:
-            client = importlib.import_module(module)
-        except ImportError:
-            continue
-        found += [getattr(client, name) for name in names]
-    return tuple(found)
-
-
 def explain(error: BaseException, repo_id: str) -> AccessError | None:
-    """A refusal by the Hub as one line that says what to do; None when the error is something else."""
+    """Return a refusal by the Hub as one line with advice, None when the error is something else."""
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__, repo_id)
     status = status_of(error)
     if status is None:
         return None
-    advice = {
-        401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
-        402: "the storage quota is used up; free space or upgrade the account",
-        403: "the token may not write here; use one with write access to the repo",
-        404: "there is no such repo; check HF_REPO_ID and that the token may see it",
-    }.get(status, f"it answers HTTP {status}")
-    return AccessError(f"the Hub refuses {repo_id}: {advice}")
+    return AccessError(f"the Hub refuses {repo_id}: {_ADVICE.get(status, f'it answers HTTP {status}')}")
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that the Hub answered; None when the error is something else."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    response = getattr(error, "response", None)
-    return response.status_code if isinstance(error, HfHubHTTPError) and response is not None else None
+    """Return the HTTP status of the Hub's response, None when the error is something else."""
+    response = _response_of(error)
+    return None if response is None else response.status_code
 
 
 def server_message(error: BaseException) -> str:
-    """What the Hub says of a refusal, in one line."""
+    """Return the Hub's message of a refusal, in one line."""
     return one_line(getattr(error, "server_message", None) or str(error))
+
+
+def one_line(text: str) -> str:
+    """Return the first line, without the query of a URL, which may be signed."""
+    return re.sub(r"\?\S*", "", (text.splitlines() or [""])[0])[:200]
+
+
+def _response_of(error: BaseException) -> Any:
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return getattr(error, "response", None) if isinstance(error, HfHubHTTPError) else None

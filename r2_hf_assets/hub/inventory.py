@@ -1,7 +1,6 @@
-"""What the dataset repo holds under data/: every file with its size and SHA-256, at one fixed revision.
+"""List the files of the dataset repo under data/, with size and SHA-256, at one fixed revision.
 
-One recursive listing, a thousand files a request, so that 25,000 shards are 25 requests and not one a chunk. Files
-elsewhere in the repo are nobody's business.
+One recursive listing of a thousand files a request: 25,000 shards are 25 requests instead of one a chunk.
 """
 
 from collections import defaultdict
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import DATA, read_path
 
@@ -23,24 +21,22 @@ class Inventory:
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
 
     def by_chunk(self) -> dict[tuple[str, int] | None, list[RemoteFile]]:
-        """The files by the chunk that their names give; None for those whose names give none."""
-        found: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
+        """Return the files by language and chunk number, as read from their names; None for other names."""
+        chunks: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
         for path, file in self.files.items():
-            found[read_path(path)].append(file)
-        return found
+            chunks[read_path(path)].append(file)
+        return chunks
 
 
-def take_inventory(
-    hub: HubSettings, *, retry: Retry | None = None, log: Callable[[str], None] | None = None
-) -> Inventory:
+def take_inventory(hub: HubSettings, *, log: Callable[[str], None] | None = None) -> Inventory:
     """List data/ at the head.
 
     Raises:
-        AccessError, GaveUp: the Hub can't be asked.
+        AccessError, GaveUp: the Hub can't be read.
     """
     repo = HubClient(hub)
-    revision = ask(repo, "look at", repo.head, retry, log)
+    revision = ask(repo, "look at", repo.head, log=log)
     if revision is None:
         return Inventory(None)
-    # A repeated listing starts from its first page: the revision is fixed, so it shows the same.
-    return Inventory(revision, ask(repo, "list", lambda: repo.list_files(DATA, revision), retry, log))
+    # A repeated listing starts from its first page; the revision is fixed, so the result is the same.
+    return Inventory(revision, ask(repo, "list", lambda: repo.list_files(DATA, revision), log=log))

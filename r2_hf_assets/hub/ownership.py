@@ -1,10 +1,9 @@
 """Which plan a dataset repo belongs to, and which of its files that plan may replace or remove.
 
-`.r2_hf_assets.json` at the repo's root names the plan by its id. It comes with the plan's first commit, on top of the
-head that was looked at, so of two plans that begin in one repo at the same moment the second is refused. A repo without
-the file, made by an earlier release or by the script, is taken over when every chunk file in it is one that the history
-or a build record of the plan names by SHA-256. The same rule protects each single file later: what neither of them
-names, a commit neither replaces nor removes.
+`.r2_hf_assets.json` at the repo's root names the plan by its id. It is part of the plan's first commit, whose parent is
+the head that was checked, so of two plans that start in one repo at the same time the second is refused. A repo without
+the file, made by an earlier release or by the script, is taken over when the history or a build record of the plan
+names every chunk file in it by SHA-256. Later the same rule protects each file from being replaced or removed.
 """
 
 import hashlib
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
 from r2_hf_assets.hub.card.start import CARD_PATH, without_figures
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.repo import Repo
+from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.shards.names import DATA, read_path
 
 OWNER_PATH = ".r2_hf_assets.json"
@@ -45,20 +43,23 @@ class Claim:
         return (json.dumps({"plan": self.plan_id, "about": about}, indent=1) + "\n").encode()
 
 
-def require_ours(repo: Repo, revision: str, claim: Claim) -> bool:
-    """Whether the repo names this plan; False when it names none and this plan may take it over.
+def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
+    """Return whether the repo names this plan; False when it names none and this plan may take it over.
 
-    Costs one request for a repo that names this plan, a listing of all data files for one that names none.
+    Lists all data files of a repo that names no plan.
 
     Raises:
         ForeignDataset: it names another plan, or holds chunk files that this plan does not know.
     """
-    file = repo.files([OWNER_PATH], revision).get(OWNER_PATH)
-    if file is not None:
-        if file.blob_id != _git_blob_id(claim.owner_file):
-            refuse_other_plan(repo, revision, claim.plan_id)
+    if refuse_other_plan(repo, revision, claim.plan_id):
         return True
-    unknown = _unknown(repo, revision, claim)
+    files = chunk_files(repo, revision)
+    known = claim.known({name for path in files if (name := read_path(path))}) if files else {}
+    unknown = []
+    for path, file in sorted(files.items()):
+        name = read_path(path)
+        if name is None or _sha256(repo, revision, file) not in known.get(name, ()):
+            unknown.append(path)
     if unknown:
         raise ForeignDataset(
             f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
@@ -68,26 +69,27 @@ def require_ours(repo: Repo, revision: str, claim: Claim) -> bool:
     return False
 
 
-def refuse_other_plan(repo: Repo, revision: str, plan_id: str | None) -> None:
-    """Refuse a repo that names another plan; one that names none is nobody's.
+def refuse_other_plan(repo: HubClient, revision: str, plan_id: str | None) -> bool:
+    """Return whether the repo names this plan; False when it names none.
 
     Raises:
-        ForeignDataset: it does.
+        ForeignDataset: it names another plan.
     """
     owner = _owner_of(repo, revision)
     if owner not in (None, plan_id):
         here = f"not {plan_id}" if plan_id else "and there is none here"
         raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
+    return owner is not None
 
 
-def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
-    """Before an empty plan seals its first chunk: the repo must not hold the chunks of a plan that is not here.
+def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
+    """Check, before an empty plan seals its first chunk, that the repo holds no chunk of a plan that is not here.
 
     Args:
         plan_id: None for a plan that was never begun.
 
     Raises:
-        ForeignDataset: it does, or it names another plan.
+        ForeignDataset: it holds one, or it names another plan.
     """
     revision = repo.head()
     if revision is None:
@@ -102,15 +104,15 @@ def refuse_dataset_without_plan(repo: Repo, plan_id: str | None) -> None:
         )
 
 
-def begin_anew(repo: Repo, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
-    """Make the repo this plan's: one commit names the plan, and removes the chunk files of any other.
+def begin_anew(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
+    """Make the repo this plan's by one commit that names the plan and removes the chunk files of any other.
 
-    Their bytes stay in the repo's history. Nothing is committed where nothing would change. Repeating it is safe.
+    Their bytes stay in the repo's history. Nothing is committed where nothing would change. Idempotent.
 
     Args:
-        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. The files
-            of a planned chunk stay in a repo that names this plan; in any other, which may have files of these names
-            from another plan, only those that the history names stay.
+        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. In a repo
+            that names this plan, the files of these chunks stay; in any other, where files of the same names may be
+            another plan's, only those that the history names stay.
 
     Returns:
         How many files were removed, and the revision that still has them; None when there is no repo.
@@ -133,12 +135,8 @@ def begin_anew(repo: Repo, claim: Claim, committed: Mapping[Name, Collection[str
     return len(gone), head
 
 
-def refuse_unknown(repo: Repo, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
-    """Refuse to replace or remove files whose content nobody here knows.
-
-    Raises:
-        UnknownFile: one of them is unknown.
-    """
+def refuse_unknown(repo: HubClient, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
+    """Raise UnknownFile if a file that is about to be replaced or removed has content that is not `known`."""
     for file in files:
         if _sha256(repo, revision, file) not in known:
             raise UnknownFile(
@@ -147,28 +145,17 @@ def refuse_unknown(repo: Repo, revision: str, files: Iterable[RemoteFile], known
             )
 
 
-def chunk_files(repo: Repo, revision: str) -> dict[str, RemoteFile]:
-    """The files that have the name of a chunk, by path; the script's languages were whatever its folders were."""
+def chunk_files(repo: HubClient, revision: str) -> dict[str, RemoteFile]:
+    """Return the files with the name of a chunk, by path, in any language folder: the script used the bucket's."""
     return {path: file for path, file in repo.list_files(DATA, revision).items() if _CHUNK_FILE.fullmatch(path)}
 
 
-def _unknown(repo: Repo, revision: str, claim: Claim) -> list[str]:
-    files = chunk_files(repo, revision)
-    name_of = {path: read_path(path) for path in files}
-    known = claim.known({name for name in name_of.values() if name}) if files else {}
-
-    def is_known(path: str, name: Name | None) -> bool:
-        return name is not None and _sha256(repo, revision, files[path]) in known.get(name, ())
-
-    return sorted(path for path, name in name_of.items() if not is_known(path, name))
-
-
-def _sha256(repo: Repo, revision: str, file: RemoteFile) -> str:
-    """Of a file outside LFS, which is small, the Hub names none: it is read."""
+def _sha256(repo: HubClient, revision: str, file: RemoteFile) -> str:
+    """Return a file's SHA-256, computed for one outside LFS, of which the Hub reports none; such a file is small."""
     return file.sha256 or hashlib.sha256(repo.read(file.path, revision) or b"").hexdigest()
 
 
-def _owner_of(repo: Repo, revision: str) -> str | None:
+def _owner_of(repo: HubClient, revision: str) -> str | None:
     content = repo.read(OWNER_PATH, revision)
     if content is None:
         return None
@@ -179,10 +166,6 @@ def _owner_of(repo: Repo, revision: str) -> str | None:
     if not isinstance(owner, str):
         raise ForeignDataset(f"{OWNER_PATH} in {repo.repo_id} can't be read: restore it from the repo's history")
     return owner
-
-
-def _git_blob_id(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _listed(paths: Collection[str]) -> str:

@@ -1,13 +1,11 @@
-"""How long the Hub may be silent: a bound on every request, whichever library makes it.
+"""Set a timeout on every request to the Hub, whichever library makes it, and count its blocks as progress.
 
-huggingface_hub's session has no timeout, and some of its calls pass `timeout=None`, which is one. So the bounds are put
-into each request as it goes out: by hooks of the HTTP client (httpx2 in 2.x, httpx in 1.x), by the adapters of requests
-(0.x). HfApi, HfFileSystem, hf_hub_download and LFS uploads share that session. A timeout that a call names is kept.
+huggingface_hub's session has no timeout, and some of its calls pass `timeout=None`. So timeouts are added to each
+request as it is sent: by hooks of the HTTP client (httpx2 in 2.x, httpx in 1.x), by the adapters of requests (0.x).
+HfApi, HfFileSystem, hf_hub_download and LFS uploads share that session. A timeout that a call passes is kept.
 
-Each of them bounds silence, not duration: it starts anew with every block that is sent or received, so a large upload
-that flows may take as long as it needs. Blocks and answers count as progress (activity.py).
-
-hf_xet and hf_transfer have native HTTP clients of their own: upload_xet.py and hf_transfer_child.py bound those.
+A timeout bounds a stall, not a duration: it restarts with every block sent or received. hf_xet and hf_transfer have
+HTTP clients of their own, which upload_xet.py and upload_files.py bound.
 """
 
 import importlib
@@ -17,22 +15,22 @@ from functools import partial
 from typing import Any
 
 from r2_hf_assets import activity
+from r2_hf_assets.hub.errors import RATE_LIMITED
 
-# Seconds; the keys are httpx's.
+# In seconds, by httpx's names.
 TIMEOUTS = {
-    "connect": 30.0,  # TCP and TLS, together with a SYN that is sent again four times
-    "read": 120.0,  # the Hub's own gateway answers 504 after 60 s; this is for an answer that does not come at all
-    "write": 60.0,  # of one block of 64 kB: a line slower than 1 kB/s is none
-    "pool": 120.0,  # for a connection that another thread uses; as long as that one may be silent
+    "connect": 30.0,  # TCP and TLS, with four retransmissions of a SYN
+    "read": 120.0,  # the Hub's gateway responds 504 after 60 s
+    "write": 60.0,  # for a block of 64 kB
+    "pool": 120.0,  # for a connection in use, as long as it may stall
 }
 
-_RATE_LIMITED = 429
 _bounding = threading.Lock()
 _bounded = False
 
 
 def bound_requests() -> None:
-    """Bound every request of huggingface_hub's session in this process. Once: it closes the session that there is."""
+    """Add timeouts to huggingface_hub's session, once a process: it closes the session that exists."""
     global _bounded
     with _bounding:
         if _bounded:
@@ -48,12 +46,12 @@ def bound_requests() -> None:
 
 
 def _bounded_client(http: Any) -> Any:
-    """huggingface_hub's own client, with hooks that bound what it sends. (httpx and httpx2)"""
+    """Return huggingface_hub's own client with hooks that add timeouts. (httpx and httpx2)"""
     client = http.default_client_factory()
     byte_stream = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
 
-    class Counted(byte_stream):  # type: ignore[misc, valid-type]
-        """A body whose blocks are progress."""
+    class ProgressStream(byte_stream):  # type: ignore[misc, valid-type]
+        """A body whose blocks count as progress."""
 
         def __init__(self, stream: Any) -> None:
             self._stream = stream
@@ -67,28 +65,28 @@ def _bounded_client(http: Any) -> Any:
             if hasattr(self._stream, "close"):
                 self._stream.close()
 
-    def bound(request: Any) -> None:
+    def on_request(request: Any) -> None:
         activity.advance()
-        named = {key: value for key, value in request.extensions.get("timeout", {}).items() if value is not None}
-        request.extensions = {**request.extensions, "timeout": {**TIMEOUTS, **named}}
-        request.stream = Counted(request.stream)
+        passed = {name: value for name, value in request.extensions.get("timeout", {}).items() if value is not None}
+        request.extensions = {**request.extensions, "timeout": {**TIMEOUTS, **passed}}
+        request.stream = ProgressStream(request.stream)
 
-    def note(response: Any) -> None:
+    def on_response(response: Any) -> None:
         activity.advance()
-        if response.status_code == _RATE_LIMITED:
-            # Else http_backoff sleeps as long as the Hub asks, where no stop and no log reaches it. A quota is
-            # waited for in one place (retry.py).
+        if response.status_code == RATE_LIMITED:
+            # Else http_backoff sleeps as long as the Hub asks, unlogged, and a terminated run can't stop it. Quotas are
+            # waited for in retry.py.
             response.read()
             http.hf_raise_for_status(response)
-        response.stream = Counted(response.stream)
+        response.stream = ProgressStream(response.stream)
 
     hooks = client.event_hooks
-    client.event_hooks = {"request": [*hooks["request"], bound], "response": [*hooks["response"], note]}
+    client.event_hooks = {"request": [*hooks["request"], on_request], "response": [*hooks["response"], on_response]}
     return client
 
 
 def _bounded_session(http: Any) -> Any:
-    """huggingface_hub's own session, with adapters that bound what they send. (requests)"""
+    """Return huggingface_hub's own session with adapters that add timeouts. (requests)"""
     session = http._default_backend_factory()
     for adapter in session.adapters.values():
         adapter.send = partial(_send, adapter.send)
@@ -99,8 +97,8 @@ def _send(send: Any, request: Any, *, timeout: Any = None, **options: Any) -> An
     activity.advance()
     if hasattr(request.body, "read"):
         request.body = activity.Sent(request.body)
-    # While it sends, requests knows no other timeout than that for connecting.
-    bounds = (max(TIMEOUTS["connect"], TIMEOUTS["write"]), TIMEOUTS["read"])
-    answer = send(request, timeout=timeout or bounds, **options)
+    # While it sends, requests applies the timeout for connecting.
+    default = (max(TIMEOUTS["connect"], TIMEOUTS["write"]), TIMEOUTS["read"])
+    response = send(request, timeout=timeout or default, **options)
     activity.advance()
-    return answer
+    return response

@@ -1,32 +1,51 @@
-"""Uploads over LFS, which wants a file's hash before its first byte: a part is written to a scratch file, uploaded by
-huggingface_hub, and removed before the next one begins.
+"""Upload parts over LFS, which needs a file's hash before its first byte: one scratch file at a time.
 
-With KEEP_SHARDS the files stay until the last one is on the Hub, and then take their places in the folder where they
-are kept. A scratch file is locked as long as its process needs it; the next upload removes those that nobody holds.
+With KEEP_SHARDS the files stay until the last one is on the Hub, and then replace those of the earlier build in the
+folder of kept files. A process holds a lock on its scratch files; the next upload removes those without one.
+
+hf_transfer (huggingface_hub 0.36 with HF_HUB_ENABLE_HF_TRANSFER=1) runs in a child process: its upload (0.1.9) has no
+timeout and holds the GIL, so no thread could end it or send the run's heartbeat, while a child can be killed. It sends
+all parts at once and reports no progress, so its timeout is what a slow line needs.
 """
 
 import fcntl
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
 from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.hf_transfer_child import use_a_child
+from r2_hf_assets.hub.errors import TransferBroken
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
 from r2_hf_assets.shards.writer import Content, PartUpload, Upload
 
-# A scratch file is locked right after it is made; one without a lock after a minute lost its process.
+# A scratch file is locked right after it is created; one without a lock after a minute belongs to no process.
 _UNLOCKED_S = 60.0
+# hf_transfer's timeout. Slower lines work without HF_HUB_ENABLE_HF_TRANSFER.
+_SLOWEST_BYTES_PER_S = 100_000
+_LEAST_S = 420.0
+# Linux kills the child with the thread that started it (PR_SET_PDEATHSIG, SIGKILL). The URLs are signed: stdin carries
+# them, because the process list shows arguments.
+_CHILD = """
+import contextlib, ctypes, json, sys
+with contextlib.suppress(AttributeError):
+    ctypes.CDLL(None).prctl(1, 9)
+import hf_transfer
+print(json.dumps(hf_transfer.multipart_upload(**json.load(sys.stdin))))
+"""
 
 
 @contextmanager
@@ -38,21 +57,26 @@ def open_files(
     retry: Retry | None,
     log: Callable[[str], None] | None,
 ) -> Iterator[Upload]:
-    """An upload of several files, one after the other."""
-    use_a_child()
+    """Open an upload of several files, one after the other."""
+    from huggingface_hub import constants
+
+    if getattr(constants, "HF_HUB_ENABLE_HF_TRANSFER", False):  # 0.36 has it
+        import hf_transfer  # type: ignore[import-untyped]
+
+        hf_transfer.multipart_upload = _upload_in_child
     scratch = Path(limits.scratch)
     with on_disk(scratch.absolute()):
         scratch.mkdir(parents=True, exist_ok=True)
-    upload = _FileUpload(repo, scratch, language, number, limits.keep, retry, log)
-    with upload.held:
+    with ExitStack() as held:
+        upload = _FileUpload(repo, scratch, language, number, limits.keep, retry, log, held)
         yield upload
         if limits.keep:
-            upload.put_into(Path(limits.kept) / language)
+            upload.keep_in(Path(limits.kept) / language)
 
 
 @dataclass
 class _FileUpload:
-    """Parts by way of files. `held` closes and removes what is left of them."""
+    """Uploads parts by way of files. `held` closes and removes the files that are left."""
 
     repo: HubClient
     scratch: Path
@@ -61,7 +85,7 @@ class _FileUpload:
     keep: bool
     retry: Retry | None
     log: Callable[[str], None] | None
-    held: ExitStack = field(default_factory=ExitStack)
+    held: ExitStack
     files: list[Path] = field(default_factory=list)
 
     def begin(self) -> PartUpload:
@@ -74,8 +98,8 @@ class _FileUpload:
         self.files.append(path)
         return _FilePart(self, file, path)
 
-    def put_into(self, folder: Path) -> None:
-        """Give the files their names, and remove those of an earlier build that are ours no more."""
+    def keep_in(self, folder: Path) -> None:
+        """Rename the files into `folder`, and remove other files of this chunk there."""
         names = shard_names(self.number, len(self.files))
         with on_disk(folder.absolute()):
             folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +128,7 @@ class _FilePart:
             self.file.flush()
 
         def send() -> Any:
-            # The number of parts may change its name; what .gitattributes say of it is the same.
+            # The final name depends on the number of parts; .gitattributes treat all of them alike.
             path = path_in_repo(language, part_name(number, 0))
             operation = CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(self.path))
             with lfs_only():
@@ -113,7 +137,7 @@ class _FilePart:
                 )
             return operation
 
-        # Repeating it is safe: content that is there is not sent again.
+        # Repeating it is safe: content that the Hub holds is not sent again.
         sent = ask(repo, "upload to", send, self.upload.retry, self.upload.log)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(
@@ -127,12 +151,37 @@ class _FilePart:
 
 
 def sweep(limits: ShardSettings) -> None:
-    """Remove the scratch files of killed uploads: nobody holds their lock, and they are older than a minute."""
+    """Remove the scratch files of killed uploads: older than a minute and not locked."""
     scratch = Path(limits.scratch)
     for path in scratch.iterdir() if scratch.is_dir() else ():
         if not path.is_file():
             continue
-        with suppress(OSError), path.open("rb") as file:  # of another user, or gone just now
+        with suppress(OSError), path.open("rb") as file:  # another user's, or removed meanwhile
             if time.time() - path.stat().st_mtime > _UNLOCKED_S:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+def _upload_in_child(
+    file_path: str, *, parts_urls: Sequence[str], callback: Callable[[int], Any] | None = None, **options: Any
+) -> list[dict[str, str]]:
+    """Replace hf_transfer.multipart_upload: upload a file in parts, return the headers of each part's response.
+
+    Raises:
+        TimeoutError: it took longer than a slow line takes.
+        TransferBroken: it failed; the message is the last line of its traceback.
+    """
+    size = Path(file_path).stat().st_size
+    limit_s = _LEAST_S + size / _SLOWEST_BYTES_PER_S
+    activity.advance(limit_s)
+    arguments = json.dumps({"file_path": file_path, "parts_urls": list(parts_urls), **options})
+    command = [sys.executable, "-c", _CHILD]
+    try:
+        child = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"hf_transfer did not end in {limit_s:.0f} s") from None
+    if child.returncode:
+        raise TransferBroken((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
+    if callback:
+        callback(size)
+    return json.loads(child.stdout)

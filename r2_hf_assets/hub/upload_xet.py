@@ -1,12 +1,12 @@
-"""Uploads over Xet, by hf_xet's streaming upload: it cuts, deduplicates, hashes and sends the bytes as they come.
+"""Upload over Xet by hf_xet's streaming upload, which chunks, deduplicates, hashes and sends the bytes as they come.
 
-`write` blocks while its buffers wait for the line: that is the back-pressure of a build. What the Hub holds already is
-not sent: hf_xet asks it. Its own cache of earlier uploads would only repeat that, grow, and go on naming content that
-the Hub has lost; so each upload has an empty one, which is removed with it.
+`write` blocks while hf_xet's buffers are full, which is the back-pressure of a build. hf_xet asks the Hub what it holds
+already. Its local cache of earlier uploads only repeats that, grows, and keeps naming content that the Hub has lost, so
+each upload has an empty cache of its own.
 
-hf_xet has no timeout on the upload of a shard (1.8), and its read timeout runs from a request's start, so it bounds an
-upload's length and not its silence. So its calls run in a thread, and the caller looks at the bytes that hf_xet
-reports: after SILENCE_S without any, the session is ended, which wakes its calls, and a TimeoutError is raised.
+hf_xet (1.8) has no timeout on the upload of a shard, and its read timeout starts with the request, so it bounds the
+length of an upload and not a stall. So its calls run in a thread while the caller polls hf_xet's byte counts: after
+SILENCE_S without progress the session is aborted, which ends its calls, and a TimeoutError is raised.
 """
 
 import os
@@ -30,36 +30,33 @@ from r2_hf_assets.shards.writer import Content, PartUpload, Upload
 
 T = TypeVar("T")
 
-# Longer than hf_xet repeats a request without sending anything (six minutes), and than two blocks of 64 MB take at
-# 3 Mbit/s: it reports no byte twice. Shorter than the ten minutes after which `lost_runs` ends a run.
+# Longer than hf_xet retries a request without sending anything (six minutes), and than two blocks of 64 MB take at
+# 3 Mbit/s: it counts no byte twice. Shorter than the ten minutes after which `lost_runs` ends a run.
 SILENCE_S = 420.0
-# How often the watch looks, and how long it waits for a call to end that was told to.
-_LOOK_S = 1.0
+_POLL_S = 1.0
+# How long an aborted call is waited for.
 _END_S = 2.0
 # hf_xet's settings, unless the environment has them (as HF_XET_CLIENT_READ_TIMEOUT and so on).
 _XET = {
-    # Its own are five tries in about a minute.
-    "client.retry_max_attempts": 8,
+    "client.retry_max_attempts": 8,  # its default of five is over in about a minute
     "client.connect_timeout": "30s",
-    # A block of 64 MB may take half an hour; silence ends it before.
-    "client.read_timeout": "1800s",
-    # MP3 gets no smaller, and the other columns are packed already; a trial costs a copy of the block.
-    "xorb.compression_policy": "none",
+    "client.read_timeout": "1800s",  # a block of 64 MB may take half an hour; SILENCE_S ends a stall before
+    "xorb.compression_policy": "none",  # MP3 and the packed columns get no smaller, and a trial copies the block
 }
-# Blocks of 64 MB in flight. Its own limit of 64 takes over a gigabyte on a fast line; two still fill 1 Gbit/s.
+# Blocks of 64 MB in flight. The default of 64 takes over a gigabyte on a fast line; two still fill 1 Gbit/s.
 _XET_SLOW = {"client.ac_max_upload_concurrency": 2}
-# Of a cache that a killed upload left: no upload lasts as long.
-_LEFT_S = 7 * 24 * 3600.0
+# A cache this old belongs to a killed upload.
+_STALE_S = 7 * 24 * 3600.0
 
 
 @contextmanager
 def open_xet(repo: HubClient, access: XetAccess) -> Iterator[Upload]:
-    """An upload of several files; all are registered when the block ends well, none when it does not."""
+    """Open an upload of several files. All are registered when the block ends without an error, else none."""
     import hf_xet
 
     headers = repo.headers()
     with _cache() as cache:
-        config = _config(hf_xet.XetConfig(), fast=repo.fast).with_config("shard.cache_subdir", str(cache))
+        config = _config(hf_xet.XetConfig(), fast=repo.fast).with_config("shard.cache_subdir", cache)
         session = hf_xet.XetSession(config)
         with closing(Watched(session)) as watched:
             commit = watched.call(
@@ -83,19 +80,17 @@ def open_xet(repo: HubClient, access: XetAccess) -> Iterator[Upload]:
 
 
 @contextmanager
-def _cache() -> Iterator[Path]:
+def _cache() -> Iterator[str]:
     root = Path(hub_home()).expanduser() / "xet" / "r2_hf_assets"
     with on_disk(f"HF_HOME ({hub_home()})"):
         root.mkdir(parents=True, exist_ok=True)
-        for left in root.iterdir():
+        for folder in root.iterdir():
             with suppress(FileNotFoundError):  # Another upload of this machine ended meanwhile.
-                if time.time() - left.stat().st_mtime > _LEFT_S:
-                    shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+                if time.time() - folder.stat().st_mtime > _STALE_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+        own = tempfile.TemporaryDirectory(dir=root, ignore_cleanup_errors=True)
+    with own as name:
+        yield name
 
 
 def _config(config: Any, *, fast: bool) -> Any:
@@ -106,7 +101,7 @@ def _config(config: Any, *, fast: bool) -> Any:
 
 
 class Watched:
-    """Calls into one hf_xet session, which end when nothing moves, and which Ctrl-C does not have to wait for."""
+    """Calls into one hf_xet session: a stalled one times out, and an interrupt does not wait for one."""
 
     def __init__(self, session: Any) -> None:
         self.commit: Any = None
@@ -115,19 +110,20 @@ class Watched:
         self._thread = Background(1, "hub-upload")
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What the call returns.
+        """Return the result of the call.
 
         Raises:
-            TransferBroken: whatever hf_xet raised, but for a disk's errors.
-            TimeoutError: nothing moved for SILENCE_S seconds.
+            DiskError: hf_xet can't write its cache.
+            TransferBroken: any other error of hf_xet.
+            TimeoutError: no progress for SILENCE_S seconds.
         """
         future = self._thread.submit(function, *arguments)
-        seen, since = self._moved(), time.monotonic()
+        progress, since = self._progress(), time.monotonic()
         try:
-            while not wait([future], min(_LOOK_S, SILENCE_S / 4)).done:
-                now = self._moved()
-                if now != seen:
-                    seen, since = now, time.monotonic()
+            while not wait([future], min(_POLL_S, SILENCE_S / 4)).done:
+                before, progress = progress, self._progress()
+                if progress != before:
+                    since = time.monotonic()
                     activity.advance()
                 elif time.monotonic() - since > SILENCE_S:
                     raise TimeoutError(f"silence: nothing moved for {SILENCE_S:.0f} s")
@@ -139,27 +135,27 @@ class Watched:
         try:
             return future.result()
         except Exception as error:
-            if told := disk_error(error, f"HF_HOME ({hub_home()})"):
-                raise told from None
+            if on_cache := disk_error(error, f"HF_HOME ({hub_home()})"):
+                raise on_cache from None
             raise TransferBroken(one_line(str(error)) or type(error).__name__) from None
 
     def end(self) -> None:
-        """End the session, and with it whatever still waits for it."""
+        """Abort the session and every call that waits for it."""
         if not self._ended:
             self._ended = True
             self._session.sigint_abort()
 
-    def _moved(self) -> tuple[int, ...]:
-        """Every count of bytes that hf_xet reports."""
-        if self.commit is None:
-            return ()
-        progress = self.commit.progress()
-        return tuple(
-            getattr(part, name) for part in (progress, progress.shard) for name in dir(part) if "_completed" in name
-        )
-
     def close(self) -> None:
         self._thread.close()
+
+    def _progress(self) -> tuple[int, ...]:
+        """Return every count of bytes that hf_xet reports."""
+        if self.commit is None:
+            return ()
+        report = self.commit.progress()
+        return tuple(
+            getattr(part, name) for part in (report, report.shard) for name in dir(part) if "_completed" in name
+        )
 
 
 @dataclass(frozen=True)
@@ -181,5 +177,5 @@ class _XetPart:
         self.watched.call(self.stream.write, data)
 
     def finish(self) -> Content:
-        found = self.watched.call(self.stream.finish).xet_info
-        return Content(found.file_size, found.sha256)
+        info = self.watched.call(self.stream.finish).xet_info
+        return Content(info.file_size, info.sha256)

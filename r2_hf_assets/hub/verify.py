@@ -1,18 +1,14 @@
-"""The commit check: what the Hub holds at the recorded commit, against what was built.
+"""The commit check: compare the files on the Hub at the recorded commit with the build record.
 
-Asked of the Hub after the commit, by path, at that revision: each of the chunk's files is there with our SHA-256 and
-size, and no part of an earlier build is left. A file that git itself holds, because the repo's .gitattributes say so,
-has no SHA-256 on the Hub: neither a commit nor this check takes it for ours, and the finding says how to mend the repo.
+Each of the chunk's files must be there with the built SHA-256 and size, and no part of an earlier build may be left.
+The Hub reports no SHA-256 of a file that the repo's .gitattributes keep out of LFS, so such a file fails the check, and
+the finding says what to add to them.
 """
 
 from collections.abc import Callable, Mapping
 
-from r2_hf_assets.hub.client import LFS_ATTRIBUTES, RemoteFile
-from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.compare import files_of_chunk
-from r2_hf_assets.hub.repo import Repo
-from r2_hf_assets.retry import Retry
-from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.hub.client import LFS_ATTRIBUTES, HubClient, RemoteFile
+from r2_hf_assets.hub.commit import ask, files_of_chunk, files_of_record
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.verdict import Findings, Verdict
 
@@ -20,27 +16,21 @@ _NOT_IN_LFS = f"not in LFS, so it can't be verified; add `{LFS_ATTRIBUTES}` to t
 
 
 def check_on_hub(
-    repo: Repo,
-    record: BuildRecord,
-    revision: str,
-    *,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
+    repo: HubClient, record: BuildRecord, revision: str, *, log: Callable[[str], None] | None = None
 ) -> Verdict:
-    """Ask the Hub for the chunk's files at `revision`, and judge.
+    """Check the chunk's files at `revision`.
 
     Raises:
-        AccessError, GaveUp: the Hub can't be asked.
+        AccessError, GaveUp: the Hub can't be read.
     """
-    there = ask(repo, "look at", lambda: files_of_chunk(repo, record, revision), retry, log)
-    return on_hub(record, there)
+    return on_hub(record, ask(repo, "look at", lambda: files_of_chunk(repo, record, revision), log=log))
 
 
 def on_hub(record: BuildRecord, there: Mapping[str, RemoteFile]) -> Verdict:
-    """Whether `there`, the chunk's files on the Hub by path, are exactly the record's."""
-    mine = {path_in_repo(record.language, file.name): file for file in record.files}
+    """Check that `there`, the chunk's files on the Hub by path, are exactly the record's."""
+    expected = files_of_record(record)
     findings = Findings()
-    for path, file in mine.items():
+    for path, file in expected.items():
         remote = there.get(path)
         if remote is None:
             findings.add("absent", path)
@@ -50,12 +40,12 @@ def on_hub(record: BuildRecord, there: Mapping[str, RemoteFile]) -> Verdict:
             findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
         elif remote.size != file.size:
             findings.add("other_size", f"{path}: {file.size} bytes were built, {remote.size} are there")
-    for path in sorted(there.keys() - mine.keys()):
+    for path in sorted(there.keys() - expected.keys()):
         findings.add("stale", path)
     numbers = {
-        "files": len(mine),
+        "files": len(expected),
         "files_on_hub": len(there),
         "bytes": record.bytes,
         "bytes_on_hub": sum(file.size for file in there.values()),
     }
-    return findings.verdict(f"{len(mine)} files, {record.bytes} bytes: SHA-256 and size as built", numbers)
+    return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 and size as built", numbers)

@@ -7,7 +7,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import http_backoff
 
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.hub import timeouts, upload_xet
+from r2_hf_assets.hub import commit, timeouts, upload_xet
 from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import ask
@@ -91,27 +91,31 @@ def test_silence_is_given_up_for_a_card_too(case: HubCase, route: str) -> None:
         ask(case.client, "write the card of", write, TWICE)
 
 
-def read_all(case: HubCase, retry: Retry | None = None) -> list[RemoteFile]:
-    """Every way in which the product reads: a listing, a small file in whole, a file by ranges."""
+def read_all(case: HubCase) -> list[RemoteFile]:
+    """Every way in which the product reads: a listing, files by path, a small file in whole, a file by ranges."""
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    found = take_inventory(hub, retry=retry)
+    found = take_inventory(hub)
     assert found.revision
-    assert ask(case.client, "read", lambda: case.client.read(CARD_PATH, found.revision or ""), retry) == CARD
+    assert ask(case.client, "read", lambda: case.client.read(CARD_PATH, found.revision or "")) == CARD
+    assert ask(case.client, "list", lambda: case.client.files([PART], found.revision or "")) == found.files
     with pytest.raises(UnreadableShard):  # what is there is no Parquet
-        HubReader(hub, found.revision, retry).footer(found.files[PART])
+        HubReader(hub, found.revision).footer(found.files[PART])
     return list(found.files.values())
 
 
 @pytest.mark.parametrize("reads", READS)
-def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, reads: str) -> None:
+def test_reading_outlasts_silence_and_ends_where_it_does_not(
+    case: HubCase, reads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case.commit()
     case.order(READS[reads], silence="read")
     mark = case.hub.mark()
     assert [file.path for file in read_all(case)] == [PART]
     assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
     case.order(READS[reads], silence="read", times=FOR_EVER)
+    monkeypatch.setattr(commit, "COMMIT_RETRY", TWICE)
     with pytest.raises(GaveUp, match="after 2 tries"):
-        read_all(case, TWICE)
+        read_all(case)
 
 
 def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import random
 import sys
 from pathlib import Path
 
-from r2_hf_assets.hub import hf_transfer_child, timeouts, upload_xet
+from r2_hf_assets.hub import timeouts, upload_files, upload_xet
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
@@ -56,7 +56,7 @@ def _impatient(silence_s: float) -> Retry:
     for kind in timeouts.TIMEOUTS:
         timeouts.TIMEOUTS[kind] = silence_s
     upload_xet.SILENCE_S = 2 * silence_s
-    hf_transfer_child._LEAST_S, hf_transfer_child._SLOWEST_BYTES_PER_S = silence_s, 10**8
+    upload_files._LEAST_S, upload_files._SLOWEST_BYTES_PER_S = silence_s, 10**8
     return Retry(attempts=2, base=0.01)
 
 

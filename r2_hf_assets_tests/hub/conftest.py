@@ -1,4 +1,4 @@
-"""A client for a repo of the test's own, and content that no other test has uploaded: it would not be sent again."""
+"""A client for a repo of the test's own, content that no other test has uploaded, and retries that do not wait."""
 
 import random
 from collections.abc import Callable
@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from r2_hf_assets.hub import commit
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.settings import HubSettings
+from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.world import World
 
 Body = Callable[[int], bytes]
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "COMMIT_RETRY", NO_WAIT)
 
 
 @pytest.fixture

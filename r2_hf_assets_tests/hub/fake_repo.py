@@ -1,4 +1,4 @@
-"""A Hub repo in memory, at the one seam that commit_chunk knows (its `Repo` protocol), and records to commit to it.
+"""A Hub repo in memory, with the methods of HubClient that commit_chunk calls, and records to commit to it.
 
 It keeps every revision, refuses what the real Hub refuses (412 when the parent is not the head, 400 for content that it
 does not hold, a deletion of what is not there), and does on request what a network does: answers with a status before
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.hub.card.start import CARD_PATH
-from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
@@ -34,7 +34,7 @@ def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPE
     return HfHubHTTPError(f"{status} Error\nfor url: https://hub", response=response)
 
 
-class FakeRepo:
+class FakeRepo(HubClient):
     """One dataset repo. `revisions` holds every state it was in, `calls` how often each method was called, `named` the
     paths of the pointers that its commits brought."""
 
@@ -198,5 +198,4 @@ def built(*contents: bytes, number: int = 7, language: str = "en") -> BuildRecor
 
 def remote(path: str, data: bytes) -> RemoteFile:
     """A file on the Hub with this content."""
-    blob_id = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest(), blob_id)
+    return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())

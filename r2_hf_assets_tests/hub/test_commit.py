@@ -9,7 +9,6 @@ from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
 ONE = "data/en/chunk-00007.parquet"
@@ -20,7 +19,7 @@ def part(number: int) -> str:
 
 
 def commit(repo: FakeRepo, record: BuildRecord) -> CommitRecord:
-    return commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
+    return commit_chunk(repo, record, repo.claim())
 
 
 def test_a_first_commit_makes_the_repo():
@@ -44,7 +43,7 @@ def test_the_same_again_is_no_commit():
     again = commit(repo, record)
     assert again == CommitRecord(first.oid, first.url, False, (), ())
     assert len(repo.revisions) == 2
-    assert (repo.calls - calls).keys() == {"head", "files"}
+    assert (repo.calls - calls).keys() == {"head", "read", "files"}
 
 
 def test_the_record_of_no_commit_is_the_head():

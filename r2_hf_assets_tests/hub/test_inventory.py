@@ -1,7 +1,5 @@
 """The inventory of data/: whole, paged, at one revision; and names read backwards. And reading files by ranges."""
 
-from dataclasses import replace
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +12,6 @@ from r2_hf_assets.hub.reading import HubReader, UnreadableShard
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import parts_in_order, read_path
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.world import World
 
 
@@ -53,8 +50,7 @@ def test_size_and_sha256_of_a_shard(world: World) -> None:
     body = b"PAR1" * 1000
     commit(world.api(), world, {"data/en/chunk-00007.parquet": body})
     (file,) = take_inventory(settings(world)).files.values()
-    assert replace(file, blob_id="") == RemoteFile(file.path, 4000, hashlib.sha256(body).hexdigest())
-    assert file.path == "data/en/chunk-00007.parquet"
+    assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
     assert take_inventory(settings(world)).by_chunk() == {("en", 7): [file]}
 
 
@@ -63,10 +59,10 @@ def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) ->
     # A status that the library does not wait out by itself.
     trouble = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
     world.sandbox.hub.faults({**trouble, "times": 2})
-    assert len(take_inventory(settings(world), retry=NO_WAIT).files) == 1
+    assert len(take_inventory(settings(world)).files) == 1
     world.sandbox.hub.faults({**trouble, "times": 100})
     with pytest.raises(GaveUp, match="list"):
-        take_inventory(settings(world), retry=NO_WAIT)
+        take_inventory(settings(world))
     world.sandbox.hub.clear_faults()
     with pytest.raises(AccessError, match="HF_TOKEN"):
         take_inventory(settings(world, token="hf_nobody"))
@@ -121,7 +117,7 @@ def test_a_file_is_read_by_ranges(world: World) -> None:
         writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
     body = sink.getvalue().to_pybytes()
     head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1 is no proof"})
-    reader = HubReader(settings(world), head, NO_WAIT)
+    reader = HubReader(settings(world), head)
     file = RemoteFile(WHOLE, len(body), "")
     world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
     schema, count = reader.footer(file)

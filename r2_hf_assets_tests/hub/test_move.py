@@ -4,7 +4,6 @@ import pytest
 
 from r2_hf_assets.errors import AccessError, R2HfError
 from r2_hf_assets.hub.move import rename_files
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.test_inventory import commit, settings
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
 from r2_hf_assets_tests.world import World
@@ -45,7 +44,7 @@ def test_an_answer_that_never_came(filled: World, after: bool) -> None:
     before, count = file_hashes(filled), commits(filled)
     route = {"method": "POST", "path_regex": f"{filled.repo_id}/commit/main$"}
     filled.sandbox.hub.faults({**route, "times": 1, "drop": True, "after": after})
-    rename_files(settings(filled), GROUPS, retry=NO_WAIT)
+    rename_files(settings(filled), GROUPS)
     assert (file_hashes(filled), commits(filled)) == (renamed(before), count + 1)
 
 
@@ -53,7 +52,7 @@ def test_another_file_in_the_way_is_refused(filled: World) -> None:
     commit(filled.api(), filled, {"data/fr/y-a.parquet": b"another"})
     before = file_hashes(filled)
     with pytest.raises(R2HfError, match=r"fra/y-a.parquet can't be renamed: data/fr/y-a.parquet is there already"):
-        rename_files(settings(filled), GROUPS, retry=NO_WAIT)
+        rename_files(settings(filled), GROUPS)
     assert file_hashes(filled) == before
     with pytest.raises(AccessError, match="HF_TOKEN"):
-        rename_files(settings(filled, token="hf_nobody"), GROUPS, retry=NO_WAIT)
+        rename_files(settings(filled, token="hf_nobody"), GROUPS)

@@ -11,12 +11,11 @@ from r2_hf_assets.hub.ownership import (
     OWNER_PATH,
     Claim,
     begin_anew,
+    check_ownership,
     refuse_dataset_without_plan,
     refuse_other_plan,
-    require_ours,
 )
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
 MINE, THEIRS = "1" * 32, "2" * 32
@@ -25,7 +24,7 @@ NOTHING_KNOWN = Claim(MINE, lambda _: {})
 
 
 def commit(repo: FakeRepo, record: BuildRecord, claim: Claim = NOTHING_KNOWN) -> CommitRecord:
-    return commit_chunk(repo, record, claim, retry=NO_WAIT)
+    return commit_chunk(repo, record, claim)
 
 
 def test_the_first_commit_names_the_plan_and_no_other_writes_the_file_again():
@@ -66,7 +65,7 @@ def test_of_two_plans_that_begin_at_once_the_second_is_refused():
 def test_a_repo_without_a_name_is_taken_over_when_all_its_chunk_files_are_known():
     known, elsewhere = remote("data/de/chunk-00000.parquet", b"ours"), remote("data/notes.parquet", b"nobody's")
     repo = FakeRepo([known, elsewhere])
-    assert not require_ours(repo, "oid-0", repo.claim(MINE))
+    assert not check_ownership(repo, "oid-0", repo.claim(MINE))
     commit(repo, built(b"rows"), repo.claim(MINE))
     assert MINE in repo.text(OWNER_PATH)
     assert {known.path, elsewhere.path, ONE} == set(repo.data)

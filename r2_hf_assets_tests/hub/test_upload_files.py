@@ -12,10 +12,10 @@ from huggingface_hub import constants
 from r2_hf_assets import activity
 from r2_hf_assets.errors import AccessError, DiskError, DiskFull, ShardError
 from r2_hf_assets.hub import upload_files as module
+from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import ask, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.hub.verify import check_on_hub, on_hub
 from r2_hf_assets.sandbox.hub import start_hub
 from r2_hf_assets.settings import HubSettings

@@ -15,14 +15,14 @@ import pytest
 from r2_hf_assets import activity
 from r2_hf_assets.errors import DamagedShard, DiskFull
 from r2_hf_assets.hub import upload_xet as module
+from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.errors import TransferBroken
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.hub.upload_xet import _XET, _XET_SLOW, Watched, _config, _XetUpload
 from r2_hf_assets.shards.writer import Content
-from r2_hf_assets_tests.build_samples import NO_WAIT, limits
+from r2_hf_assets_tests.build_samples import limits
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.fake_repo import built
 from r2_hf_assets_tests.hub.uploads import record_of, send, upload_chunk
@@ -80,14 +80,14 @@ def test_leaving_by_an_exception_registers_nothing(
         raise error
     assert not registered(world, mark)
     with pytest.raises(DamagedShard, match="run again, it is built anew") as refused:
-        commit_chunk(repo, record_of(parts), CLAIM, retry=NO_WAIT)
+        commit_chunk(repo, record_of(parts), CLAIM)
     assert "\n" not in str(refused.value)
     assert world.files() == []
 
 
 def test_content_that_was_never_uploaded_is_refused_in_one_line(world: World, repo: HubClient, body: Body) -> None:
     with pytest.raises(DamagedShard, match=r"^the Hub refuses the commit of en chunk-00007: .*; run again") as refused:
-        commit_chunk(repo, built(body(2_000)), CLAIM, retry=NO_WAIT)
+        commit_chunk(repo, built(body(2_000)), CLAIM)
     assert "\n" not in str(refused.value) and world.files() == []
 
 
@@ -115,7 +115,7 @@ def test_caches_of_other_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     os.utime(killed, (0, 0))
     monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ended", killed, used]))
     with module._cache() as own:
-        assert sorted(os.listdir(root)) == sorted(["used", own.name])
+        assert sorted(os.listdir(root)) == sorted(["used", Path(own).name])
     assert os.listdir(root) == ["used"]
 
 
@@ -254,9 +254,9 @@ def test_a_slow_call_that_moves_is_left_alone_and_is_progress_of_the_process(
 def test_hf_xet_reports_counts_that_move(repo: HubClient, tmp_path: Path, body: Body) -> None:
     with open_upload(repo, limits(tmp_path), "en", 7) as upload:
         assert isinstance(upload, _XetUpload)
-        before = upload.watched._moved()
+        before = upload.watched._progress()
         send(upload, body(300_000))
-    after = upload.watched._moved()
+    after = upload.watched._progress()
     assert len(before) == len(after) > 4 and sum(after) >= sum(before) + 300_000
 
 

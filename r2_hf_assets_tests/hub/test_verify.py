@@ -10,7 +10,6 @@ from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.verify import check_on_hub, on_hub
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.verdict import Severity
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
 ONE, TWO = "data/en/chunk-00007-part-00.parquet", "data/en/chunk-00007-part-01.parquet"
@@ -28,18 +27,18 @@ def there(**changes: object) -> dict[str, RemoteFile]:
 
 def test_what_was_committed_passes_with_its_numbers(record):
     repo = FakeRepo([remote("data/en/chunk-00008.parquet", b"another chunk")])
-    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
-    verdict = check_on_hub(repo, record, done.oid, retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim())
+    verdict = check_on_hub(repo, record, done.oid)
     assert verdict.passed
     assert verdict.numbers == {"files": 2, "files_on_hub": 2, "bytes": 13, "bytes_on_hub": 13}
 
 
 def test_it_looks_at_the_recorded_commit_and_not_at_the_head(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim())
     repo.put(remote(ONE, b"somebody's"))
-    assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
-    assert not check_on_hub(repo, record, "oid-0", retry=NO_WAIT).passed
+    assert check_on_hub(repo, record, done.oid).passed
+    assert not check_on_hub(repo, record, "oid-0").passed
 
 
 def test_a_chunk_without_files_passes_where_nothing_is():
@@ -69,17 +68,17 @@ def test_what_differs_is_found(record, files, kinds):
 
 def test_passing_trouble_is_retried_and_then_given_up(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim())
     repo.fail("files", 500, 429, 504)
-    assert check_on_hub(repo, record, done.oid, retry=NO_WAIT).passed
+    assert check_on_hub(repo, record, done.oid).passed
     repo.fail("files", *[503] * 5)
     with pytest.raises(GaveUp):
-        check_on_hub(repo, record, done.oid, retry=NO_WAIT)
+        check_on_hub(repo, record, done.oid)
 
 
 def test_a_refusal_is_explained(record):
     repo = FakeRepo()
-    done = commit_chunk(repo, record, repo.claim(), retry=NO_WAIT)
+    done = commit_chunk(repo, record, repo.claim())
     repo.fail("files", 401)
     with pytest.raises(AccessError, match="HF_TOKEN"):
-        check_on_hub(repo, record, done.oid, retry=NO_WAIT)
+        check_on_hub(repo, record, done.oid)

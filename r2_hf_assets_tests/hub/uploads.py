@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally

@@ -120,7 +120,7 @@ def test_afterwards_the_head_holds_the_chunk_and_everybody_elses_files(head, dat
     assert made <= 1 + case.disturbed
     assert made == 0 or not equal or case.disturbed
     assert not done.committed or made
-    assert check_on_hub(case.repo, record, done.oid, retry=PATIENT).passed
+    assert check_on_hub(case.repo, record, done.oid).passed
     again = case.repo.calls["commit"]
     if case.repo.head() == done.oid:
         assert not case.commit(record).committed and case.repo.calls["commit"] == again

@@ -22,9 +22,9 @@ from r2_hf_assets.hub.card.text import (
     section,
     stamp_of,
 )
+from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import refuse_other_plan
-from r2_hf_assets.hub.repo import Repo
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.picture import draw
 
@@ -51,7 +51,7 @@ class CardRecord:
 
 
 def commit_card(
-    repo: Repo,
+    repo: HubClient,
     facts: CardFacts,
     at: str,
     plan_id: str,
@@ -128,7 +128,7 @@ def whole_card(standing: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
     return stamped(stamp)
 
 
-def _commit(repo: Repo, files: dict[str, bytes], parent: str, message: str) -> str:
+def _commit(repo: HubClient, files: dict[str, bytes], parent: str, message: str) -> str:
     try:
         oid, _ = repo.commit_contents(files, parent, message)
     except ValueError as error:
