@@ -16,7 +16,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.errors import R2HfError
@@ -27,8 +27,8 @@ from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.reconcile.prove import Source, open_source, read_rows, shard_file, side_by_side
 from r2_hf_assets.reconcile.report import Due, Name, Recovered
+from r2_hf_assets.reconcile.verify import Source, map_concurrently, open_source, read_rows, shard_file
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order, path_in_repo, stem
 from r2_hf_assets.shards.record import ShardFile
@@ -98,7 +98,7 @@ class Checked:
 
     def as_due(self) -> Due:
         """The next build may replace the script's files."""
-        there = (shard_file(replace(file, path=path), 0) for path, file in sorted(self.adopted.files.items()))
+        there = (shard_file(path, file, 0) for path, file in sorted(self.adopted.files.items()))
         return Due(self.adopted.name, f"the script's files: {self.summary}", tuple(there))
 
 
@@ -218,7 +218,7 @@ def check_chunks(
     """
     assert settings.hub is not None
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
-    return side_by_side(lambda chunk: check_chunk(chunk, reader, source), chunks)
+    return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
 
 
 def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]) -> None:

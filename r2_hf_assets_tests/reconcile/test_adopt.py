@@ -31,7 +31,7 @@ from r2_hf_assets.reconcile.adopt import (
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_episode, put_folders
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.reconcile.test_prove import source
+from r2_hf_assets_tests.reconcile.test_verify import source
 
 
 def test_the_work_plan() -> None:
