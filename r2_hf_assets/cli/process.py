@@ -7,32 +7,24 @@ share the work by --chunk-mod; two that build one chunk at the same time build i
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from r2_hf_assets.cli.bars import show_progress
-from r2_hf_assets.cli.talk import language_option, languages_of, say
+from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_option, say
 
 if TYPE_CHECKING:
     from r2_hf_assets.plan.chunks import Planned
     from r2_hf_assets.settings import Settings
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def chunk_options(command: F) -> F:
-    """The script's way to share chunks among machines."""
-    mod = click.option("--chunk-mod", type=click.IntRange(1), metavar="N", help="Only chunks whose number modulo N ...")
-    rem = click.option("--chunk-rem", type=click.IntRange(0), metavar="R", help="... is R: machine R of N.")
-    return mod(rem(command))
-
 
 @click.command()
 @language_option
-@chunk_options
+@chunk_mod_option
+@chunk_rem_option
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many chunks.")
 @click.option(
     "--partition",
@@ -76,7 +68,6 @@ def process(
         raise click.UsageError("--chunk-mod and --chunk-rem go together")
     if chunk_mod is not None and chunk_rem is not None and chunk_rem >= chunk_mod:
         raise click.UsageError(f"--chunk-rem must be below --chunk-mod: 0 to {chunk_mod - 1}")
-    wanted = languages_of(language)
     from r2_hf_assets.settings import load
 
     settings = load()
@@ -84,7 +75,7 @@ def process(
 
     with open_instance() as instance:
         chunks: Sequence[Planned] = _planned(_from_stdin(keys), settings) if keys else due_chunks(instance)
-        chunks = choose(chunks, wanted, chunk_mod or 1, chunk_rem or 0, limit)
+        chunks = choose(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
             say("nothing to do" if keys else "nothing is due")
         elif dry_run:
@@ -117,7 +108,7 @@ def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_car
 
 
 def choose(
-    chunks: Iterable["Planned"], languages: frozenset[str], mod: int, rem: int, limit: int | None
+    chunks: Iterable["Planned"], languages: Collection[str], mod: int, rem: int, limit: int | None
 ) -> list["Planned"]:
     """The chunks of these languages (none: of all) and of machine `rem` of `mod`, at most `limit`."""
     chosen = (chunk for chunk in chunks if (not languages or chunk.language in languages) and chunk.number % mod == rem)

@@ -1,4 +1,4 @@
-"""Takes over the dataset that the replaced script began: its chunks, and its files on the Hub after a check.
+"""Adopts the dataset that the replaced script began: its chunks, and its files on the Hub after a check.
 
     work_plan.json   {"de": ["processed/de/072235c28fcd7f40/", ...], ...}: episode prefixes in order
     progress.log     a line "de-0" for each finished chunk
@@ -75,14 +75,14 @@ class Checked:
     Attributes:
         shards: the files as a record names them.
         problem: why they can't be recorded as this chunk; None when they can.
-        stranger: the problem is a row of an episode that is not of this chunk.
+        foreign: the problem is a row of an episode that is not of this chunk.
         lost: how many of its `segments` have no row although their audio exists.
     """
 
     adopted: Adopted
     shards: tuple[ShardFile, ...] = ()
     problem: str | None = None
-    stranger: bool = False
+    foreign: bool = False
     segments: int = 0
     lost: int = 0
 
@@ -229,7 +229,7 @@ def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopte
     """
     last = {chunk.folder: chunk for chunk in chunks if chunk.files}
     for found in check_chunks(settings, revision, last.values(), log):
-        if found.stranger:
+        if found.foreign:
             raise R2HfError(
                 f"{min(found.adopted.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
                 "such chunks are built anew"
@@ -251,7 +251,7 @@ def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
     prefixes = {chunk.audio_prefix(episode) for episode in chunk.episodes}
     for key in rows:
         if key is None or key[: key.rfind("_") + 1] not in prefixes:
-            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", stranger=True)
+            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", foreign=True)
     if twice := next((key for key, count in rows.items() if count > 1), None):
         return Checked(adopted, problem=f"its row {twice} is there more than once")
     if not rows:
