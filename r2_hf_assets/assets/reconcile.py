@@ -29,9 +29,10 @@ from r2_hf_assets.assets.recovered import Emit, record, record_due
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.reconcile.compare import compare
-from r2_hf_assets.reconcile.report import ADVICE, Difference, Kind, Recovered, Report
-from r2_hf_assets.reconcile.survey import Log, proofs, survey
+from r2_hf_assets.reconcile.compare import compare, update
+from r2_hf_assets.reconcile.report import ADVICE, Difference, Due, Kind, Recovered, Report
+from r2_hf_assets.reconcile.state import Log, collect_state
+from r2_hf_assets.reconcile.verify import verify_remote
 from r2_hf_assets.settings import Settings
 
 # Lines of a run's log, and rows of the table that the UI shows; counts are of all.
@@ -70,20 +71,21 @@ def examine(
     assert settings.hub is not None
     dataset = settings.hub.repo_id
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
-    facts = survey(settings, shards, commits, committed_files(instance), log)
-    report = compare(facts)
+    state = collect_state(settings, shards, commits, committed_files(instance), log)
+    report = compare(state)
     if mark_lost and (report.revision is not None or emit is not None):
         record_due(instance, report.lost, dataset, "reconcile")
     if emit is None:
         return report
     record(instance, report.recordable, report.revision, dataset, "reconcile", emit)
-
-    def keep(proven: Recovered) -> None:
-        record(instance, [proven], report.revision, dataset, "reconcile", emit)
-
-    report = proofs(settings, facts, report, keep, log)
-    record_due(instance, report.replaceable, dataset, "reconcile")
-    return report
+    verified: list[Recovered | Due] = []
+    for result in verify_remote(settings, report.unproven, state.hub, log):
+        if isinstance(result, Recovered):  # at once: reading many takes long, and may be stopped
+            record(instance, [result], report.revision, dataset, "reconcile", emit)
+        verified.append(result)
+    # Of the others, the next commits may replace the files whose rows are of the chunk.
+    record_due(instance, [due for due in verified if isinstance(due, Due) and due.files], dataset, "reconcile")
+    return update(report, verified)
 
 
 def line(difference: Difference) -> str:

@@ -66,18 +66,18 @@ def adopt(
     from r2_hf_assets.reconcile import adopt as script
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
-    theirs = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
-    logged = [script.read_progress(log.read_text(errors="replace"), theirs, size) for log in progress]
+    listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
+    logged = [script.read_progress(log.read_text(errors="replace"), listed, size) for log in progress]
     hub, repo = take_inventory(settings.hub, log=say), settings.hub.repo_id
     if hub.revision is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN may not see it; check HF_REPO_ID")
     check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=say)
-    chunks = script.adopt_chunks(theirs, set().union(*logged), size, plan, settings.plan.languages, hub)
+    chunks = script.adopt_chunks(listed, set().union(*logged), size, plan, settings.plan.languages, hub)
+    new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
-        known = recorded_digests(instance, COMMIT, settings.dataset)
-        due = [item for item in chunks if known.get(item.name) != item.chunk.digest]
+        recorded = recorded_digests(instance, COMMIT, settings.dataset)
+        due = [item for item in chunks if recorded.get(item.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
-        new = [item.chunk for item in chunks if not item.planned]
         if episodes_per_chunk is None:
             script.refuse_other_size(settings, hub.revision, to_check, say)
         if not dry_run:
@@ -90,15 +90,15 @@ def adopt(
         left: list[script.Checked] = []
         # At this revision the files still have their old names.
         for found in script.check_chunks(settings, hub.revision, to_check, say):
-            taken = not found.problem and (not found.lost or (found.adopted.finished and not rebuild_incomplete))
-            (done if taken else left).append(found)
-            renamed = f", from data/{found.adopted.folder}/" if found.adopted.renames else ""
-            what = "recorded" if taken else "left due"
-            click.echo(f"{partition_key(*found.adopted.name)}: {what}: {found.summary}{renamed}")
-            say(f"checked {len(done) + len(left)} of {len(to_check)} chunks on the Hub")
-            if taken and not dry_run:  # at once: checking many takes long, and goes on where it was stopped
+            accepted = not found.problem and (not found.lost or (found.adopted.finished and not rebuild_incomplete))
+            (done if accepted else left).append(found)
+            if accepted and not dry_run:  # at once: checking many takes long, and goes on where it was stopped
                 emit = instance.report_runless_asset_event
                 record(instance, [found.as_done()], hub.revision, repo, "import", emit)
+            renamed = f", from data/{found.adopted.folder}/" if found.adopted.renames else ""
+            outcome = "recorded" if accepted else "left due"
+            click.echo(f"{partition_key(*found.adopted.name)}: {outcome}: {found.summary}{renamed}")
+            say(f"checked {len(done) + len(left)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
             record_due(instance, [found.as_due() for found in left], repo, "import")
     if lost := sum(found.lost for found in done):
@@ -106,5 +106,5 @@ def adopt(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
             "r2-hf process --partition builds a recorded one anew"
         )
-    said = f"{len(new)} chunks planned, {len(done)} recorded as done, {len(left)} checked ones left due"
-    say(f"would be: {said}" if dry_run else said)
+    counts = f"{len(new)} chunks planned, {len(done)} recorded as done, {len(left)} checked ones left due"
+    say(f"would be: {counts}" if dry_run else counts)

@@ -1,27 +1,25 @@
 """`r2-hf`: the whole job from the command line, on the same plan, assets and history as the UI.
 
 Each command is a module of its own, and imports what it needs when it runs, so that `r2-hf --help` loads neither
-Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exit code says whose turn it is.
+Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exit codes are in the help.
 """
 
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
 from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
-from r2_hf_assets.cli.process import chunk_options, process
+from r2_hf_assets.cli.process import process
 from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.sandbox import sandbox
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
-from r2_hf_assets.cli.talk import language_option, say
+from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_option, say
 from r2_hf_assets.collector import look_seldom
 from r2_hf_assets.errors import R2HfError, SettingsError
 
@@ -34,7 +32,8 @@ _UNREAD = 128 + signal.SIGPIPE
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--scan", "only_scan", is_flag=True, help="The same as the command scan.")
 @language_option
-@chunk_options
+@chunk_mod_option
+@chunk_rem_option
 @click.pass_context
 def commands(
     context: click.Context, only_scan: bool, language: tuple[str, ...], chunk_mod: int | None, chunk_rem: int | None
@@ -68,7 +67,9 @@ def commands(
       130  stopped by Ctrl-C, 143 by SIGTERM; what is recorded is done,
            the rest is due
     """
-    _read_dotenv()
+    from dotenv import load_dotenv
+
+    load_dotenv(".env", override=True)
     given = only_scan or language or chunk_mod is not None or chunk_rem is not None
     if context.invoked_subcommand is not None:
         if given:
@@ -116,14 +117,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Let SIGTERM stop as cleanly as Ctrl-C does, and give what tells whether it came.
+    """Make SIGTERM stop the process as Ctrl-C does; yields a function that tells whether it came.
 
-    Dagster takes the one for the other too while it runs something, with handlers of its own. So which it was is read
-    from the pipe into which Python writes the number of every signal that it handles.
+    While a run goes on, Dagster does the same with handlers of its own. So the signal is identified by the wakeup pipe,
+    into which Python writes the number of every signal that it handles.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
     numbers, signals = os.pipe()
     os.set_blocking(numbers, False)
     os.set_blocking(signals, False)
@@ -143,11 +141,3 @@ def _sigterm_as_ctrl_c() -> Iterator[Callable[[], bool]]:
         signal.set_wakeup_fd(wakeup)
         os.close(numbers)
         os.close(signals)
-
-
-def _read_dotenv() -> None:
-    """.env of the current folder, as Dagster's commands read it: it goes before the shell's variables."""
-    if Path(".env").is_file():
-        from dotenv import dotenv_values
-
-        os.environ.update({name: value for name, value in dotenv_values(".env").items() if value is not None})

@@ -49,27 +49,27 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
     with open_instance() as instance:
         emit = instance.report_runless_asset_event if do_record else None
         report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
-    recorded = len(report.recordable) if do_record else 0
-    keys = [str(partition_key(*due.name)) for due in report.lost]
     if redo:
         for name in report.redo:
             click.echo(partition_key(*name))
         return
+    recorded = len(report.recordable) if do_record else 0
     if as_json:
         click.echo(json.dumps(as_plain(report, recorded), indent=1))
     else:
         for difference in report.differences:
             click.echo(line(difference))
     say(summary(report) + (f"; {recorded} recorded now" if do_record else ""))
-    left = bool(keys) and (dry_run or (report.revision is None and not do_record))
+    marked_due = not dry_run and (report.revision is not None or do_record)
     for kind in report.counts:
-        if (do_record and kind == Kind.UNRECORDED) or (left and kind == Kind.ABSENT):
-            continue  # recorded by now; or said below
+        if (kind == Kind.UNRECORDED and do_record) or (kind == Kind.ABSENT and not marked_due):
+            continue  # recorded by now; or named below
         say(f"{kind}: {ADVICE[Kind(kind)]}")
-    if not keys:
+    if not report.lost:
         return
+    keys = [partition_key(*due.name) for due in report.lost]
     named = ", ".join(keys[:_KEYS_NAMED]) + (f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else "")
-    if not left:
+    if marked_due:
         say(f"due again; r2-hf process makes them: {named}")
     elif report.revision is not None:
         say(f"lost, and with --dry-run not recorded as due: {named}")

@@ -2,7 +2,7 @@
 
 import click
 
-from r2_hf_assets.cli.talk import language_option, languages_of, say
+from r2_hf_assets.cli.talk import language_option, say
 
 
 @click.command()
@@ -24,7 +24,6 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = F
       r2-hf scan
       r2-hf scan --language en --language de
     """
-    languages_of(language)
     from r2_hf_assets.settings import load
 
     load(needs=["r2"])

@@ -1,11 +1,15 @@
 """`r2-hf status`: how far each language is."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
-from r2_hf_assets.cli.talk import json_option, say, show_table
+from r2_hf_assets.cli.talk import json_option, say
+
+_COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next")
 
 
 @click.command()
@@ -42,9 +46,7 @@ def status(as_json: bool) -> None:
     if not found.languages:
         say("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
         return
-    rows = [asdict(row) for row in (*found.languages, found.total)]
-    columns = [name for name in rows[0] if name not in ("next", "hours_unknown")]
-    show_table([{name: row[name] for name in (*columns, "next")} for row in rows])
+    _show_table([asdict(row) for row in (*found.languages, found.total)])
     if found.total.hours_unknown:
         say(f"the hours of {found.total.hours_unknown} chunks are not known: they were not built by this history")
     if found.pace and found.total.due:
@@ -53,6 +55,22 @@ def status(as_json: bool) -> None:
             f"{found.pace.episodes_per_hour:,.0f} episodes an hour; at this pace the rest takes "
             f"{_time(found.pace.hours_left)}"
         )
+
+
+def _show_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows with a heading, in columns. Numbers are aligned to the right."""
+    cells = [_COLUMNS, *([_cell(row[name]) for name in _COLUMNS] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        columns = zip(_COLUMNS, line, widths, strict=True)
+        aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in columns)
+        click.echo("  ".join(aligned).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _time(hours: float) -> str:

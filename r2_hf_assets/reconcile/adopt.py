@@ -1,4 +1,4 @@
-"""Takes over the dataset that the replaced script began: its chunks, and its files on the Hub after a check.
+"""Adopts the dataset that the replaced script began: its chunks, and its files on the Hub after a check.
 
     work_plan.json   {"de": ["processed/de/072235c28fcd7f40/", ...], ...}: episode prefixes in order
     progress.log     a line "de-0" for each finished chunk
@@ -16,7 +16,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.errors import R2HfError
@@ -27,8 +27,8 @@ from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.reconcile.prove import Source, open_source, read_rows, shard_file, side_by_side
 from r2_hf_assets.reconcile.report import Due, Name, Recovered
+from r2_hf_assets.reconcile.verify import Source, map_concurrently, open_source, read_rows, shard_file
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order, path_in_repo, stem
 from r2_hf_assets.shards.record import ShardFile
@@ -75,14 +75,14 @@ class Checked:
     Attributes:
         shards: the files as a record names them.
         problem: why they can't be recorded as this chunk; None when they can.
-        stranger: the problem is a row of an episode that is not of this chunk.
+        foreign: the problem is a row of an episode that is not of this chunk.
         lost: how many of its `segments` have no row although their audio exists.
     """
 
     adopted: Adopted
     shards: tuple[ShardFile, ...] = ()
     problem: str | None = None
-    stranger: bool = False
+    foreign: bool = False
     segments: int = 0
     lost: int = 0
 
@@ -98,7 +98,7 @@ class Checked:
 
     def as_due(self) -> Due:
         """The next build may replace the script's files."""
-        there = (shard_file(replace(file, path=path), 0) for path, file in sorted(self.adopted.files.items()))
+        there = (shard_file(path, file, 0) for path, file in sorted(self.adopted.files.items()))
         return Due(self.adopted.name, f"the script's files: {self.summary}", tuple(there))
 
 
@@ -218,7 +218,7 @@ def check_chunks(
     """
     assert settings.hub is not None
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
-    return side_by_side(lambda chunk: check_chunk(chunk, reader, source), chunks)
+    return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
 
 
 def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]) -> None:
@@ -229,7 +229,7 @@ def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopte
     """
     last = {chunk.folder: chunk for chunk in chunks if chunk.files}
     for found in check_chunks(settings, revision, last.values(), log):
-        if found.stranger:
+        if found.foreign:
             raise R2HfError(
                 f"{min(found.adopted.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
                 "such chunks are built anew"
@@ -251,7 +251,7 @@ def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
     prefixes = {chunk.audio_prefix(episode) for episode in chunk.episodes}
     for key in rows:
         if key is None or key[: key.rfind("_") + 1] not in prefixes:
-            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", stranger=True)
+            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", foreign=True)
     if twice := next((key for key, count in rows.items() if count > 1), None):
         return Checked(adopted, problem=f"its row {twice} is there more than once")
     if not rows:

@@ -1,10 +1,10 @@
 """What a comparison found: kinds of differences with what to do about each, and the numbers.
 
-Kept apart from the comparison, because the command line, the job and the proof speak of it too.
+Apart from the comparison, because the command line, the job and the verification use it too.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,6 +57,12 @@ class Difference:
     detail: str
 
 
+def in_order(differences: Iterable[Difference]) -> tuple[Difference, ...]:
+    """By kind, language, chunk and path."""
+    order = list(Kind)
+    return tuple(sorted(differences, key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail)))
+
+
 @dataclass(frozen=True)
 class Recovered:
     """A chunk that is verifiably on the Hub: what its record needs. `how` says by what it was verified.
@@ -95,7 +101,6 @@ class Report:
         unchecked: recorded chunks that are there and have no build record to compare with.
         lost: recorded chunks that are not on the Hub as they were committed.
         redo: these, and those that were found lost before and are not made again yet.
-        replaceable: chunks that are due, and whose rows on the Hub are theirs, though not all of them.
     """
 
     revision: str | None
@@ -111,7 +116,6 @@ class Report:
     unproven: tuple[Planned, ...]
     lost: tuple[Due, ...]
     redo: tuple[Name, ...] = ()
-    replaceable: tuple[Due, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:

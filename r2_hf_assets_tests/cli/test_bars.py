@@ -1,54 +1,70 @@
 """The progress of `r2-hf process`: what it counts, and who sees a bar."""
 
-import io
+import fcntl
 import os
 import pty
 import re
-from collections.abc import Iterator
+import struct
+import termios
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.cli.bars import Progress, in_bytes, show_progress
+from r2_hf_assets.assets.launch import ChunkRun
+from r2_hf_assets.cli import bars
+from r2_hf_assets.cli.bars import Progress, in_bytes, rate, show_progress
 from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.sandbox.processes import wait_until
 from r2_hf_assets.shards.record import Tally
 
 CHUNKS = [Planned("en", 0, "a", 2), Planned("en", 1, "b", 3)]
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+def run(number: int, run_id: str = "r", error: str | None = None, stop: str | None = None) -> ChunkRun:
+    return ChunkRun(CHUNKS[number], run_id, error, stop)
 
 
-def progress(clock: Clock) -> Progress:
-    return Progress(5, say=lambda line: None, clock=clock)
-
-
-def test_what_is_built() -> None:
-    counted = progress(Clock())
+def test_what_is_built_and_the_lines() -> None:
+    lines: list[str] = []
+    counted = Progress(2, lines.append)
     counted.watch(Tally(episodes=2, episodes_with_rows=1, audio_bytes=100))
     assert counted.built == (1, 100)
     counted.watch(Tally(episodes=2, episodes_with_rows=1, episodes_rejected=1, audio_bytes=150))
-    assert (counted.done(CHUNKS[0], True), counted.built) == (150, (2, 150))
+    assert (counted.finish(run(0)), counted.built) == (False, (2, 150))
     counted.watch(Tally(episodes=3, episodes_with_rows=2, audio_bytes=1000))
     assert counted.built == (4, 1150)
-    assert (counted.done(CHUNKS[1], False), counted.built, counted.failed) == (1000, (2, 150), 1)
+    assert (counted.finish(run(1, error="it is damaged")), counted.built, counted.failed) == (True, (2, 150), 1)
+    assert [re.sub(r" \d+\.\d s;", " T s;", line) for line in lines] == [
+        "en|chunk_0000: done, 2 episodes, 150 B in T s; 1 of 2",
+        "en|chunk_0001: FAILED: it is damaged (run r) in T s; 2 of 2",
+    ]
 
 
-def test_the_rate_is_that_of_late() -> None:
-    clock = Clock()
-    counted = progress(clock)
-    assert counted.rate() == 0.0
-    for second in range(1, 101):
-        clock.now = second
-        counted.watch(Tally(audio_bytes=1000 * min(second, 50)))
-        rate = counted.rate()
-        if second == 50:
-            assert rate == 1000.0
-    assert rate == 0.0
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([run(0), run(1)], "2 chunks done, 0 failed"),
+        ([run(0), run(1, "")], "1 chunks done, 0 failed, 1 committed by others"),
+        ([run(0, error="x"), run(1)], "1 chunks done, 1 failed; the failed ones are still due"),
+        ([run(0, error="x", stop="so it is")], "0 chunks done, 1 failed; stopped, because so it is; 2 are not done"),
+    ],
+)
+def test_the_sum(runs: list[ChunkRun], said: str) -> None:
+    counted = Progress(2, lambda line: None)
+    for one in runs:
+        counted.finish(one)
+    assert counted.summary() == said
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [([(5.0, 10)], 0.0), ([(5.0, 10), (6.0, 10), (7.0, 30)], 10.0), ([(5.0, 10), (6.0, 0)], 0.0)],
+)
+def test_the_rate_is_that_between_the_first_and_the_last_mark(marks: list[tuple[float, int]], expected: float) -> None:
+    assert rate(deque(marks)) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,44 +74,42 @@ def test_bytes_for_people(count: float, said: str) -> None:
     assert in_bytes(count) == said
 
 
-def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = io.StringIO()
-    monkeypatch.setattr("sys.stderr", pipe)
-    with show_progress(CHUNKS) as shown:
-        shown.watch(Tally(audio_bytes=100))
-        shown.say("a line")
-        shown.done(CHUNKS[0], True)
-    assert pipe.getvalue() == "a line\n"
+def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bars, "_TICK_S", 0.01)
+    with (tmp_path / "stderr").open("w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        with show_progress(CHUNKS) as shown:
+            shown.watch(Tally(audio_bytes=100))
+            time.sleep(0.1)
+            shown.say("a line")
+            assert (tmp_path / "stderr").read_text() == "a line\n", "at once"
+    assert (tmp_path / "stderr").read_text() == "a line\n"
 
 
-def _read_all(terminal: int) -> Iterator[bytes]:
-    """What is written to a pseudo-terminal until its other end is closed; it holds no more than a page unread."""
+def _read_into(seen: bytearray, terminal: int) -> None:
+    """Read what is written to a pseudo-terminal until its other end is closed; it holds no more than a page unread."""
     while True:
         try:
-            yield os.read(terminal, 4096)
+            seen += os.read(terminal, 4096)
         except OSError:
             return
 
 
-@pytest.mark.parametrize("columns", [200, 40])
-def test_a_terminal_gets_a_bar_that_fits(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
-    import fcntl
-    import struct
-    import termios
-
+@pytest.mark.parametrize(("columns", "frame"), [(200, b" 2/5 episodes, 1.0 MB, "), (40, b" 40%")])
+def test_a_terminal_gets_a_bar_that_fits(monkeypatch: pytest.MonkeyPatch, columns: int, frame: bytes) -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    monkeypatch.setattr(bars, "_TICK_S", 0.01)
+    seen = bytearray()
     with ThreadPoolExecutor(1) as pool, os.fdopen(theirs, "w") as terminal:
-        reading = pool.submit(lambda: list(_read_all(ours)))
+        pool.submit(_read_into, seen, ours)
         monkeypatch.setattr("sys.stderr", terminal)
         with show_progress(CHUNKS) as shown:
             shown.watch(Tally(episodes_with_rows=2, audio_bytes=10**6))
+            assert wait_until(lambda: frame in seen, 10.0), seen
             shown.say("a line")
-            shown.done(CHUNKS[0], True)
-    seen = b"".join(reading.result()).decode()
     os.close(ours)
-    frames = [re.sub(r"\x1b\[\w", "", frame) for frame in re.split(r"[\r\n]", seen)]
+    frames = [re.sub(r"\x1b\[\w", "", frame) for frame in re.split(r"[\r\n]", seen.decode())]
     assert "a line" in frames
     assert max(map(len, frames)) <= columns
-    if columns == 200:
-        assert [frame for frame in frames if "2/5 episodes, 1.0 MB, " in frame]
+    assert frames[-1].strip() == "", "the bar is cleared"

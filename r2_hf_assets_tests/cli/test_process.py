@@ -140,12 +140,12 @@ def planned(*names: str) -> list[Planned]:
 @pytest.mark.parametrize(
     ("options", "chosen"),
     [
-        ((frozenset(), None, 0, None), ["de/0", "en/0", "en/1", "en/2", "en/3"]),
-        ((frozenset({"en"}), None, 0, None), ["en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset(), 1, 0, None), ["de/0", "en/0", "en/1", "en/2", "en/3"]),
+        ((frozenset({"en"}), 1, 0, None), ["en/0", "en/1", "en/2", "en/3"]),
         ((frozenset(), 2, 0, None), ["de/0", "en/0", "en/2"]),
         ((frozenset(), 2, 1, None), ["en/1", "en/3"]),
         ((frozenset({"en"}), 2, 0, 1), ["en/0"]),
-        ((frozenset({"fr"}), None, 0, None), []),
+        ((frozenset({"fr"}), 1, 0, None), []),
     ],
 )
 def test_choose(options: tuple, chosen: list[str]) -> None:

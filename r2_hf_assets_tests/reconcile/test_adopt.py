@@ -31,7 +31,7 @@ from r2_hf_assets.reconcile.adopt import (
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_episode, put_folders
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.reconcile.test_prove import source
+from r2_hf_assets_tests.reconcile.test_verify import source
 
 
 def test_the_work_plan() -> None:
@@ -267,7 +267,7 @@ def test_parts_are_recorded_in_their_order(bucket: MemoryStore, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("keys", "problem", "stranger"),
+    ("keys", "problem", "foreign"),
     [
         ([], "no row in it", False),
         ([*A, A[1]], f"its row {A[1]} is there more than once", False),
@@ -278,10 +278,10 @@ def test_parts_are_recorded_in_their_order(bucket: MemoryStore, tmp_path: Path) 
     ],
 )
 def test_rows_that_do_not_belong_there(
-    bucket: MemoryStore, tmp_path: Path, keys: list[str | None], problem: str, stranger: bool
+    bucket: MemoryStore, tmp_path: Path, keys: list[str | None], problem: str, foreign: bool
 ) -> None:
     found = check(bucket, write(tmp_path / "file", keys))
-    assert (found.problem, found.stranger) == (problem, stranger)
+    assert (found.problem, found.foreign) == (problem, foreign)
 
 
 def test_files_that_are_not_the_datasets(bucket: MemoryStore, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.reconcile.compare import Facts, compare
-from r2_hf_assets.reconcile.report import ADVICE, Kind
+from r2_hf_assets.reconcile.compare import compare, update
+from r2_hf_assets.reconcile.report import ADVICE, Due, Kind, Recovered
+from r2_hf_assets.reconcile.state import State
 from r2_hf_assets.shards.names import path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
@@ -36,16 +37,16 @@ def some(*paths: str) -> dict[str, RemoteFile]:
     return {path: RemoteFile(path, 1, "sha") for path in paths}
 
 
-def facts(
+def state(
     *,
     recorded: dict | None = None,
     shards: dict | None = None,
     built: BuildRecord | None = None,
     hub: dict | None = None,
     committed: BuildRecord | None = None,
-) -> Facts:
+) -> State:
     recorded = {} if recorded is None else recorded
-    return Facts(
+    return State(
         planned=(CHUNK,),
         shards_recorded=recorded if shards is None else shards,
         commits_recorded=recorded,
@@ -55,83 +56,83 @@ def facts(
     )
 
 
-CASES: dict[str, tuple[Facts, list[tuple[Kind, str]]]] = {
-    "simply due": (facts(), []),
-    "built and not committed": (facts(shards=DONE, built=build()), []),
-    "as it should be": (facts(recorded=DONE, built=build(), hub=on_hub(build())), []),
-    "without its build record": (facts(recorded=DONE, hub=on_hub(build())), []),
-    "unplanned before": (facts(recorded={NAME: "unplanned"}), []),
-    "gone": (facts(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
+CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
+    "simply due": (state(), []),
+    "built and not committed": (state(shards=DONE, built=build()), []),
+    "as it should be": (state(recorded=DONE, built=build(), hub=on_hub(build())), []),
+    "without its build record": (state(recorded=DONE, hub=on_hub(build())), []),
+    "unplanned before": (state(recorded={NAME: "unplanned"}), []),
+    "gone": (state(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
     "a part gone": (
-        facts(recorded=DONE, built=build(), hub=some(ONE) | {ONE: on_hub(build())[ONE]}),
+        state(recorded=DONE, built=build(), hub=some(ONE) | {ONE: on_hub(build())[ONE]}),
         [(Kind.ABSENT, "1 of 2")],
     ),
-    "gone, no record": (facts(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
-    "a part gone, no record": (facts(recorded=DONE, hub=some(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
-    "as it was committed, no build record": (facts(recorded=DONE, committed=build(), hub=on_hub(build())), []),
+    "gone, no record": (state(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
+    "a part gone, no record": (state(recorded=DONE, hub=some(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
+    "as it was committed, no build record": (state(recorded=DONE, committed=build(), hub=on_hub(build())), []),
     "the last part gone, no build record": (
-        facts(recorded=DONE, committed=build(), hub={ONE: on_hub(build())[ONE]}),
+        state(recorded=DONE, committed=build(), hub={ONE: on_hub(build())[ONE]}),
         [(Kind.ABSENT, f"1 of 2 files: {TWO}")],
     ),
     "a part replaced, no build record": (
-        facts(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
+        state(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
         [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
     ),
-    "all gone, no build record": (facts(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
+    "all gone, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
     "committed, then built otherwise": (
-        facts(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
+        state(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
         [],
     ),
     "without a row, then a file": (
-        facts(recorded=DONE, committed=build(0), hub=some(WHOLE)),
+        state(recorded=DONE, committed=build(0), hub=some(WHOLE)),
         [(Kind.STALE, WHOLE)],
     ),
-    "due again": (facts(recorded={NAME: "due"}, shards=DONE), []),
+    "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
-        facts(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
+        state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
         [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
     ),
     "other size": (
-        facts(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
+        state(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
         [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes were built, 7 are there")],
     ),
     "not in LFS": (
-        facts(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
+        state(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
         [(Kind.OTHER_CONTENT, "is not in LFS")],
     ),
     "an older build, to be replaced": (
-        facts(built=build(), hub=on_hub(build(), sha256="older")),
+        state(built=build(), hub=on_hub(build(), sha256="older")),
         [(Kind.OTHER_CONTENT, "older is there")],
     ),
     "a stale part": (
-        facts(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
+        state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
         [(Kind.STALE, TWO)],
     ),
     "not recorded": (
-        facts(built=build(), hub=on_hub(build())),
+        state(built=build(), hub=on_hub(build())),
         [(Kind.UNRECORDED, "2 files as built; not recorded: hub_commit, parquet_shards")],
     ),
     "only the commit recorded": (
-        facts(recorded=DONE, shards={}, built=build(), hub=on_hub(build())),
+        state(recorded=DONE, shards={}, built=build(), hub=on_hub(build())),
         [(Kind.UNRECORDED, "not recorded: parquet_shards")],
     ),
-    "without a row": (facts(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
-    "neither recorded nor a build record": (facts(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files without")]),
+    "without a row": (state(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
+    "neither recorded nor a build record": (state(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files without")]),
     "not recorded, a part gone": (
-        facts(built=build(), hub={ONE: on_hub(build())[ONE]}),
+        state(built=build(), hub={ONE: on_hub(build())[ONE]}),
         [(Kind.UNVERIFIABLE, "absent: 1 of 2 files")],
     ),
     "recorded for others": (
-        facts(recorded={NAME: "before"}),
+        state(recorded={NAME: "before"}),
         [(Kind.OTHER_DIGEST, "hub_commit: before is recorded"), (Kind.OTHER_DIGEST, "parquet_shards: before")],
     ),
-    "built for others": (facts(built=build(digest="before")), [(Kind.OTHER_BUILD, "before was built")]),
+    "built for others": (state(built=build(digest="before")), [(Kind.OTHER_BUILD, "before was built")]),
     "recorded, not planned": (
-        facts(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
+        state(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
         [(Kind.NOT_PLANNED, "digest gone")],
     ),
     "files of nobody": (
-        facts(hub=some("data/en/chunk-00008.parquet", "data/notes.txt")),
+        state(hub=some("data/en/chunk-00008.parquet", "data/notes.txt")),
         [(Kind.UNKNOWN, "data/en/chunk-00008.parquet"), (Kind.UNKNOWN, "data/notes.txt")],
     ),
 }
@@ -185,10 +186,10 @@ def test_what_can_be_recorded_what_must_be_read_and_what_done_again(case: str) -
     assert report.redo == ((NAME,) if case in LOST or case == "due again" else ())
 
 
-def test_the_order_does_not_depend_on_the_order_of_the_facts() -> None:
+def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
     chunks = tuple(Planned(language, number, "d", 1) for language in ("en", "de") for number in (1, 0))
     hub = some("data/x", "data/a", "data/en/chunk-00001.parquet", "data/de/chunk-00000.parquet")
-    given = Facts(chunks, {}, {("de", 1): "d", ("en", 0): "d"}, {}, Inventory("head", hub))
+    given = State(chunks, {}, {("de", 1): "d", ("en", 0): "d"}, {}, Inventory("head", hub))
     turned = replace(given, planned=chunks[::-1], hub=Inventory("head", dict(reversed(hub.items()))))
     assert compare(given).differences == compare(turned).differences
     assert [(d.kind, d.chunk, d.detail[:6]) for d in compare(given).differences] == [
@@ -199,3 +200,24 @@ def test_the_order_does_not_depend_on_the_order_of_the_facts() -> None:
         (Kind.UNKNOWN, None, "data/a"),
         (Kind.UNKNOWN, None, "data/x"),
     ]
+
+
+READ = {
+    "neither recorded nor a build record": ("1 files without a build record", None),
+    "an older build, to be replaced": ("2 files, other than the build record's", Kind.OTHER_CONTENT),
+    "not recorded, a part gone": ("2 files, other than the build record's", Kind.UNVERIFIABLE),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_a_chunk_that_was_read_is_recordable_or_unverifiable(case: str) -> None:
+    said, kept = READ[case]
+    report = compare(CASES[case][0])
+    whole = Recovered(CHUNK, build().files, "its rows")
+    good = update(report, [whole])
+    assert [(d.kind, d.chunk, d.detail) for d in good.differences] == [(Kind.UNRECORDED, NAME, said)]
+    assert (good.recordable, good.unproven) == ((whole,), ())
+    bad = update(report, [Due(NAME, "a row is lost")])
+    assert [d.kind for d in bad.differences] == [*([kept] if kept else []), Kind.UNVERIFIABLE]
+    assert "a row is lost" in [d.detail for d in bad.differences]
+    assert (bad.recordable, bad.unproven) == ((), ())

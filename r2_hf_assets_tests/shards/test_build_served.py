@@ -14,7 +14,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
-from r2_hf_assets.reconcile.prove import Source
+from r2_hf_assets.reconcile.verify import Source
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards import build as module
 from r2_hf_assets_tests.build_samples import (
