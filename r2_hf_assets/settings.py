@@ -1,24 +1,25 @@
 """Every environment variable, once: its name, default, meaning and check.
 
-`load` turns an environment into frozen dataclasses, one a part of the flow, and answers everything that is missing or
-wrong in one line before any work is done. Nothing else in the data plane reads the environment, so the command line,
-Dagster and tests all build the same objects. Secrets never appear in a repr or in an error.
+Each is declared as a field of the group that it belongs to. `load` turns an environment into these frozen dataclasses,
+one a part of the flow, and reports everything that is missing or wrong in one line before any work is done. Nothing
+else in the data plane reads the environment, so the command line, Dagster and tests all build the same objects. Secrets
+never appear in a repr or in an error.
 """
 
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import certifi
 
 from r2_hf_assets import parsing
 from r2_hf_assets.errors import SettingsError
-from r2_hf_assets.languages import LANGUAGES
 
+T = TypeVar("T")
 Group = Literal["r2", "hub", "plan", "shards"]
 
 # Arrow's `binary` column has 32-bit offsets, so one row group's audio must stay below 2 GiB.
@@ -26,40 +27,68 @@ MAX_ROWGROUP_BYTES = 2**31 - 2**20
 
 
 @dataclass(frozen=True)
+class Variable:
+    """One environment variable. `default` None means that it must be set when its group is needed."""
+
+    name: str
+    parse: Callable[[str], Any]
+    help: str
+    default: str | None
+    secret: bool
+
+
+def _env(name: str, parse: Callable[[str], T], help: str, default: str | None = None, secret: bool = False) -> T:
+    """A dataclass field that is read from the environment variable `name`; its type is what `parse` returns."""
+    metadata = {"variable": Variable(name, parse, help, default, secret)}
+    return field(default=MISSING if default is None else parse(default), repr=not secret, metadata=metadata)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
 class BucketSettings:
     """Where the episodes lie and how many requests may be in flight."""
 
-    endpoint_url: str
-    access_key_id: str = field(repr=False)
-    secret_access_key: str = field(repr=False)
-    name: str
-    prefix: str = "processed/"
-    workers: int = 128
-    region: str = "auto"
-    session_token: str = field(default="", repr=False)
+    endpoint_url: str = _env("R2_ENDPOINT_URL", parsing.endpoint, "https://<account>.r2.cloudflarestorage.com")
+    access_key_id: str = _env("R2_ACCESS_KEY_ID", str, "Read access is enough.", secret=True)
+    secret_access_key: str = _env("R2_SECRET_ACCESS_KEY", str, "Its secret.", secret=True)
+    name: str = _env("R2_BUCKET", str, "The bucket that holds the episodes.")
+    prefix: str = _env("PROCESSED_PREFIX", parsing.prefix, "Key prefix above the language folders.", "processed/")
+    workers: int = _env("DOWNLOAD_WORKERS", parsing.count, "GET requests in flight.", "128")
+    region: str = _env("R2_REGION", parsing.region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1.", "auto")
+    session_token: str = _env("R2_SESSION_TOKEN", parsing.token, "The token of temporary credentials.", "", secret=True)
 
 
 @dataclass(frozen=True)
 class HubSettings:
     """The dataset repo and how to reach it."""
 
-    repo_id: str
-    token: str = field(repr=False)
-    endpoint: str = "https://huggingface.co"
-    private: bool = False
-    fast_transfer: bool = False
-    title: str = ""
-    license: str = ""
+    repo_id: str = _env("HF_REPO_ID", parsing.repo_id, "owner/name of the dataset; created when missing.")
+    token: str = _env("HF_TOKEN", str, "A token that may write to it.", secret=True)
+    endpoint: str = _env("HF_ENDPOINT", parsing.http_url, "The Hub.", "https://huggingface.co")
+    private: bool = _env("HF_PRIVATE", parsing.flag, "1: a repo that is created is private.", "0")
+    fast_transfer: bool = _env(
+        "HF_HUB_ENABLE_HF_TRANSFER",
+        parsing.flag,
+        "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
+        "0",
+    )
+    title: str = _env("DATASET_TITLE", parsing.line, "The dataset's name on its card.", "")
+    license: str = _env("DATASET_LICENSE", parsing.license, "Its license on the card, e.g. cc-by-4.0.", "")
 
 
 @dataclass(frozen=True)
 class PlanSettings:
     """How episodes become chunks, and where the plan is kept."""
 
-    state_url: str
-    episodes_per_chunk: int = 1000
-    languages: tuple[str, ...] = LANGUAGES
-    max_wait_hours: float = 24.0
+    state_url: str = _env(
+        "STATE_URL", parsing.store_url, "Where plan and build records are kept: a folder or s3://...", ""
+    )
+    episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", parsing.count, "Episodes in a new chunk.", "1000")
+    languages: tuple[str, ...] = _env(
+        "LANGUAGES", parsing.languages, "Narrows the languages, e.g. en,de; empty: all.", ""
+    )
+    max_wait_hours: float = _env(
+        "PLAN_MAX_WAIT_HOURS", parsing.amount, "An automatic scan plans a part-filled chunk after this long.", "24"
+    )
 
 
 @dataclass(frozen=True)
@@ -68,15 +97,42 @@ class ShardSettings:
 
     Attributes:
         scratch: a folder for one part at a time, where content does not go over Xet.
-        keep: whether the files are kept after their upload, in the folder `kept`.
+        kept: the folder in which files are kept after their upload, if `keep` says so.
     """
 
     scratch: str
     kept: str
-    max_bytes: int = 2 * 2**30
-    rowgroup_bytes: int = 32 * 2**20
-    settle_minutes: float = 15.0
-    keep: bool = False
+    max_bytes: int = _env(
+        "PARQUET_MAX_BYTES", parsing.count, "A chunk larger than this is split into parts.", "2147483648"
+    )
+    rowgroup_bytes: int = _env(
+        "PARQUET_ROWGROUP_BYTES", parsing.at_most(MAX_ROWGROUP_BYTES), "Audio bytes in a row group.", "33554432"
+    )
+    settle_minutes: float = _env(
+        "SETTLE_MINUTES",
+        parsing.amount,
+        "Missing audio beside younger metadata means that the upload still goes on.",
+        "15",
+    )
+    keep: bool = _env("KEEP_SHARDS", parsing.flag, "1: keep the files in DAGSTER_HOME too.", "0")
+
+
+_GROUPS: Mapping[Group, type] = {
+    "r2": BucketSettings,
+    "hub": HubSettings,
+    "plan": PlanSettings,
+    "shards": ShardSettings,
+}
+
+
+def _variables(group: type) -> dict[str, Variable]:
+    """The variables of a group by its attributes' names."""
+    return {attribute.name: attribute.metadata["variable"] for attribute in fields(group) if attribute.metadata}
+
+
+VARIABLES: tuple[Variable, ...] = tuple(
+    variable for group in _GROUPS.values() for variable in _variables(group).values()
+)
 
 
 @dataclass(frozen=True)
@@ -92,96 +148,6 @@ class Settings:
     def dataset(self) -> str | None:
         """owner/name of the dataset; None when it is not set."""
         return self.hub.repo_id if self.hub else None
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable. `default` None means that it must be set when its group is needed."""
-
-    name: str
-    group: Group
-    attribute: str
-    default: str | None
-    parse: Callable[[str], Any]
-    help: str
-    secret: bool = False
-
-
-VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "R2_ENDPOINT_URL", "r2", "endpoint_url", None, parsing.endpoint, "https://<account>.r2.cloudflarestorage.com"
-    ),
-    Variable("R2_ACCESS_KEY_ID", "r2", "access_key_id", None, str, "Read access is enough.", secret=True),
-    Variable("R2_SECRET_ACCESS_KEY", "r2", "secret_access_key", None, str, "Its secret.", secret=True),
-    Variable("R2_BUCKET", "r2", "name", None, str, "The bucket that holds the episodes."),
-    Variable(
-        "R2_REGION", "r2", "region", "auto", parsing.region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1."
-    ),
-    Variable(
-        "R2_SESSION_TOKEN", "r2", "session_token", "", parsing.token, "The token of temporary credentials.", secret=True
-    ),
-    Variable("HF_REPO_ID", "hub", "repo_id", None, parsing.repo_id, "owner/name of the dataset; created when missing."),
-    Variable("HF_TOKEN", "hub", "token", None, str, "A token that may write to it.", secret=True),
-    Variable("EPISODES_PER_CHUNK", "plan", "episodes_per_chunk", "1000", parsing.count, "Episodes in a new chunk."),
-    Variable("DOWNLOAD_WORKERS", "r2", "workers", "128", parsing.count, "GET requests in flight."),
-    Variable(
-        "PARQUET_MAX_BYTES",
-        "shards",
-        "max_bytes",
-        "2147483648",
-        parsing.count,
-        "A chunk larger than this is split into parts.",
-    ),
-    Variable(
-        "PARQUET_ROWGROUP_BYTES",
-        "shards",
-        "rowgroup_bytes",
-        "33554432",
-        parsing.at_most(MAX_ROWGROUP_BYTES),
-        "Audio bytes in a row group.",
-    ),
-    Variable(
-        "HF_HUB_ENABLE_HF_TRANSFER",
-        "hub",
-        "fast_transfer",
-        "0",
-        parsing.flag,
-        "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
-    ),
-    Variable(
-        "PROCESSED_PREFIX", "r2", "prefix", "processed/", parsing.prefix, "Key prefix above the language folders."
-    ),
-    Variable("LANGUAGES", "plan", "languages", "", parsing.languages, "Narrows the languages, e.g. en,de; empty: all."),
-    Variable(
-        "STATE_URL",
-        "plan",
-        "state_url",
-        "",
-        parsing.store_url,
-        "Where plan and build records are kept: a folder or s3://...",
-    ),
-    Variable(
-        "SETTLE_MINUTES",
-        "shards",
-        "settle_minutes",
-        "15",
-        parsing.amount,
-        "Missing audio beside younger metadata means that the upload still goes on.",
-    ),
-    Variable(
-        "PLAN_MAX_WAIT_HOURS",
-        "plan",
-        "max_wait_hours",
-        "24",
-        parsing.amount,
-        "An automatic scan plans a part-filled chunk after this long.",
-    ),
-    Variable("HF_PRIVATE", "hub", "private", "0", parsing.flag, "1: a repo that is created is private."),
-    Variable("HF_ENDPOINT", "hub", "endpoint", "https://huggingface.co", parsing.http_url, "The Hub."),
-    Variable("DATASET_TITLE", "hub", "title", "", parsing.line, "The dataset's name on its card."),
-    Variable("DATASET_LICENSE", "hub", "license", "", parsing.license, "Its license on the card, e.g. cc-by-4.0."),
-    Variable("KEEP_SHARDS", "shards", "keep", "0", parsing.flag, "1: keep the files in DAGSTER_HOME too."),
-)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
@@ -241,24 +207,25 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
         SettingsError: one line that names every variable that is missing or wrong.
     """
     environ = os.environ if environ is None else environ
-    required = set(needs)
     missing: list[str] = []
     wrong: list[str] = []
-    values: dict[str, dict[str, Any]] = {"r2": {}, "hub": {}, "plan": {}, "shards": {}}
-    incomplete: set[str] = set()
-    for variable in VARIABLES:
-        raw = environ.get(variable.name, "").strip() or variable.default
-        if raw is None:
-            incomplete.add(variable.group)
-            missing.append(variable.name)
-            continue
-        try:
-            values[variable.group][variable.attribute] = variable.parse(raw)
-        except ValueError as problem:
-            shown = "" if variable.secret else f"={raw!r}"
-            wrong.append(f"{variable.name}{shown} {problem}")
-    if wrong or required & incomplete:
-        # Once it fails, everything is named: whoever fills in .env wants to do it once.
+    values: dict[Group, dict[str, Any]] = {}
+    incomplete: set[Group] = set()
+    for group, kind in _GROUPS.items():
+        values[group] = {}
+        for attribute, variable in _variables(kind).items():
+            raw = environ.get(variable.name, "").strip() or variable.default
+            if raw is None:
+                incomplete.add(group)
+                missing.append(variable.name)
+                continue
+            try:
+                values[group][attribute] = variable.parse(raw)
+            except ValueError as problem:
+                shown = "" if variable.secret else f"={raw!r}"
+                wrong.append(f"{variable.name}{shown} {problem}")
+    if wrong or incomplete.intersection(needs):
+        # Also what other groups lack: .env is then filled in at one go.
         parts = [f"not set: {', '.join(missing)}"] if missing else []
         raise SettingsError(f"settings: {'; '.join(parts + wrong)} (put them into .env, see .env.example)")
     home = data_home(environ)
