@@ -1,8 +1,8 @@
 """A scan: list the episode folders, compare with the plan, put what is new into new chunks.
 
 Sealed chunks are never touched, so a re-scan can't shift anything. The planning of a language is a loop over
-`PlanStore.create`: whoever loses a number to another scan reads that chunk, drops its members from its own list and
-goes on behind it. Folders have the language that the plan decided (folders.py), whatever the rule says now.
+`PlanStore.create`: a scan that loses a number to another one reads that chunk, drops its members from its own list and
+continues with the next number. A folder has the language that the plan decided (folders.py), whatever the rule says.
 """
 
 from collections import Counter
