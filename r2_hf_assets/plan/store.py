@@ -111,7 +111,7 @@ class PlanStore:
         return {language: self._without_gaps(language, numbers) for language, numbers in found.items()}
 
     def _without_gaps(self, language: str, listed: list[int]) -> list[int]:
-        # A listing that runs beside another scan can show a number and not the one before it: look before complaining.
+        # A listing during another scan can show a number and not the one before it.
         everything = range(max(listed) + 1)
         for number in sorted(set(everything) - set(listed)):
             if self.read(language, number) is None:
@@ -132,22 +132,22 @@ class PlanStore:
         return chunk
 
     def find(self, language: str, number: int) -> Chunk | None:
-        """What a partition is planned to hold; None when this plan has nothing there.
+        """The chunk of a partition; None when it is not planned.
 
         Raises:
-            PlanError: there is no plan here, so nothing can be said; or it is of another bucket or prefix.
+            PlanError: there is no plan here, or it is of another bucket or prefix.
         """
         self._require_plan()
         return self.read(language, number)
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
-        """Chunks in the order asked for, read side by side, a few ahead. All of them must exist."""
+        """Chunks in the given order, read concurrently, a few ahead. All of them must exist."""
         names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
-            asked = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
-            while asked:
-                chunk = asked.popleft().result()
-                asked.extend(threads.submit(self.read, *name) for name in islice(names, 1))
+            reads = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
+            while reads:
+                chunk = reads.popleft().result()
+                reads.extend(threads.submit(self.read, *name) for name in islice(names, 1))
                 if chunk is None:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk
@@ -155,12 +155,12 @@ class PlanStore:
     def create(self, chunk: Chunk) -> bool:
         """Store a new chunk. False when its number is taken by another chunk.
 
-        A PUT whose answer was lost is repeated and then finds itself: same digest, so it counts as created.
+        A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
         """
         if self._files.create(_path(chunk.language, chunk.number), encode(chunk)):
             return True
-        there = self.read(chunk.language, chunk.number)
-        return there is not None and there.digest == chunk.digest
+        existing = self.read(chunk.language, chunk.number)
+        return existing is not None and existing.digest == chunk.digest
 
     def folders(self, number: int) -> dict[str, str] | None:
         """Entry `number` of the log of {folder: language}; None when there is none."""
@@ -171,16 +171,16 @@ class PlanStore:
         return found
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
-        """Append to that log, on the disk itself. False when the number is taken, maybe by this very entry."""
+        """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
         created = self._files.create(_folders(number), json.dumps(languages).encode())
         self._files.sync([_folders(number)])
         return created
 
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
-        return self._planned(self._read_index())
+        return self._complete(self._read_index())
 
-    def _planned(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
+    def _complete(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         behind = [name for name in names if name not in index]
         known = {**index, **_by_name(self.read_many(behind))}
@@ -189,11 +189,13 @@ class PlanStore:
     def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
 
-        Chunks that were just `created` need not be read again. What it names lies on the disk itself by then, so a
-        host that loses power does not lose the plan.
+        The chunks that it names are synced first, so a host that loses power does not lose the plan.
+
+        Args:
+            created: chunks that were just created, and need not be read again.
         """
         indexed = self._read_index()
-        planned = self._planned({**indexed, **_by_name(created)})
+        planned = self._complete({**indexed, **_by_name(created)})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
         self._files.sync(_path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
         self._files.overwrite(_INDEX, json.dumps(rows).encode())
@@ -213,7 +215,7 @@ class PlanStore:
         return since
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
-        """Note since when there is a remainder, or that there is none."""
+        """Record since when there is a remainder, or that there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
         if stamp or self._files.read(_waiting(language)) is not None:
             self._files.overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
