@@ -45,7 +45,7 @@ def _env(name: str, parse: Callable[[str], T], help: str, default: str | None = 
 
 @dataclass(frozen=True)
 class BucketSettings:
-    """Where the episodes lie and how many requests may be in flight."""
+    """Where the episodes are, and how many requests may be in flight."""
 
     endpoint_url: str = _env("R2_ENDPOINT_URL", parsing.endpoint, "https://<account>.r2.cloudflarestorage.com")
     access_key_id: str = _env("R2_ACCESS_KEY_ID", str, "Read access is enough.", secret=True)
@@ -153,8 +153,8 @@ class Settings:
 def data_home(environ: Mapping[str, str]) -> Path:
     """The folder for the plan when STATE_URL is not set, for scratch files and for kept ones.
 
-    It lies in DAGSTER_HOME, so that plan and history live and die together: a history without its plan would number
-    chunks anew.
+    It is in DAGSTER_HOME, so that plan and history are kept, and lost, together: with a history and no plan, chunks
+    would be numbered anew.
     """
     home = environ.get("DAGSTER_HOME")
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
@@ -171,13 +171,13 @@ def is_on(name: str) -> bool:
 
 
 def ca_bundle(environ: Mapping[str, str] | None = None) -> str:
-    """The PEM file of the authorities by which every client of the bucket checks certificates.
+    """The PEM file of certificate authorities for every client of the bucket.
 
-    AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. The Hub's clients read SSL_CERT_FILE themselves: a bundle that is
-    made for a private S3 seldom holds the Hub's authority.
+    AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. The Hub's clients read SSL_CERT_FILE themselves: a bundle for a
+    private S3 seldom holds the Hub's authority.
 
     Raises:
-        SettingsError: what the variable names is no such file.
+        SettingsError: the variable names no such file.
     """
     environ = os.environ if environ is None else environ
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
