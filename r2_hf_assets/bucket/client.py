@@ -24,7 +24,7 @@ from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket import answers
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
-from r2_hf_assets.retry import Retry, Trouble
+from r2_hf_assets.retry import OBSTORE_RETRIES, Retry, Trouble
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
@@ -37,8 +37,6 @@ DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 _MAX_KEY_BYTES = 1024  # S3's limit, and R2's
 
-# A first retry soon, then patience: object_store's own layer rides out bursts, Retry outside it the longer storms.
-_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 CONNECT_TIMEOUT_S = 10
 # A stalled body is noticed; a large one that flows may take as long as it needs.
 READ_TIMEOUT_S = 30
@@ -70,7 +68,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
                 "timeout": timedelta(minutes=30),
                 "pool_max_idle_per_host": str(r2.workers),
             },
-            retry_config=_RETRIES,
+            retry_config=OBSTORE_RETRIES,
         )
     except (ValueError, GenericError):
         raise SettingsError(f"settings: obstore can't read the certificates in {bundle}; name another file") from None

@@ -20,14 +20,12 @@ from r2_hf_assets.bucket import answers
 from r2_hf_assets.bucket.cuts import HIGHEST
 from r2_hf_assets.bucket.order import Order
 from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets.retry import Retry, Trouble
+from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
 
 _ROOT = "ListBucketResult"
 _NO_LISTING = answers.no_proper_answer("no listing in its body")
 _NO_ORDER = answers.no_proper_answer("the names of its listing are not in order")
 _NO_BOUND = 2**40  # a page is as large as it is, and there is one at a time
-# A user who mistyped the endpoint should not wait long for the answer.
-_CHECK_RETRY = Retry(attempts=3, limit=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def first_page(store: S3Store, prefix: str, retry: Retry, delimiter: str = "", *
 
 def check_access(store: S3Store, prefix: str) -> None:
     """List one name before any work: a wrong endpoint is one line (GaveUp), wrong credentials too (AccessError)."""
-    first_page(store, prefix, _CHECK_RETRY, most=1)
+    first_page(store, prefix, FIRST_REQUEST, most=1)
 
 
 def _read(order: Order, body: bytes, served: datetime) -> Page | Trouble:

@@ -14,7 +14,7 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.upload import open_upload
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import STREAM_RETRY, Retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.quality import check_all
@@ -22,7 +22,6 @@ from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.verdict import Severity, Verdict
 
 LEDGER = "ledger"
-STREAM_RETRY = Retry(attempts=2, base=5.0, limit=3600.0)
 
 
 class CheckFailed(ShardError):

@@ -18,13 +18,9 @@ from r2_hf_assets.hub.compare import compare
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, refuse_other_plan, refuse_unknown, require_ours
 from r2_hf_assets.hub.repo import Repo
-from r2_hf_assets.retry import Retry, T
+from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.shards.names import path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
-
-# A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for real
-# trouble.
-COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 
 
 @dataclass(frozen=True)

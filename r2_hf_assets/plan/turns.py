@@ -1,7 +1,7 @@
 """Which due chunks to request runs for now, given what runs and how earlier runs ended; and when to slow down.
 
-Pure: time, runs and history are arguments. An attempt that failed is repeated after 2 minutes, then 8, 32 and 128, and
-after the fifth not again.
+Pure: time, runs and history are arguments. An attempt that failed is repeated, later and later, up to a limit
+(retry.py).
 
 The brake is one rule for the sensor and for `r2-hf process`. A systemic failure (errors.py: a wrong token, a missing
 right, a disk that can't be written) would repeat in every run, so one of them brakes. A series of failures of any kind
@@ -15,12 +15,10 @@ from enum import Enum
 from itertools import takewhile
 
 from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR
 
 Name = tuple[str, int]
 
-ATTEMPTS = 5
-FIRST_WAIT_S = 120.0
-WAIT_GROWS = 4
 # So many failures in a row are not the chunks' own.
 BAD_SERIES = 8
 
@@ -113,7 +111,7 @@ def decide(
     """
     room = max(0, min(per_tick, in_flight - running))
     if braked is not None:
-        room = 1 if running == 0 and now - braked.since >= FIRST_WAIT_S else 0
+        room = 1 if running == 0 and now - braked.since >= RUN_FIRST_WAIT_S else 0
     asks: list[tuple[Planned, int]] = []
     given_up: list[Name] = []
     terminated: list[Name] = []
@@ -123,12 +121,12 @@ def decide(
         name = (chunk.language, chunk.number)
         count += 1
         known = tried.get(name, Tried(0, 0.0))
-        wait = known.ended + FIRST_WAIT_S * WAIT_GROWS ** max(0, known.attempts - 1) - now if name in tried else 0.0
+        wait = known.ended + _wait_after(known.attempts) - now if name in tried else 0.0
         if name in busy:
             at_work += 1
         elif known.terminated:
             terminated.append(name)
-        elif known.attempts >= ATTEMPTS:
+        elif known.attempts >= RUN_ATTEMPTS:
             given_up.append(name)
         elif wait > 0:
             waits.append(wait)
@@ -145,3 +143,8 @@ def decide(
         room=room,
         braked=braked.why if braked else None,
     )
+
+
+def _wait_after(attempts: int) -> float:
+    """Seconds between the end of an attempt and the next one."""
+    return RUN_FIRST_WAIT_S * RUN_WAIT_FACTOR ** max(0, attempts - 1)

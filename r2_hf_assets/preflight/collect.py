@@ -28,7 +28,7 @@ from r2_hf_assets.hub.errors import classify
 from r2_hf_assets.preflight import rules
 from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
 from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import VARIABLES, BucketSettings, HubSettings, Settings, hub_home, is_on, load
 
 Collector = Callable[[], Sequence[Finding]]
@@ -37,7 +37,6 @@ Collector = Callable[[], Sequence[Finding]]
 _DEADLINE_S = 12.0
 # hf_xet keeps caches of some 100 MB while it uploads.
 _CACHE_BYTES = 2 * 10**8
-_ONCE = Retry(attempts=1)
 _SHORTEST_SECRET = 4  # a shorter one would be found inside of words
 
 
@@ -154,14 +153,14 @@ def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
 def _creates_once(store: Store) -> bool:
     path = f".preflight-{uuid.uuid4().hex}"
     create = partial(obstore.put, store, path, b"", mode="create")
-    ask(_ONCE, f"creating {path}", create, store)
+    ask(ONCE, f"creating {path}", create, store)
     try:
         create()
         return False
     except (AlreadyExistsError, PreconditionError):
         return True
     finally:
-        ask(_ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
+        ask(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
 
 
 def look_at_hub(hub: HubSettings) -> list[Finding]:
