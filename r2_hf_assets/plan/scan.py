@@ -18,7 +18,6 @@ from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import OtherRule, decide_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.retry import Retry, default_retry
 
 
 @dataclass(frozen=True)
@@ -70,25 +69,23 @@ def scan(
     plan: PlanStore,
     rules: ScanRules,
     *,
-    retry: Retry | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ScanReport:
-    """List the bucket and append new chunks to the plan.
+    """List the bucket and append new chunks to the plan, both by the plan's retry policy.
 
     Raises:
         PlanError: the plan is damaged or of another bucket.
         GaveUp: listing or writing kept failing.
     """
-    retry = retry or default_retry()
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
-    found = language_folders(bucket, plan.prefix, retry, unreadable)
+    found = language_folders(bucket, plan.prefix, plan.retry, unreadable)
     numbers = plan.numbers()
     decided = decide_languages(plan, found, rules.languages, numbers)
     by_language = _group_by_language(found, decided, rules, report)
     wanted = [folder for folders in by_language.values() for folder in folders]
-    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, retry, unreadable)) as listed:
+    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
         for language, folders in by_language.items():
             episodes = _count_listed(folders, listed, report)
             _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())

@@ -116,7 +116,7 @@ class Scanners:
 
     def scan(self, look: Look, seat: Any = None) -> ScanReport:
         bucket: Any = look
-        return scan(bucket, self.of(seat), look.rules, retry=NO_WAIT, now=lambda: self.now)
+        return scan(bucket, self.of(seat), look.rules, now=lambda: self.now)
 
     def play(self, round_: Round) -> list[Any]:
         turns = Turns(round_.order, len(round_.looks), round_.dies_at)
