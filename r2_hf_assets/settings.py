@@ -8,7 +8,7 @@ never appear in a repr or in an error.
 
 import os
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import certifi
 
 from r2_hf_assets import parsing
 from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.languages import LANGUAGES
 
 T = TypeVar("T")
 Group = Literal["r2", "hub", "plan", "shards"]
@@ -136,18 +137,35 @@ VARIABLES: tuple[Variable, ...] = tuple(
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All settings. `r2` and `hub` are None when nobody asked for them and they are not complete."""
+class PartialSettings:
+    """What is set. `r2` and `hub` are None when a variable that they need is not set."""
 
     plan: PlanSettings
     shards: ShardSettings
-    r2: BucketSettings | None = None
-    hub: HubSettings | None = None
+    r2: BucketSettings | None
+    hub: HubSettings | None
 
     @property
     def dataset(self) -> str | None:
         """owner/name of the dataset; None when it is not set."""
         return self.hub.repo_id if self.hub else None
+
+
+@dataclass(frozen=True)
+class ScanSettings(PartialSettings):
+    """For what reads the bucket and the plan."""
+
+    r2: BucketSettings
+
+
+@dataclass(frozen=True)
+class Settings(ScanSettings):
+    """All settings, for what works with the bucket and the Hub."""
+
+    hub: HubSettings
+
+
+P = TypeVar("P", bound=PartialSettings)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
@@ -196,24 +214,37 @@ def _check_bundle(name: str, path: str) -> None:
         raise SettingsError(f"settings: {name}={path!r} must name a file of PEM certificates") from None
 
 
-def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2", "hub")) -> Settings:
-    """Read and check the settings.
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings; the bucket's and the Hub's must be complete.
 
     Args:
         environ: the variables; the process's own when None. An empty value counts as not set.
-        needs: the groups with required variables that must be complete.
 
     Raises:
         SettingsError: one line that names every variable that is missing or wrong.
     """
+    return _load(Settings, environ, "r2", "hub")
+
+
+def load_for_scan(environ: Mapping[str, str] | None = None) -> ScanSettings:
+    """As `load`, but the Hub's may be missing."""
+    return _load(ScanSettings, environ, "r2")
+
+
+def load_partial(environ: Mapping[str, str] | None = None) -> PartialSettings:
+    """As `load`, but the bucket's and the Hub's may be missing."""
+    return _load(PartialSettings, environ)
+
+
+def _load(kind: type[P], environ: Mapping[str, str] | None, *needs: Group) -> P:
     environ = os.environ if environ is None else environ
     missing: list[str] = []
     wrong: list[str] = []
     values: dict[Group, dict[str, Any]] = {}
     incomplete: set[Group] = set()
-    for group, kind in _GROUPS.items():
+    for group, group_type in _GROUPS.items():
         values[group] = {}
-        for attribute, variable in _variables(kind).items():
+        for attribute, variable in _variables(group_type).items():
             raw = environ.get(variable.name, "").strip() or variable.default
             if raw is None:
                 incomplete.add(group)
@@ -232,7 +263,7 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     values["shards"]["scratch"] = str(home / "scratch")
     values["shards"]["kept"] = str(home / "shards")
-    return Settings(
+    return kind(
         plan=PlanSettings(**values["plan"]),
         shards=ShardSettings(**values["shards"]),
         r2=None if "r2" in incomplete else BucketSettings(**values["r2"]),
@@ -240,12 +271,10 @@ def load(environ: Mapping[str, str] | None = None, needs: Iterable[Group] = ("r2
     )
 
 
-def at_load(name: str, environ: Mapping[str, str] | None = None) -> Any:
-    """A variable that shapes the definitions. A wrong value gives the default: `load` names it before any work."""
+def grid_languages(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The languages that are partitions. A wrong value gives all: `load` reports it before any work."""
     environ = os.environ if environ is None else environ
-    (variable,) = (found for found in VARIABLES if found.name == name)
-    default = variable.default or ""
     try:
-        return variable.parse(environ.get(name, "").strip() or default)
+        return parsing.languages(environ.get("LANGUAGES", ""))
     except ValueError:
-        return variable.parse(default)
+        return LANGUAGES

@@ -47,8 +47,8 @@ _NAMED = 5
 @sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
 def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
     """Builds and commits what is planned: asks for a run of each due partition, and again when one failed."""
-    loaded = settings.load("r2", "hub")
-    assert loaded.r2 is not None and context.repository_def is not None
+    loaded = settings.load()
+    assert context.repository_def is not None
     instance = context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)

@@ -197,7 +197,6 @@ def _named(keys: Sequence[str]) -> list["Planned"]:
     from r2_hf_assets.settings import load
 
     settings = load()
-    assert settings.r2 is not None
     chunks, left_out = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
     planned = {(chunk.language, chunk.number): chunk for chunk in chunks}
     found: dict[tuple[str, int], Planned] = {}

@@ -29,7 +29,16 @@ from r2_hf_assets.preflight import rules
 from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
 from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import VARIABLES, BucketSettings, HubSettings, Settings, hub_home, is_on, load
+from r2_hf_assets.settings import (
+    VARIABLES,
+    BucketSettings,
+    HubSettings,
+    PartialSettings,
+    hub_home,
+    is_on,
+    load,
+    load_partial,
+)
 
 Collector = Callable[[], Sequence[Finding]]
 
@@ -86,7 +95,7 @@ def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
     return replace(finding, seen=seen)
 
 
-def check_settings(environ: Mapping[str, str]) -> tuple[Finding, Settings | None]:
+def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:
     """What is missing or wrong; and the settings, in which groups that are not complete are None."""
     try:
         given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
@@ -95,7 +104,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Finding, Settings | None
         advice = "then look again: what needs them was not looked at"
         finding = fail("settings", str(error).removeprefix("settings: "), advice)
     try:
-        return finding, load(environ, needs=())
+        return finding, load_partial(environ)
     except SettingsError:  # a value is wrong
         return finding, None
 
@@ -114,7 +123,7 @@ def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     return found
 
 
-def look_at_machine(settings: Settings) -> list[Finding]:
+def look_at_machine(settings: PartialSettings) -> list[Finding]:
     """Findings `open files`, `HF_HOME`, and `scratch` where uploads go by a file."""
     found = []
     if settings.r2:

@@ -99,7 +99,6 @@ class Source:
 
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
-    assert settings.r2 is not None
     return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
 
 

@@ -38,7 +38,6 @@ def survey(
         ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
-    assert settings.r2 is not None and settings.hub is not None
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
     names = [(chunk.language, chunk.number) for chunk in planned]
@@ -98,7 +97,6 @@ def _proved(
     settings: Settings, facts: Facts, chunks: Sequence[Planned], revision: str, log: Log | None
 ) -> Iterator[tuple[Planned, Proof | str]]:
     """The proof of each chunk, or the transient error that kept it from being read."""
-    assert settings.r2 is not None and settings.hub is not None
     plan = open_plan(settings.plan, settings.r2)
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
     there = facts.hub.by_chunk()
