@@ -1,9 +1,8 @@
-"""Progress: what tells work that is slow from work that hangs.
+"""The time of the latest progress, by which a run's heartbeat tells slow work from work that hangs.
 
-Whoever moves something calls `advance`: bytes that arrive or leave, a try of a call, a row group, a page. A wait that a
-server asked for is announced by its length, and counts as progress until it is over. What is kept is one number, the
-time of the latest progress; nothing is counted, so a call costs a fraction of a microsecond and needs no lock. The
-heartbeat of a run reads it (assets/signs_of_life.py).
+Code that makes progress calls `advance`: for bytes received or sent, a try of a call, a row group, a page. A wait that
+a server requests counts as progress until it is over. One number is kept and nothing is counted, so a call costs a
+fraction of a microsecond and needs no lock. The heartbeat reads it (assets/signs_of_life.py).
 """
 
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 
 class Mark:
-    """The time of the latest progress, by the monotonic clock; in the future while a wait lasts that was asked for."""
+    """The time of the latest progress, by the monotonic clock; in the future during a wait that a server requested."""
 
     def __init__(self) -> None:
         self.at = time.monotonic()
@@ -20,7 +19,7 @@ class Mark:
         self.at = max(self.at, time.monotonic() + wait)
 
     def idle(self) -> float:
-        """Seconds without progress; negative during a wait that was asked for."""
+        """Seconds without progress; negative during a wait that a server requested."""
         return time.monotonic() - self.at
 
 
@@ -28,12 +27,12 @@ PROCESS = Mark()
 
 
 def advance(wait: float = 0.0) -> None:
-    """Something moved, or `wait` seconds were asked for in which nothing will."""
+    """Record progress. `wait`: seconds without any that a server requested."""
     PROCESS.advance(wait)
 
 
 class Sent:
-    """A file that somebody sends: each block that is read of it is progress."""
+    """A file that is uploaded: each block read from it is progress."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

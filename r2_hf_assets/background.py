@@ -1,7 +1,7 @@
-"""Work in threads that hold up neither Ctrl-C nor the interpreter's exit.
+"""A thread pool that delays neither Ctrl-C nor the interpreter's exit.
 
-A ThreadPoolExecutor waits for its threads at the end of its block and once more at exit, which is minutes when a server
-is silent. These threads are daemons, and nobody waits for them: what they do must bear being left undone.
+A ThreadPoolExecutor joins its threads at the end of its block and once more at exit, which takes minutes when a server
+does not respond. These threads are daemons and never joined, so their work may be left unfinished.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Background:
         return future
 
     def close(self) -> None:
-        """Begin nothing new. What is under way is left alone, and its results have nowhere to go."""
+        """Start nothing more. Functions that run go on, and their results are dropped."""
         self._closed = True
         for _ in range(self._started):
             self._work.put(None)
@@ -54,6 +54,6 @@ class Background:
 
 
 def in_background(function: Callable[[], T]) -> T:
-    """Call a function that can't be interrupted, so that waiting for it can be."""
+    """Call an uninterruptible function in a thread, so that Ctrl-C interrupts the wait for it."""
     with contextlib.closing(Background(1, "background")) as thread:
         return thread.submit(function).result()

@@ -1,10 +1,10 @@
-"""Trouble with a disk as one line: which folder, what is wrong with it, what to do.
+"""Disk errors as one line: which folder, what is wrong with it, what to do.
 
-`on_disk(folder)` stands around what works in a folder. What happened, the operating system's number says: Python's and
-Arrow's errors carry it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
+`on_disk(folder)` wraps what works in a folder. The operating system's number decides: Python's and Arrow's errors carry
+it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
 
-Nothing here is tried again within a run: a full disk does not pass in seconds. A run that failed of it may be retried,
-because the scratch files of runs beside it go; every other error waits for somebody to act.
+Nothing is retried within a run: a full disk does not clear in seconds. A run that failed because of one may be retried,
+because other runs remove their scratch files; every other error needs a person.
 """
 
 import errno
@@ -37,13 +37,13 @@ _WRONG = {
 # A write takes milliseconds; a temporary file this old has lost its writer.
 _TORN_SECONDS = 60
 
-# What obstore answers of an object that is not there, or already is: no trouble.
-_ANSWERS = (errno.ENOENT, errno.EEXIST)
+# From obstore these say that an object does not exist, or already does: no error of the disk.
+_ABOUT_OBJECTS = (errno.ENOENT, errno.EEXIST)
 
 
 @contextmanager
 def on_disk(folder: Path | str | None) -> Iterator[None]:
-    """Tell what the disk does to the work in `folder`, or in what is named so. None: every error is left as it is.
+    """Raise disk errors of the work in `folder`, or in what is named so, as one line. None: leave every error as it is.
 
     Raises:
         DiskFull: no space is left.
@@ -52,14 +52,14 @@ def on_disk(folder: Path | str | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = disk_error(error, folder) if folder else None
-        if told is None:
+        as_disk_error = disk_error(error, folder) if folder else None
+        if as_disk_error is None:
             raise
-        raise told from error
+        raise as_disk_error from error
 
 
 def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
-    """The line for a user; None when the error is not about a disk."""
+    """The error for a user; None when `error` is not about a disk."""
     number = 0 if isinstance(error, R2HfError) else _os_error(error)
     if number in _FULL:
         return DiskFull(f"{folder}: {_FULL[number]}")
@@ -74,25 +74,25 @@ def _os_error(error: BaseException) -> int:
         return error.errno
     quoted = re.search(r"\(os error (\d+)\)", str(error))
     number = int(quoted[1]) if quoted else 0
-    if isinstance(error, FileNotFoundError) or (number in _ANSWERS and not isinstance(error, OSError)):
+    if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
         return 0
     return number
 
 
 def sweep_torn_writes(folder: Path, names: str) -> None:
-    """Remove what killed writers left: obstore writes NAME#1 before it gives a file its name, and lists it nowhere.
+    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1.
 
     Args:
         names: a glob below `folder` that ends in `#*`.
     """
     for path in folder.glob(names):
-        with suppress(FileNotFoundError):  # it got its name just now
+        with suppress(FileNotFoundError):  # it was renamed just now
             if time.time() - path.stat().st_mtime > _TORN_SECONDS:
                 path.unlink()
 
 
 def sync(files: Iterable[Path]) -> None:
-    """Have the disk itself hold these files and their names: a host that loses power keeps them."""
+    """Flush these files and their names to the disk: a host that loses power keeps them."""
     paths = list(files)
     for path in (*paths, *{path.parent for path in paths}):
         descriptor = os.open(path, os.O_RDONLY)

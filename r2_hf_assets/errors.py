@@ -1,8 +1,7 @@
 """Errors a user sees: one line each, what is wrong and what to set or run.
 
-`transient` says whether the same call may succeed later without anyone changing anything; a run that fails
-with such an error is worth retrying, one that fails with another is not. `systemic` says that every other run would
-meet the same, until somebody acts.
+`transient`: the same call may succeed later without any change, so a run that fails with it is worth a retry.
+`systemic`: every other run would fail in the same way until somebody acts.
 """
 
 
@@ -38,37 +37,37 @@ class DamagedShard(ShardError):
 
 
 class ForeignDataset(AccessError):
-    """The dataset repo belongs to another plan, or holds files of which this plan knows nothing."""
+    """The dataset repo belongs to another plan, or holds files that this plan does not know."""
 
 
 class UnknownFile(ShardError):
-    """A file on the Hub is in the way of a chunk, and neither the history nor a build record names its content."""
+    """A file on the Hub is at a path of a chunk, and neither the history nor a build record names its content."""
 
 
 class CardError(R2HfError):
-    """The dataset's README.md on the Hub is not in a state to be written anew without harm to what people wrote."""
+    """The dataset's README.md on the Hub can't be rewritten without damage to what people wrote."""
 
 
 class DiskError(R2HfError):
-    """A folder can't be written or read: read-only, removed, no right to it, a file in its place."""
+    """A folder can't be written or read: read-only, removed, no permission, a file in its place."""
 
     systemic = True
 
 
 class DiskFull(DiskError):
-    """No space is left. The scratch files of other runs go, so a later run may find some."""
+    """No space is left. Other runs remove their scratch files, so a later run may find some."""
 
     transient = True
     systemic = False
 
 
 class StillUploading(R2HfError):
-    """An episode's audio is missing, but its upload is too recent to call it lost."""
+    """An episode's audio is missing, but its metadata is too recent to call the audio lost."""
 
     transient = True
 
 
 class GaveUp(R2HfError):
-    """Passing trouble (5xx, timeouts, resets, throttling) outlasted every retry."""
+    """A transient error (5xx, timeout, reset, throttling) outlasted every retry."""
 
     transient = True

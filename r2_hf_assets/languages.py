@@ -1,9 +1,10 @@
-"""Folder name -> language: the rule by which a scan decides in which partition a new folder's episodes lie. What it
-decided the plan keeps (plan/folders.py), whatever this rule says later.
+"""Folder name -> language: the rule by which a scan decides the partition of a new folder's episodes.
 
-langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US,
-en_gb and ENG are `en`, deu is `de`, in is `id` and iw is `he`. What it yields is accepted only when it is in LANGUAGES,
-a list fixed in code: partitions must not depend on what happens to lie in the bucket. Everything else is `unknown`.
+The plan keeps the decision (plan/folders.py), even if this rule changes later.
+
+langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US, en_gb
+and ENG are `en`, deu is `de`, in is `id` and iw is `he`. Its result is accepted only when it is in LANGUAGES, a list
+fixed in code: partitions must not depend on the content of the bucket. Everything else is `unknown`.
 
 langcodes reads Tagalog (tl) as Filipino (fil) and Serbo-Croatian (sh) as Serbian (sr), as CLDR does, so tl and sh are
 accepted names but not partitions.

@@ -1,14 +1,14 @@
-"""The one place where calls are repeated.
+"""Retries: the mechanism, and the numbers of every policy.
 
-A caller brings a `classify` function that says of an exception why it may pass (a Trouble) or that it will not (None);
-the statuses that may pass stand in STATUSES with a reason each, and transport errors are the caller's to name,
-because each client has its own. Waits grow exponentially with full jitter, and a server's Retry-After is honoured.
-Clock, sleep and randomness are passed in, so tests wait for nothing. Tries and waits count as progress (activity.py).
+A caller passes a `classify` function that returns a Trouble for a transient error, with its reason, and None for any
+other. Transient HTTP statuses are in STATUSES; transport errors are classified by the caller, because each client has
+its own. Waits grow exponentially, with jitter between half and all of them, and a server's Retry-After is honoured.
+Clock, sleep and randomness are parameters, so tests do not wait. Tries and waits count as progress (activity.py).
 
-Where a server has a quota, its refusal is no failed try: it says when to come again. A wait for a quota uses up neither
-the tries nor their time, and has a limit of its own.
+A refusal because of a quota is no failed try: it says when to call again. A wait for a quota uses up neither the tries
+nor their time, and has a limit of its own.
 
-Only repeatable calls belong here: what a repeated call could break is said where `call` is called.
+Only idempotent calls are retried: the caller says what a repeated call could break.
 """
 
 import email.utils
@@ -17,6 +17,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 from r2_hf_assets import activity
@@ -39,7 +40,7 @@ STATUSES: Mapping[int, str] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """Trouble that may pass: why, how long the server asks to wait, in seconds, and whether it is a quota's end."""
+    """A transient error: why, the seconds that the server asks to wait, and whether a quota is used up."""
 
     reason: str
     wait: float = 0.0
@@ -48,12 +49,14 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how long to try. The first wait is up to `base` seconds, the longest `cap`, all tries end `limit`
-    seconds after the first one that failed: a long upload is not yet trouble. As it stands: two minutes.
+    """How often and how long to try.
 
     Attributes:
+        attempts: tries in all.
+        base, cap: seconds; the first wait is at most `base`, and no wait longer than `cap`.
+        limit: seconds from the first try that failed to the end of the last wait. The first try may take any time.
         silence: seconds without a byte that end a try; None: the client's own.
-        quota_limit: how long to wait for a quota in all. A day: quotas are by the hour, so a longer one is no quota.
+        quota_limit: seconds to wait for a quota in all.
     """
 
     attempts: int = 12
@@ -73,14 +76,14 @@ class Retry:
         classify: Callable[[BaseException], Trouble | None],
         on_retry: Callable[[str], None] | None = None,
     ) -> T:
-        """Call `function` until it returns, its error will not pass, or tries or time run out.
+        """Call `function` until it returns, its error is not transient, or tries or time run out.
 
         Args:
-            on_retry: told of each wait in a line.
+            on_retry: called with a line for each wait.
 
         Raises:
-            GaveUp: the trouble outlasted the tries; names `what` and the last reason.
-            Exception: whatever `function` raised, when `classify` gives None for it.
+            GaveUp: a transient error outlasted the tries; names `what` and the last reason.
+            Exception: whatever `function` raised, when `classify` returns None for it.
         """
         tries = Tries(self, what)
         while True:
@@ -99,23 +102,23 @@ class Retry:
 
 
 class Tries:
-    """The tries of one call, counted; for who can't sleep in between, as a loop that has other calls to look after."""
+    """The tries of one call, counted; for a loop that serves other calls during a wait, and so can't sleep."""
 
     def __init__(self, retry: Retry, what: str) -> None:
         self.made = 0
         self._retry = retry
         self._what = what
         self._end: float | None = None
-        self._refused = 0  # times that a quota was at its end
+        self._refused = 0  # tries refused because of a quota
         self._waited = 0.0  # seconds, for a quota
 
     def extend(self, seconds: float) -> None:
-        """Leave time out of the account in which nothing was tried: it was the caller who held the call up."""
+        """Add time to the limit in which the caller held the call up."""
         if self._end is not None:
             self._end += seconds
 
     def wait_after(self, trouble: Trouble, error: BaseException | None = None) -> float:
-        """A try met trouble: seconds to wait before the next. Raises GaveUp (caused by `error`) if there is none."""
+        """Seconds to wait after a failed try. Raises GaveUp (caused by `error`) if there is no next one."""
         wait = self._wait_for_quota(trouble, error) if trouble.quota else self._wait_to_try(trouble, error)
         activity.advance(wait)
         return wait
@@ -143,7 +146,7 @@ class Tries:
 
     def _wait(self, trouble: Trouble, number: int) -> float:
         retry = self._retry
-        # No higher power: a day of short waits is thousands of them, and a float ends at 2**1023.
+        # The exponent is bounded: a day of short waits is thousands of them, and a float ends at 2**1023.
         backoff = min(retry.cap, retry.base * 2 ** min(number - 1, 64))
         return max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
 
@@ -152,16 +155,37 @@ class Tries:
         return GaveUp(f"{self._what}: {trouble.reason}{again}")
 
 
-DEFAULT = Retry()
+# Calls without a policy of their own: waits of about two minutes in all. A day for quotas: they are by the hour, so
+# what lasts longer is none.
+DEFAULT = Retry(attempts=12, base=0.25, cap=30.0, limit=600.0, quota_limit=24 * 3600.0)
+# preflight: a person waits for what is found now.
+ONCE = Retry(attempts=1)
+# The first request of a scan: a user who mistyped the endpoint should not wait long.
+FIRST_REQUEST = Retry(attempts=3, limit=60.0, silence=10.0)
+# Inside obstore: it repeats a request soon, and Retry around it outlasts longer outages.
+OBSTORE_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+# A sensor's tick ends after 60 s, and the next one tries again.
+SENSOR_RETRY = Retry(attempts=3, base=0.5, cap=2.0, limit=8.0, silence=10.0)
+# A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for outages.
+COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
+# A card waits longer than a chunk's commit takes, and tries a third as often: chunks go first. A card that is not
+# committed within ten minutes is due again later.
+CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
+# Building a chunk once more when its upload breaks off: hf_xet repeats requests by itself for minutes, does not say of
+# a refusal that it is one, and a later run is as good as a third try.
+STREAM_RETRY = Retry(attempts=2, base=5.0, limit=3600.0)
+# Runs of a chunk that planned_chunks requests: again 2, 8, 32 and 128 minutes after a failure, almost three hours in
+# all. (A run whose process died is retried by Dagster: run_retries in dagster.yaml.)
+RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR = 5, 120.0, 4
 
 
 def default_retry() -> Retry:
-    """The patience of calls that were given none, looked up late: tests shorten DEFAULT."""
+    """DEFAULT, read at each call: tests shorten it."""
     return DEFAULT
 
 
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
-    """Trouble for an HTTP status, with the wait its headers ask for; None if it will not pass."""
+    """The Trouble of a transient HTTP status, with the wait that its headers ask for; None for any other."""
     reason = STATUSES.get(status)
     if reason is None:
         return None

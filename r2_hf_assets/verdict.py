@@ -1,7 +1,7 @@
-"""What a check says: a verdict with numbers, and the findings that it is made of.
+"""The result of a check: a verdict with numbers, made from findings.
 
-A check is a rule of the data plane: it looks, counts and never mends. Findings of one kind are counted all and kept a
-few, so that a chunk in which everything is wrong gives a verdict that can still be read and stored.
+A check reads and counts, and never repairs. All findings of a kind are counted and a few are kept, so that a chunk in
+which everything is wrong gives a verdict that can still be read and stored.
 """
 
 from collections import Counter
@@ -33,13 +33,13 @@ class Verdict:
 
 @dataclass
 class Findings:
-    """What is wrong, by kind: how often, and the first few."""
+    """What is wrong, by kind: its count, and the first few examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
-        """Note `count` findings of a kind, e.g. "segment_lost", "en/ep 7"."""
+        """Add `count` findings of a kind, e.g. "segment_lost", "en/ep 7"."""
         self.counts[kind] += count
         kept = self.examples.setdefault(kind, [])
         if len(kept) < _EXAMPLES:

@@ -11,7 +11,7 @@ from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.settings import Settings, load
+from r2_hf_assets.settings import ScanSettings, load_for_scan
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.writer import Content
 
@@ -39,16 +39,14 @@ class Nowhere:
         """Called by pyarrow."""
 
 
-def planned(settings: Settings) -> list[Chunk]:
+def planned(settings: ScanSettings) -> list[Chunk]:
     """Scan a bucket that has no plan yet; its chunks."""
-    assert settings.r2 is not None
     rules = ScanRules(frozenset(settings.plan.languages), settings.plan.episodes_per_chunk)
     return scan(object_store(settings.r2), open_plan(settings.plan, settings.r2), rules).new_chunks
 
 
 def main() -> None:
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     chunks = planned(settings)
     bucket = object_store(settings.r2)
     started, objects = time.monotonic(), 0

@@ -17,8 +17,7 @@ from r2_hf_assets.settings import load
 
 
 def main() -> None:
-    settings = load(needs=["r2", "hub"])
-    assert settings.r2 is not None and settings.hub is not None
+    settings = load()
     chunks = planned(settings)
     claim = Claim(open_plan(settings.plan, settings.r2).id(), lambda _: {})
     repo = HubClient(settings.hub)

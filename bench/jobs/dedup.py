@@ -18,7 +18,7 @@ from bench.jobs import say
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_partial
 from r2_hf_assets.shards import schema
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.writer import PartWriter, Upload
@@ -89,7 +89,7 @@ class Line:
 
 def main(arguments: Sequence[str]) -> None:
     batch, cdc, episodes, segments = (int(argument) for argument in arguments)
-    settings = load(needs=["hub"])
+    settings = load_partial()
     assert settings.hub is not None
     schema.WRITER_OPTIONS.update(write_batch_size=batch, use_content_defined_chunking=bool(cdc))
     repo = HubClient(settings.hub)

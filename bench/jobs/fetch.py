@@ -9,15 +9,14 @@ from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 
 _LOOKAHEAD_BYTES = 32 * 2**20
 _LIMIT_BYTES = 2**30
 
 
 def main() -> None:
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     keys = Path(sys.argv[1]).read_text().split("\n")
     store = object_store(settings.r2)
     started, cpu, size = time.monotonic(), time.process_time(), 0

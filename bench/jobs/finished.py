@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from bench.jobs import say
 from r2_hf_assets.bucket.client import object_store
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 
 _BATCH = 128
@@ -59,8 +59,7 @@ def _fetch(store: Any, keys: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def main() -> None:
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     keys = [key for key in Path(sys.argv[1]).read_text().split("\n") if key.endswith(".mp3")]
     folder, files = Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True)

@@ -9,12 +9,11 @@ import obstore
 
 from bench.jobs import say
 from r2_hf_assets.bucket.client import object_store
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 
 
 def main() -> None:
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     keys = Path(sys.argv[1]).read_text().split("\n")
     store = object_store(settings.r2)
     started, cpu = time.monotonic(), time.process_time()

@@ -19,7 +19,7 @@ from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 
 _LANGUAGES = 20
 _COPY_EVENT = """
@@ -35,8 +35,7 @@ _COPY_TAG = """
 
 def main() -> None:
     planned, done = int(sys.argv[1]), int(sys.argv[2])
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     names = itertools.islice(((language, n) for n in itertools.count() for language in LANGUAGES[:_LANGUAGES]), planned)

@@ -3,13 +3,13 @@
 import sys
 
 from bench.jobs import say
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 
 
 def ours() -> int:
     from bench.jobs.build import planned
 
-    return sum(len(chunk.episodes) for chunk in planned(load(needs=["r2"])))
+    return sum(len(chunk.episodes) for chunk in planned(load_for_scan()))
 
 
 def paginator() -> int:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from bench.jobs import say
 from bench.jobs.build import Nowhere
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_partial
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.writer import PartWriter
 
 
 def ours(groups: list[pa.Table]) -> int:
-    with PartWriter(Nowhere(), load(needs=[]).shards.max_bytes, lambda table: None) as writer:
+    with PartWriter(Nowhere(), load_partial().shards.max_bytes, lambda table: None) as writer:
         for group in groups:
             writer.write(group, group.nbytes)
     return sum(part.size for part in writer.parts)

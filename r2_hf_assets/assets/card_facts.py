@@ -24,7 +24,6 @@ def read_facts(instance: DagsterInstance, settings: Settings) -> tuple[CardFacts
     Raises:
         PlanError: the plan is damaged or of another bucket.
     """
-    assert settings.r2 is not None and settings.hub is not None
     # The history comes first: what it knows was planned by then.
     ids = latest_ids(instance, COMMIT)
     planned = open_plan(settings.plan, settings.r2).planned()

@@ -113,8 +113,7 @@ def plan(
     context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> AssetCheckResult:
     with user_errors(context):
-        loaded = settings.load("r2")
-        assert loaded.r2 is not None
+        loaded = settings.load_for_scan()
         verdict = check_plan(open_plan(loaded.plan, loaded.r2))
     context.log.info(verdict.summary)
     return check_result(next(iter(plan.check_specs)), verdict)

@@ -64,7 +64,7 @@ def whole_dataset(
     context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> AssetCheckResult:
     with user_errors(context):
-        report = examine(context.instance, settings.load("r2", "hub"), log=context.log.info)
+        report = examine(context.instance, settings.load(), log=context.log.info)
     verdict = judge(report, summary(report), [line(difference) for difference in report.differences])
     context.log.info(verdict.summary)
     return check_result(next(iter(whole_dataset.check_specs)), verdict)

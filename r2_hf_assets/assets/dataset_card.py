@@ -56,8 +56,7 @@ def dataset_card(
     """
     with user_errors(context):
         warn_if_forgetful(context)
-        loaded = settings.load("r2", "hub")
-        assert loaded.r2 is not None and loaded.hub is not None
+        loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         facts, read_up_to = read_facts(context.instance, loaded)
         if not facts.all.rows:

@@ -26,7 +26,7 @@ from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.turns import BAD_SERIES, End, brake
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan, load_partial
 
 WORK_PLAN = AssetKey("work_plan")
 
@@ -100,8 +100,7 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 
 def due_chunks(instance: DagsterInstance) -> list[Planned]:
     """Planned chunks of the grid without a commit recorded for their digest."""
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     planned, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
     return due(planned, recorded_digests(instance, COMMIT, settings.dataset))
 
@@ -119,7 +118,7 @@ def run_chunks(
         KeyboardInterrupt: Ctrl-C; the chunk's run is recorded as interrupted, and the chunk is due.
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
-    dataset = load(needs=[]).dataset
+    dataset = load_partial().dataset
     ends: deque[End] = deque(maxlen=BAD_SERIES)
     for chunk in chunks:
         key = partition_key(chunk.language, chunk.number)

@@ -34,15 +34,13 @@ from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.scan import is_held_back
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import Settings
+from r2_hf_assets.retry import SENSOR_RETRY
+from r2_hf_assets.settings import ScanSettings
 
 TICK_EVERY_S, LIST_S = 60, 20.0
 SWEEP_EVERY_S = 900.0  # each costs a class A request for every 1,000 episodes
 FAILED_AGAIN_S, REFUSED_AGAIN_S = 3600.0, 24 * 3600.0
 _FIND_TAG = "r2_hf_assets/find"
-# The tick after this one tries again anyway.
-_HASTY = Retry(attempts=3, base=0.5, cap=2.0, limit=8.0, silence=10.0)
 
 
 class Cursor(BaseModel, frozen=True):
@@ -96,21 +94,20 @@ def decide(ready: Mapping[str, int], find: str, last: Requested | None, now: flo
 def new_episodes(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
     """Finds new episodes in the bucket; requests a scan when a chunk is full, or a remainder has waited long enough."""
     try:
-        return _tick(context, settings.load("r2"), Cursor.read(context.cursor))
+        return _tick(context, settings.load_for_scan(), Cursor.read(context.cursor))
     except R2HfError as error:
         if not error.transient:
             raise
         return SensorResult(skip_reason=str(error), cursor=context.cursor)
 
 
-def _tick(context: SensorEvaluationContext, settings: Settings, cursor: Cursor) -> SensorResult:
+def _tick(context: SensorEvaluationContext, settings: ScanSettings, cursor: Cursor) -> SensorResult:
     if running := under_way(context.instance, WORK_PLAN, SCAN_JOB):
         return _skip(f"{len(running)} scans are queued or running ({running[0][:8]}); looking again then", Cursor())
     since = time.time() - cursor.ended
     if not cursor.folder and 0 <= since < SWEEP_EVERY_S:
         return _skip(f"{cursor.said}; next look in {(SWEEP_EVERY_S - since) / 60:.0f} min", cursor)
-    assert settings.r2 is not None
-    plan = replace(open_plan(settings.plan, settings.r2), retry=_HASTY)
+    plan = replace(open_plan(settings.plan, settings.r2), retry=SENSOR_RETRY)
     plan.check_identity()
     sweep = _go_on(cursor, settings, plan)
     if cursor.folder and sweep.chunks != cursor.chunks:
@@ -135,7 +132,7 @@ def _tick(context: SensorEvaluationContext, settings: Settings, cursor: Cursor) 
     return SensorResult([request], cursor=done.model_dump_json())
 
 
-def _go_on(cursor: Cursor, settings: Settings, plan: PlanStore) -> Cursor:
+def _go_on(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
     """List on, and count what no chunk has. The manifests are read last: nothing planned before that counts as new."""
     listed, folder, after = _list(cursor, settings, plan)
     seen, new, numbers = cursor.seen + sum(map(len, listed.values())), Counter(cursor.new), plan.numbers()
@@ -146,18 +143,17 @@ def _go_on(cursor: Cursor, settings: Settings, plan: PlanStore) -> Cursor:
     return Cursor(folder=folder, after=after, chunks=sum(map(len, numbers.values())), seen=seen, new=+new)
 
 
-def _list(cursor: Cursor, settings: Settings, plan: PlanStore) -> tuple[dict[str, set[str]], str, str | None]:
+def _list(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> tuple[dict[str, set[str]], str, str | None]:
     """List on for LIST_S, one page at least: episodes by language, and the new cursor's folder ("": the end), after."""
     r2, end, decided = settings.r2, time.monotonic() + LIST_S, decided_languages(plan)
-    assert r2 is not None
     bucket = object_store(r2)
     listed: dict[str, set[str]] = defaultdict(set)
-    for folder in sorted(language_folders(bucket, r2.prefix, _HASTY), key=lambda folder: folder.name):
+    for folder in sorted(language_folders(bucket, r2.prefix, SENSOR_RETRY), key=lambda folder: folder.name):
         language = decided.get(folder.name, folder.language)
         after = cursor.after if folder.name == cursor.folder else ""
         if folder.name < cursor.folder or after is None or language not in settings.plan.languages:
             continue
-        for names, place in episode_pages(bucket, r2.prefix, folder.name, after, _HASTY):
+        for names, place in episode_pages(bucket, r2.prefix, folder.name, after, SENSOR_RETRY):
             listed[language].update(f"{folder.name}/{name}" for name in names)
             if time.monotonic() >= end:
                 return listed, folder.name, place

@@ -45,8 +45,7 @@ def parquet_shards(
     """
     with user_errors(context):
         warn_if_forgetful(context)
-        loaded = settings.load("r2", "hub")
-        assert loaded.r2 is not None and loaded.hub is not None
+        loaded = settings.load()
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:

@@ -17,12 +17,12 @@ from dagster import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from r2_hf_assets.settings import at_load
+from r2_hf_assets.settings import grid_languages
 
 LANGUAGE = "language"
 PLAN_CHUNK = "plan_chunk"
 
-language_partitions = StaticPartitionsDefinition(list(at_load("LANGUAGES")))
+language_partitions = StaticPartitionsDefinition(list(grid_languages()))
 plan_chunk_partitions = DynamicPartitionsDefinition(name=PLAN_CHUNK)
 chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
 

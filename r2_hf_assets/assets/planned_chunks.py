@@ -35,7 +35,8 @@ from r2_hf_assets.assets.work_in_hand import ATTEMPT_TAG, braked, in_hand, tried
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.plan.turns import ATTEMPTS, Name, Turn, decide
+from r2_hf_assets.plan.turns import Name, Turn, decide
+from r2_hf_assets.retry import RUN_ATTEMPTS
 
 TICK_EVERY_S = 30
 # Dagster needs some tenths of a second to make each run, within the minute that a tick has.
@@ -46,8 +47,8 @@ _NAMED = 5
 @sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
 def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
     """Builds and commits what is planned: asks for a run of each due partition, and again when one failed."""
-    loaded = settings.load("r2", "hub")
-    assert loaded.r2 is not None and context.repository_def is not None
+    loaded = settings.load()
+    assert context.repository_def is not None
     instance = context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     hand = in_hand(instance, context.repository_def.asset_graph)
@@ -119,7 +120,7 @@ def line(turn: Turn, runs: int, limit: int) -> str:
     if turn.later:
         parts.append(f"{turn.later} failed and are tried again later, the next in {turn.next_s / 60:.0f} min")
     if turn.given_up:
-        what = f"failed {ATTEMPTS} times and are left: {_named(turn.given_up)}"
+        what = f"failed {RUN_ATTEMPTS} times and are left: {_named(turn.given_up)}"
         parts.append(f"{len(turn.given_up)} {what}: see their runs, then materialize them by hand")
     if turn.terminated:
         what = f"were terminated and are left: {_named(turn.terminated)}"

@@ -68,7 +68,6 @@ def examine(
         ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
-    assert settings.hub is not None
     dataset = settings.hub.repo_id
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     state = collect_state(settings, shards, commits, committed_files(instance), log)
@@ -127,7 +126,7 @@ def reconcile(
     context: OpExecutionContext, config: ReconcileConfig, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> None:
     with user_errors(context):
-        loaded = settings.load("r2", "hub")
+        loaded = settings.load()
         emit = context.log_event if config.record and not config.dry_run else None
         report = examine(context.instance, loaded, mark_lost=not config.dry_run, emit=emit, log=context.log.info)
     recorded = len(report.recordable) if emit else 0

@@ -40,14 +40,21 @@ class SettingsResource(ConfigurableResource):
     dataset_license: str = ""
     keep_shards: str = ""
 
-    def load(self, *needs: core.Group) -> core.Settings:
+    def load(self) -> core.Settings:
         """The checked settings: what is configured here, else the environment.
 
         Raises:
             SettingsError: one line that names all that is missing or wrong.
         """
+        return core.load(self._environ())
+
+    def load_for_scan(self) -> core.ScanSettings:
+        """The same; the Hub's may be missing."""
+        return core.load_for_scan(self._environ())
+
+    def _environ(self) -> dict[str, str]:
         configured = {v.name: getattr(self, v.name.lower()) for v in core.VARIABLES}
-        return core.load({**os.environ, **{name: value for name, value in configured.items() if value}}, needs)
+        return {**os.environ, **{name: value for name, value in configured.items() if value}}
 
 
 settings_resource = SettingsResource(

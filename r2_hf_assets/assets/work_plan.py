@@ -24,7 +24,7 @@ from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.settings import Settings
+from r2_hf_assets.settings import ScanSettings, Settings
 from r2_hf_assets.shards.builds import open_builds
 
 
@@ -65,8 +65,7 @@ def work_plan(
     """
     with user_errors(context):
         warn_if_forgetful(context)
-        loaded = settings.load("r2")
-        assert loaded.r2 is not None
+        loaded = settings.load_for_scan()
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         bucket = object_store(loaded.r2)
@@ -101,16 +100,17 @@ def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: 
         )
 
 
-def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: Settings) -> None:
+def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """An empty plan would number from 0 what the dataset may hold by other numbers."""
     if settings.hub is not None and not plan.numbers():
         repo, plan_id = HubClient(settings.hub), plan.find_id()
         ask(repo, "look at", lambda: refuse_dataset_without_plan(repo, plan_id), log=context.log.warning)
 
 
-def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: Settings) -> None:
+def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     if settings.hub is None:
         raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of another plan are removed")
+    complete = Settings(settings.plan, settings.shards, settings.r2, settings.hub)
     plan.check_identity()
     planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
     # Of a commit to any dataset: this one may have had another name then.
@@ -125,11 +125,11 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: Setti
     if removed:
         context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
     # Another plan may have removed or replaced what the history says is there.
-    if lost := examine(context.instance, settings, mark_lost=True, log=context.log.warning).lost:
+    if lost := examine(context.instance, complete, mark_lost=True, log=context.log.warning).lost:
         context.log.warning(f"{len(lost)} chunks that were committed are not in {repo.repo_id} any more, and due again")
 
 
-def _rules(config: ScanConfig, settings: Settings) -> ScanRules:
+def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
     grid = frozenset(settings.plan.languages)
     wanted = {tag: normalize(tag) for tag in config.languages}
     unfit = [tag for tag, name in wanted.items() if name not in grid or (name == UNKNOWN and tag != UNKNOWN)]

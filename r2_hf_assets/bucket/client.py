@@ -23,14 +23,12 @@ from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket.s3_errors import DENIED, NOT_FOUND, classify_obstore_error, transient
 from r2_hf_assets.disk import on_disk
 from r2_hf_assets.errors import AccessError, SettingsError
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import OBSTORE_RETRIES, Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
 Store: TypeAlias = S3Store | LocalStore
 
-# object_store's own retries cover short bursts of errors, Retry around them the longer outages.
-_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 CONNECT_TIMEOUT_S = 10
 # Of silence: a large body may take as long as it needs.
 READ_TIMEOUT_S = 30
@@ -61,7 +59,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
                 "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
                 "timeout": timedelta(minutes=30),
             },
-            retry_config=_RETRIES,
+            retry_config=OBSTORE_RETRIES,
         )
     except (ValueError, GenericError):
         raise SettingsError(f"settings: obstore can't read the certificates in {bundle}; name another file") from None

@@ -18,15 +18,13 @@ from obstore.store import S3Store
 from r2_hf_assets.bucket.key_ranges import HIGHEST, Order
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets.retry import Retry, Trouble
+from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
 
 _ROOT = "ListBucketResult"
 # A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
 _PAGE_BYTES = 8 * 2**20
 _NO_LISTING = improper_response("no listing in its body")
 _NOT_IN_ORDER = improper_response("the names of its listing are not in order")
-# A user who mistyped the endpoint should not wait long for the error.
-_CHECK_RETRY = Retry(attempts=3, limit=60.0, silence=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def first_page(store: S3Store, prefix: str, retry: Retry, delimiter: str = "", *
 
 def check_access(store: S3Store, prefix: str) -> None:
     """List one name. A wrong endpoint raises GaveUp, wrong credentials AccessError, each a line."""
-    first_page(store, prefix, _CHECK_RETRY, most=1)
+    first_page(store, prefix, FIRST_REQUEST, most=1)
 
 
 def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | Trouble:

@@ -52,7 +52,6 @@ def adopt(
     from r2_hf_assets.settings import load
 
     settings = load()
-    assert settings.r2 is not None and settings.hub is not None
     from r2_hf_assets.assets.history import recorded_digests
     from r2_hf_assets.assets.launch import COMMIT, open_instance
     from r2_hf_assets.assets.partitions import add_partitions, partition_key

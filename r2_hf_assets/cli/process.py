@@ -140,7 +140,6 @@ def _planned(keys: Sequence[str], settings: "Settings") -> list["Planned"]:
     from r2_hf_assets.plan.due import in_grid
     from r2_hf_assets.plan.store import open_plan
 
-    assert settings.r2 is not None
     chunks, left_out = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
     planned = {(chunk.language, chunk.number): chunk for chunk in chunks}
     found: dict[tuple[str, int], Planned] = {}

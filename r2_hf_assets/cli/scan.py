@@ -24,9 +24,9 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = F
       r2-hf scan
       r2-hf scan --language en --language de
     """
-    from r2_hf_assets.settings import load
+    from r2_hf_assets.settings import load_for_scan
 
-    load(needs=["r2"])
+    load_for_scan()
     from r2_hf_assets.assets.launch import last_scan, open_instance, run_scan
 
     with open_instance() as instance:

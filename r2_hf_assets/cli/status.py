@@ -26,10 +26,9 @@ def status(as_json: bool) -> None:
       r2-hf status
       r2-hf status --json | jq '.total.due'
     """
-    from r2_hf_assets.settings import load
+    from r2_hf_assets.settings import load_for_scan
 
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     from r2_hf_assets.assets.launch import open_instance
     from r2_hf_assets.assets.progress import overall
     from r2_hf_assets.plan.store import open_plan

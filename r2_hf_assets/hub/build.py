@@ -19,7 +19,7 @@ from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.upload_files import open_files, sweep
 from r2_hf_assets.hub.upload_xet import open_xet
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import STREAM_RETRY, Retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.quality import check_all
@@ -28,7 +28,6 @@ from r2_hf_assets.shards.writer import Upload
 from r2_hf_assets.verdict import Severity, Verdict
 
 LEDGER = "ledger"
-STREAM_RETRY = Retry(attempts=2, base=5.0, limit=3600.0)
 
 
 class CheckFailed(ShardError):

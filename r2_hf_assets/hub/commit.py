@@ -14,13 +14,10 @@ from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown
-from r2_hf_assets.retry import Retry, T
+from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 
-# A commit whose parent is no longer the head is refused, so N writers need up to N attempts each; the rest is for
-# transient errors.
-COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 # An earlier build of the chunk may have had more parts: this many beyond the record's are looked up at a time.
 _PROBE_PARTS = 32
 

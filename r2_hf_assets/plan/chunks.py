@@ -1,7 +1,7 @@
 """A chunk: a numbered, sealed list of episodes of one language, and the digest that names its members.
 
-A chunk is what one partition builds. It never changes once stored, so "done" can be said of its digest. Its JSON form
-is the manifest in the state store: meant to be read by people too, one file a chunk.
+A chunk is what one partition builds. It never changes once stored, so progress is recorded by its digest. Its JSON form
+is the manifest in the state store, one file a chunk, readable by people too.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class Chunk:
 
     @cached_property
     def digest(self) -> str:
-        """128 bits of SHA-256 over the members' keys, in order: the chunk's name for ever."""
+        """32 hex digits (128 bits) of SHA-256 over the members' keys, in order."""
         members = "\n".join(self.prefix + episode for episode in self.episodes)
         return hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
@@ -50,7 +50,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What is due or done: a chunk by name, without its members."""
+    """A chunk by name and digest, without its members. `episodes` is their count."""
 
     language: str
     number: int

@@ -1,6 +1,6 @@
 """What is due: planned, and not yet recorded with the chunk's digest. And what is lost: recorded, and not planned.
 
-Pure: the plan and the history come in as data, so the command line, sensors and tests ask the same question.
+Pure: the plan and the history are arguments, so the command line, sensors and tests share one rule.
 """
 
 from collections import Counter
@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from r2_hf_assets.plan.chunks import Planned
 
-# Recorded in the place of a digest: the plan had nothing in this cell of the grid.
+# Recorded in place of a digest: the plan had nothing in this cell of the grid.
 UNPLANNED = "unplanned"
 # The same, for a chunk that is due whatever was recorded before: the Hub lost it, or what it holds is to be built anew.
 DUE_AGAIN = "due"
@@ -18,7 +18,7 @@ _NO_DIGESTS = frozenset((UNPLANNED, DUE_AGAIN))
 def in_grid(planned: Iterable[Planned], languages: Collection[str]) -> tuple[list[Planned], Counter[str]]:
     """The planned chunks that are partitions under LANGUAGES, in plan order; and how many of each other language.
 
-    The others can't be run, listed or asked about in Dagster until LANGUAGES names their language again.
+    The others can't be run or queried in Dagster until LANGUAGES names their language again.
     """
     inside: list[Planned] = []
     left_out: Counter[str] = Counter()
@@ -40,7 +40,7 @@ def due(planned: Iterable[Planned], recorded: Mapping[tuple[str, int], str | Non
 
 
 def lost(planned: Iterable[tuple[str, int]], recorded: Mapping[tuple[str, int], str | None]) -> list[tuple[str, int]]:
-    """Chunks that the history knows by a digest and the plan not at all: the plan's folder is not what it was.
+    """Chunks that the history records by a digest and the plan does not have: the plan's folder was lost or replaced.
 
     Numbering their episodes anew would give other members to their names, and leave their files on the Hub beside the
     new ones.

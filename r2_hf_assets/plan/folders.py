@@ -1,15 +1,15 @@
-"""The language of each folder: decided once, stored with the plan, applied for ever.
+"""The language of each folder: decided once, stored with the plan, never changed.
 
-What `normalize` says of a folder can change, with a release of langcodes or a longer list of languages. A folder that
-moved to another language would be planned a second time, so a scan applies the rule to new folders only, and stores
-its decisions before it seals a chunk that follows from them:
+The result of `normalize` can change with a release of langcodes or a longer list of languages. A folder that moved to
+another language would be planned a second time, so a scan applies the rule to new folders only, and stores its
+decisions before it creates a chunk by them:
 
     plan/folders_0000.json    {"en-US": "en", "junk": "unknown"}
 
 The entries form a log like the chunks of a language: number n is created with a conditional PUT, by a scan that has
-read all numbers below n. A scan that loses the race reads the winner's entry and drops its own decision on the same
-folders. A folder without a decision whose episodes are in the plan (from a release without this log, or imported) is
-decided by the manifests. A folder that no scan was to plan has no decision.
+read all numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder
+without a decision whose episodes are in the plan (imported, or from a release without this log) is decided by the
+manifests. A folder that no scan was to plan has no decision.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from r2_hf_assets.plan.store import PlanStore
 
 @dataclass(frozen=True)
 class OtherRule:
-    """A folder whose `decided` language is not what the rule says now (`rule`). The decision holds."""
+    """A folder whose `decided` language is not what the rule gives now (`rule`). The decision holds."""
 
     folder: str
     decided: str

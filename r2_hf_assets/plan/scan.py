@@ -1,12 +1,12 @@
 """A scan: list the episode folders, compare with the plan, put what is new into new chunks.
 
 Sealed chunks are never touched, so a re-scan can't shift anything. The planning of a language is a loop over
-`PlanStore.create`: whoever loses a number to another scan reads that chunk, drops its members from its own list and
-goes on behind it. Folders have the language that the plan decided (folders.py), whatever the rule says now.
+`PlanStore.create`: a scan that loses a number to another one reads that chunk, drops its members from its own list and
+continues with the next number. A folder has the language that the plan decided (folders.py), whatever the rule says.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,6 @@ from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import OtherRule, decide_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.retry import Retry, default_retry
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,11 @@ class ScanRules:
 
 @dataclass
 class ScanReport:
-    """What a scan saw and did. Counts are episodes by language, folders where the name says so.
+    """What a scan found and did. Counts are episodes by language, folders where the name says so.
 
-    `unreadable_folders` are key prefixes whose names can't be asked for; nothing below them is planned. `other_rules`
-    are folders that stay with the language the plan decided, although the rule now gives another.
+    Attributes:
+        unreadable_folders: key prefixes that can't be requested; nothing below them is planned.
+        other_rules: folders that keep the language the plan decided, although the rule now gives another.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class ScanReport:
 
     @property
     def languages_line(self) -> str:
-        """The LANGUAGES line that would fit the bucket as it was seen."""
+        """The LANGUAGES line that names exactly the languages of the bucket and the plan."""
         found = {language for language, count in (self.seen + self.folders_left_out).items() if count}
         found |= {chunk.language for chunk in self.planned}
         return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in found)
@@ -69,44 +69,52 @@ def scan(
     plan: PlanStore,
     rules: ScanRules,
     *,
-    retry: Retry | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ScanReport:
-    """List the bucket and append new chunks to the plan.
+    """List the bucket and append new chunks to the plan, both by the plan's retry policy.
 
     Raises:
         PlanError: the plan is damaged or of another bucket.
         GaveUp: listing or writing kept failing.
     """
-    retry = retry or default_retry()
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
-    by_language: dict[str, list[LanguageFolder]] = {}
-    found, numbers = language_folders(bucket, plan.prefix, retry, unreadable), plan.numbers()
+    found = language_folders(bucket, plan.prefix, plan.retry, unreadable)
+    numbers = plan.numbers()
     decided = decide_languages(plan, found, rules.languages, numbers)
+    by_language = _group_by_language(found, decided, rules, report)
+    wanted = [folder for folders in by_language.values() for folder in folders]
+    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
+        for language, folders in by_language.items():
+            episodes = _count_listed(folders, listed, report)
+            _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
+    report.planned = plan.write_index(report.new_chunks)
+    return report
+
+
+def _group_by_language(
+    found: Sequence[LanguageFolder], decided: Mapping[str, str], rules: ScanRules, report: ScanReport
+) -> dict[str, list[LanguageFolder]]:
+    """The folders to plan by their decided language, in the order of languages; reports the others."""
+    by_language: dict[str, list[LanguageFolder]] = {}
     for folder in found:
         language = decided.get(folder.name, folder.language)
         if language != folder.language:
             report.other_rules.append(OtherRule(folder.name, language, folder.language))
         if language == UNKNOWN and folder.name != UNKNOWN:
             report.unknown_folders.append(folder.name)
-        by_language.setdefault(language, []).append(replace(folder, language=language))
-    for language in by_language.keys() - rules.languages:
-        report.folders_left_out[language] = len(by_language.pop(language))
-    wanted = [folder for language in sorted(by_language) for folder in by_language[language]]
-    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, retry, unreadable)) as listed:
-        for language in sorted(by_language):
-            episodes = _seen(by_language[language], listed, report)
-            _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
-    report.planned = plan.write_index(report.new_chunks)
-    return report
+        if language in rules.languages:
+            by_language.setdefault(language, []).append(replace(folder, language=language))
+        else:
+            report.folders_left_out[language] += 1
+    return dict(sorted(by_language.items()))
 
 
-def _seen(
+def _count_listed(
     folders: Sequence[LanguageFolder], listed: Iterator[Iterator[list[str]]], report: ScanReport
 ) -> Iterator[list[str]]:
-    """The episodes of one language, in listing order and in batches, counted as they come."""
+    """The episodes of one language, in listing order and in batches, counted as they arrive."""
     for folder, batches in zip(folders, listed, strict=False):
         report.folders[folder.name] = 0
         for names in batches:
@@ -123,14 +131,14 @@ def _plan_language(
     report: ScanReport,
     now: datetime,
 ) -> None:
-    """Plan what is new while the listing still goes on."""
+    """Put the new episodes of one language into chunks while it is being listed."""
     taken: set[str] = set()
     for known in plan.read_many((language, number) for number in numbers):
         taken.update(known.episodes)
     number, new = len(numbers), list[str]()
 
     def seal(size: int) -> None:
-        """Put the first `size` of `new` into the next chunk; if another scan was faster, they are its."""
+        """Put the first `size` of `new` into the next chunk, unless another scan has created it meanwhile."""
         nonlocal number, new
         chunk = Chunk(language, number, plan.prefix, tuple(new[:size]))
         number += 1
@@ -139,9 +147,9 @@ def _plan_language(
             report.newly_planned[language] += size
             new = new[size:]
         else:
-            theirs = {e for winner in plan.read_many([(language, chunk.number)]) for e in winner.episodes}
-            taken.update(theirs)
-            new = [episode for episode in new if episode not in theirs]
+            (existing,) = plan.read_many([(language, chunk.number)])
+            taken.update(existing.episodes)
+            new = [episode for episode in new if episode not in taken]
 
     for episodes in listed:
         report.seen[language] += len(episodes)
@@ -159,16 +167,16 @@ def _plan_language(
 
 
 def is_held_back(language: str, plan: PlanStore, hold_back: timedelta | None, now: datetime) -> bool:
-    """Whether a remainder still waits to fill a chunk; notes in the plan since when, if it has only begun to.
+    """Whether a remainder still waits to fill a chunk; records in the plan since when, if nothing is recorded yet.
 
-    The note says since when the language has had a remainder, without a break. Sealing a chunk does not renew it:
-    chunks fill by name, so what has waited longest may be what is left. So no episode waits longer than this and an
-    interval between scans, and a language gets at most one part-filled chunk in that time.
+    Sealing a chunk does not restart the wait: chunks fill by name, so the oldest episode may be among the remainder. So
+    no episode waits longer than `hold_back` and one interval between scans, and a language gets at most one part-filled
+    chunk in that time.
     """
     if hold_back is None:
         return False
     since = plan.waiting_since(language)
-    if since is None or since > now:  # a clock that was wrong, when the note was made, must not hold it for ever
+    if since is None or since > now:  # the clock was wrong when this was recorded
         plan.set_waiting(language, now)
         return hold_back > timedelta(0)
     return now - since < hold_back

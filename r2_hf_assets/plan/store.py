@@ -1,16 +1,16 @@
-"""Where the plan is kept: one immutable manifest a chunk, in a folder or on S3.
+"""The plan: one immutable manifest a chunk, in a folder or on S3.
 
     plan/identity.json             which bucket and prefix this plan is of
     plan/id.json                   the plan's id, which the dataset names (hub/ownership.py)
     plan/index.json                digests of the chunks, a cache: what it lacks is read from the manifests
     plan/<language>/chunk_0007.json
     plan/<language>/waiting.json   since when there has been a remainder, without a break
-    plan/folders_0000.json         the language of each folder, as scans decided it (see folders.py)
+    plan/folders_0000.json         the language of each folder, as scans decided it (folders.py)
 
-Chunks of a language form a log: number n is created with a conditional PUT (S3: If-None-Match, folder: a hard link), by
-someone who has read all numbers below n and leaves out their members. So two scans at once can neither take the same
-number nor plan an episode twice; the loser reads what the winner wrote and goes on behind it. Nothing is ever deleted,
-and nothing but index.json and waiting.json is written twice.
+Chunks of a language form a log: number n is created exclusively (files.py), by a scan that has read all numbers below n
+and leaves out their members. So two scans at once can neither take the same number nor plan an episode twice; the one
+that loses the race reads what the other wrote and continues behind it. Nothing is ever deleted, and nothing but
+index.json and waiting.json is written twice.
 """
 
 import json
@@ -21,17 +21,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice
 
-import obstore
-from obstore.exceptions import AlreadyExistsError, PreconditionError
-
 from r2_hf_assets.background import Background
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
-from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
+from r2_hf_assets.bucket.client import Store, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
+from r2_hf_assets.plan.files import PlanFiles, damaged
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -52,58 +50,52 @@ class PlanStore:
     prefix: str
     retry: Retry = field(default_factory=default_retry)
 
+    @cached_property
+    def _files(self) -> PlanFiles:
+        return PlanFiles(self.store, self.retry)
+
     def check_identity(self) -> None:
         """Bind an empty store to this bucket and prefix; refuse one that is bound to another.
 
         Raises:
             PlanError: the store holds the plan of another bucket or prefix.
         """
-        if not self._create(_IDENTITY, json.dumps(self._identity).encode()):
-            self._check_bound(self._read_json(_IDENTITY, dict))
-
-    def is_begun(self) -> bool:
-        """Whether there is a plan here; nothing is written.
-
-        Raises:
-            PlanError: it is of another bucket or prefix.
-        """
-        found = self._read_json(_IDENTITY, dict)
-        if found is not None:
-            self._check_bound(found)
-        return found is not None
+        if not self._files.create(_IDENTITY, json.dumps(self._identity).encode()):
+            self._require_plan()
 
     def find_id(self) -> str | None:
         """The plan's id; None when it has none yet."""
-        found = self._read_json(_ID, dict)
+        found = self._files.read_json(_ID, dict)
         if found is None:
             return None
         if not isinstance(found.get("id"), str):
-            raise _damaged(_ID)
+            raise damaged(_ID)
         return found["id"]
 
     def id(self) -> str:
-        """The plan's id, 32 hex digits, made by whoever asks first. A copy or a backup of the plan has the same.
+        """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same.
 
         Raises:
             PlanError: there is no plan here, or it is of another bucket or prefix.
         """
         while (found := self.find_id()) is None:
-            self._check_bound(self._read_json(_IDENTITY, dict))
-            self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
-            self._sync([_ID])
+            self._require_plan()
+            self._files.create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
+            self._files.sync([_ID])
         return found
 
     @property
     def _identity(self) -> dict[str, str]:
         return {"bucket": self.bucket, "prefix": self.prefix}
 
-    def _check_bound(self, found: dict[str, str] | None) -> None:
-        mine = self._identity
+    def _require_plan(self) -> None:
+        found = self._files.read_json(_IDENTITY, dict)
         if found is None:
             raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
-        if found != mine:
+        if found != self._identity:
             raise PlanError(
-                f"plan: STATE_URL holds the plan of {found}, not of {mine}; set STATE_URL to a place of its own"
+                f"plan: STATE_URL holds the plan of {found}, not of {self._identity}; "
+                "set STATE_URL to a place of its own"
             )
 
     def numbers(self) -> dict[str, list[int]]:
@@ -113,19 +105,13 @@ class PlanStore:
             PlanError: a number is missing, so members of the plan are lost.
         """
         found: dict[str, list[int]] = defaultdict(list)
-        listed = ask(
-            self.retry,
-            "listing plan/",
-            lambda: [item["path"] for batch in obstore.list(self.store, "plan/") for item in batch],
-            self.store,
-        )
-        for path in listed:
+        for path in self._files.list_paths("plan/"):
             if match := _MANIFEST.match(path):
                 found[match[1]].append(int(match[2]))
         return {language: self._without_gaps(language, numbers) for language, numbers in found.items()}
 
     def _without_gaps(self, language: str, listed: list[int]) -> list[int]:
-        # A listing that runs beside another scan can show a number and not the one before it: look before complaining.
+        # A listing during another scan can show a number and not the one before it.
         everything = range(max(listed) + 1)
         for number in sorted(set(everything) - set(listed)):
             if self.read(language, number) is None:
@@ -135,7 +121,7 @@ class PlanStore:
     def read(self, language: str, number: int) -> Chunk | None:
         """One chunk; None when it is not planned."""
         path = _path(language, number)
-        data = self._read(path)
+        data = self._files.read(path)
         if data is None:
             return None
         chunk = decode(data, path)
@@ -146,22 +132,22 @@ class PlanStore:
         return chunk
 
     def find(self, language: str, number: int) -> Chunk | None:
-        """What a partition is planned to hold; None when this plan has nothing there.
+        """The chunk of a partition; None when it is not planned.
 
         Raises:
-            PlanError: there is no plan here, so nothing can be said; or it is of another bucket or prefix.
+            PlanError: there is no plan here, or it is of another bucket or prefix.
         """
-        self._check_bound(self._read_json(_IDENTITY, dict))
+        self._require_plan()
         return self.read(language, number)
 
     def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
-        """Chunks in the order asked for, read side by side, a few ahead. All of them must exist."""
+        """Chunks in the given order, read concurrently, a few ahead. All of them must exist."""
         names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
-            asked = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
-            while asked:
-                chunk = asked.popleft().result()
-                asked.extend(threads.submit(self.read, *name) for name in islice(names, 1))
+            reads = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
+            while reads:
+                chunk = reads.popleft().result()
+                reads.extend(threads.submit(self.read, *name) for name in islice(names, 1))
                 if chunk is None:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk
@@ -169,32 +155,32 @@ class PlanStore:
     def create(self, chunk: Chunk) -> bool:
         """Store a new chunk. False when its number is taken by another chunk.
 
-        A PUT whose answer was lost is repeated and then finds itself: same digest, so it counts as created.
+        A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
         """
-        if self._create(_path(chunk.language, chunk.number), encode(chunk)):
+        if self._files.create(_path(chunk.language, chunk.number), encode(chunk)):
             return True
-        there = self.read(chunk.language, chunk.number)
-        return there is not None and there.digest == chunk.digest
+        existing = self.read(chunk.language, chunk.number)
+        return existing is not None and existing.digest == chunk.digest
 
     def folders(self, number: int) -> dict[str, str] | None:
         """Entry `number` of the log of {folder: language}; None when there is none."""
         path = _folders(number)
-        found = self._read_json(path, dict)
+        found = self._files.read_json(path, dict)
         if found is not None and not all(language in LANGUAGES for language in found.values()):
-            raise _damaged(path)
+            raise damaged(path)
         return found
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
-        """Append to that log, on the disk itself. False when the number is taken, maybe by this very entry."""
-        created = self._create(_folders(number), json.dumps(languages).encode())
-        self._sync([_folders(number)])
+        """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
+        created = self._files.create(_folders(number), json.dumps(languages).encode())
+        self._files.sync([_folders(number)])
         return created
 
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
-        return self._planned(self._read_index())
+        return self._complete(self._read_index())
 
-    def _planned(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
+    def _complete(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         behind = [name for name in names if name not in index]
         known = {**index, **_by_name(self.read_many(behind))}
@@ -203,76 +189,43 @@ class PlanStore:
     def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
 
-        Chunks that were just `created` need not be read again. What it names lies on the disk itself by then, so a
-        host that loses power does not lose the plan.
+        The chunks that it names are synced first, so a host that loses power does not lose the plan.
+
+        Args:
+            created: chunks that were just created, and need not be read again.
         """
         indexed = self._read_index()
-        planned = self._planned({**indexed, **_by_name(created)})
+        planned = self._complete({**indexed, **_by_name(created)})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
-        self._sync(_path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
-        self._overwrite(_INDEX, json.dumps(rows).encode())
-        if folder := folder_of(self.store):
-            sweep_torn_writes(folder, "plan/**/*#*")
+        self._files.sync(_path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
+        self._files.overwrite(_INDEX, json.dumps(rows).encode())
+        self._files.sweep()
         return planned
 
     def waiting_since(self, language: str) -> datetime | None:
         """Since when this language has had a remainder, without a break; None when it has none."""
         path = _waiting(language)
-        stamp = (self._read_json(path, dict) or {}).get("since")
+        stamp = (self._files.read_json(path, dict) or {}).get("since")
         try:
             since = datetime.fromisoformat(stamp) if stamp else None
         except (ValueError, TypeError):
-            raise _damaged(path) from None
+            raise damaged(path) from None
         if since is not None and since.tzinfo is None:
-            raise _damaged(path)
+            raise damaged(path)
         return since
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
-        """Note since when there is a remainder, or that there is none."""
+        """Record since when there is a remainder, or that there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
-        if stamp or self._read(_waiting(language)) is not None:
-            self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
+        if stamp or self._files.read(_waiting(language)) is not None:
+            self._files.overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
 
     def _read_index(self) -> dict[tuple[str, int], Planned]:
         try:
-            rows = [Planned(*row) for row in self._read_json(_INDEX, list) or []]
+            rows = [Planned(*row) for row in self._files.read_json(_INDEX, list) or []]
             return {(planned.language, planned.number): planned for planned in rows}
         except (PlanError, TypeError):
             return {}  # a damaged cache is no cache
-
-    def _read_json(self, path: str, kind: type):
-        """What a file holds, a dict or a list as `kind` says; None when there is no such file."""
-        data = self._read(path)
-        if data is None:
-            return None
-        try:
-            found = json.loads(data)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, kind):
-            raise _damaged(path)
-        return found
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
-        except NOT_FOUND:
-            return None
-
-    def _create(self, path: str, data: bytes) -> bool:
-        try:
-            ask(self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), self.store)
-        except (AlreadyExistsError, PreconditionError):
-            return False
-        return True
-
-    def _sync(self, paths: Iterable[str]) -> None:
-        if folder := folder_of(self.store):
-            with on_disk(folder):
-                sync(folder / path for path in paths)
-
-    def _overwrite(self, path: str, data: bytes) -> None:
-        ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
 
 
 def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:
@@ -290,10 +243,6 @@ def _folders(number: int) -> str:
 
 def _waiting(language: str) -> str:
     return f"plan/{language}/waiting.json"
-
-
-def _damaged(path: str) -> PlanError:
-    return PlanError(f"plan: {path} is damaged; restore it from a backup")
 
 
 def _by_name(chunks: Iterable[Chunk]) -> dict[tuple[str, int], Planned]:

@@ -1,12 +1,12 @@
-"""Which due chunks to ask runs for now, given what runs and how earlier runs went; and when to stop asking as usual.
+"""Which due chunks to request runs for now, given what runs and how earlier runs ended; and when to slow down.
 
-Pure: time, runs and history come in as data. An attempt that failed is repeated after 2 minutes, then 8, 32 and 128,
-and after the fifth not again.
+Pure: time, runs and history are arguments. An attempt that failed is repeated, later and later, up to a limit
+(retry.py).
 
 The brake is one rule for the sensor and for `r2-hf process`. A systemic failure (errors.py: a wrong token, a missing
-right, a disk that can't be written) would meet every run, so it brakes at once. A series of failures of any kind is
-hardly the chunks' own, so it brakes, too. Then the sensor tries one run at a time until one succeeds, and the command
-stops: a wrong token costs a few builds and not thousands.
+right, a disk that can't be written) would repeat in every run, so one of them brakes. A series of failures of any kind
+is hardly the chunks' own, so it brakes, too. Then the sensor requests one run at a time until one succeeds, and the
+command stops: a wrong token costs a few builds and not thousands.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,18 +15,16 @@ from enum import Enum
 from itertools import takewhile
 
 from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR
 
 Name = tuple[str, int]
 
-ATTEMPTS = 5
-FIRST_WAIT_S = 120.0
-WAIT_GROWS = 4
-# So many runs failed, one after another: then it is not the chunks.
+# So many failures in a row are not the chunks' own.
 BAD_SERIES = 8
 
 
 class End(Enum):
-    """How a run ended by itself. One that a person terminated counts neither way."""
+    """How a run ended by itself. One that a person terminated is not counted."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -34,7 +32,7 @@ class End(Enum):
 
 
 def brake(newest_first: Iterable[End]) -> str | None:
-    """Why no more runs are to be started as usual; None while nothing speaks against it.
+    """Why no more runs are to be started as usual; None when they are.
 
     Args:
         newest_first: how the last runs ended, at least BAD_SERIES of them where there were so many.
@@ -60,8 +58,8 @@ class Tried:
     """How the finished runs of a chunk that is still due went.
 
     Attributes:
-        attempts: how many were asked for here, for the chunk's digest.
-        ended: when the newest one ended, whoever asked for it; epoch seconds.
+        attempts: how many the sensor requested for the chunk's digest.
+        ended: when the newest run ended, whoever requested it; epoch seconds.
         terminated: a person ended the newest one, by itself and not with its backfill.
     """
 
@@ -72,7 +70,14 @@ class Tried:
 
 @dataclass(frozen=True)
 class Turn:
-    """What to ask for, each chunk with the number of its attempt, and what becomes of the other due ones."""
+    """The runs to request, each chunk with the number of its attempt, and the state of the other due chunks.
+
+    Attributes:
+        due, busy, later: counts of all due chunks, of those with a run, and of those that wait for their next attempt.
+        next_s: seconds until the first of those waits ends.
+        given_up, terminated: chunks that are requested no more.
+        room: how many runs may be requested now.
+    """
 
     asks: tuple[tuple[Planned, int], ...]
     due: int
@@ -96,16 +101,17 @@ def decide(
     braked: Braked | None,
     now: float,
 ) -> Turn:
-    """Choose in plan order, as many as there is room for.
+    """Choose chunks in plan order, as many as there is room for.
 
     Args:
-        busy: chunks that somebody works on, or is about to.
+        busy: chunks with a queued or running run, a backfill or a retry.
         running: queued and running runs in all; `in_flight`: how many there may be.
+        per_tick: how many to request at most.
         braked: set while one run at a time is tried.
     """
     room = max(0, min(per_tick, in_flight - running))
     if braked is not None:
-        room = 1 if running == 0 and now - braked.since >= FIRST_WAIT_S else 0
+        room = 1 if running == 0 and now - braked.since >= RUN_FIRST_WAIT_S else 0
     asks: list[tuple[Planned, int]] = []
     given_up: list[Name] = []
     terminated: list[Name] = []
@@ -115,12 +121,12 @@ def decide(
         name = (chunk.language, chunk.number)
         count += 1
         known = tried.get(name, Tried(0, 0.0))
-        wait = known.ended + FIRST_WAIT_S * WAIT_GROWS ** max(0, known.attempts - 1) - now if name in tried else 0.0
+        wait = known.ended + _wait_after(known.attempts) - now if name in tried else 0.0
         if name in busy:
             at_work += 1
         elif known.terminated:
             terminated.append(name)
-        elif known.attempts >= ATTEMPTS:
+        elif known.attempts >= RUN_ATTEMPTS:
             given_up.append(name)
         elif wait > 0:
             waits.append(wait)
@@ -137,3 +143,8 @@ def decide(
         room=room,
         braked=braked.why if braked else None,
     )
+
+
+def _wait_after(attempts: int) -> float:
+    """Seconds between the end of an attempt and the next one."""
+    return RUN_FIRST_WAIT_S * RUN_WAIT_FACTOR ** max(0, attempts - 1)

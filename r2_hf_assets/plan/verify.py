@@ -1,11 +1,10 @@
 """The plan check: every manifest read once, a language at a time.
 
-Each planned episode stands in exactly one chunk, manifests are whole (digest, number, members), numbers have no gap,
-and the index that answers "what is due" says of each chunk what its manifest says. A folder is planned in one
-language, the one that was decided for it (folders.py).
+Each planned episode is in exactly one chunk, manifests are whole (digest, number, members), numbers have no gap, and
+the index agrees with the manifests. A folder is planned in one language, the one that was decided for it (folders.py).
 
-Memory: episodes are remembered as 64-bit hashes (8 bytes each, of one language at a time), and manifests are read a
-few at a time. Only when two hashes are equal is that language read again, to name the episodes.
+Memory: episodes are kept as 64-bit hashes (8 bytes each, of one language at a time), and manifests are read a few at a
+time. Only when two hashes are equal is that language read again, to name the episodes.
 """
 
 from array import array

@@ -4,6 +4,7 @@ Four requests, each made once: the language folders, the first episodes of one o
 and the audio of its first segment; two more for each episode before it that is not whole. Nothing is written.
 """
 
+from dataclasses import replace
 from email.utils import format_datetime
 
 from obstore.store import S3Store
@@ -15,7 +16,7 @@ from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, Unus
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.preflight.rules import Finding, fail, judge_clock, ok, warn
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
 
 # Seconds until one request of a collector is answered.
@@ -26,7 +27,7 @@ _EPISODES = 5
 
 def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     """Findings `bucket`, `episode` and `clock (S3)`; only the first when the bucket can't be listed."""
-    once = Retry(attempts=1, silence=PATIENCE_S)
+    once = replace(ONCE, silence=PATIENCE_S)
     try:
         store = object_store(r2)
         page = first_page(store, r2.prefix, once, "/")

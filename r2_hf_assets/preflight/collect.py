@@ -28,8 +28,17 @@ from r2_hf_assets.hub.errors import classify
 from r2_hf_assets.preflight import rules
 from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
 from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
-from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import VARIABLES, BucketSettings, HubSettings, Settings, hub_home, is_on, load
+from r2_hf_assets.retry import ONCE
+from r2_hf_assets.settings import (
+    VARIABLES,
+    BucketSettings,
+    HubSettings,
+    PartialSettings,
+    hub_home,
+    is_on,
+    load,
+    load_partial,
+)
 
 Collector = Callable[[], Sequence[Finding]]
 
@@ -37,7 +46,6 @@ Collector = Callable[[], Sequence[Finding]]
 _DEADLINE_S = 12.0
 # hf_xet keeps caches of some 100 MB while it uploads.
 _CACHE_BYTES = 2 * 10**8
-_ONCE = Retry(attempts=1)
 _SHORTEST_SECRET = 4  # a shorter one would be found inside of words
 
 
@@ -87,7 +95,7 @@ def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
     return replace(finding, seen=seen)
 
 
-def check_settings(environ: Mapping[str, str]) -> tuple[Finding, Settings | None]:
+def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:
     """What is missing or wrong; and the settings, in which groups that are not complete are None."""
     try:
         given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
@@ -96,7 +104,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Finding, Settings | None
         advice = "then look again: what needs them was not looked at"
         finding = fail("settings", str(error).removeprefix("settings: "), advice)
     try:
-        return finding, load(environ, needs=())
+        return finding, load_partial(environ)
     except SettingsError:  # a value is wrong
         return finding, None
 
@@ -115,7 +123,7 @@ def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     return found
 
 
-def look_at_machine(settings: Settings) -> list[Finding]:
+def look_at_machine(settings: PartialSettings) -> list[Finding]:
     """Findings `open files`, `HF_HOME`, and `scratch` where uploads go by a file."""
     found = []
     if settings.r2:
@@ -154,14 +162,14 @@ def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
 def _creates_once(store: Store) -> bool:
     path = f".preflight-{uuid.uuid4().hex}"
     create = partial(obstore.put, store, path, b"", mode="create")
-    ask(_ONCE, f"creating {path}", create, store)
+    ask(ONCE, f"creating {path}", create, store)
     try:
         create()
         return False
     except (AlreadyExistsError, PreconditionError):
         return True
     finally:
-        ask(_ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
+        ask(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
 
 
 def look_at_hub(hub: HubSettings) -> list[Finding]:

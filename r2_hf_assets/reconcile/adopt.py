@@ -216,7 +216,6 @@ def check_chunks(
     Raises:
         AccessError, GaveUp: the Hub or the bucket can't be asked.
     """
-    assert settings.hub is not None
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
     return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
 

@@ -54,7 +54,6 @@ def collect_state(
         ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
-    assert settings.r2 is not None and settings.hub is not None
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
     names = [(chunk.language, chunk.number) for chunk in planned]

@@ -93,7 +93,6 @@ class Source:
 
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
-    assert settings.r2 is not None
     return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
 
 
@@ -107,7 +106,7 @@ def verify_remote(
     """
     if not chunks:
         return
-    assert settings.r2 is not None and settings.hub is not None and hub.revision is not None
+    assert hub.revision is not None
     plan, source = open_plan(settings.plan, settings.r2), open_source(settings)
     reader, on_hub = HubReader(settings.hub, hub.revision, log=log), hub.by_chunk()
 

@@ -28,7 +28,6 @@ def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     settings = load()
-    assert settings.r2 is not None
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     with DagsterInstance.ephemeral() as instance:

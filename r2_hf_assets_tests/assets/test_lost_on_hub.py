@@ -66,7 +66,6 @@ def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: py
     assert done.due() == [KEY]
     with DagsterInstance.get() as instance:
         settings = load()
-        assert settings.r2 is not None
         planned = open_plan(settings.plan, settings.r2).planned()
         (row,) = overall(instance, planned, settings.plan.languages, settings.dataset).languages
     assert (row.planned, row.committed, row.due, row.failed) == (2, 1, 1, 1)

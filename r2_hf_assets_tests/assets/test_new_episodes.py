@@ -22,7 +22,7 @@ from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load_for_scan
 from r2_hf_assets_tests.build_samples import put_folders
 from r2_hf_assets_tests.world import World
 
@@ -111,8 +111,7 @@ class Ticks:
 
     @property
     def plan(self) -> PlanStore:
-        settings = load(needs=["r2"])
-        assert settings.r2 is not None
+        settings = load_for_scan()
         return open_plan(settings.plan, settings.r2)
 
     def run(self, status: DagsterRunStatus, **options: Any) -> str:

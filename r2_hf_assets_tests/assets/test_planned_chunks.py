@@ -13,8 +13,9 @@ from r2_hf_assets.assets.planned_chunks import line
 from r2_hf_assets.assets.recovered import record_due
 from r2_hf_assets.assets.runs import SYSTEMIC_TAG
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, Turn
+from r2_hf_assets.plan.turns import BAD_SERIES, Turn
 from r2_hf_assets.reconcile.report import Due
+from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets_tests.assets.ticks import KEYS, LONG_AGO, Ticks
 
 
@@ -70,7 +71,7 @@ def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
 
 def test_a_failure_waits_and_the_end_is_named(ticks: Ticks) -> None:
     for key in KEYS:
-        ticks.attempt(key, ATTEMPTS, DagsterRunStatus.FAILURE)
+        ticks.attempt(key, RUN_ATTEMPTS, DagsterRunStatus.FAILURE)
     ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.FAILURE, time.time())
     assert ticks.said() == (
         "4 due: 0 asked for now, 0 in hand (0 of 20 runs); 4 failed 5 times and are left: de|chunk_0000, "
@@ -165,9 +166,9 @@ def test_a_chunk_that_the_hub_lost_is_asked_for_like_a_new_one(ticks: Ticks) -> 
     add_partitions(ticks.instance, [0, 1, 2])
     before = {request.run_key for request in ticks.requests()}
     for key in KEYS:
-        for number in range(1, ATTEMPTS):
+        for number in range(1, RUN_ATTEMPTS):
             ticks.attempt(key, number, DagsterRunStatus.FAILURE)
-        ticks.attempt(key, ATTEMPTS, DagsterRunStatus.SUCCESS)
+        ticks.attempt(key, RUN_ATTEMPTS, DagsterRunStatus.SUCCESS)
         committed(ticks, key)
     assert ticks.said() == "nothing is due"
     record_due(ticks.instance, [Due(read_key(key), "gone") for key in KEYS], "me/speech", "reconcile")

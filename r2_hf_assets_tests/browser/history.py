@@ -38,8 +38,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
     Args:
         last: the episodes that the last chunk of a language holds, as `<folder>/<episode_id>`; others are made up.
     """
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None and settings.hub is not None
+    settings = load()
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     for language in languages:

@@ -51,8 +51,8 @@ CLIENTS: dict[str, Client] = {
 def r2(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketSettings]:
     for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("r2_hf_assets.bucket.pages._CHECK_RETRY", QUICK)
-    monkeypatch.setattr("r2_hf_assets.bucket.client._RETRIES", {"max_retries": 0})
+    monkeypatch.setattr("r2_hf_assets.bucket.pages.FIRST_REQUEST", QUICK)
+    monkeypatch.setattr("r2_hf_assets.bucket.client.OBSTORE_RETRIES", {"max_retries": 0})
     rule = lambda key, count: Answer(200, LISTING) if key.startswith("?") else None  # noqa: E731
     with ObjectsServer({"k": b"x"}, rule, certificate=CERTIFICATE) as server:
         assert server.url.startswith("https://")

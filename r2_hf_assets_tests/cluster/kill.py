@@ -91,7 +91,6 @@ def backfill_and_kill(
 def planned_keys(on: Cluster) -> list[str]:
     """Every planned partition, from the plan in the bucket."""
     settings = load(on.env)
-    assert settings.r2 is not None
     planned = open_plan(settings.plan, settings.r2).planned()
     return [str(partition_key(chunk.language, chunk.number)) for chunk in planned]
 

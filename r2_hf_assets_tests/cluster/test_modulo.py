@@ -89,7 +89,6 @@ def test_four_machines_share_the_chunks_by_modulo(world: World) -> None:
 def told(world: World, machine: int) -> dict[str, int]:
     """What `r2-hf status` would say on a machine, over all languages: its own history beside the plan."""
     settings = load({**world.env, "STATE_URL": f"s3://{world.bucket}/state"})
-    assert settings.r2 is not None
     planned = open_plan(settings.plan, settings.r2).planned()
     with DagsterInstance.from_config(str(world.folder / f"machine{machine}" / "dagster_home")) as instance:
         left = due(planned, recorded_digests(instance, COMMIT))

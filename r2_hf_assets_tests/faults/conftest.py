@@ -30,11 +30,11 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every retry of the product and of its libraries as in earnest, but within a second or two."""
     milliseconds = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=5), "base": 2}
     inner = {"max_retries": INNER_TRIES - 1, "retry_timeout": timedelta(seconds=20), "backoff": milliseconds}
-    monkeypatch.setattr(client, "_RETRIES", inner)
+    monkeypatch.setattr(client, "OBSTORE_RETRIES", inner)
     monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 2)
     monkeypatch.setattr(client, "READ_TIMEOUT_S", READ_TIMEOUT_S)
     short = Retry(attempts=TRIES, base=0.005, cap=0.02, quota_limit=0.1)
-    monkeypatch.setattr(pages, "_CHECK_RETRY", short)
+    monkeypatch.setattr(pages, "FIRST_REQUEST", short)
     monkeypatch.setattr(retry, "DEFAULT", short)
     monkeypatch.setattr(commit, "COMMIT_RETRY", short)
     from huggingface_hub.utils import _http, _xet

@@ -16,7 +16,6 @@ from r2_hf_assets.settings import load
 
 def main() -> int:
     settings = load()
-    assert settings.r2 is not None
     plan = open_plan(settings.plan, settings.r2)
     with DagsterInstance.get() as instance:
         before = plan.planned()

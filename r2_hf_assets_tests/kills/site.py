@@ -70,7 +70,6 @@ class Site:
 
     def plan(self) -> PlanStore:
         settings = self.settings()
-        assert settings.r2 is not None
         return open_plan(settings.plan, settings.r2)
 
     def upload(self, episodes: Mapping[str, int]) -> SampleSummary:

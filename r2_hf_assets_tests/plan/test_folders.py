@@ -13,7 +13,7 @@ from r2_hf_assets.plan.folders import OtherRule, decided_languages
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
-from r2_hf_assets_tests.build_samples import NO_WAIT, chunk_of, put_folders
+from r2_hf_assets_tests.build_samples import chunk_of, put_folders
 
 EVERY = frozenset(LANGUAGES)
 
@@ -29,7 +29,7 @@ def rule(monkeypatch):
 
 
 def look(bucket, plan: PlanStore, languages=EVERY, size: int = 2) -> ScanReport:
-    return scan(bucket, plan, ScanRules(frozenset(languages), size), retry=NO_WAIT)
+    return scan(bucket, plan, ScanRules(frozenset(languages), size))
 
 
 def planned(plan: PlanStore) -> Counter[tuple[str, str]]:

@@ -20,7 +20,7 @@ DAY = timedelta(hours=24)
 
 def look(bucket, plan, size: int = 3, *, languages=EVERY, hold_back=None, now: datetime = START) -> ScanReport:
     rules = ScanRules(frozenset(languages), size, hold_back)
-    return scan(bucket, plan, rules, retry=NO_WAIT, now=lambda: now)
+    return scan(bucket, plan, rules, now=lambda: now)
 
 
 def members(plan: PlanStore, language: str = "en") -> list[tuple[str, ...]]:

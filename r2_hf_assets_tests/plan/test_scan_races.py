@@ -30,7 +30,7 @@ def state(tmp_path) -> LocalStore:
 def look(bucket: MemoryStore, state: LocalStore, size: int = 5) -> ScanReport:
     """A scan of its own, as another process would make it."""
     plan = PlanStore(state, "podcasts", PREFIX, NO_WAIT)
-    return scan(bucket, plan, ScanRules(frozenset(LANGUAGES), size), retry=NO_WAIT)
+    return scan(bucket, plan, ScanRules(frozenset(LANGUAGES), size))
 
 
 def planned(state: LocalStore) -> Counter[str]:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.turns import ATTEMPTS, BAD_SERIES, FIRST_WAIT_S, Braked, End, Tried, Turn, brake, decide
+from r2_hf_assets.plan.turns import BAD_SERIES, Braked, End, Tried, Turn, brake, decide
+from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S
 
 NOW = 1_000_000.0
 CHUNKS = [Planned("de", 0, "d0", 3), *(Planned("en", number, f"e{number}", 3) for number in range(6))]
@@ -57,11 +58,11 @@ def test_a_chunk_in_hand_is_left_to_whoever_has_it() -> None:
 @pytest.mark.parametrize(
     ("attempts", "wait"),
     [
-        (0, FIRST_WAIT_S),  # failed in a run that somebody else asked for
-        (1, FIRST_WAIT_S),
-        (2, 4 * FIRST_WAIT_S),
-        (3, 16 * FIRST_WAIT_S),
-        (4, 64 * FIRST_WAIT_S),
+        (0, RUN_FIRST_WAIT_S),  # failed in a run that somebody else asked for
+        (1, RUN_FIRST_WAIT_S),
+        (2, 4 * RUN_FIRST_WAIT_S),
+        (3, 16 * RUN_FIRST_WAIT_S),
+        (4, 64 * RUN_FIRST_WAIT_S),
     ],
 )
 def test_what_failed_waits_ever_longer(attempts: int, wait: float) -> None:
@@ -74,7 +75,7 @@ def test_what_failed_waits_ever_longer(attempts: int, wait: float) -> None:
 
 
 def test_after_the_last_attempt_it_is_named_and_left_for_ever() -> None:
-    made = turn(tried={("en", 0): Tried(ATTEMPTS, 0.0)})
+    made = turn(tried={("en", 0): Tried(RUN_ATTEMPTS, 0.0)})
     assert made.given_up == (("en", 0),) and len(made.asks) == 6
 
 
@@ -84,13 +85,13 @@ def test_what_a_person_terminated_is_left_to_people() -> None:
 
 
 def test_chunks_that_wait_take_no_room_from_others() -> None:
-    known = {("de", 0): Tried(1, NOW), ("en", 0): Tried(ATTEMPTS, NOW)}
+    known = {("de", 0): Tried(1, NOW), ("en", 0): Tried(RUN_ATTEMPTS, NOW)}
     assert asked(turn(tried=known, per_tick=1)) == [("en", 1, 1)]
 
 
 def test_with_the_brake_on_one_at_a_time_is_tried() -> None:
     assert turn(braked=Braked("because", NOW)).asks == () and turn(braked=Braked("because", NOW)).braked == "because"
-    long_ago = Braked("because", NOW - FIRST_WAIT_S)
+    long_ago = Braked("because", NOW - RUN_FIRST_WAIT_S)
     assert turn(braked=long_ago, running=1).asks == ()
     assert asked(turn(braked=long_ago)) == [("de", 0, 1)]
 

@@ -42,7 +42,7 @@ class Month:
 
     def scan(self, now: datetime, languages: frozenset[str]) -> None:
         rules = ScanRules(languages, SIZE, LIMIT)
-        for chunk in scan(self.bucket, self.plan, rules, retry=NO_WAIT, now=lambda: now).new_chunks:
+        for chunk in scan(self.bucket, self.plan, rules, now=lambda: now).new_chunks:
             self.planned |= dict.fromkeys(chunk.episodes, now)
             self.part_filled[chunk.language] += len(chunk.episodes) < SIZE
 

@@ -10,7 +10,7 @@ import pytest
 from r2_hf_assets.preflight import collect
 from r2_hf_assets.preflight.collect import check_settings, look_at_hub, look_at_machine, look_at_shell, look_at_state
 from r2_hf_assets.preflight.rules import Finding, Level, ok
-from r2_hf_assets.settings import BucketSettings, HubSettings, load
+from r2_hf_assets.settings import BucketSettings, HubSettings, load_partial
 from r2_hf_assets_tests.world import World
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -83,7 +83,7 @@ def test_a_shell_with_traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_scratch_is_looked_at_only_where_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def found(**values: str) -> dict[str, Level]:
-        return levels(look_at_machine(load({"DAGSTER_HOME": str(tmp_path), **values}, needs=())))
+        return levels(look_at_machine(load_partial({"DAGSTER_HOME": str(tmp_path), **values})))
 
     monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))

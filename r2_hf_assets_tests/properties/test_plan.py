@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from r2_hf_assets.languages import LANGUAGES, normalize
-from r2_hf_assets.plan import store as store_module
+from r2_hf_assets.plan import files as plan_files
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
@@ -95,7 +95,7 @@ class Scanners:
         self.plan = self.of(None)
         self.now = START
         names = ("get", "put", "list")
-        use_obstore(patch, store_module, **{name: self._in_turn(name) for name in names})
+        use_obstore(patch, plan_files, **{name: self._in_turn(name) for name in names})
         use_obstore(
             patch, store_gets, list_with_delimiter=lambda look, prefix: {"common_prefixes": look.folders(prefix)}
         )
@@ -116,7 +116,7 @@ class Scanners:
 
     def scan(self, look: Look, seat: Any = None) -> ScanReport:
         bucket: Any = look
-        return scan(bucket, self.of(seat), look.rules, retry=NO_WAIT, now=lambda: self.now)
+        return scan(bucket, self.of(seat), look.rules, now=lambda: self.now)
 
     def play(self, round_: Round) -> list[Any]:
         turns = Turns(round_.order, len(round_.looks), round_.dies_at)

@@ -125,7 +125,7 @@ def test_a_second_import_has_nothing_to_do_and_a_stopped_one_goes_on(plan: PlanS
     append_chunks(plan, new(adopt(plan, SCRIPT))[:2])
     assert members(new(adopt(plan, SCRIPT))) == [("en", 1, ("en-US/c",))]
     append_chunks(plan, new(adopt(plan, SCRIPT)))
-    report = scan(bucket, plan, ScanRules(frozenset({"en"}), 10), retry=NO_WAIT)
+    report = scan(bucket, plan, ScanRules(frozenset({"en"}), 10))
     assert members(report.new_chunks) == [("en", 2, ("en/new",))]
     assert new(adopt(plan, SCRIPT)) == []
     with pytest.raises(R2HfError, match="en chunk 1 is planned with other episodes than the script's"):
@@ -149,7 +149,7 @@ def test_another_planner_in_between_is_noticed(plan: PlanStore) -> None:
     bucket = MemoryStore()
     put_folders(bucket, "en/a", "en/b")
     found = adopt(plan, SCRIPT)
-    scan(bucket, plan, ScanRules(frozenset({"en"}), 1), retry=NO_WAIT)
+    scan(bucket, plan, ScanRules(frozenset({"en"}), 1))
     with pytest.raises(R2HfError, match="planned by a scan meanwhile"):
         append_chunks(plan, new(found))
 

@@ -14,7 +14,7 @@ from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault, S3Faults
-from r2_hf_assets.settings import load
+from r2_hf_assets.settings import load, load_for_scan
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets_tests.runs.commands import BOTH, MATERIALIZE, PATIENCE_S, command, go, log
 from r2_hf_assets_tests.world import World, materializations
@@ -36,8 +36,7 @@ def test_two_scans_plan_every_episode_once(in_process: World, monkeypatch: pytes
             go([one, two])
             assert [one.wait(PATIENCE_S), two.wait(PATIENCE_S)] == [0, 0], log(world)
     monkeypatch.setenv("STATE_URL", world.env["STATE_URL"])
-    settings = load(needs=["r2"])
-    assert settings.r2 is not None
+    settings = load_for_scan()
     plan = open_plan(settings.plan, settings.r2)
     chunks = list(plan.read_many([(chunk.language, chunk.number) for chunk in plan.planned()]))
     planned = Counter(episode for chunk in chunks for episode in chunk.episodes)
@@ -75,8 +74,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     assert world.scan() is None
     with pytest.raises(RepositoryNotFoundError):
         world.head()
-    settings = load(needs=["r2", "hub"])
-    assert settings.r2 is not None and settings.hub is not None
+    settings = load()
     hub = settings.hub
     plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
     chunks = list(plan.read_many([(chunk.language, chunk.number) for chunk in plan.planned()]))

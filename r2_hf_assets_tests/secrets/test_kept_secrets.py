@@ -121,8 +121,7 @@ def test_what_holds_a_secret_does_not_say_it(in_process: World, hunt: Hunt) -> N
     from r2_hf_assets.bucket.client import object_store
     from r2_hf_assets.hub.client import HubClient
 
-    loaded = settings_resource.load("r2", "hub")
-    assert loaded.r2 is not None and loaded.hub is not None
+    loaded = settings_resource.load()
     holders = [loaded, loaded.r2, loaded.hub, object_store(loaded.r2), HubClient(loaded.hub)]
     holders += [settings_resource, in_process.sandbox, in_process.sandbox.s3, in_process.sandbox.hub]
     for holder in holders:

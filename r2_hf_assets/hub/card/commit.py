@@ -25,12 +25,9 @@ from r2_hf_assets.hub.card.text import (
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import refuse_other_plan
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import CARD_RETRY, Retry
 from r2_hf_assets.shards.picture import draw
 
-# The first wait is longer than a chunk's commit takes; chunks begin with a quarter of a second, and try three times as
-# often. A card that does not get in within ten minutes is due again later.
-CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
 # huggingface_hub asks the Hub about the YAML before it commits, and says its answer in a ValueError.
 _REFUSED = "Invalid metadata in README.md"
 
