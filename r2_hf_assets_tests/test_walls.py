@@ -88,3 +88,9 @@ def test_the_rules_of_preflight_do_no_io():
     lines = (PACKAGE / "preflight" / "rules.py").read_text().splitlines()
     imported = {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
     assert imported == {"collections.abc", "dataclasses", "datetime", "email.utils", "enum", "pathlib", "typing"}
+
+
+def test_what_dagster_does_not_promise_is_used_in_one_module():
+    private = re.compile(r"dagster\._|dagster_shared")
+    found = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text())]
+    assert found == ["dagster_internals.py"]

@@ -21,9 +21,9 @@ from dagster import (
     EventLogRecord,
     TableMetadataValue,
 )
-from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
 from r2_hf_assets.assets.partitions import partition_key, read_key
+from r2_hf_assets.dagster_internals import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED, is_digest, lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
-from dagster._core.events import RunFailureReason
 
 from r2_hf_assets.assets.build_progress import Watch, watched_by
 from r2_hf_assets.assets.databases import fewer_syncs
@@ -21,6 +20,7 @@ from r2_hf_assets.assets.history import COMMIT, SHARDS, recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import end_of, is_persistent
+from r2_hf_assets.dagster_internals import RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
