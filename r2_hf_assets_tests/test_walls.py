@@ -1,8 +1,10 @@
 """The walls between the rooms: the data plane runs without Dagster, and importing it needs no setting."""
 
+import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,17 @@ def test_what_dagster_does_not_promise_is_used_in_one_module():
     private = re.compile(r"dagster\._|dagster_shared")
     found = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text())]
     assert found == ["dagster_internals.py"]
+
+
+def test_no_import_leads_back():
+    """Imports inside of functions count: they only hide a circle."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    graph = {name.removesuffix(".__init__"): imports(path) for name, path in paths.items()}
+    tuple(TopologicalSorter({name: found & graph.keys() - {name} for name, found in graph.items()}).static_order())
+
+
+def imports(path: Path) -> set[str]:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module]
+    return {node.module or "" for node in nodes} | {
+        f"{node.module}.{name.name}" for node in nodes for name in node.names
+    }

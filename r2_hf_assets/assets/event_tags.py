@@ -6,8 +6,8 @@ is due, not the grid in the UI, not whether a chunk is up to date.
 
 from dagster import AssetKey, MultiPartitionKey
 
+from r2_hf_assets.asset_keys import SHARDS, WORK_PLAN
 from r2_hf_assets.assets.history import data_version
-from r2_hf_assets.assets.launch import SHARDS, WORK_PLAN
 from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION
 from r2_hf_assets.dagster_internals import (
     CODE_VERSION_TAG,

@@ -22,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterRunStatus, RunConfig, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, sensor
 from pydantic import BaseModel, ValidationError
 
+from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets.jobs import SCAN_JOB, scan_job
-from r2_hf_assets.assets.launch import WORK_PLAN
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig

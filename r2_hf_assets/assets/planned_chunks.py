@@ -24,9 +24,9 @@ from types import MappingProxyType
 
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import Loss, losses, recorded_digests
 from r2_hf_assets.assets.jobs import build_job
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, chunk_tags, partition_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource

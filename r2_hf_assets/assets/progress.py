@@ -8,8 +8,8 @@ from itertools import groupby
 
 from dagster import AssetKey, DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import Commit, commits_by_chunk, recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.pace import Pace, pace
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.dagster_internals import AssetPartitionStatus

@@ -20,8 +20,8 @@ from dagster import (
     DagsterRun,
 )
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.event_tags import event_tags
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import files_table, stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.dagster_internals import MAX_RETRIES_TAG, AssetMaterializationPlannedData, make_new_run_id

@@ -53,8 +53,9 @@ def adopt(
 
     settings = load()
     assert settings.r2 is not None and settings.hub is not None
+    from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.assets.history import recorded_digests
-    from r2_hf_assets.assets.launch import COMMIT, open_instance
+    from r2_hf_assets.assets.launch import open_instance
     from r2_hf_assets.assets.partitions import add_partitions, partition_key
     from r2_hf_assets.assets.recovered import record, record_due
     from r2_hf_assets.errors import AccessError
