@@ -1,8 +1,10 @@
 """The walls between the rooms: the data plane runs without Dagster, and importing it needs no setting."""
 
+import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,21 @@ def test_the_rules_of_preflight_do_no_io():
     lines = (PACKAGE / "preflight" / "rules.py").read_text().splitlines()
     imported = {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
     assert imported == {"collections.abc", "dataclasses", "datetime", "email.utils", "enum", "pathlib", "typing"}
+
+
+def test_what_dagster_does_not_promise_is_used_in_one_module():
+    private = re.compile(r"dagster\._|dagster_shared")
+    found = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text())]
+    assert found == ["dagster_internals.py"]
+
+
+def test_no_import_leads_back():
+    """Imports inside of functions count: they only hide a circle."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    graph: dict[str, set[str]] = {name.removesuffix(".__init__"): set() for name in paths}
+    for name, path in paths.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                found = {f"{node.module}.{one.name}" for one in node.names}
+                graph[name.removesuffix(".__init__")] |= {one if one in graph else node.module for one in found}
+    tuple(TopologicalSorter({name: found & graph.keys() for name, found in graph.items()}).static_order())

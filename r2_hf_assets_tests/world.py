@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from dagster import DagsterInstance, MetadataValue, TableMetadataValue
 from obstore.store import S3Store
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import launch
 from r2_hf_assets.assets.launch import ChunkRun, due_chunks, run_chunks, run_scan
 from r2_hf_assets.assets.partitions import partition_key, read_key
@@ -92,7 +93,7 @@ class World:
     def build(self, key: str) -> str | None:
         """One partition, due or not; the error's line."""
         with DagsterInstance.get() as instance:
-            ran = launch.execute(instance, [launch.SHARDS, launch.COMMIT], partition_key(*read_key(key)))
+            ran = launch.execute(instance, [SHARDS, COMMIT], partition_key(*read_key(key)))
             return launch._error(ran)
 
     def due(self) -> list[str]:

@@ -14,7 +14,7 @@ from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from bench.jobs import say
-from r2_hf_assets.assets.launch import COMMIT
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk

@@ -14,8 +14,8 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster_graphql.cli import execute_query
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Planned

@@ -9,8 +9,8 @@ from typing import Any
 
 from dagster import AssetMaterialization, DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import latest_ids, materializations, recorded_digests
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import STATS
 from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
 from r2_hf_assets.plan.store import open_plan

@@ -9,9 +9,10 @@ Named in deploy/celery/dagster.yaml, and imported from nowhere else: it needs th
 """
 
 from dagster import DagsterRun
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
+
+from r2_hf_assets.dagster_internals import CheckRunHealthResult, WorkerStatus
 
 
 class CeleryLauncher(CeleryRunLauncher):

@@ -34,12 +34,12 @@ from dagster import (
     MetadataValue,
     asset_check,
 )
-from dagster_shared.utils.warnings import PreviewWarning
 
 from r2_hf_assets.assets.partitions import chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.dagster_internals import PreviewWarning
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity, Verdict

@@ -5,19 +5,19 @@ is due, not the grid in the UI, not whether a chunk is up to date.
 """
 
 from dagster import AssetKey, MultiPartitionKey
-from dagster._core.definitions.data_version import (
+
+from r2_hf_assets.asset_keys import SHARDS, WORK_PLAN
+from r2_hf_assets.assets.history import data_version
+from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION
+from r2_hf_assets.dagster_internals import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
     NULL_EVENT_POINTER,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
+    get_tags_from_multi_partition_key,
 )
-from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi_partition_key
-
-from r2_hf_assets.assets.history import data_version
-from r2_hf_assets.assets.launch import SHARDS, WORK_PLAN
-from r2_hf_assets.assets.metadata import DIGEST_TAG, PLAN_VERSION
 from r2_hf_assets.plan.due import is_digest
 
 

@@ -21,9 +21,10 @@ from dagster import (
     EventLogRecord,
     TableMetadataValue,
 )
-from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.partitions import partition_key, read_key
+from r2_hf_assets.dagster_internals import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED, is_digest, lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile
@@ -31,8 +32,6 @@ from r2_hf_assets.shards.record import ShardFile
 # Records read by one query: some kilobytes each, so a few megabytes in memory at once.
 PAGE = 1000
 
-SHARDS = AssetKey("parquet_shards")
-COMMIT = AssetKey("hub_commit")
 _KEYS_PER_QUERY = 500
 _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 # Events never change, so what one of an earlier release names is read once: by DAGSTER_HOME and event id.

@@ -9,8 +9,8 @@ the asset graph or a backfill starts belong to no job of ours; they have Dagster
 
 from dagster import AssetSelection, PartitionedConfig, define_asset_job
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.dataset import whole_dataset
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.partitions import chunk_partitions, chunk_tags
 
 KIND_TAG = "r2_hf_assets/kind"

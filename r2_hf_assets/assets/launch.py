@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
-from dagster._core.events import RunFailureReason
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.build_progress import Watch, watched_by
 from r2_hf_assets.assets.databases import fewer_syncs
-from r2_hf_assets.assets.history import COMMIT, SHARDS, recorded_digests
+from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.runs import end_of, is_persistent
+from r2_hf_assets.dagster_internals import RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.turns import BAD_SERIES, End, brake
 from r2_hf_assets.settings import load_for_scan, load_partial
-
-WORK_PLAN = AssetKey("work_plan")
 
 _QUIET = {"console": {"config": {"log_level": "WARNING"}}}
 
@@ -148,7 +147,8 @@ def refresh_card(instance: DagsterInstance, *, at_once: bool = True, asked: floa
 
     Returns the error's line, None when it went well or no card is due.
     """
-    from r2_hf_assets.assets.stale_card import CARD, EVERY_MINUTES, card_state, decide  # as in execute
+    from r2_hf_assets.asset_keys import CARD
+    from r2_hf_assets.assets.stale_card import EVERY_MINUTES, card_state, decide  # as in execute
 
     if decide(card_state(instance, asked), 0.0 if at_once else EVERY_MINUTES) is not None:
         return None

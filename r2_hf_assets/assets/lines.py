@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dagster import Field, InitLoggerContext, logger
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+
+from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG
 
 # The one message of its own that Dagster logs like a user's: of each step behind one that failed.
 _SKIPPED = "Not executing."

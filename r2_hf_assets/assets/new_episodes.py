@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterRunStatus, RunConfig, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, sensor
-from dagster._core.storage.tags import SENSOR_NAME_TAG
 from pydantic import BaseModel, ValidationError
 
+from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets.jobs import SCAN_JOB, scan_job
-from r2_hf_assets.assets.launch import WORK_PLAN
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.listing import episode_pages, language_folders
+from r2_hf_assets.dagster_internals import SENSOR_NAME_TAG
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.scan import is_held_back

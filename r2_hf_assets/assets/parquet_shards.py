@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.build_progress import ProgressLines, tell_watch
 from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_results, nothing_planned
 from r2_hf_assets.assets.claim import claim_of, patience
-from r2_hf_assets.assets.history import COMMIT, recorded_digests
+from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.assets.resources import SettingsResource

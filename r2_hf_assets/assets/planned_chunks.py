@@ -23,15 +23,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
-from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import Loss, losses, recorded_digests
 from r2_hf_assets.assets.jobs import build_job
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import PLAN_CHUNK, chunk_key, chunk_tags, partition_key, plan_chunk_partitions
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import ATTEMPT_TAG, braked, in_hand, tried
+from r2_hf_assets.dagster_internals import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from itertools import groupby
 
 from dagster import AssetKey, DagsterInstance
-from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import Commit, commits_by_chunk, recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.pace import Pace, pace
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
+from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 

@@ -22,8 +22,8 @@ from dagster import (
 )
 from pydantic import Field
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import committed_files, recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.recovered import Emit, record, record_due
 from r2_hf_assets.assets.resources import SettingsResource

@@ -19,14 +19,12 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
 )
-from dagster._core.events import AssetMaterializationPlannedData
-from dagster._core.storage.tags import MAX_RETRIES_TAG
-from dagster._core.utils import make_new_run_id
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.event_tags import event_tags
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import files_table, stats_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
+from r2_hf_assets.dagster_internals import MAX_RETRIES_TAG, AssetMaterializationPlannedData, make_new_run_id
 from r2_hf_assets.plan.due import DUE_AGAIN
 from r2_hf_assets.reconcile.report import Due, Recovered
 

@@ -19,8 +19,8 @@ from dagster import (
     Failure,
     OpExecutionContext,
 )
-from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from r2_hf_assets.dagster_internals import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.turns import End

@@ -39,9 +39,9 @@ from dagster import (
 from pydantic import PrivateAttr
 
 from r2_hf_assets import activity
+from r2_hf_assets.dagster_internals import HIDDEN_TAG_PREFIX
 
-# The name begins as Dagster's hidden tags do: stored and queried as any other, left out of the UI.
-ALIVE_TAG = ".dagster/r2_hf_assets/alive"
+ALIVE_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets/alive"
 BEAT_SECONDS = 60.0
 # A step in which nothing moved for so long shows no sign.
 STILL_SECONDS = 60.0

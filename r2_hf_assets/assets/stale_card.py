@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 
 from dagster import (
-    AssetKey,
     DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
@@ -21,10 +20,9 @@ from dagster import (
     sensor,
 )
 
+from r2_hf_assets.asset_keys import CARD, COMMIT
 from r2_hf_assets.assets.history import latest_ids
-from r2_hf_assets.assets.launch import COMMIT
 
-CARD = AssetKey("dataset_card")
 CARD_JOB = "card_job"
 EVERY_MINUTES = 30.0
 # In the card's metadata: the newest event of hub_commit that it is from.

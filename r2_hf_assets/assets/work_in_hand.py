@@ -11,22 +11,25 @@ from functools import cache
 from itertools import chain
 from types import MappingProxyType
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.errors import DagsterDefinitionChangedDeserializationError
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter, BulkActionStatus
-from dagster._core.storage.dagster_run import FINISHED_STATUSES, NOT_FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import (
-    BACKFILL_ID_TAG,
-    PARTITION_NAME_TAG,
-    SENSOR_NAME_TAG,
-)
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import Loss
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import DIGEST_TAG
 from r2_hf_assets.assets.partitions import partition_key, read_key
 from r2_hf_assets.assets.runs import end_of
+from r2_hf_assets.dagster_internals import (
+    BACKFILL_ID_TAG,
+    BULK_ACTION_TERMINAL_STATUSES,
+    FINISHED_STATUSES,
+    NOT_FINISHED_STATUSES,
+    PARTITION_NAME_TAG,
+    SENSOR_NAME_TAG,
+    BaseAssetGraph,
+    BulkActionsFilter,
+    BulkActionStatus,
+    DagsterDefinitionChangedDeserializationError,
+)
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.turns import BAD_SERIES, Braked, Name, Tried, brake
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.history import committed_files, lost_chunks, record_unplanned, recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.assets.progress import by_language

@@ -52,8 +52,9 @@ def adopt(
     from r2_hf_assets.settings import load
 
     settings = load()
+    from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.assets.history import recorded_digests
-    from r2_hf_assets.assets.launch import COMMIT, open_instance
+    from r2_hf_assets.assets.launch import open_instance
     from r2_hf_assets.assets.partitions import add_partitions, partition_key
     from r2_hf_assets.assets.recovered import record, record_due
     from r2_hf_assets.errors import AccessError

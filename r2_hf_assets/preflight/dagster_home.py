@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dagster._core.instance.ref import InstanceRef
-
+from r2_hf_assets.dagster_internals import InstanceRef
 from r2_hf_assets.preflight import rules
 from r2_hf_assets.preflight.rules import Finding, fail, first_line, warn
 

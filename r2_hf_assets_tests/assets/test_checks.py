@@ -9,9 +9,10 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets import hub_commit as commit_module
 from r2_hf_assets.assets.checks import QUALITY
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from dagster import AssetCheckEvaluation, AssetCheckSeverity, DagsterInstance
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.reconcile.report import Difference, Kind, Report, judge

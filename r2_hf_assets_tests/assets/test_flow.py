@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load

@@ -6,7 +6,8 @@ import pytest
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from r2_hf_assets.assets.launch import COMMIT, due_chunks, run_chunks
+from r2_hf_assets.asset_keys import COMMIT
+from r2_hf_assets.assets.launch import due_chunks, run_chunks
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub import build as build_module
 from r2_hf_assets.shards.record import Tally

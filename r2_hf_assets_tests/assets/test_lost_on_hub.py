@@ -7,7 +7,8 @@ from dagster import DagsterInstance
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from huggingface_hub import constants
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.assets.reconcile import examine

@@ -12,8 +12,9 @@ from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason,
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 from dagster._core.test_utils import create_run_for_test
 
+from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets import new_episodes as module
-from r2_hf_assets.assets.launch import WORK_PLAN, execute
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.new_episodes import FAILED_AGAIN_S, REFUSED_AGAIN_S, Cursor, Requested, decide, new_episodes
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.bucket import listing

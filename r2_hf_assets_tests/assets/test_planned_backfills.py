@@ -13,7 +13,7 @@ from dagster._core.execution.backfill import (
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
 
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.partitions import add_partitions
 from r2_hf_assets.definitions import defs
 from r2_hf_assets_tests.assets.ticks import KEYS, LONG_AGO, Ticks

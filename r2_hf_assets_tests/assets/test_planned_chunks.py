@@ -6,8 +6,8 @@ import pytest
 from dagster import AssetMaterialization, DagsterRunStatus
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets import planned_chunks as module
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.partitions import add_partitions, read_key
 from r2_hf_assets.assets.planned_chunks import line
 from r2_hf_assets.assets.recovered import record_due

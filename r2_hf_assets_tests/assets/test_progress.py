@@ -3,9 +3,9 @@
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets import history
 from r2_hf_assets.assets.history import commits_by_chunk
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.progress import by_language, summed
 from r2_hf_assets.plan.chunks import Planned

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from dagster import AssetCheckKey, AssetKey
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.checks import QUALITY
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.hub import build as build_module
 from r2_hf_assets.shards.build import Build
 from r2_hf_assets_tests.assets.test_checks import number, results, run

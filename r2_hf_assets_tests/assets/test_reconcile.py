@@ -9,8 +9,8 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.assets.partitions import chunk_partitions, plan_chunk_partitions
 from r2_hf_assets.assets.reconcile import examine, line
 from r2_hf_assets.reconcile.report import Report

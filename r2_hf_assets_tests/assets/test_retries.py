@@ -5,8 +5,9 @@ from dagster import DagsterInstance
 from dagster._core.events import RunFailureReason
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import parquet_shards
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.errors import GaveUp

@@ -13,8 +13,9 @@ from dagster import (
 )
 from dagster._core.test_utils import create_run_for_test
 
+from r2_hf_assets.asset_keys import CARD
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets.assets.stale_card import CARD, CARD_JOB, READ_UP_TO, CardState, card_state, decide, stale_card
+from r2_hf_assets.assets.stale_card import CARD_JOB, READ_UP_TO, CardState, card_state, decide, stale_card
 from r2_hf_assets.definitions import defs
 
 

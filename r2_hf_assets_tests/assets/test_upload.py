@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets.launch import SHARDS, execute
+from r2_hf_assets.asset_keys import SHARDS
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets_tests.world import World, materializations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from r2_hf_assets.assets.launch import WORK_PLAN
+from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets.metadata import PLAN_VERSION
 from r2_hf_assets.assets.partitions import add_partitions, chunk_key
 from r2_hf_assets.assets.recovered import record

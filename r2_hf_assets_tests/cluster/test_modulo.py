@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 from dagster import DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load

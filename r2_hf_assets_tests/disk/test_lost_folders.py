@@ -8,9 +8,10 @@ import obstore
 import pytest
 from dagster import DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import parquet_shards as assets
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, execute
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.errors import DiskError

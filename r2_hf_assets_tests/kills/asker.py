@@ -21,8 +21,8 @@ from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, PARTITION_NAME_TAG
 from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.partitions import LANGUAGE, PLAN_CHUNK, chunk_key, partition_key
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dagster import DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.launch import COMMIT, SHARDS
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.sandbox.hub_repos import Repo

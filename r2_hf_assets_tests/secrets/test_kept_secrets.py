@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets import hub_commit, parquet_shards, work_plan
-from r2_hf_assets.assets.launch import COMMIT, SHARDS, WORK_PLAN, execute
+from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.assets.test_backfill import _wait, dagster_dev, graphql
