@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test browser check audit fuzz soak cluster-demo style lock bench scale dev home clean
+.PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo style lock bench scale dev home clean
 
 help:  ## Say what there is to type.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,11 +33,13 @@ browser: env  ## Use the UI in a real browser: everything that is tested there. 
 	@sh scripts/get-chromium.sh
 	@$(BIN)/python -m pytest -s --timeout 600 $(addprefix r2_hf_assets_tests/browser/,test_clicks.py large.py empty.py)
 
-check: env  ## Lint, types, tests, and the audit.
+lint: env  ## Lint, format, types, and whether Dagster loads the definitions.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/dagster definitions validate
+
+check: lint  ## Lint, types, tests, and the audit.
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory audit
 
