@@ -143,7 +143,7 @@ def _read(order: Order, body: bytes, served: datetime | None) -> Page | Trouble:
     try:
         root = ET.fromstring(body)
         page = _page(root)
-    except (ET.ParseError, ValueError, IndexError, LookupError):  # a proxy's page, say
+    except (ET.ParseError, ValueError, LookupError):  # a proxy's page, say
         return _NO_LISTING
     if not root.tag.endswith(_ROOT) or not (page.token or _text(root, "IsTruncated") == "false"):
         return _NO_LISTING

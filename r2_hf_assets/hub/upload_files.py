@@ -8,14 +8,13 @@ are kept. A scratch file is locked as long as its process needs it; the next upl
 import fcntl
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from r2_hf_assets.disk import on_disk
+from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
 from r2_hf_assets.hub.commit import ask
@@ -129,10 +128,9 @@ class _FilePart:
 def sweep(limits: ShardSettings) -> None:
     """Remove the scratch files of killed uploads: nobody holds their lock, and they are older than a minute."""
     scratch = Path(limits.scratch)
-    for path in scratch.iterdir() if scratch.is_dir() else ():
+    for path in stale(scratch.iterdir() if scratch.is_dir() else (), _UNLOCKED_S):
         if not path.is_file():
             continue
-        with suppress(OSError), path.open("rb") as file:  # of another user, or gone just now
-            if time.time() - path.stat().st_mtime > _UNLOCKED_S:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+        with suppress(OSError), path.open("rb") as file:  # of another user, in use, or gone just now
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
