@@ -8,8 +8,6 @@ that is larger than the request's limit is not read; neither is one that names n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import pycurl
@@ -17,7 +15,7 @@ import pycurl
 from r2_hf_assets.bucket import answers
 from r2_hf_assets.bucket.curl import Head, read_head
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import Trouble, parse_http_date
 
 OK = 200
 ERROR_BYTES = 64 * 1024  # of an error's body; what it says stands at its beginning
@@ -147,7 +145,7 @@ def judge(handle: Any, what: str, attempt: Attempt, number: int, message: str) -
     if head.status != OK:
         code = answers.error_code(b"".join(attempt.pieces)[:ERROR_BYTES])
         return _without_body(handle, what, head.status, code, attempt.listing is not None)
-    served = _time(head.date)
+    served = parse_http_date(head.date.decode("latin-1"))
     if attempt.listing:
         # It has no time, and may have no length: libcurl knows whether it came whole.
         return _too_long(attempt.limit) if attempt.full else attempt.listing(b"".join(attempt.pieces), served)
@@ -181,13 +179,3 @@ def _packed(encoding: bytes) -> bool:
         return False  # nearly always
     applied = [name for part in encoding.lower().split(b",") if (name := part.strip()) not in _NO_ENCODING]
     return len(applied) == 1 and applied[0] in _GZIP
-
-
-@lru_cache(maxsize=64)  # the answers of one second share theirs
-def _time(date: bytes) -> datetime | None:
-    """A Date header; None when it is absent or no date."""
-    try:
-        found = parsedate_to_datetime(date.decode("latin-1"))
-    except (ValueError, TypeError):
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

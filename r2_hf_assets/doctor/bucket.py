@@ -4,8 +4,6 @@ Four requests, each made once: the language folders, the first episodes of one o
 and the audio of its first segment; two more for each episode before it that is not whole. Nothing is written.
 """
 
-from email.utils import format_datetime
-
 from obstore.store import S3Store
 
 from r2_hf_assets.bucket.client import object_store
@@ -32,7 +30,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
     folders = _names(page)
-    clock = judge_clock("clock (S3)", "the bucket", format_datetime(page.served) if page.served else None)
+    clock = judge_clock("clock (S3)", "the bucket", page.served)
     if not folders:
         return [
             warn(

@@ -1,7 +1,6 @@
 """The clock, against the Date that the bucket and the Hub answer with: S3 refuses requests that are off by more than
 fifteen minutes, and a signed URL of the Hub may seem expired long before."""
 
-import email.utils
 from datetime import UTC, datetime
 
 from r2_hf_assets.doctor.finding import Finding, fail, ok, warn
@@ -10,14 +9,10 @@ _REFUSED_S = 15 * 60
 _ODD_S = 60
 
 
-def judge_clock(name: str, whose: str, date: str | None, now: datetime | None = None) -> Finding:
-    """How far this machine's clock is from a server's `date` header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"."""
-    try:
-        there = email.utils.parsedate_to_datetime(date or "")
-    except ValueError:
+def judge_clock(name: str, whose: str, there: datetime | None, now: datetime | None = None) -> Finding:
+    """How far this machine's clock is from the time `there`, which a server's Date gives; None where it gives none."""
+    if there is None:
         return warn(name, f"{whose} says no time, so this machine's clock can't be compared")
-    if there.tzinfo is None:
-        there = there.replace(tzinfo=UTC)
     off = ((now or datetime.now(UTC)) - there).total_seconds()
     seen = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {whose}"
     if abs(off) >= _REFUSED_S:

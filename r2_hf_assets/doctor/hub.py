@@ -11,6 +11,7 @@ from typing import Any
 from r2_hf_assets.doctor.clock import judge_clock
 from r2_hf_assets.doctor.finding import PATIENCE_S, Finding, fail, ok, warn
 from r2_hf_assets.hub.errors import classify
+from r2_hf_assets.retry import parse_http_date
 from r2_hf_assets.settings import HubSettings, is_on
 
 _TOKENS = "https://huggingface.co/settings/tokens"
@@ -38,7 +39,7 @@ def look_at_hub(hub: HubSettings) -> list[Finding]:
         found += [judge_repo(repo.status_code, _json(repo), hub, may_create(identity, hub.repo_id))]
     else:
         found += [_judge_refusal(who.status_code), judge_repo(repo.status_code, _json(repo), hub, True)]
-    return [*found, judge_clock("clock (Hub)", "the Hub", who.headers.get("date"))]
+    return [*found, judge_clock("clock (Hub)", "the Hub", parse_http_date(who.headers.get("date", "")))]
 
 
 def _get(hub: HubSettings, path: str) -> Any:

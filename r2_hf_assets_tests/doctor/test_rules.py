@@ -23,6 +23,7 @@ from r2_hf_assets.doctor.machine import (
     look_at_versions,
 )
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.retry import parse_http_date
 from r2_hf_assets.settings import HubSettings, ShardSettings, load
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
@@ -112,7 +113,9 @@ def test_the_repo(status: int, info: dict, private: bool, creatable: bool, level
     ],
 )
 def test_the_clock(date: str | None, level: Level, said: str) -> None:
-    found = judge_clock("clock", "the bucket", date, datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC))
+    found = judge_clock(
+        "clock", "the bucket", parse_http_date(date or ""), datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC)
+    )
     assert found.level == level
     assert said in found.seen
 
