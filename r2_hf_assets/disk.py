@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from r2_hf_assets.errors import DiskError, DiskFull, R2HfError
@@ -85,10 +85,19 @@ def sweep_torn_writes(folder: Path, names: str) -> None:
     Args:
         names: a glob below `folder` that ends in `#*`.
     """
-    for path in folder.glob(names):
-        with suppress(FileNotFoundError):  # it was renamed just now
-            if time.time() - path.stat().st_mtime > _TORN_SECONDS:
-                path.unlink()
+    for path in stale(folder.glob(names), _TORN_SECONDS):
+        path.unlink(missing_ok=True)  # it got its name just now
+
+
+def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
+    """Those that were last written longer ago than that, without those that are gone meanwhile."""
+    for path in paths:
+        try:
+            written = path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+        if time.time() - written > seconds:
+            yield path
 
 
 def sync(files: Iterable[Path]) -> None:

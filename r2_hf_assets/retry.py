@@ -17,7 +17,8 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from r2_hf_assets import activity
@@ -198,13 +199,21 @@ def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", after):
         return float(after)
     if after:
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(after).timestamp() - now())
-        except ValueError:
-            return 0.0
+        then = parse_http_date(after)
+        return max(0.0, then.timestamp() - now()) if then else 0.0
     limit = headers.get("ratelimit", "")
     left = re.search(r"\br=(\d+)", limit)
     reset = re.search(r"\bt=(\d+)", limit)
     if reset and left and left.group(1) == "0":
         return float(reset.group(1))
     return 0.0
+
+
+@lru_cache(maxsize=64)  # the answers of one second share theirs
+def parse_http_date(date: str) -> datetime | None:
+    """The time in a Date or Retry-After header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"; None when it is no date."""
+    try:
+        found = email.utils.parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -29,7 +29,7 @@ def buckets_in_memory() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Uploads leave nothing in the user's own cache."""
+    """Uploads leave nothing in the user's own cache. (hf_xet reads HF_HOME when it first works.)"""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf_home")))
         yield

@@ -14,15 +14,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import pycurl
 
 from r2_hf_assets.bucket.s3_errors import classify_response, curl_error, error_code, improper_response
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import Trouble, parse_http_date
 
 _OK = 200
 _ERROR_BYTES = 64 * 1024
@@ -166,7 +164,7 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
         if outcome is None and attempt.read_listing:
             return improper_response(f"HTTP {attempt.status} {code}")
         return outcome
-    served = _parse_date(attempt.fields.get(b"date", b""))
+    served = parse_http_date(attempt.fields.get(b"date", b"").decode("latin-1"))
     if attempt.read_listing:
         # It has no time, and may have no length: libcurl reports when it is incomplete.
         if attempt.overflow:
@@ -204,13 +202,3 @@ def _long_listing(limit: int) -> Trouble:
 def _is_gzip(encoding: bytes) -> bool:
     applied = [name for part in encoding.lower().split(b",") if (name := part.strip()) not in _NO_ENCODING]
     return applied in ([b"gzip"], [b"x-gzip"])
-
-
-@lru_cache(maxsize=64)  # the responses of one second share theirs
-def _parse_date(date: bytes) -> datetime | None:
-    """Parse a Date header; None when it is absent or no date."""
-    try:
-        found = parsedate_to_datetime(date.decode("latin-1"))
-    except (ValueError, TypeError):
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_assets import activity
-from r2_hf_assets.disk import on_disk
+from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
 from r2_hf_assets.hub.commit import ask
@@ -153,13 +152,12 @@ class _FilePart:
 def sweep(limits: ShardSettings) -> None:
     """Remove the scratch files of killed uploads: older than a minute and not locked."""
     scratch = Path(limits.scratch)
-    for path in scratch.iterdir() if scratch.is_dir() else ():
+    for path in stale(scratch.iterdir() if scratch.is_dir() else (), _UNLOCKED_S):
         if not path.is_file():
             continue
-        with suppress(OSError), path.open("rb") as file:  # another user's, or removed meanwhile
-            if time.time() - path.stat().st_mtime > _UNLOCKED_S:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+        with suppress(OSError), path.open("rb") as file:  # of another user, in use, or removed meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _upload_in_child(

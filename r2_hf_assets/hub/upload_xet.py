@@ -15,14 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from r2_hf_assets import activity
 from r2_hf_assets.background import Background
-from r2_hf_assets.disk import disk_error, on_disk
+from r2_hf_assets.disk import disk_error, on_disk, stale
 from r2_hf_assets.hub.client import HubClient, XetAccess
 from r2_hf_assets.hub.errors import TransferBroken, one_line
 from r2_hf_assets.settings import hub_home
@@ -84,10 +84,8 @@ def _cache() -> Iterator[str]:
     root = Path(hub_home()).expanduser() / "xet" / "r2_hf_assets"
     with on_disk(f"HF_HOME ({hub_home()})"):
         root.mkdir(parents=True, exist_ok=True)
-        for folder in root.iterdir():
-            with suppress(FileNotFoundError):  # Another upload of this machine ended meanwhile.
-                if time.time() - folder.stat().st_mtime > _STALE_S:
-                    shutil.rmtree(folder, ignore_errors=True)
+        for folder in stale(root.iterdir(), _STALE_S):
+            shutil.rmtree(folder, ignore_errors=True)
         own = tempfile.TemporaryDirectory(dir=root, ignore_cleanup_errors=True)
     with own as name:
         yield name

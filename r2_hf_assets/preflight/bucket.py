@@ -5,7 +5,6 @@ and the audio of its first segment; two more for each episode before it that is 
 """
 
 from dataclasses import replace
-from email.utils import format_datetime
 
 from obstore.store import S3Store
 
@@ -34,7 +33,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
     folders = _names(page)
-    clock = judge_clock("clock (S3)", "the bucket", format_datetime(page.served) if page.served else None)
+    clock = judge_clock("clock (S3)", "the bucket", page.served)
     if not folders:
         return [
             warn(

@@ -1,6 +1,5 @@
 """Findings, and the rules: each a pure function from facts that a collector gathered to one finding, with numbers."""
 
-import email.utils
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,13 +55,11 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
-def judge_clock(name: str, whose: str, date: str | None, now: datetime | None = None) -> Finding:
-    """How far this machine's clock is from a server's `date` header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"."""
-    try:
-        there = email.utils.parsedate_to_datetime(date or "")
-    except ValueError:
+def judge_clock(name: str, whose: str, there: datetime | None, now: datetime | None = None) -> Finding:
+    """How far this machine's clock is from the time of a server; None: its response has no Date."""
+    if there is None:
         return warn(name, f"{whose} says no time, so this machine's clock can't be compared")
-    off = ((now or datetime.now(UTC)) - there.replace(tzinfo=there.tzinfo or UTC)).total_seconds()
+    off = ((now or datetime.now(UTC)) - there).total_seconds()
     if abs(off) < _ODD_S:
         return ok(name, f"within {max(1, round(abs(off)))} s of {whose}")
     seen = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {whose}"

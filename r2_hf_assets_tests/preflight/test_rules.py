@@ -27,11 +27,10 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rule", "facts", "level", "said"),
     [
-        (rules.judge_clock, ("clock", "S3", "Wed, 25 Nov 2026 15:00:10 GMT", NOW), OK, "within 10 s"),
-        (rules.judge_clock, ("clock", "S3", "Wed, 25 Nov 2026 14:57:00 GMT", NOW), WARN, "180 s ahead"),
-        (rules.judge_clock, ("clock", "S3", "Wed, 25 Nov 2026 15:16:00 GMT", NOW), FAIL, "960 s behind"),
+        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 15, 0, 10, tzinfo=UTC), NOW), OK, "within 10 s"),
+        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 14, 57, tzinfo=UTC), NOW), WARN, "180 s ahead"),
+        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 15, 16, tzinfo=UTC), NOW), FAIL, "960 s behind"),
         (rules.judge_clock, ("clock", "S3", None, NOW), WARN, "says no time"),
-        (rules.judge_clock, ("clock", "S3", "yesterday", NOW), WARN, "says no time"),
         (rules.judge_files, (-1, 128), OK, "no limit"),
         (rules.judge_files, (1024, 128), OK, "1024, for 128"),
         (rules.judge_files, (256, 128), WARN, "256, for 128"),

@@ -21,13 +21,10 @@ RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_hf_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """hf_xet reads HF_HOME when it first works."""
-    home = tmp_path_factory.mktemp("hf_home")
+def no_progress_bars() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HOME", str(home))
         patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        yield home
+        yield
 
 
 @pytest.fixture(scope="session")
