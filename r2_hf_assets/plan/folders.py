@@ -6,37 +6,21 @@ decisions before it creates a chunk by them:
 
     plan/folders_0000.json    {"en-US": "en", "junk": "unknown"}
 
-The entries form a log like the chunks of a language: number n is created with a conditional PUT, by a scan that has
-read all numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder
-without a decision whose episodes are in the plan (imported, or from a release without this log) is decided by the
-manifests. A folder that no scan was to plan has no decision.
+The entries form a log like the chunks of a language: number n is created exclusively, by a scan that has read all
+numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder without a
+decision whose episodes are in the plan (imported, or from a release without this log) is decided by the manifests. A
+folder that no scan was to plan has no decision.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from r2_hf_assets.bucket.listing import LanguageFolder
-from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.store import PlanStore
 
 
-@dataclass(frozen=True)
-class OtherRule:
-    """A folder whose `decided` language is not what the rule gives now (`rule`). The decision holds."""
-
-    folder: str
-    decided: str
-    rule: str
-
-
 def decided_languages(plan: PlanStore) -> dict[str, str]:
-    """The language of every folder that has a decision.
-
-    Raises:
-        PlanError: an entry of the log is damaged.
-        GaveUp: the log can't be read now.
-    """
+    """The language of every folder that has a decision."""
     return _merged(_log(plan))
 
 
@@ -52,10 +36,6 @@ def decide_languages(
         folders: each with the language that the rule gives it.
         languages: those that are to be planned.
         numbers: chunk numbers by language, as PlanStore.numbers gives them.
-
-    Raises:
-        PlanError: the plan is damaged.
-        GaveUp: the plan can't be read or written now.
     """
     planned: dict[str, str] | None = None
     while True:
@@ -69,8 +49,6 @@ def decide_languages(
             return decided
         if plan.add_folders(len(log), added):
             return {**decided, **added}
-        if plan.folders(len(log)) is None:
-            raise PlanError("plan: an entry of plan/folders_*.json vanished; nothing may delete files of the plan")
 
 
 def _log(plan: PlanStore) -> list[dict[str, str]]:

@@ -16,7 +16,7 @@ from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_fo
 from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
-from r2_hf_assets.plan.folders import OtherRule, decide_languages
+from r2_hf_assets.plan.folders import decide_languages
 from r2_hf_assets.plan.store import PlanStore
 
 
@@ -35,13 +35,21 @@ class ScanRules:
     hold_back: timedelta | None = None
 
 
+@dataclass(frozen=True)
+class OtherRule:
+    """A folder whose `decided` language is not what the rule gives now (`rule`). The decision holds."""
+
+    folder: str
+    decided: str
+    rule: str
+
+
 @dataclass
 class ScanReport:
     """What a scan found and did. Counts are episodes by language, folders where the name says so.
 
     Attributes:
         unreadable_folders: key prefixes that can't be requested; nothing below them is planned.
-        other_rules: folders that keep the language the plan decided, although the rule now gives another.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
@@ -71,12 +79,7 @@ def scan(
     *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ScanReport:
-    """List the bucket and append new chunks to the plan, both by the plan's retry policy.
-
-    Raises:
-        PlanError: the plan is damaged or of another bucket.
-        GaveUp: listing or writing kept failing.
-    """
+    """List the bucket and append new chunks to the plan, both by the plan's retry policy."""
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append

@@ -1,18 +1,18 @@
 """Verifies that files on the Hub are a chunk, whole, where no record of their build is left to compare with.
 
-Of the files only footer and audio keys are read, by ranges; the metadata of the episodes is read from the bucket again.
-Both are walked together: every row must be the next segment that the metadata names, or follow after segments without a
-row. So each row is of this chunk, in plan order, and none is double. Audio of a segment without a row must be missing
-or unusable in the bucket now: without the ledger, nothing else tells a rejected segment from a lost one.
+Of the files only footers and audio keys are read, by ranges; episode metadata is read from the bucket again.
+The rows must be segments that the metadata names, each once and in plan order. Audio of a segment without a row must be
+missing or unusable in the bucket now: without the ledger, nothing else tells a rejected segment from a lost one.
 
 The audio's bytes are not compared: what is verified is that every segment has its row.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TypeVar
 
 from r2_hf_assets.bucket.client import Store, object_store
@@ -33,7 +33,6 @@ from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.reconcile.state import Log
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, Settings
 from r2_hf_assets.shards.names import parts_in_order
@@ -58,8 +57,24 @@ class Source:
     settle: timedelta
     retry: Retry
 
+    def find_segments(self, chunk: Chunk, keys: Collection[str | None]) -> tuple[list[str], list[Segment]]:
+        """The keys of the chunk's segments that are among `keys`, and the segments that are not, both in plan order."""
+        present, missing = list[str](), list[Segment]()
+        for segment in self.segments(chunk):
+            if segment.key in keys:
+                present.append(segment.key)
+            else:
+                missing.append(segment)
+        return present, missing
+
+    def keep_usable(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Those whose audio could be a row, by the rule of a build."""
+        audio = self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES)
+        with closing(audio):
+            return [segment for segment, fetched in audio if audio_fault(fetched) is None]
+
     def segments(self, chunk: Chunk) -> Iterator[Segment]:
-        """Every segment that should be a row if its audio can be had, in plan order."""
+        """Every segment that should be a row if its audio is usable, in plan order."""
         metadata = self._fetch(chunk.episodes, chunk.metadata_key, _METADATA_WORKERS, METADATA_MAX_BYTES)
         with closing(metadata):
             for episode, fetched in metadata:
@@ -78,12 +93,6 @@ class Source:
                     if isinstance(item, Segment):
                         yield item
 
-    def to_be_had(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Those whose audio could be a row, by the rule of a build."""
-        audio = self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES)
-        with closing(audio):
-            return [segment for segment, fetched in audio if audio_fault(fetched) is None]
-
     def _fetch(
         self, items: Iterable[T], key: Callable[[T], str], workers: int, limit: int
     ) -> Generator[tuple[T, Found], None, None]:
@@ -97,13 +106,9 @@ def open_source(settings: Settings) -> Source:
 
 
 def verify_remote(
-    settings: Settings, chunks: Sequence[Planned], hub: Inventory, log: Log | None = None
+    settings: Settings, chunks: Sequence[Planned], hub: Inventory, log: Callable[[str], None] | None = None
 ) -> Iterator[Recovered | Due]:
-    """Read each of these chunks on the Hub, a few at a time; see verify_chunk.
-
-    Raises:
-        PlanError, AccessError: something can't be read.
-    """
+    """Read each of these chunks on the Hub, a few at a time; see verify_chunk."""
     if not chunks:
         return
     assert hub.revision is not None
@@ -111,13 +116,12 @@ def verify_remote(
     reader, on_hub = HubReader(settings.hub, hub.revision, log=log), hub.by_chunk()
 
     def verify(planned: Planned) -> Recovered | Due:
-        name = (planned.language, planned.number)
-        chunk = plan.read(*name)
+        chunk = plan.read(*planned.name)
         assert chunk is not None, "nothing deletes manifests"
         try:
-            return verify_chunk(chunk, on_hub[name], reader, source)
+            return verify_chunk(chunk, on_hub[planned.name], reader, source)
         except GaveUp as error:
-            return Due(name, f"it could not be read this time: {error}")
+            return Due(planned.name, f"it could not be read this time: {error}")
 
     for done, result in enumerate(map_concurrently(verify, chunks), 1):
         if log:
@@ -135,31 +139,28 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator
 
 
 def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Source) -> Recovered | Due:
-    """Whether `files`, all that the Hub holds of this chunk, are the chunk, whole. If not, the chunk is Due, with those
-    of the files whose rows are all of the chunk.
-
-    Raises:
-        AccessError, GaveUp: the Hub or the bucket can't be read.
+    """Whether `files`, all that the Hub holds of this chunk, are the chunk, whole. If not, the chunk is Due, with the
+    files when all their rows are of the chunk.
     """
-    name, by_path = (chunk.language, chunk.number), {file.path: file for file in files}
-    paths = parts_in_order(*name, by_path)
+    by_path = {file.path: file for file in files}
+    paths = parts_in_order(*chunk.name, by_path)
     try:
         shards, keys = read_rows(paths or sorted(by_path), by_path, reader, features=True)
     except UnreadableShard as damage:
-        return Due(name, str(damage))
-    missing = _without_row(source.segments(chunk), keys)
-    if isinstance(missing, str):
-        return Due(name, f"row {missing} is no segment of this chunk as the bucket has it now, or not in its place")
+        return Due(chunk.name, str(damage))
+    present, missing = source.find_segments(chunk, frozenset(keys))
+    if present != keys:
+        row = next(key for key, expected in zip_longest(keys, present) if key != expected)
+        return Due(chunk.name, f"row {row} is no segment of this chunk as the bucket has it now, or not in its place")
     if paths is None:
         why = f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}"
-    elif lost := source.to_be_had(missing):
+    elif lost := source.keep_usable(missing):
         why = f"{len(lost)} segments are in the bucket and in no file, the first is {lost[0].key}"
     elif settling := [segment for segment in missing if segment.settling]:
         why = f"{settling[0].episode} is still uploading"
     else:
-        planned = Planned(*name, chunk.digest, len(chunk.episodes))
-        return Recovered(planned, tuple(shards), "its rows on the Hub, against the bucket")
-    return Due(name, why, tuple(shards))
+        return Recovered(chunk.ref, tuple(shards), "its rows on the Hub, against the bucket")
+    return Due(chunk.name, why, tuple(shards))
 
 
 def read_rows(
@@ -168,7 +169,7 @@ def read_rows(
     """The files at these paths, and the audio keys of all their rows in order.
 
     Args:
-        features: whether the schema must name them, as it does in what this project writes.
+        features: whether the schema's metadata must be what this project writes.
 
     Raises:
         UnreadableShard: one is damaged, or its schema is another.
@@ -190,16 +191,3 @@ def read_rows(
 def shard_file(path: str, file: RemoteFile, rows: int) -> ShardFile:
     """A file on the Hub as a record names it, at `path` in the repo."""
     return ShardFile(path.rsplit("/", 1)[-1], rows, file.size, file.sha256 or "")
-
-
-def _without_row(segments: Iterator[Segment], keys: Sequence[str | None]) -> list[Segment] | str:
-    """The segments that are not among the rows; or the first row's key that is no segment, or not in its place."""
-    missing: list[Segment] = []
-    for key in keys:
-        for segment in segments:
-            if segment.key == key:
-                break
-            missing.append(segment)
-        else:
-            return str(key)
-    return [*missing, *segments]

@@ -163,7 +163,7 @@ def on_hub(*paths: str) -> Inventory:
 
 def test_two_names_of_one_language_follow_each_other(plan: PlanStore) -> None:
     found = adopt(plan, SEVERAL, ("fra", 0), ("fr", 0))
-    assert [(*item.name, item.folder, item.finished) for item in found] == [
+    assert [(*item.chunk.name, item.folder, item.finished) for item in found] == [
         ("fr", 0, "fr", True),
         ("fr", 1, "fra", True),
         ("fr", 2, "fra", False),
@@ -181,7 +181,7 @@ def test_files_are_found_under_the_scripts_name_or_ours(plan: PlanStore) -> None
         "data/fr/x",
     ]
     hub = on_hub("data/fr/chunk-00000.parquet", *parts, "data/fr/chunk-00002.parquet", *others)
-    found = {item.name: item for item in adopt(plan, SEVERAL, hub=hub)}
+    found = {item.chunk.name: item for item in adopt(plan, SEVERAL, hub=hub)}
     assert [len(item.files) for item in found.values()] == [1, 2, 1, 0, 0]
     assert found["fr", 1].renames == [(path, path.replace("fra/chunk-00000", "fr/chunk-00001")) for path in parts]
     assert not any(item.renames for name, item in found.items() if name != ("fr", 1))

@@ -99,7 +99,7 @@ def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp
         ((0, 1, 2, 3, 4, 5), "1 segments are in the bucket and in no file, the first is processed/en/c/c_000004.mp3"),
         ((1, 2, 3, 4, 5, 6), "the first is processed/en/a/a_000000.mp3"),
         ((0, 1, 2, 3, 3, 4, 5, 6), "row processed/en/c/c_000000.mp3 is no segment"),
-        ((1, 0, 2, 3, 4, 5, 6), "row processed/en/a/a_000000.mp3 is no segment"),
+        ((1, 0, 2, 3, 4, 5, 6), "row processed/en/a/a_000001.mp3 is no segment"),
         ((), "7 segments are in the bucket"),
     ],
 )
