@@ -21,7 +21,7 @@ from r2_hf_assets.plan.store import PlanStore
 
 def decided_languages(plan: PlanStore) -> dict[str, str]:
     """The language of every folder that has a decision."""
-    return _merged(_log(plan))
+    return _merge(plan.folders())
 
 
 def decide_languages(
@@ -37,28 +37,19 @@ def decide_languages(
         languages: those that are to be planned.
         numbers: chunk numbers by language, as PlanStore.numbers gives them.
     """
-    planned: dict[str, str] | None = None
+    log = plan.folders()
+    wanted = {folder.name: folder.language for folder in folders if folder.language in languages}
+    if not log or wanted.keys() - _merge(log).keys():
+        wanted |= _planned_languages(plan, numbers)
     while True:
-        log = _log(plan)
-        decided = _merged(log)
-        new = {f.name: f.language for f in folders if f.name not in decided and f.language in languages}
-        if planned is None and (new or not log):
-            planned = _planned_languages(plan, numbers)
-        added = {name: word for name, word in {**new, **(planned or {})}.items() if name not in decided}
-        if not added:
-            return decided
-        if plan.add_folders(len(log), added):
-            return {**decided, **added}
+        decided = _merge(log)
+        added = {name: language for name, language in wanted.items() if name not in decided}
+        if not added or plan.add_folders(len(log), added):
+            return decided | added
+        log = plan.folders()
 
 
-def _log(plan: PlanStore) -> list[dict[str, str]]:
-    log: list[dict[str, str]] = []
-    while (entry := plan.folders(len(log))) is not None:
-        log.append(entry)
-    return log
-
-
-def _merged(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _merge(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The oldest entry that names a folder decides."""
     return {folder: language for entry in reversed(log) for folder, language in entry.items()}
 

@@ -104,7 +104,8 @@ class PlanStore:
     def numbers(self) -> dict[str, list[int]]:
         """Chunk numbers by language, ascending. A missing number is a PlanError: members of the plan are lost."""
         listed: dict[str, set[int]] = defaultdict(set)
-        for path in self._ask("listing plan/", self._list):
+        pages = self._ask("listing plan/", lambda: list(obstore.list(self.store, "plan/")))
+        for path in (item["path"] for page in pages for item in page):
             if match := _MANIFEST.match(path):
                 listed[match[1]].add(int(match[2]))
         for language, numbers in listed.items():
@@ -154,13 +155,14 @@ class PlanStore:
         existing = self.read(*chunk.name)
         return existing is not None and existing.digest == chunk.digest
 
-    def folders(self, number: int) -> dict[str, str] | None:
-        """Entry `number` of the log of {folder: language}; None when there is none."""
-        path = _folders(number)
-        found = self._read_json(path)
-        if found is not None and not all(language in LANGUAGES for language in found.values()):
-            raise _damaged(path)
-        return found
+    def folders(self) -> list[dict[str, str]]:
+        """The log of decisions: entries of {folder: language}."""
+        log: list[dict[str, str]] = []
+        while (entry := self._read_json(_folders(len(log)))) is not None:
+            if not all(language in LANGUAGES for language in entry.values()):
+                raise _damaged(_folders(len(log)))
+            log.append(entry)
+        return log
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
         """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
@@ -219,9 +221,6 @@ class PlanStore:
 
     def _ask(self, what: str, function: Callable[[], T]) -> T:
         return ask(self.retry, what, function, self.store)
-
-    def _list(self) -> list[str]:
-        return [item["path"] for batch in obstore.list(self.store, "plan/") for item in batch]
 
     def _read(self, path: str) -> bytes | None:
         try:

@@ -23,7 +23,6 @@ def check_plan(plan: PlanStore) -> Verdict:
     """Read the whole plan. Failed with ERROR when it is damaged, with WARN when folders name no known language."""
     findings = Findings()
     episodes: Counter[str] = Counter()
-    chunks: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
     planned: list[Planned] = []
     decided: dict[str, str] = {}
@@ -33,15 +32,14 @@ def check_plan(plan: PlanStore) -> Verdict:
     except PlanError as error:
         findings.add("plan_damaged", str(error))
     for language, entries in groupby(planned, lambda entry: entry.language):
-        numbered = list(entries)
-        chunks[language] = len(numbered)
-        for folder, count in _check_language(plan, numbered, findings).items():
+        for folder, count in _check_language(plan, list(entries), findings).items():
             episodes[language] += count
             if folder in folders:
                 findings.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
             if decided.get(folder, language) != language:
                 findings.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
             folders[folder] = (language, count)
+    chunks = Counter(entry.language for entry in planned)
     unknown = Counter({name: n for name, (own, n) in folders.items() if own == UNKNOWN and name != UNKNOWN})
     numbers = {
         "episodes": episodes.total(),

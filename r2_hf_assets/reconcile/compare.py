@@ -108,7 +108,6 @@ def _compare_chunk(chunk: Planned, state: State, on_hub: Mapping[str, RemoteFile
             differs(Kind.OTHER_DIGEST, f"{asset}: {digest} is recorded, {chunk.digest} is planned")
     build = state.builds.get(name)
     if build is not None and build.digest != chunk.digest:
-        differs(Kind.OTHER_BUILD, f"{build.digest} was built, {chunk.digest} is planned")
         build = None
     committed = recorded["hub_commit"] == chunk.digest
     report.recorded += committed
@@ -117,7 +116,8 @@ def _compare_chunk(chunk: Planned, state: State, on_hub: Mapping[str, RemoteFile
         expected = build.files
     wrong = list(_compare_files(name, expected, on_hub))
     if committed and wrong:
-        report.differences += [Difference(kind, name, detail) for kind, detail in wrong]
+        for kind, detail in wrong:
+            differs(kind, detail)
         why = "; ".join(f"{kind.value}: {detail}" for kind, detail in wrong[:3])
         report.lost.append(Due(name, why, expected or ()))
     elif committed and expected is None:

@@ -18,7 +18,6 @@ class Kind(StrEnum):
     OTHER_CONTENT = "other_content"
     STALE = "stale_parts"
     OTHER_DIGEST = "recorded_for_other_digest"
-    OTHER_BUILD = "built_for_other_digest"
     NOT_PLANNED = "recorded_not_planned"
     UNRECORDED = "present_unrecorded"
     UNVERIFIABLE = "unverifiable"
@@ -31,7 +30,6 @@ ADVICE: Mapping[Kind, str] = {
     Kind.STALE: "files of a planned chunk that are none of its shards: the next run removes those that were ours, and "
     "names those that were not",
     Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run makes it anew",
-    Kind.OTHER_BUILD: "built for other members than the plan has: it is due, the next run builds it anew",
     Kind.NOT_PLANNED: "recorded, but the plan has no such chunk: was STATE_URL changed, or lost? restore the plan",
     Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run does it again",
     Kind.UNVERIFIABLE: "on the Hub, but it can't be shown to be this chunk, whole: it stays due, the next run mends it",
@@ -39,7 +37,7 @@ ADVICE: Mapping[Kind, str] = {
 }
 
 # Of chunks that are due, so the next runs mend them. All others mean that rows are missing, other or double.
-_MENDED = (Kind.OTHER_DIGEST, Kind.OTHER_BUILD, Kind.UNRECORDED, Kind.UNVERIFIABLE)
+_MENDED = (Kind.OTHER_DIGEST, Kind.UNRECORDED, Kind.UNVERIFIABLE)
 _LISTED = 20
 
 

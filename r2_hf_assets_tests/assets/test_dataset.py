@@ -18,7 +18,7 @@ from r2_hf_assets_tests.world import World
     ("kinds", "passed", "severity"),
     [
         ((), True, Severity.WARN),
-        ((Kind.UNRECORDED, Kind.OTHER_DIGEST, Kind.OTHER_BUILD, Kind.UNVERIFIABLE), False, Severity.WARN),
+        ((Kind.UNRECORDED, Kind.OTHER_DIGEST, Kind.UNVERIFIABLE), False, Severity.WARN),
         ((Kind.UNRECORDED, Kind.ABSENT), False, Severity.ERROR),
         *(
             ((kind,), False, Severity.ERROR)

@@ -125,7 +125,7 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
         state(recorded={NAME: "before"}),
         [(Kind.OTHER_DIGEST, "hub_commit: before is recorded"), (Kind.OTHER_DIGEST, "parquet_shards: before")],
     ),
-    "built for others": (state(built=build(digest="before")), [(Kind.OTHER_BUILD, "before was built")]),
+    "built for others": (state(built=build(digest="before")), []),
     "recorded, not planned": (
         state(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
         [(Kind.NOT_PLANNED, "digest gone")],
