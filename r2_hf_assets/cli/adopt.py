@@ -59,6 +59,7 @@ def adopt(
     from r2_hf_assets.hub.move import rename_files
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
+    from r2_hf_assets.reconcile.report import Due, Recovered
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
     listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
@@ -83,24 +84,27 @@ def adopt(
             rename_files(settings.hub, [item.renames for item in chunks if item.renames], log=say)
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
-        done: list[script.Checked] = []
-        left: list[script.Checked] = []
+        done, lost, left = 0, 0, list[Due]()
         # At this revision the files still have their old names.
-        for found in script.check_chunks(settings, hub.revision, to_check, say):
-            accepted = not found.problem and (not found.lost or (found.adopted.finished and not rebuild_incomplete))
-            (done if accepted else left).append(found)
-            if accepted and not dry_run:  # at once: checking many takes long, and goes on where it was stopped
-                record(instance, [found.as_done()], hub.revision, repo, "import", emit)
-            renamed = f", from data/{found.adopted.folder}/" if found.adopted.renames else ""
+        for item, found in script.check_chunks(settings, hub.revision, to_check, say):
+            accepted = not found.problem and (not found.lost or (item.finished and not rebuild_incomplete))
+            if accepted:
+                done, lost = done + 1, lost + len(found.lost)
+                if not dry_run:  # at once: checking many takes long, and goes on where it was stopped
+                    how = f"footers and keys of the script's files: {found.summary}"
+                    record(instance, [Recovered(item.chunk.ref, found.files, how)], hub.revision, repo, "import", emit)
+            else:
+                left.append(item.as_due(found.summary))
+            renamed = f", from data/{item.folder}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
-            click.echo(f"{partition_key(*found.adopted.chunk.name)}: {outcome}: {found.summary}{renamed}")
-            say(f"checked {len(done) + len(left)} of {len(to_check)} chunks on the Hub")
+            click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {found.summary}{renamed}")
+            say(f"checked {done + len(left)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
-            record_due(instance, [found.as_due() for found in left], repo, "import")
-    if lost := sum(found.lost for found in done):
+            record_due(instance, left, repo, "import")
+    if lost:
         say(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
             "r2-hf process --partition builds a recorded one anew"
         )
-    counts = f"{len(new)} chunks planned, {len(done)} recorded as done, {len(left)} checked ones left due"
+    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left)} checked ones left due"
     say(f"would be: {counts}" if dry_run else counts)

@@ -21,16 +21,15 @@ from dataclasses import dataclass
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
+from r2_hf_assets.hub.reading import HubReader
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Name
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.reconcile.verify import Source, map_concurrently, open_source, read_rows, shard_file
+from r2_hf_assets.reconcile.report import Due
+from r2_hf_assets.reconcile.verify import Content, map_concurrently, open_source, shard_file, verify_chunk
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.names import parts_in_order, path_in_repo, stem
-from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.names import path_in_repo, stem
 
 # Episodes ("<folder>/<id>") in order, by the script's language.
 WorkPlan = Mapping[str, Sequence[str]]
@@ -62,37 +61,10 @@ class Adopted:
         """(path, our path) of the files that lie elsewhere."""
         return [(file.path, path) for path, file in self.files.items() if file.path != path]
 
-
-@dataclass(frozen=True)
-class Checked:
-    """What a chunk's files hold.
-
-    Attributes:
-        shards: the files as a record names them.
-        problem: why they can't be recorded as this chunk; None when they can.
-        foreign: the problem is a row of an episode that is not of this chunk.
-        lost: how many of its `segments` have no row although their audio exists.
-    """
-
-    adopted: Adopted
-    shards: tuple[ShardFile, ...] = ()
-    problem: str | None = None
-    foreign: bool = False
-    segments: int = 0
-    lost: int = 0
-
-    @property
-    def summary(self) -> str:
-        lacks = f"lacks {self.lost:,} of {self.segments:,} segments" if self.lost else None
-        return self.problem or lacks or f"{sum(file.rows for file in self.shards):,} rows"
-
-    def as_done(self) -> Recovered:
-        return Recovered(self.adopted.chunk.ref, self.shards, f"footers and keys of the script's files: {self.summary}")
-
-    def as_due(self) -> Due:
+    def as_due(self, why: str) -> Due:
         """The next build may replace the script's files."""
-        there = tuple(shard_file(path, file, 0) for path, file in sorted(self.adopted.files.items()))
-        return Due(self.adopted.chunk.name, f"the script's files: {self.summary}", there)
+        there = tuple(shard_file(path, file, 0) for path, file in sorted(self.files.items()))
+        return Due(self.chunk.name, f"the script's files: {why}", there)
 
 
 def read_work_plan(data: bytes, prefix: str) -> WorkPlan:
@@ -191,43 +163,18 @@ def append_chunks(plan: PlanStore, chunks: Sequence[Chunk]) -> None:
 
 def check_chunks(
     settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]
-) -> Iterator[Checked]:
-    """Check chunks at one revision of the Hub, in their order."""
+) -> Iterator[tuple[Adopted, Content]]:
+    """Read the files of chunks at one revision of the Hub, in the chunks' order."""
     source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
-    return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
+    return map_concurrently(lambda item: (item, verify_chunk(item.chunk, item.files, reader, source)), chunks)
 
 
 def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]) -> None:
     """Refuse chunks that were of another length when the script ran: the last one of a language shows it best."""
     last = {chunk.folder: chunk for chunk in chunks if chunk.files}
-    for found in check_chunks(settings, revision, last.values(), log):
+    for item, found in check_chunks(settings, revision, last.values(), log):
         if found.foreign:
             raise R2HfError(
-                f"{min(found.adopted.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
+                f"{min(item.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
                 "such chunks are built anew"
             )
-
-
-def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
-    """Compare the rows of a chunk's files, in any order, with the segments of its episodes."""
-    chunk, files = adopted.chunk, adopted.files
-    paths = parts_in_order(*chunk.name, files)
-    if not paths:
-        absent = f"its parts are not 00 to the last: {', '.join(sorted(files)[:5])}" if files else "no file on the Hub"
-        return Checked(adopted, problem=absent)
-    try:
-        shards, keys = read_rows(paths, files, reader, features=False)
-    except UnreadableShard as damage:
-        return Checked(adopted, problem=str(damage))
-    rows = Counter(keys)
-    prefixes = {chunk.audio_prefix(episode) for episode in chunk.episodes}
-    for key in rows:
-        if key is None or key[: key.rfind("_") + 1] not in prefixes:
-            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", foreign=True)
-    if twice := next((key for key, count in rows.items() if count > 1), None):
-        return Checked(adopted, problem=f"its row {twice} is there more than once")
-    if not rows:
-        return Checked(adopted, problem="no row in it")
-    present, missing = source.find_segments(chunk, rows)
-    lost = len(source.keep_usable(missing))
-    return Checked(adopted, tuple(shards), segments=len(present) + len(missing), lost=lost)

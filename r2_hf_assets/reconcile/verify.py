@@ -1,18 +1,19 @@
 """Verifies that files on the Hub are a chunk, whole, where no record of their build is left to compare with.
 
-Of the files only footers and audio keys are read, by ranges; episode metadata is read from the bucket again.
-The rows must be segments that the metadata names, each once and in plan order. Audio of a segment without a row must be
-missing or unusable in the bucket now: without the ledger, nothing else tells a rejected segment from a lost one.
+Of the files only footers and audio keys are read, by ranges; episode metadata is read from the bucket again. Every row
+must be of an episode of the chunk, none may be double, in any order: the script wrote episodes as they were completed.
+Audio of a segment without a row must be missing or unusable in the bucket now: without the ledger, nothing else tells a
+rejected segment from a lost one.
 
 The audio's bytes are not compared: what is verified is that every segment has its row.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import zip_longest
 from typing import TypeVar
 
 from r2_hf_assets.bucket.client import Store, object_store
@@ -57,16 +58,6 @@ class Source:
     settle: timedelta
     retry: Retry
 
-    def find_segments(self, chunk: Chunk, keys: Collection[str | None]) -> tuple[list[str], list[Segment]]:
-        """The keys of the chunk's segments that are among `keys`, and the segments that are not, both in plan order."""
-        present, missing = list[str](), list[Segment]()
-        for segment in self.segments(chunk):
-            if segment.key in keys:
-                present.append(segment.key)
-            else:
-                missing.append(segment)
-        return present, missing
-
     def keep_usable(self, segments: Sequence[Segment]) -> list[Segment]:
         """Those whose audio could be a row, by the rule of a build."""
         audio = self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES)
@@ -100,6 +91,32 @@ class Source:
         return fetch_in_order(items, key, self.store, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a chunk's files on the Hub hold.
+
+    Attributes:
+        files: as a record names them; empty when one is damaged or has a row that is not of the chunk.
+        problem: why they can't be recorded as this chunk; None when they can.
+        foreign: the problem is a row of an episode that is not of this chunk.
+        lost: keys of those of its `segments` that have no row although their audio exists.
+    """
+
+    files: tuple[ShardFile, ...] = ()
+    problem: str | None = None
+    foreign: bool = False
+    segments: int = 0
+    lost: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        if self.problem:
+            return self.problem
+        if self.lost:
+            return f"lacks {len(self.lost):,} of {self.segments:,} segments, the first is {self.lost[0]}"
+        return f"{sum(file.rows for file in self.files):,} rows"
+
+
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
     return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
@@ -119,9 +136,12 @@ def verify_remote(
         chunk = plan.read(*planned.name)
         assert chunk is not None, "nothing deletes manifests"
         try:
-            return verify_chunk(chunk, on_hub[planned.name], reader, source)
+            found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
         except GaveUp as error:
             return Due(planned.name, f"it could not be read this time: {error}")
+        if found.problem or found.lost:
+            return Due(planned.name, found.summary, found.files)
+        return Recovered(planned, found.files, "its rows on the Hub, against the bucket")
 
     for done, result in enumerate(map_concurrently(verify, chunks), 1):
         if log:
@@ -138,51 +158,49 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Source) -> Recovered | Due:
-    """Whether `files`, all that the Hub holds of this chunk, are the chunk, whole. If not, the chunk is Due, with the
-    files when all their rows are of the chunk.
-    """
-    by_path = {file.path: file for file in files}
-    paths = parts_in_order(*chunk.name, by_path)
+def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: Reader, source: Source) -> Content:
+    """Read `files`, all that the Hub holds of this chunk, by their paths in the repo as this project names them."""
+    if not files:
+        return Content(problem="no file on the Hub")
+    paths = parts_in_order(*chunk.name, files)
     try:
-        shards, keys = read_rows(paths or sorted(by_path), by_path, reader, features=True)
+        shards, keys = _read_rows(paths or sorted(files), files, reader)
     except UnreadableShard as damage:
-        return Due(chunk.name, str(damage))
-    present, missing = source.find_segments(chunk, frozenset(keys))
-    if present != keys:
-        row = next(key for key, expected in zip_longest(keys, present) if key != expected)
-        return Due(chunk.name, f"row {row} is no segment of this chunk as the bucket has it now, or not in its place")
+        return Content(problem=str(damage))
+    rows = Counter(keys)
+    prefixes = {chunk.audio_prefix(episode) for episode in chunk.episodes}
+    for key in rows:
+        if key is None or key[: key.rfind("_") + 1] not in prefixes:
+            return Content(problem=f"its row {key} is of no episode of this chunk", foreign=True)
+    content = Content(tuple(shards))
     if paths is None:
-        why = f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}"
-    elif lost := source.keep_usable(missing):
-        why = f"{len(lost)} segments are in the bucket and in no file, the first is {lost[0].key}"
-    elif settling := [segment for segment in missing if segment.settling]:
-        why = f"{settling[0].episode} is still uploading"
-    else:
-        return Recovered(chunk.ref, tuple(shards), "its rows on the Hub, against the bucket")
-    return Due(chunk.name, why, tuple(shards))
+        return replace(content, problem=f"its parts are not 00 to the last: {', '.join(sorted(files)[:5])}")
+    if not rows:
+        return replace(content, problem="no row in it")
+    if twice := next((key for key, count in rows.items() if count > 1), None):
+        return replace(content, problem=f"its row {twice} is there more than once")
+    segments, missing = 0, list[Segment]()
+    for segment in source.segments(chunk):
+        segments += 1
+        if segment.key not in rows:
+            missing.append(segment)
+    lost = tuple(segment.key for segment in source.keep_usable(missing))
+    settling = next((segment.episode for segment in missing if segment.settling), None)
+    problem = f"{settling} is still uploading" if settling and not lost else None
+    return replace(content, problem=problem, segments=segments, lost=lost)
 
 
-def read_rows(
-    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: Reader, *, features: bool
+def _read_rows(
+    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: Reader
 ) -> tuple[list[ShardFile], list[str | None]]:
-    """The files at these paths, and the audio keys of all their rows in order.
-
-    Args:
-        features: whether the schema's metadata must be what this project writes.
-
-    Raises:
-        UnreadableShard: one is damaged, or its schema is another.
-    """
+    """The files at these paths, and the audio keys of all their rows."""
     shards: list[ShardFile] = []
     keys: list[str | None] = []
     for path in paths:
         schema, rows = reader.footer(files[path])
-        if not schema.equals(SCHEMA):  # metadata apart
+        if not schema.equals(SCHEMA):  # metadata apart: the script wrote no features
             columns = ", ".join(str(schema).splitlines())[:200]
             raise UnreadableShard(f"{path}: other columns than the dataset's: {columns}")
-        if features and schema.metadata != SCHEMA.metadata:
-            raise UnreadableShard(f"{path}: its schema is not the one that this project writes")
         keys += reader.keys(files[path])
         shards.append(shard_file(path, files[path], rows))
     return shards, keys

@@ -146,7 +146,7 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
         built.api().upload_file(path_or_fileobj=shorter, path_in_repo=path, repo_id=built.repo_id, repo_type="dataset")
     report = look(record=True)
     assert [line(d) for d in report.differences if d.kind == "unverifiable"] == [
-        f"unverifiable: de|chunk_0000: 1 segments are in the bucket and in no file, the first is {lost}"
+        f"unverifiable: de|chunk_0000: lacks 1 of {table.num_rows} segments, the first is {lost}"
     ]
     assert built.due() == ["de|chunk_0000"]
     assert [run.error for run in built.build_due()] == [None]
