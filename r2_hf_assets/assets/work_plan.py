@@ -1,6 +1,7 @@
 """`work_plan`: a scan of the bucket, appended to the plan, and the partitions it gives."""
 
 from datetime import timedelta
+from itertools import islice
 
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
@@ -150,7 +151,7 @@ def _log(context: AssetExecutionContext, report: ScanReport) -> None:
     if report.unknown_folders:
         context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
     if report.other_rules:
-        folders = "; ".join(f"{o.folder}: decided {o.decided}, rule {o.rule}" for o in report.other_rules[:20])
+        folders = "; ".join(f"{name}: decided {d}, rule {r}" for name, (d, r) in islice(report.other_rules.items(), 20))
         context.log.warning(f"{len(report.other_rules)} folders stay as decided; the rule differs now: {folders}")
     if report.unreadable_folders:
         names = ", ".join(map(ascii, report.unreadable_folders[:20]))

@@ -146,7 +146,7 @@ def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Pa
     head = done.head()
     shutil.rmtree(state / "builds")
     with DagsterInstance.get() as instance:
-        assert examine(instance, load()).differences == ()
+        assert examine(instance, load()).differences == []
     assert (done.due(), done.build("en|chunk_0000"), done.head()) == ([], None, head)
 
 
@@ -173,7 +173,7 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
     assert len(materializations(world, "hub_commit", "en|chunk_0000")) == 1
     assert sorted(shards.rglob("*")) == before, "it is the user's to delete"
     with DagsterInstance.get() as instance:
-        assert examine(instance, load()).differences == ()
+        assert examine(instance, load()).differences == []
 
 
 def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:

@@ -28,11 +28,11 @@ class LocalReader:
         return pq.read_table(self._files[file.path]).column("audio").combine_chunks().field("path").to_pylist()
 
 
-def as_on_hub(*paths: Path, number: int = 7) -> tuple[list[RemoteFile], LocalReader]:
-    """The parts of chunk `number` of `en`, in order."""
+def as_on_hub(*paths: Path, number: int = 7) -> tuple[dict[str, RemoteFile], LocalReader]:
+    """The parts of chunk `number` of `en`, by their paths in the repo."""
     named = dict(zip((path_in_repo("en", name) for name in shard_names(number, len(paths))), paths, strict=True))
-    files = [
-        RemoteFile(name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    files = {
+        name: RemoteFile(name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         for name, path in named.items()
-    ]
+    }
     return files, LocalReader(named)
