@@ -1,4 +1,4 @@
-"""Read the response to one attempt of a GET, and interpret it: an object, no object, a refusal or a transient error.
+"""Interpret the response to one attempt of a GET: an object, no object, a refusal or a transient error.
 
 The head is complete before the first byte of the body, and decides whether the body is read. An object larger than the
 request's limit is not read; one without a length is an error. Of an error's body 64 kB are read, of a listing's up to
@@ -18,8 +18,7 @@ from typing import Any, TypeAlias
 
 import pycurl
 
-from r2_hf_assets.bucket.s3_errors import classify_response, curl_error, error_code, improper_response
-from r2_hf_assets.errors import AccessError
+from r2_hf_assets.bucket.s3_errors import classify_curl_error, classify_response, error_code, improper_response
 from r2_hf_assets.retry import Trouble, parse_http_date
 
 _OK = 200
@@ -87,10 +86,6 @@ class Attempt:
     size: int = 0
     outcome: Trouble | Unusable | Exception | None = None
 
-    def restarted(self) -> "Attempt":
-        """Make an attempt of the same request, in which nothing has arrived."""
-        return Attempt(self.limit, self.read_listing)
-
     def read_head(self) -> None:
         """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
         for line in self.lines:
@@ -153,17 +148,13 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if number and not attempt.overflow:
         if (proxy := handle.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
             return Trouble(f"the proxy in the environment answers HTTP {proxy}")
-        return curl_error(number, message)
+        return classify_curl_error(number, message)
     if not attempt.status:  # there was no body
         attempt.read_head()
     if attempt.status != _OK:
-        code = error_code(b"".join(attempt.pieces))
-        outcome = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
-        if isinstance(outcome, AccessError):
-            raise outcome
-        if outcome is None and attempt.read_listing:
-            return improper_response(f"HTTP {attempt.status} {code}")
-        return outcome
+        code = error_code(b"".join(attempt.pieces).decode("latin-1"))
+        trouble = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
+        return improper_response(f"HTTP {attempt.status} {code}") if not trouble and attempt.read_listing else trouble
     served = parse_http_date(attempt.fields.get(b"date", b"").decode("latin-1"))
     if attempt.read_listing:
         # It has no time, and may have no length: libcurl reports when it is incomplete.

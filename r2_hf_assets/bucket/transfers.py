@@ -24,16 +24,15 @@ from typing import Any
 from urllib.parse import quote
 
 import pycurl
-from obstore.store import S3Store
 
 from r2_hf_assets import activity
-from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.byte_budget import ByteBudget
-from r2_hf_assets.bucket.curl import CurlLoop, get_handle
+from r2_hf_assets.bucket.curl import READ_TIMEOUT_S, CurlLoop, make_handle
 from r2_hf_assets.bucket.response import Attempt, Fetched, ReadListing, interpret_response, unpack
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.retry import Retry, Tries, Trouble
+from r2_hf_assets.settings import BucketSettings
 
 # Of running time, for one attempt: a body that arrives byte by byte is never silent.
 _ATTEMPT_S = 30 * 60.0
@@ -77,19 +76,16 @@ class Transfers:
     budget does not count, may be taken by any thread in any order.
 
     Args:
-        store: the client whose bucket and credentials are used.
         max_bytes: of bodies that have arrived and were not yet taken.
     """
 
-    def __init__(self, store: S3Store, *, workers: int, max_bytes: int, retry: Retry) -> None:
-        config = store.config
-        self._url = f"{config['endpoint'].rstrip('/')}/{config['bucket']}/"
-        self._prefix = f"{store.prefix}/" if store.prefix else ""
-        self._silence_s: float = retry.silence or client.READ_TIMEOUT_S
+    def __init__(self, r2: BucketSettings, *, workers: int, max_bytes: int, retry: Retry) -> None:
+        self._url = f"{r2.endpoint_url.rstrip('/')}/{r2.name}/"
+        self._silence_s: float = retry.silence or READ_TIMEOUT_S
         self._retry = retry
         self._budget = ByteBudget(max_bytes)
         self._loop = CurlLoop(workers)
-        self._free = [get_handle(config, connect_s=client.CONNECT_TIMEOUT_S) for _ in range(workers)]
+        self._free = [make_handle(r2) for _ in range(workers)]
         self._active: dict[Any, Transfer] = {}  # running or paused, by handle
         self._paused: dict[int, Transfer] = {}  # by turn
         self._retries: list[tuple[float, int, Transfer]] = []  # a heap of (due, turn, transfer)
@@ -107,15 +103,14 @@ class Transfers:
 
     def submit(self, key: str, limit: int) -> Transfer:
         """Submit the GET of an object of up to `limit` bytes."""
-        return self._submit(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"), limit)
+        return self._submit(f"GET {key}", self._url + quote(key, safe="/~"), limit)
 
     def submit_listing(self, query: str, what: str, limit: int, read: ReadListing) -> Transfer:
         """Submit a listing of up to `limit` bytes; `what` names it in errors. `read` is called in the loop's thread."""
         return self._submit(what, f"{self._url}?{query}", limit, read)
 
     def _submit(self, what: str, url: str, limit: int, read_listing: ReadListing | None = None) -> Transfer:
-        attempt, tries = Attempt(limit, read_listing), Tries(self._retry, what)
-        transfer = Transfer(what, url, next(self._turns), attempt, tries)
+        transfer = Transfer(what, url, next(self._turns), Attempt(limit, read_listing), Tries(self._retry, what))
         self._queue.append(transfer)
         if self._idle:
             self._idle = False
@@ -269,7 +264,7 @@ class Transfers:
         elif state is not State.RUNNING:
             if self._active.pop(handle, None) is not None:
                 self._loop.remove(handle)
-            transfer.attempt = transfer.attempt.restarted()
+            transfer.attempt = Attempt(transfer.attempt.limit, transfer.attempt.read_listing)
             if not isinstance(transfer.result, Fetched):
                 self._budget.cancel(transfer.turn)
             if state is State.WAITING:
@@ -296,3 +291,14 @@ class Transfers:
         for registered in (self._free, self._active, self._paused, self._retries, self._queue, self._released):
             registered.clear()
         self._loop.close()
+
+
+class Bucket:
+    """The bucket of the episodes, which is only read. Tests have one in memory."""
+
+    def __init__(self, r2: BucketSettings) -> None:
+        self._r2 = r2
+
+    def open_transfers(self, *, workers: int, max_bytes: int, retry: Retry) -> Transfers:
+        """Open connections of their own, to be closed by the caller."""
+        return Transfers(self._r2, workers=workers, max_bytes=max_bytes, retry=retry)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing, pages
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.key_ranges import Order, find_boundaries, is_past
+from r2_hf_assets.bucket.transfers import Bucket as RealBucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket, episode_ids
@@ -27,7 +27,7 @@ def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_split: 
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
     monkeypatch.setattr(listing, "_LONGER", 1)
     with ObjectsServer({}, bucket.answer) as server:
-        return episode_ids(server.store(), "processed/", "en", QUICK)
+        return episode_ids(server.bucket(), "processed/", "en", QUICK)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -60,7 +60,7 @@ def test_ranges_and_the_search_for_their_boundaries_share_connections(monkeypatc
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", 1)
     bucket = Bucket((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
     with ObjectsServer({}, bucket.answer) as server:
-        assert len(episode_ids(server.store(), "processed/", "en", QUICK)) == 400
+        assert len(episode_ids(server.bucket(), "processed/", "en", QUICK)) == 400
     assert server.connections <= 8 and bucket.asked > 80
 
 
@@ -115,7 +115,7 @@ def test_the_sandbox_lists_in_ranges_what_it_lists_in_a_row(world: World, monkey
     names = [*(f"ep{number:04d}" for number in range(0, 300, 3)), "a", "a b", "a+b", "b%41", "é", "zz", "日本"]
     for name in names:
         world.store().put(f"{BELOW}{name}/all_segments.json", b"[]")
-    store = object_store(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
+    store = RealBucket(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
 
     def small(*arguments: Any, most: int = 5, **where: Any) -> Any:
         return pages_of(*arguments, most=most, **where)

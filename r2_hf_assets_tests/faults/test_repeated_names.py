@@ -27,7 +27,7 @@ def test_each_episode_is_planned_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with ObjectsServer({}, answer) as server:
         plan = PlanStore(open_store(str(tmp_path), None), "speech", "processed/")
-        report = scan(server.store(), plan, ScanRules(frozenset({"en"}), episodes_per_chunk=16))
+        report = scan(server.bucket(), plan, ScanRules(frozenset({"en"}), episodes_per_chunk=16))
     planned = [episode for chunk in report.new_chunks for episode in chunk.episodes]
     assert planned == [f"en/{name}" for name in NAMES]
     assert report.seen == {"en": 40} and report.folders == {"en": 40}

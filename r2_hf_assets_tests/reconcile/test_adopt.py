@@ -8,7 +8,7 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
@@ -32,6 +32,7 @@ from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_episode, put_folders
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
 from r2_hf_assets_tests.reconcile.test_verify import source
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 def test_the_work_plan() -> None:
@@ -120,7 +121,7 @@ def test_members_order_and_numbers_are_kept(plan: PlanStore) -> None:
 
 
 def test_a_second_import_has_nothing_to_do_and_a_stopped_one_goes_on(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b", "en-US/c", "en/new", "de/d")
     append_chunks(plan, new(adopt(plan, SCRIPT))[:2])
     assert members(new(adopt(plan, SCRIPT))) == [("en", 1, ("en-US/c",))]
@@ -146,7 +147,7 @@ def test_languages_outside_the_grid_are_refused(plan: PlanStore) -> None:
 
 
 def test_another_planner_in_between_is_noticed(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b")
     found = adopt(plan, SCRIPT)
     scan(bucket, plan, ScanRules(frozenset({"en"}), 1))
@@ -197,9 +198,9 @@ CHUNK = chunk_of("en/a", "en-US/b", "en/c", "en/d")
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
+def bucket() -> MemoryBucket:
     """Three segments of `a` can be had, three of four of `b`; the metadata of `c` is no JSON, `d` has a bad entry."""
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, "en/a", 3)
     put_episode(store, "en-US/b", 4, without=[2])
     put_episode(store, "en/c", metadata=b"nonsense")
@@ -223,7 +224,7 @@ def write(path: Path, keys: Sequence[str | None], schema: pa.Schema = PLAIN) -> 
     return path
 
 
-def check(bucket: MemoryStore, *parts: Path, missing: int | None = None) -> Checked:
+def check(bucket: MemoryBucket, *parts: Path, missing: int | None = None) -> Checked:
     """What is found of these files on the Hub, but for the `missing` one."""
     files, reader = as_on_hub(*parts)
     there = {file.path: file for number, file in enumerate(files) if number != missing}
@@ -242,7 +243,7 @@ def check(bucket: MemoryStore, *parts: Path, missing: int | None = None) -> Chec
     ],
 )
 def test_what_the_script_lost_is_counted_in_any_order(
-    bucket: MemoryStore, tmp_path: Path, keys: list[str], said: str
+    bucket: MemoryBucket, tmp_path: Path, keys: list[str], said: str
 ) -> None:
     found = check(bucket, write(tmp_path / "file", keys))
     assert (found.problem, found.summary) == (None, said)
@@ -250,12 +251,12 @@ def test_what_the_script_lost_is_counted_in_any_order(
     assert (done.chunk.digest, done.rows) == (CHUNK.digest, len(keys))
 
 
-def test_audio_that_came_later_counts_as_lost(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_audio_that_came_later_counts_as_lost(bucket: MemoryBucket, tmp_path: Path) -> None:
     obstore.put(bucket, of("en-US/b", 2)[0], b"mp3")
     assert check(bucket, write(tmp_path / "file", [*A, *B, *D])).summary == "lacks 1 of 9 segments"
 
 
-def test_parts_are_recorded_in_their_order(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_parts_are_recorded_in_their_order(bucket: MemoryBucket, tmp_path: Path) -> None:
     parts = write(tmp_path / "0", [*D, *B]), write(tmp_path / "1", A)
     done, due = check(bucket, *parts).as_done(), check(bucket, *parts, missing=0).as_due()
     assert [(file.name, file.rows) for file in done.files] == [
@@ -278,13 +279,13 @@ def test_parts_are_recorded_in_their_order(bucket: MemoryStore, tmp_path: Path) 
     ],
 )
 def test_rows_that_do_not_belong_there(
-    bucket: MemoryStore, tmp_path: Path, keys: list[str | None], problem: str, foreign: bool
+    bucket: MemoryBucket, tmp_path: Path, keys: list[str | None], problem: str, foreign: bool
 ) -> None:
     found = check(bucket, write(tmp_path / "file", keys))
     assert (found.problem, found.foreign) == (problem, foreign)
 
 
-def test_files_that_are_not_the_datasets(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_files_that_are_not_the_datasets(bucket: MemoryBucket, tmp_path: Path) -> None:
     other = pa.schema([SCHEMA.field("audio"), pa.field("dnsmos", pa.int64())])
     assert "other columns than the dataset's" in check(bucket, write(tmp_path / "other", A, other)).summary
     (tmp_path / "broken").write_bytes(b"PAR1 and no more")

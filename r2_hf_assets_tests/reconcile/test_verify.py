@@ -9,7 +9,6 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.plan.chunks import Chunk
@@ -24,15 +23,16 @@ from r2_hf_assets_tests.build_samples import (
     put_episode,
 )
 from r2_hf_assets_tests.reconcile.local_files import LocalReader, as_on_hub
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
 SETTLED = timedelta(minutes=15)
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
+def bucket() -> MemoryBucket:
     """Ten segments; one has no audio, one is no object, and one episode's metadata is no JSON."""
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, "en/a", 4, without=[2])
     put_episode(store, "en-US/b", metadata=b"nonsense")
     put_episode(store, "en/c", [{"text": "first"}, None, *({"text": str(n)} for n in range(4))], without=[5])
@@ -40,7 +40,7 @@ def bucket() -> MemoryStore:
     return store
 
 
-def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
+def parts(bucket: MemoryBucket, tmp_path: Path, **changes: Any) -> list[Path]:
     """The files of a build."""
     built = build_in_memory(CHUNK, bucket, **changes)
     paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
@@ -49,16 +49,16 @@ def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
     return paths
 
 
-def source(bucket: MemoryStore, settle: timedelta = timedelta(0)) -> Source:
+def source(bucket: MemoryBucket, settle: timedelta = timedelta(0)) -> Source:
     return Source(bucket, settle, NO_WAIT)
 
 
-def fault(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> str:
+def fault(bucket: MemoryBucket, *paths: Path, chunk: Chunk = CHUNK) -> str:
     """Why these files are not the chunk."""
     return due(bucket, *as_on_hub(*paths), chunk=chunk).why
 
 
-def due(bucket: MemoryStore, files: Sequence[RemoteFile], reader: LocalReader, chunk: Chunk = CHUNK) -> Due:
+def due(bucket: MemoryBucket, files: Sequence[RemoteFile], reader: LocalReader, chunk: Chunk = CHUNK) -> Due:
     found = verify_chunk(chunk, files, reader, source(bucket))
     assert isinstance(found, Due) and found.name == ("en", 7)
     return found
@@ -75,7 +75,7 @@ def rows(*order: int) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.take(pa.array(order, pa.int64()))
 
 
-def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
     found = verify_chunk(CHUNK, files, reader, source(bucket))
@@ -104,13 +104,13 @@ def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp
     ],
 )
 def test_rows_lost_double_or_out_of_order(
-    bucket: MemoryStore, tmp_path: Path, order: tuple[int, ...], reason: str
+    bucket: MemoryBucket, tmp_path: Path, order: tuple[int, ...], reason: str
 ) -> None:
     (whole,) = parts(bucket, tmp_path)
     assert reason in fault(bucket, change(whole, rows(*order)))
 
 
-def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_rows_of_another_chunk(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     fewer = chunk_of("en/a", "en-US/b")
     foreign = due(bucket, *as_on_hub(whole), chunk=fewer)
@@ -118,7 +118,7 @@ def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path) -> None:
     assert foreign.files == (), "they may not be replaced"
 
 
-def test_another_schema_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_another_schema_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     featureless = change(whole, lambda table: table.replace_schema_metadata(None))
     assert "its schema is not the one that this project writes" in fault(bucket, featureless)
@@ -128,13 +128,13 @@ def test_another_schema_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> No
     assert "no sound Parquet" in fault(bucket, broken)
 
 
-def test_audio_that_came_later_is_missing_now(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_audio_that_came_later_is_missing_now(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     obstore.put(bucket, f"{PREFIX}en/a/a_000002.mp3", audio("en/a", 2))
     assert "1 segments are in the bucket and in no file" in fault(bucket, whole)
 
 
-def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
     young = verify_chunk(CHUNK, files, reader, source(bucket, SETTLED))
