@@ -5,15 +5,16 @@ yielded, so the server works while its names are read. A page that fails is requ
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import lt
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
-from r2_hf_assets.bucket.key_ranges import HIGHEST, Order
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.bucket.transfers import Bucket, Transfers
 from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
@@ -21,6 +22,8 @@ from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
 _ROOT = "ListBucketResult"
 # A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
 _PAGE_BYTES = 8 * 2**20
+# Sorts behind every other text that begins alike; XML can hold it.
+_HIGHEST = "\U0010fffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,36 @@ class Page:
     def more(self) -> bool:
         """Whether it is not the last page."""
         return self.token is not None
+
+
+class Order:
+    """Check that each prefix of a listing follows the one before, across its pages.
+
+    S3 and R2 list by whole key, so `a-b/` comes before `a/`. Servers that keep real folders (SeaweedFS) list by their
+    name, `a` before `a-b`. A listing must keep to one of the two orders. Some servers repeat the last common
+    prefix of a page as the first of the next one.
+
+    Args:
+        last: the prefix behind which the listing begins; "" for its beginning.
+    """
+
+    def __init__(self, last: str = "") -> None:
+        self._last = last
+        self._by_key = self._by_name = True
+
+    def follow(self, prefixes: Sequence[str]) -> list[str] | None:
+        """Return the prefixes without repeats; None, and no change, when they are not in order."""
+        kept = [prefix for prefix, _ in groupby([self._last, *prefixes])]
+        by_key = self._by_key and _ascending(kept)
+        by_name = self._by_name and _ascending([prefix[:-1] for prefix in kept])
+        if not (by_key or by_name):
+            return None
+        self._by_key, self._by_name, self._last = by_key, by_name, kept[-1]
+        return kept[1:]
+
+
+def _ascending(texts: Sequence[str]) -> bool:
+    return all(map(lt, texts, texts[1:]))
 
 
 def pages(
@@ -74,7 +107,7 @@ def pages(
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
     query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
     if after:
-        query["start-after"] = after + HIGHEST if behind_prefix else after
+        query["start-after"] = after + _HIGHEST if behind_prefix else after
     what = f"listing {prefix or 'the bucket'}"
     read = partial(_read_page, Order(after if behind_prefix else ""))
     shared = nullcontext(transfers) if transfers else None

@@ -100,10 +100,7 @@ class Attempt:
     def start_body(self) -> int:
         """Read the head; returns the object's bytes that the budget has to hold (0 for errors and listings)."""
         self.read_head()
-        if self.status != _OK:
-            return 0
-        if self.read_listing:
-            self.outcome = _long_listing(self.limit) if self.length > self.limit else None
+        if self.status != _OK or self.read_listing:
             return 0
         if self.length < 0:
             self.outcome = _NO_OBJECT
@@ -159,7 +156,7 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if attempt.read_listing:
         # It has no time, and may have no length: libcurl reports when it is incomplete.
         if attempt.overflow:
-            return _long_listing(attempt.limit)
+            return improper_response(f"a listing of more than {attempt.limit} bytes")
         return attempt.read_listing(b"".join(attempt.pieces), served)
     if attempt.length < 0 or written < 0:
         return _NO_OBJECT
@@ -184,10 +181,6 @@ def unpack(found: Fetched, limit: int) -> Fetched | Unusable:
     except (OSError, EOFError, zlib.error) as problem:
         return Unusable("not_gzip", f"{found.size} bytes; {problem}"[:200])
     return replace(found, pieces=pieces, size=size, packed=False)
-
-
-def _long_listing(limit: int) -> Trouble:
-    return improper_response(f"a listing of more than {limit} bytes")
 
 
 def _is_gzip(encoding: bytes) -> bool:

@@ -37,6 +37,7 @@ from r2_hf_assets.settings import BucketSettings
 # Of running time, for one attempt: a body that arrives byte by byte is never silent.
 _ATTEMPT_S = 30 * 60.0
 _LONGEST_STEP_S = 1.0
+_PAUSE: int = pycurl.WRITEFUNC_PAUSE
 # libcurl ends only after its name lookups, which can hang for minutes.
 _CLOSE_S = 1.0
 
@@ -65,7 +66,6 @@ class Transfer:
     last_byte: float = 0.0
     deadline: float = 0.0  # of the attempt
     paused: float = 0.0  # when the pause began
-    due: float = 0.0  # when the next attempt is made
     result: Any = None
     error: Exception | None = None
     awaited: bool = False
@@ -203,7 +203,7 @@ class Transfers:
                     return 0  # libcurl ends the attempt
                 if size and not self._budget.try_acquire(transfer.turn, size):
                     self._move(transfer, State.PAUSED)
-                    return pycurl.WRITEFUNC_PAUSE  # the same piece is passed again
+                    return _PAUSE  # the same piece is passed again
             return None if attempt.add(piece) else 0
         except Exception as error:
             attempt.outcome = error
@@ -224,8 +224,9 @@ class Transfers:
         try:
             outcome = interpret_response(transfer.handle, transfer.what, transfer.attempt, number, message)
             if isinstance(outcome, Trouble):
-                transfer.due = time.monotonic() + transfer.tries.wait_after(outcome)
+                due = time.monotonic() + transfer.tries.wait_after(outcome)
                 self._move(transfer, State.WAITING)
+                heapq.heappush(self._retries, (due, transfer.turn, transfer))
             else:
                 self._finish(transfer, outcome)
         except Exception as error:
@@ -246,6 +247,8 @@ class Transfers:
     def _finish(self, transfer: Transfer, result: Any = None, error: Exception | None = None) -> None:
         transfer.result, transfer.error = result, error
         self._move(transfer, State.DONE)
+        self._free.append(transfer.handle)
+        transfer.handle = None
         if transfer.awaited:
             with self._changed:
                 self._changed.notify_all()
@@ -258,6 +261,10 @@ class Transfers:
             transfer.tries.extend(now - transfer.paused)
             transfer.deadline += now - transfer.paused
             transfer.last_byte = now
+        elif state is State.RUNNING:
+            self._loop.add(handle)
+            self._active[handle] = transfer
+            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
         if state is State.PAUSED:
             self._paused[transfer.turn] = transfer
             transfer.paused = now
@@ -267,15 +274,6 @@ class Transfers:
             transfer.attempt = Attempt(transfer.attempt.limit, transfer.attempt.read_listing)
             if not isinstance(transfer.result, Fetched):
                 self._budget.cancel(transfer.turn)
-            if state is State.WAITING:
-                heapq.heappush(self._retries, (transfer.due, transfer.turn, transfer))
-            else:
-                transfer.handle = None
-                self._free.append(handle)
-        elif transfer.state is not State.PAUSED:
-            self._loop.add(handle)
-            self._active[handle] = transfer
-            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
         transfer.state = state
 
     def _clean_up(self) -> None:
