@@ -10,12 +10,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from obstore.exceptions import GenericError
-from obstore.store import LocalStore, S3Store
-from obstore.store import ObjectStore as Store
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from r2_hf_assets.background import in_background
 from r2_hf_assets.bucket.curl import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
@@ -27,6 +26,7 @@ from r2_hf_assets.retry import OBSTORE_RETRIES, Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
+Store: TypeAlias = ObjectStore
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:

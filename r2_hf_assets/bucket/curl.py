@@ -64,7 +64,7 @@ class CurlLoop:
         """Wait for an event, up to `timeout_s`, and handle it.
 
         Returns:
-            (handle, error number of libcurl or 0, message) of the transfers that ended; they are still to be removed.
+            (handle, error number of libcurl or 0, message) of the transfers that ended; the caller removes them.
         """
         left = timeout_s if self._due is None else min(timeout_s, self._due - time.monotonic())
         for key, events in self._selector.select(max(0.0, left)):

@@ -65,26 +65,17 @@ ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]
 
 @dataclass(slots=True)
 class Attempt:
-    """What has arrived of one attempt.
+    """What has arrived of one attempt."""
 
-    Attributes:
-        limit: bytes of a body that is kept.
-        read_listing: reads the body, when the request is a listing.
-        lines: of the head.
-        status: 0 until the head is read.
-        length: of the body, in bytes, as the head announces it; -1 when it does not.
-        outcome: set when the attempt is ended before its body is complete.
-    """
-
-    limit: int
-    read_listing: ReadListing | None = None
-    lines: list[bytes] = field(default_factory=list)
-    status: int = 0
+    limit: int  # bytes of a body that is kept
+    read_listing: ReadListing | None = None  # when the request is a listing
+    lines: list[bytes] = field(default_factory=list)  # of the head
+    status: int = 0  # until the head is read
     fields: dict[bytes, bytes] = field(default_factory=dict)
-    length: int = -1
+    length: int = -1  # bytes of the body, as the head announces it; -1 when it does not
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
-    outcome: Trouble | Unusable | Exception | None = None
+    outcome: Trouble | Unusable | Exception | None = None  # of an attempt that ends before its body is complete
 
     def read_head(self) -> None:
         """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
@@ -121,12 +112,7 @@ class Attempt:
 
 
 def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
-    """Interpret an attempt that is over.
-
-    Args:
-        handle: the pycurl handle, for the times in the head.
-        what: names the request in errors.
-        number, message: libcurl's error; 0 when there was none.
+    """Interpret an attempt that is over; `number` and `message` are libcurl's error (0: none).
 
     Returns:
         Found, or what `read_listing` returns; Trouble for a transient error.

@@ -58,12 +58,11 @@ def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) ->
     """Return the transient error of an error response; None when the object does not exist.
 
     Args:
-        what: names the request in the error.
         code: the S3 error code; "" when the response has none.
         wait_s: of its Retry-After, in seconds.
 
     Raises:
-        AccessError: a refusal.
+        AccessError: a refusal of `what`.
     """
     if status == 404 and code == "NoSuchKey":
         return None
