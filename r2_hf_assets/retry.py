@@ -151,7 +151,7 @@ class Tries:
     def _wait(self, trouble: Trouble, number: int) -> float:
         retry = self._retry
         # The exponent is bounded: a day of short waits is thousands of them, and a float ends at 2**1023.
-        backoff = min(retry.cap, retry.base * 2 ** min(number - 1, 64))
+        backoff = min(retry.cap, retry.base * 2.0 ** min(number - 1, 64))
         return max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
 
     def _gave_up(self, trouble: Trouble, when: str) -> GaveUp:

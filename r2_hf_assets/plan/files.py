@@ -7,7 +7,7 @@ whose answer was lost is then there already, and the caller compares what it fin
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
@@ -17,7 +17,7 @@ from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.retry import Retry
 
-J = TypeVar("J", dict, list)
+J = TypeVar("J", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_refused_credentials_are_one_line(error):
 def test_the_object_store_speaks_r2s_dialect():
     store = object_store(R2, bucket="other", prefix="state")
     assert store.config["region"] == "auto"
-    assert store.config["virtual_hosted_style_request"] == "false"
+    assert str(store.config["virtual_hosted_style_request"]) == "false"
     assert (store.config["bucket"], store.prefix) == ("other", "state")
     assert object_store(R2).config["bucket"] == "podcasts"
     assert "secret-to-hide" not in repr(store)

@@ -119,7 +119,7 @@ def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
         raise pycurl.error(27, "out of memory")
 
     if step == "setopt":
-        monkeypatch.setattr(module.pycurl, "HEADERFUNCTION", -1)
+        monkeypatch.setattr(pycurl, "HEADERFUNCTION", -1)
     else:
         real = CurlLoop.__init__
 

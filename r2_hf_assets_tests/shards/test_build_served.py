@@ -167,7 +167,7 @@ def test_a_real_server_with_packed_objects(world: World):
     client, objects = world.sandbox.s3.client(), episode()
     for name, body in objects.items():
         client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
-    built = build_in_memory(chunk_of("en/a"), world.store(), workers=2, retry=QUICK)
+    built = build_in_memory(chunk_of("en/a"), world.reader(), workers=2, retry=QUICK)
     assert rows(built) == [(key(index), audio("en/a", index)) for index in range(3)]
 
 
