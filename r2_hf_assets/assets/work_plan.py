@@ -16,8 +16,8 @@ from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.pages import check_access
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
@@ -69,7 +69,7 @@ def work_plan(
         loaded = settings.load_for_scan()
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
-        bucket = object_store(loaded.r2)
+        bucket = Bucket(loaded.r2)
         check_access(bucket, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
         if config.start_anew:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import ask
@@ -62,8 +62,7 @@ def build_on_hub(
 
     def attempt() -> Build:
         with open_upload(repo, limits, chunk.language, chunk.number, retry=retry, log=log) as upload:
-            store = object_store(bucket)
-            build = build_chunk(chunk, store, upload, limits, workers=bucket.workers, progress=progress)
+            build = build_chunk(chunk, Bucket(bucket), upload, limits, workers=bucket.workers, progress=progress)
             # The checks run while the last blocks are sent.
             record = replace(build.record, dataset=repo.dataset, verdicts=_check(build))
         return replace(build, record=record)

@@ -76,7 +76,8 @@ class HubClient:
 
         try:
             # Without `expand` the response names all files.
-            return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
+            head: str = self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
+            return head
         except RepositoryNotFoundError as error:
             if error.response is not None and error.response.status_code == NOT_FOUND:
                 return None
@@ -113,7 +114,8 @@ class HubClient:
             hf_raise_for_status(response)
         except EntryNotFoundError:
             return None
-        return response.content
+        content: bytes = response.content
+        return content
 
     def xet(self) -> XetAccess | None:
         """Return the access to the content store; None on a Hub without Xet, or with HF_HUB_DISABLE_XET."""
@@ -211,7 +213,8 @@ class HubClient:
         """Return the headers of every request, with the token."""
         from huggingface_hub.utils import build_hf_headers
 
-        return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
+        headers: dict[str, str] = build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
+        return headers
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None

@@ -14,7 +14,8 @@ from r2_hf_assets.hub.card.start import CARD, CARD_PATH
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown
-from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
+from r2_hf_assets.retry import COMMIT_RETRY as COMMIT_RETRY
+from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 

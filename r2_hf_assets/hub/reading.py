@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +17,8 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.errors import one_line
 from r2_hf_assets.settings import HubSettings
+
+T = TypeVar("T")
 
 
 class UnreadableShard(Exception):
@@ -60,8 +62,8 @@ class HubReader:
     def _repo(self) -> HubClient:
         return HubClient(self.hub)
 
-    def _read(self, file: RemoteFile, use: Callable[[pq.ParquetFile], Any]) -> Any:
-        def attempt() -> Any:
+    def _read(self, file: RemoteFile, use: Callable[[pq.ParquetFile], T]) -> T:
+        def attempt() -> T:
             with self._open(file) as parquet:
                 return use(parquet)
 

@@ -182,4 +182,5 @@ def _upload_in_child(
         raise TransferBroken((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
     if callback:
         callback(size)
-    return json.loads(child.stdout)
+    headers: list[dict[str, str]] = json.loads(child.stdout)
+    return headers

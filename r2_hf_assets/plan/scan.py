@@ -11,8 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
@@ -62,7 +62,7 @@ class ScanReport:
 
 
 def scan(
-    bucket: Store, plan: PlanStore, rules: ScanRules, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    bucket: Bucket, plan: PlanStore, rules: ScanRules, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> ScanReport:
     """List the bucket and append new chunks to the plan, both by the plan's retry policy."""
     plan.check_identity()

@@ -75,9 +75,9 @@ class PlanStore:
         found = self._read_json(_ID)
         if found is None:
             return None
-        if not isinstance(found.get("id"), str):
+        if not isinstance(plan_id := found.get("id"), str):
             raise _damaged(_ID)
-        return found["id"]
+        return plan_id
 
     def id(self) -> str:
         """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same."""

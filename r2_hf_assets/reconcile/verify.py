@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
-from r2_hf_assets.bucket.client import Store, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched, Found
 from r2_hf_assets.bucket.segments import (
@@ -27,6 +26,7 @@ from r2_hf_assets.bucket.segments import (
     read_metadata,
     to_segment,
 )
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
@@ -54,7 +54,7 @@ R = TypeVar("R")
 class Source:
     """The bucket as it is now. Metadata younger than `settle` may still be followed by audio."""
 
-    store: Store
+    bucket: Bucket
     settle: timedelta
     retry: Retry
 
@@ -88,7 +88,7 @@ class Source:
         self, items: Iterable[T], key: Callable[[T], str], workers: int, limit: int
     ) -> Generator[tuple[T, Found], None, None]:
         most = _LOOKAHEAD_BYTES
-        return fetch_in_order(items, key, self.store, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
+        return fetch_in_order(items, key, self.bucket, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Content:
 
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
-    return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
+    return Source(Bucket(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
 
 
 def verify_remote(

@@ -60,7 +60,9 @@ def test_creating_the_same_chunk_again_counts_as_created(plan):
     assert [plan.create(ONE), plan.create(ONE)] == [True, True]
 
 
-def test_an_answer_that_is_lost_after_the_write_is_found_out(plan, monkeypatch):
+def test_an_answer_that_is_lost_after_the_write_is_found_out(monkeypatch):
+    plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
+
     class LostAnswer(Flaky):
         def __call__(self, store, path=None, *rest, **options):
             obstore.put(store, path, *rest, **options)

@@ -25,6 +25,7 @@ from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, use_obstore
 from r2_hf_assets_tests.properties.turns import Killed, Turns
+from r2_hf_assets_tests.store_gets import StoreBucket
 
 EPISODES = [f"{folder}/{n}" for folder in ("en", "en-US", "ENG", "deu", "junk") for n in range(5)]
 EVERY = frozenset(LANGUAGES)
@@ -115,8 +116,7 @@ class Scanners:
         return call
 
     def scan(self, look: Look, seat: Any = None) -> ScanReport:
-        bucket: Any = look
-        return scan(bucket, self.of(seat), look.rules, now=lambda: self.now)
+        return scan(StoreBucket(look), self.of(seat), look.rules, now=lambda: self.now)
 
     def play(self, round_: Round) -> list[Any]:
         turns = Turns(round_.order, len(round_.looks), round_.dies_at)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
@@ -24,6 +24,7 @@ from r2_hf_assets.reconcile.adopt import (
     read_work_plan,
 )
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 def test_the_work_plan() -> None:
@@ -112,7 +113,7 @@ def test_members_order_and_numbers_are_kept(plan: PlanStore) -> None:
 
 
 def test_a_second_import_has_nothing_to_do_and_a_stopped_one_goes_on(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b", "en-US/c", "en/new", "de/d")
     append_chunks(plan, new(adopt(plan, SCRIPT))[:2])
     assert members(new(adopt(plan, SCRIPT))) == [("en", 1, ("en-US/c",))]
@@ -138,7 +139,7 @@ def test_languages_outside_the_grid_are_refused(plan: PlanStore) -> None:
 
 
 def test_another_planner_in_between_is_noticed(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b")
     found = adopt(plan, SCRIPT)
     scan(bucket, plan, ScanRules(frozenset({"en"}), 1))

@@ -9,7 +9,6 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.reconcile.verify import Content, Source, verify_chunk
@@ -23,15 +22,16 @@ from r2_hf_assets_tests.build_samples import (
     put_episode,
 )
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
 SETTLED = timedelta(minutes=15)
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
+def bucket() -> MemoryBucket:
     """Ten segments; one has no audio, one is no object, and one episode's metadata is no JSON."""
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, "en/a", 4, without=[2])
     put_episode(store, "en-US/b", metadata=b"nonsense")
     put_episode(store, "en/c", [{"text": "first"}, None, *({"text": str(n)} for n in range(4))], without=[5])
@@ -39,7 +39,7 @@ def bucket() -> MemoryStore:
     return store
 
 
-def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
+def parts(bucket: MemoryBucket, tmp_path: Path, **changes: Any) -> list[Path]:
     """The files of a build."""
     built = build_in_memory(CHUNK, bucket, **changes)
     paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
@@ -48,11 +48,11 @@ def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
     return paths
 
 
-def source(bucket: MemoryStore, settle: timedelta = timedelta(0)) -> Source:
+def source(bucket: MemoryBucket, settle: timedelta = timedelta(0)) -> Source:
     return Source(bucket, settle, NO_WAIT)
 
 
-def check(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> Content:
+def check(bucket: MemoryBucket, *paths: Path, chunk: Chunk = CHUNK) -> Content:
     files, reader = as_on_hub(*paths)
     return verify_chunk(chunk, files, reader, source(bucket))
 
@@ -68,7 +68,7 @@ def rows(*order: int) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.take(pa.array(order, pa.int64()))
 
 
-def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     found = check(bucket, whole)
     assert (found.problem, found.segments, found.lost, found.summary) == (None, 9, (), "7 rows")
@@ -101,13 +101,13 @@ C = "processed/en/c/c_00000"
         ((), "no row in it"),
     ],
 )
-def test_rows_lost_or_double(bucket: MemoryStore, tmp_path: Path, order: tuple[int, ...], summary: str) -> None:
+def test_rows_lost_or_double(bucket: MemoryBucket, tmp_path: Path, order: tuple[int, ...], summary: str) -> None:
     (whole,) = parts(bucket, tmp_path)
     assert check(bucket, change(whole, rows(*order))).summary == summary
 
 
 @pytest.mark.parametrize("key", ["processed/en/d/d_000000.mp3", "processed/de/a/a_000000.mp3", "a_000000.mp3", None])
-def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path, key: str | None) -> None:
+def test_rows_of_another_chunk(bucket: MemoryBucket, tmp_path: Path, key: str | None) -> None:
     file, keys = tmp_path / "file", ["processed/en/a/a_000000.mp3", key]
     pq.write_table(pa.Table.from_pylist([{"audio": {"path": k, "bytes": b"mp3"}} for k in keys], SCHEMA), file)
     found = check(bucket, file)
@@ -115,14 +115,14 @@ def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path, key: str | N
     assert found.files == (), "they may not be replaced"
 
 
-def test_what_the_bucket_no_longer_names_may_stay(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_what_the_bucket_no_longer_names_may_stay(bucket: MemoryBucket, tmp_path: Path) -> None:
     """The metadata of an episode was sound, and an entry was no object, when the file was written."""
     (whole,) = parts(bucket, tmp_path)
     put_episode(bucket, "en/a", metadata=b"nonsense")
     assert check(bucket, whole).summary == "7 rows"
 
 
-def test_other_columns_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_other_columns_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     assert check(bucket, change(whole, lambda table: table.replace_schema_metadata(None))).problem is None
     fewer = check(bucket, change(whole, lambda table: table.drop_columns(["dnsmos"])))
@@ -132,13 +132,13 @@ def test_other_columns_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> Non
     assert "no sound Parquet" in check(bucket, broken).summary
 
 
-def test_audio_that_came_later_is_missing_now(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_audio_that_came_later_is_missing_now(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     obstore.put(bucket, f"{PREFIX}en/a/a_000002.mp3", audio("en/a", 2))
     assert check(bucket, whole).lost == (f"{PREFIX}en/a/a_000002.mp3",)
 
 
-def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
     assert verify_chunk(CHUNK, files, reader, source(bucket, SETTLED)).problem == "en/a is still uploading"

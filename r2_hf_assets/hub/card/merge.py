@@ -230,9 +230,10 @@ def _without(text: str, keys: set[str]) -> str | None:
 
 def dump(value: Any) -> str:
     """YAML as huggingface_hub writes it, without references: every value in full."""
-    return yaml.dump(value, Dumper=_InFull, sort_keys=False, allow_unicode=True, width=1_000_000)
+    text: str = yaml.dump(value, Dumper=_InFull, sort_keys=False, allow_unicode=True, width=1_000_000)
+    return text
 
 
-class _InFull(yaml.SafeDumper):
+class _InFull(yaml.SafeDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:
         return True

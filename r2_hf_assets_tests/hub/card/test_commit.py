@@ -8,14 +8,14 @@ import pytest
 from huggingface_hub import DatasetCard, HfApi
 
 from r2_hf_assets.errors import CardError, GaveUp
-from r2_hf_assets.hub.card.commit import CARD_RETRY, commit_card
+from r2_hf_assets.hub.card.commit import commit_card
 from r2_hf_assets.hub.card.start import BEGIN, CARD, CARD_PATH
 from r2_hf_assets.hub.card.text import PICTURE_PATH
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import COMMIT_RETRY, commit_chunk
+from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import CARD_RETRY, COMMIT_RETRY, Retry
 from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.picture import draw
