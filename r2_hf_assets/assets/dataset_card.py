@@ -23,8 +23,7 @@ from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.stale_card import READ_UP_TO
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
 from r2_hf_assets.hub.card.facts import CardFacts
-from r2_hf_assets.hub.card.merge import read_card, read_yaml
-from r2_hf_assets.hub.card.start import BEGIN, CARD_PATH, END
+from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card, read_yaml
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.plan.store import open_plan

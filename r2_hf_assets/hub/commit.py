@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import AccessError, DamagedShard
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
-from r2_hf_assets.hub.card.start import CARD_PATH, without_figures
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.shards.names import DATA, read_path
 

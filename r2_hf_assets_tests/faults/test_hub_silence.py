@@ -8,7 +8,8 @@ from huggingface_hub.utils import http_backoff
 
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub import commit, timeouts, upload_xet
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.inventory import take_inventory

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from r2_hf_assets.hub.card.start import CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.hub.ownership import OWNER_PATH

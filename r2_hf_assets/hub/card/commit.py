@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from r2_hf_assets.errors import CardError
 from r2_hf_assets.hub.card.facts import CardFacts
-from r2_hf_assets.hub.card.merge import read_card, write_card
-from r2_hf_assets.hub.card.start import CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH, read_card, write_card
 from r2_hf_assets.hub.card.text import (
     PICTURE_PATH,
     Stamp,

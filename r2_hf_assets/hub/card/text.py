@@ -1,22 +1,23 @@
-"""The card's own part: keys of its YAML, and the section between the markers. Pure: the same facts, the same text.
+"""Generate the card's own part from figures: keys of its YAML, and the section between the markers.
 
-`dataset_info` names no splits: `datasets` refuses to load a dataset that has more rows than they say, so that between
-a chunk's commit and the next card nobody could load it. What is written instead is `download_size`, which nothing
-checks, and which tells people how much they are about to fetch; and the table of the section.
+The shards' audio column is struct<path, bytes>, while `datasets` takes its Audio feature from a file only when the
+struct reads <bytes, path>; but it casts either order to the features that the card declares. So the first commit to a
+repo without a README adds CARD, and only then do load_dataset and the viewer play the audio.
 
-The section ends with when and at which revision it was true. These two alone are no reason for a commit: `stamp_of`
-reads them back, and a section that is otherwise the same is written with them again.
+`dataset_info` names no splits: `datasets` refuses to load a dataset that has more rows than they say, so nobody could
+load it between a chunk's commit and the next card. `download_size` is checked by nothing.
+
+The section ends with its stamp: when and for which revision it was made. A stamp alone is no reason for a commit.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from r2_hf_assets.hub.card.facts import CardFacts, Figures
-from r2_hf_assets.hub.card.merge import ALL
+from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
 from r2_hf_assets.shards.schema import SCHEMA
 
@@ -26,9 +27,36 @@ _TASKS = ["automatic-speech-recognition", "text-to-speech"]
 _TAGS = ["audio", "speech"]
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _STAMP = re.compile(r"As of (\d{4}-\d\d-\d\d \d\d:\d\d UTC), at revision \[`([^`\s]+)`\]")
-
-
 _CHUNKS = re.compile(r"^([\d,]+) chunks of the plan, by digest", re.MULTILINE)
+
+
+_START_TEXT = """\
+Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and language.
+Files are `data/<language>/chunk-NNNNN[-part-NN].parquet`.
+
+```python
+from datasets import load_dataset
+
+speech = load_dataset("<this repo>", split="train", streaming=True)
+```"""
+_ABOUT, _FILES = _START_TEXT.splitlines()[:2]
+
+
+def features() -> list[dict[str, str]]:
+    """Return the columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
+    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
+    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
+
+
+# What a new dataset starts with.
+_START_YAML = {"dataset_info": {"features": features()}, "task_categories": _TASKS, "tags": _TAGS}
+CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode()
+
+
+def without_figures(card: bytes) -> bytes:
+    """Return the card with its first section: figures of files that were removed would not be true."""
+    section = re.compile(re.escape(BEGIN.encode()) + rb".*?" + re.escape(END.encode()), re.DOTALL)
+    return section.sub(f"{BEGIN}\n{_START_TEXT}\n{END}".encode(), card, count=1)
 
 
 @dataclass(frozen=True)
@@ -76,19 +104,9 @@ def _files(folder: str) -> dict[str, Any]:
 
 
 def _info(name: str, figures: Figures) -> dict[str, Any]:
-    # The audio lies in the files as it is, so what `datasets` makes of them is of their size.
-    return {
-        "config_name": name,
-        "features": features(),
-        "download_size": figures.bytes,
-        "dataset_size": figures.bytes,
-    }
-
-
-def features() -> list[dict[str, str]]:
-    """The columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
-    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
-    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
+    # The files hold the audio as it is, so a loaded dataset has their size.
+    sizes = {"download_size": figures.bytes, "dataset_size": figures.bytes}
+    return {"config_name": name, "features": features(), **sizes}
 
 
 def size_category(rows: int) -> str:
@@ -103,12 +121,11 @@ def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
     """What stands between the markers. `alone`: there is no other text, so the title heads it."""
     parts = [
         f"# {facts.title or facts.repo_id.partition('/')[2]}" if alone else "",
-        "Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and "
-        "language.",
+        _ABOUT,
         "## Contents",
         _table(facts),
         _notes(facts),
-        *_picture(facts),
+        _picture(facts),
         "## Loading",
         _loading(facts),
         "## Provenance",
@@ -121,13 +138,7 @@ def _table(facts: CardFacts) -> str:
     rows = [_row(f"`{name}`", found) for name, found in facts.languages.items()]
     if len(rows) != 1:
         rows.append(_row(f"**`{ALL}`**", facts.all))
-    return "\n".join(
-        [
-            "| config | hours | episodes | segments | speakers | size |",
-            "|---|--:|--:|--:|--:|--:|",
-            *rows,
-        ]
-    )
+    return "\n".join(["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|", *rows])
 
 
 def _row(name: str, found: Figures) -> str:
@@ -152,12 +163,10 @@ def _notes(facts: CardFacts) -> str:
     return "\n".join(notes)
 
 
-def _picture(facts: CardFacts) -> Iterable[str]:
-    stats = facts.all.stats
-    if not has_picture(facts):
-        return
-    known, scored = sum(stats.duration_s), sum(stats.dnsmos)
-    yield f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
+def _picture(facts: CardFacts) -> str:
+    known, scored = sum(facts.all.stats.duration_s), sum(facts.all.stats.dnsmos)
+    picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
+    return picture if known or scored else ""
 
 
 def has_picture(facts: CardFacts) -> bool:
@@ -175,8 +184,7 @@ one_language = load_dataset("{facts.repo_id}", "{name}", split="train", streamin
 print(next(iter(one_language))["text"])
 ```
 
-Without `streaming=True` all files are fetched first ({size(facts.all.bytes)}). Files are \
-`data/<language>/chunk-NNNNN[-part-NN].parquet`."""
+Without `streaming=True` all files are fetched first ({size(facts.all.bytes)}). {_FILES}"""
 
 
 def _provenance(facts: CardFacts, stamp: Stamp) -> str:

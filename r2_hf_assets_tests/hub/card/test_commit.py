@@ -9,8 +9,8 @@ from huggingface_hub import DatasetCard, HfApi
 
 from r2_hf_assets.errors import CardError, GaveUp
 from r2_hf_assets.hub.card.commit import CARD_RETRY, commit_card
-from r2_hf_assets.hub.card.start import BEGIN, CARD, CARD_PATH
-from r2_hf_assets.hub.card.text import PICTURE_PATH
+from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH
+from r2_hf_assets.hub.card.text import CARD, PICTURE_PATH
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import COMMIT_RETRY, commit_chunk
 from r2_hf_assets.hub.errors import HeadMoved
