@@ -63,9 +63,9 @@ def dataset_card(
             record = CardRecord(None, False, "")
         else:
             signs_of_life.stop_if_ended()
-            repo = HubClient(loaded.hub)
+            repo = HubClient(loaded.hub, context.log.warning)
             plan_id = open_plan(loaded.plan, loaded.r2).id()
-            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink, log=context.log.warning)
+            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink)
             context.log.info("the card is written" if record.committed else "the card says all this already")
             _say_what_is_theirs(context, facts, record)
     metadata = _metadata(facts, record, loaded.hub)

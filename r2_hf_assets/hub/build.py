@@ -15,11 +15,10 @@ from dataclasses import replace
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.upload_files import open_files, sweep
 from r2_hf_assets.hub.upload_xet import open_xet
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.retry import STREAM_RETRY, Retry
+from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.quality import check_all
@@ -45,13 +44,8 @@ def build_on_hub(
     limits: ShardSettings,
     *,
     progress: Callable[[Tally], None] | None = None,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
 ) -> Build:
     """Build a chunk and upload its content; the returned record has the checks' verdicts.
-
-    Args:
-        retry: for single requests to the Hub.
 
     Raises:
         AccessError: the bucket or the Hub refuses.
@@ -61,31 +55,19 @@ def build_on_hub(
     """
 
     def attempt() -> Build:
-        with open_upload(repo, limits, chunk.language, chunk.number, retry=retry, log=log) as upload:
+        with open_upload(repo, limits, chunk.language, chunk.number) as upload:
             store = object_store(bucket)
             build = build_chunk(chunk, store, upload, limits, workers=bucket.workers, progress=progress)
             # The checks run while the last blocks are sent.
             record = replace(build.record, dataset=repo.dataset, verdicts=_check(build))
         return replace(build, record=record)
 
-    again = replace(STREAM_RETRY, sleep=retry.sleep) if retry else STREAM_RETRY
-    return ask(repo, "upload to", attempt, again, log)
+    return repo.call_with_retry("upload to", attempt, STREAM_RETRY)
 
 
 @contextmanager
-def open_upload(
-    repo: HubClient,
-    limits: ShardSettings,
-    language: str,
-    number: int,
-    *,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
-) -> Iterator[Upload]:
+def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> Iterator[Upload]:
     """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
-
-    Args:
-        retry: for requests that can be repeated without building the chunk again.
 
     Raises:
         AccessError, GaveUp: the Hub refuses, or its transient errors outlasted the retries.
@@ -93,8 +75,8 @@ def open_upload(
         TransferBroken, TimeoutError: the stream broke off or stalled.
     """
     sweep(limits)
-    access = None if limits.keep else ask(repo, "look at", repo.xet, retry, log)
-    route = open_xet(repo, access) if access else open_files(repo, limits, language, number, retry, log)
+    access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
+    route = open_xet(repo, access) if access else open_files(repo, limits, language, number)
     with route as upload:
         yield upload
 

@@ -1,8 +1,8 @@
-"""The requests that the product makes to one dataset repo, by huggingface_hub's public API where it has one.
+"""Make every request to one dataset repo, by huggingface_hub's public API where it has one.
 
-`commit` uses the Hub's documented route with huggingface_hub's session, headers and errors, because the content is on
-the Hub already and is named by SHA-256 and size, while `create_commit` asks for local files. Timeouts are set in
-timeouts.py and upload_xet.py.
+`call_with_retry` repeats calls after transient errors; no other method retries. `commit` uses the Hub's documented
+route with huggingface_hub's session, headers and errors: the content is on the Hub already and is named by SHA-256 and
+size, while `create_commit` needs local files. Timeouts are set in timeouts.py and upload_xet.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transfer. The same calls work on both.
@@ -11,13 +11,14 @@ and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transf
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import IO, Any
 
-from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved
+from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved, classify, explain
 from r2_hf_assets.hub.timeouts import bound_requests
+from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.settings import HubSettings, is_on
 
 REPO_TYPE = "dataset"
@@ -48,9 +49,16 @@ class XetAccess:
 
 
 class HubClient:
-    """One dataset repo. No method retries (commit.ask does)."""
+    """One dataset repo.
 
-    def __init__(self, settings: HubSettings) -> None:
+    Args:
+        log: called with a line for each retry.
+        retry: COMMIT_RETRY when None. Its `sleep` waits for calls with a policy of their own too.
+    """
+
+    def __init__(
+        self, settings: HubSettings, log: Callable[[str], None] | None = None, retry: Retry | None = None
+    ) -> None:
         if settings.fast_transfer:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
         from huggingface_hub import HfApi, constants
@@ -59,12 +67,32 @@ class HubClient:
         if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
             disable_progress_bars()  # they would fill the run's captured stderr
         bound_requests()
+        self.log, self.retry = log, retry or COMMIT_RETRY
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
         self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
         self._xet_disabled = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
         self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
+
+    def call_with_retry(self, what: str, call: Callable[[], T], retry: Retry | None = None) -> T:
+        """Return the result of `call`, repeated after transient errors.
+
+        Args:
+            what: the operation, for messages, e.g. "commit to"; the repo's id follows it.
+
+        Raises:
+            AccessError: the Hub refuses the token, the repo or the quota; one line.
+            GaveUp: transient errors outlasted the retries.
+        """
+        policy = replace(retry, sleep=self.retry.sleep) if retry else self.retry
+        try:
+            return policy.call(f"{what} {self.repo_id}", call, classify, self.log)
+        except Exception as error:
+            refused = explain(error, self.repo_id)
+            if refused is None:
+                raise
+            raise refused from None
 
     def head(self) -> str | None:
         """Return the commit that main is at, None when there is no such repo.
@@ -114,6 +142,13 @@ class HubClient:
         except EntryNotFoundError:
             return None
         return response.content
+
+    def open_file(self, path: str, revision: str) -> IO[bytes]:
+        """Open a file for reads of ranges, without a cache."""
+        from huggingface_hub import HfFileSystem
+
+        hub = HfFileSystem(endpoint=self.endpoint, token=self.api.token, skip_instance_cache=True)
+        return hub.open(f"datasets/{self.repo_id}@{revision}/{path}", "rb", cache_type="none")
 
     def xet(self) -> XetAccess | None:
         """Return the access to the content store; None on a Hub without Xet, or with HF_HUB_DISABLE_XET."""

@@ -24,9 +24,7 @@ from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.errors import TransferBroken
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
 from r2_hf_assets.shards.writer import Content, PartUpload, Upload
@@ -48,14 +46,7 @@ print(json.dumps(hf_transfer.multipart_upload(**json.load(sys.stdin))))
 
 
 @contextmanager
-def open_files(
-    repo: HubClient,
-    limits: ShardSettings,
-    language: str,
-    number: int,
-    retry: Retry | None,
-    log: Callable[[str], None] | None,
-) -> Iterator[Upload]:
+def open_files(repo: HubClient, limits: ShardSettings, language: str, number: int) -> Iterator[Upload]:
     """Open an upload of several files, one after the other."""
     from huggingface_hub import constants
 
@@ -67,7 +58,7 @@ def open_files(
     with on_disk(scratch.absolute()):
         scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        upload = _FileUpload(repo, scratch, language, number, limits.keep, retry, log, held)
+        upload = _FileUpload(repo, scratch, language, number, limits.keep, held)
         yield upload
         if limits.keep:
             upload.keep_in(Path(limits.kept) / language)
@@ -82,8 +73,6 @@ class _FileUpload:
     language: str
     number: int
     keep: bool
-    retry: Retry | None
-    log: Callable[[str], None] | None
     held: ExitStack
     files: list[Path] = field(default_factory=list)
 
@@ -137,7 +126,7 @@ class _FilePart:
             return operation
 
         # Repeating it is safe: content that the Hub holds is not sent again.
-        sent = ask(repo, "upload to", send, self.upload.retry, self.upload.log)
+        sent = repo.call_with_retry("upload to", send)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(
                 f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to its .gitattributes and "

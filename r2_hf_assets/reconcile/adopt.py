@@ -20,9 +20,8 @@ from dataclasses import dataclass
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import decided_languages
@@ -216,7 +215,7 @@ def check_chunks(
     Raises:
         AccessError, GaveUp: the Hub or the bucket can't be asked.
     """
-    source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
+    source, reader = open_source(settings), HubReader(HubClient(settings.hub, log), revision)
     return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
 
 
@@ -235,7 +234,7 @@ def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopte
             )
 
 
-def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
+def check_chunk(adopted: Adopted, reader: HubReader, source: Source) -> Checked:
     """Compare the rows of a chunk's files, in any order, with the segments of its episodes."""
     chunk, files = adopted.chunk, adopted.files
     paths = parts_in_order(chunk.language, chunk.number, files)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import check_owner
-from r2_hf_assets.hub.inventory import Inventory, take_inventory
+from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Name
@@ -58,7 +58,8 @@ def collect_state(
     planned = tuple(plan.planned())
     names = [(chunk.language, chunk.number) for chunk in planned]
     builds = open_builds(settings.plan, settings.r2).readable_records(names)
-    hub = take_inventory(settings.hub, log=log)
+    repo = HubClient(settings.hub, log)
+    hub = take_inventory(repo)
     if hub.revision is not None:
-        check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=log)
+        check_owner(repo, hub.revision, plan.find_id())
     return State(planned, shards_recorded, commits_recorded, builds, hub, committed)

@@ -27,9 +27,8 @@ from r2_hf_assets.bucket.segments import (
     to_segment,
 )
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
@@ -108,7 +107,7 @@ def verify_remote(
         return
     assert hub.revision is not None
     plan, source = open_plan(settings.plan, settings.r2), open_source(settings)
-    reader, on_hub = HubReader(settings.hub, hub.revision, log=log), hub.by_chunk()
+    reader, on_hub = HubReader(HubClient(settings.hub, log), hub.revision), hub.by_chunk()
 
     def verify(planned: Planned) -> Recovered | Due:
         name = (planned.language, planned.number)
@@ -134,7 +133,7 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, source: Source) -> Recovered | Due:
+def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: HubReader, source: Source) -> Recovered | Due:
     """Whether `files`, all that the Hub holds of this chunk, are the chunk, whole. If not, the chunk is Due, with those
     of the files whose rows are all of the chunk.
 
@@ -163,7 +162,7 @@ def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, sour
 
 
 def read_rows(
-    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: Reader, *, features: bool
+    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: HubReader, *, features: bool
 ) -> tuple[list[ShardFile], list[str | None]]:
     """The files at these paths, and the audio keys of all their rows in order.
 

@@ -20,6 +20,7 @@ from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets_tests.build_samples import NO_WAIT
 
 Files = dict[str, RemoteFile]
 # What a file reads as that was put here without its content.
@@ -41,6 +42,7 @@ class FakeRepo(HubClient):
     repo_id = "me/speech"
 
     def __init__(self, files: Sequence[RemoteFile] = (), *, exists: bool = True) -> None:
+        self.log, self.retry = None, NO_WAIT
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
         self.calls: Counter[str] = Counter()
         self.named: list[str] = []

@@ -12,6 +12,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from r2_hf_assets.hub.client import RemoteFile
+from r2_hf_assets.hub.reads import HubReader
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.reconcile.verify import Source, verify_chunk
@@ -23,7 +24,7 @@ from r2_hf_assets_tests.build_samples import (
     chunk_of,
     put_episode,
 )
-from r2_hf_assets_tests.reconcile.local_files import LocalReader, as_on_hub
+from r2_hf_assets_tests.reconcile.local_files import as_on_hub
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
 SETTLED = timedelta(minutes=15)
@@ -58,7 +59,7 @@ def fault(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> str:
     return due(bucket, *as_on_hub(*paths), chunk=chunk).why
 
 
-def due(bucket: MemoryStore, files: Sequence[RemoteFile], reader: LocalReader, chunk: Chunk = CHUNK) -> Due:
+def due(bucket: MemoryStore, files: Sequence[RemoteFile], reader: HubReader, chunk: Chunk = CHUNK) -> Due:
     found = verify_chunk(chunk, files, reader, source(bucket))
     assert isinstance(found, Due) and found.name == ("en", 7)
     return found

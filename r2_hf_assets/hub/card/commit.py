@@ -5,7 +5,6 @@ moment is not lost: whoever comes second reads again. Chunks go first. A card th
 longer than they do, and nobody waits for a card: it holds nothing while it waits.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import CardError
@@ -22,9 +21,8 @@ from r2_hf_assets.hub.card.text import (
     stamp_of,
 )
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import refuse_other_plan
-from r2_hf_assets.retry import CARD_RETRY, Retry
+from r2_hf_assets.retry import CARD_RETRY
 from r2_hf_assets.shards.picture import draw
 
 # huggingface_hub asks the Hub about the YAML before it commits, and says its answer in a ValueError.
@@ -53,8 +51,6 @@ def commit_card(
     plan_id: str,
     *,
     may_shrink: bool = False,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
 ) -> CardRecord:
     """Bring README.md and its picture to say what `facts` say.
 
@@ -92,7 +88,7 @@ def commit_card(
         return CardRecord(oid, oid != head, now.decode())
 
     # Repeating an attempt is safe: it begins with a fresh look at the head.
-    return ask(repo, "write the card of", attempt, retry or CARD_RETRY, log)
+    return repo.call_with_retry("write the card of", attempt, CARD_RETRY)
 
 
 def _refuse_to_shrink(standing: bytes | None, facts: CardFacts) -> None:
