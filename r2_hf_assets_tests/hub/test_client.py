@@ -63,13 +63,14 @@ def test_a_refusal_is_not_a_repo_that_is_not_there(
     with pytest.raises(AccessError, match=advice):
         client.call_with_retry("look at", client.head)
     with pytest.raises(AccessError, match=advice):
-        take_inventory(settings)
-    assert take_inventory(settings).revision == head
+        take_inventory(client)
+    assert take_inventory(client).revision == head
 
 
 def test_a_404_is_a_repo_that_is_not_there(settings: HubSettings) -> None:
-    assert HubClient(settings).head() is None
-    assert take_inventory(settings).revision is None
+    client = HubClient(settings)
+    assert client.head() is None
+    assert take_inventory(client).revision is None
 
 
 def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(

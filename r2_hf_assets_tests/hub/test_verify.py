@@ -26,7 +26,7 @@ def there(**changes: object) -> dict[str, RemoteFile]:
 
 
 def check(record: BuildRecord, files: dict[str, RemoteFile]) -> Verdict:
-    return check_on_hub(FakeRepo([*files.values()]), record, "oid-0")
+    return check_on_hub(FakeRepo([replace(file, path=path) for path, file in files.items()]), record, "oid-0")
 
 
 def test_what_was_committed_passes_with_its_numbers(record):
