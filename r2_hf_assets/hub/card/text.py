@@ -28,8 +28,6 @@ _TAGS = ["audio", "speech"]
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _STAMP = re.compile(r"As of (\d{4}-\d\d-\d\d \d\d:\d\d UTC), at revision \[`([^`\s]+)`\]")
 _CHUNKS = re.compile(r"^([\d,]+) chunks of the plan, by digest", re.MULTILINE)
-
-
 _START_TEXT = """\
 Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and language.
 Files are `data/<language>/chunk-NNNNN[-part-NN].parquet`.
@@ -68,22 +66,21 @@ class Stamp:
 
 
 def stamp_of(section: str | None) -> Stamp | None:
-    """The stamp of a section as it stands on the Hub."""
+    """Return the stamp of a section that is on the Hub, None when it has none."""
     found = _STAMP.search(section or "")
     return Stamp(found[1], found[2]) if found else None
 
 
 def chunks_of(section: str | None) -> int:
-    """How many chunks a section as it stands on the Hub counts; 0 when it does not say."""
+    """Return how many chunks a section that is on the Hub counts; 0 when it does not say."""
     found = _CHUNKS.search(section or "")
     return int(found[1].replace(",", "")) if found else 0
 
 
 def owned_yaml(facts: CardFacts) -> dict[str, Any]:
-    """The keys that are ours whatever the card said."""
+    """Return the keys that are generated whatever the card has for them."""
     names = [name for name in facts.languages if name != UNKNOWN]
-    owned: dict[str, Any] = {"language": names} if names else {}
-    return owned | {
+    return ({"language": names} if names else {}) | {
         "size_categories": [size_category(facts.all.rows)],
         "configs": [
             {"config_name": ALL, "default": True, **_files("*")},
@@ -94,7 +91,7 @@ def owned_yaml(facts: CardFacts) -> dict[str, Any]:
 
 
 def default_yaml(facts: CardFacts) -> dict[str, Any]:
-    """The keys that are set where a person set none."""
+    """Return the keys that are set where a person set none."""
     named = {"pretty_name": facts.title, "license": facts.license}
     return {**{key: value for key, value in named.items() if value}, "task_categories": _TASKS, "tags": _TAGS}
 
@@ -110,7 +107,7 @@ def _info(name: str, figures: Figures) -> dict[str, Any]:
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows, e.g. "10K<n<100K"."""
+    """Return the Hub's name for a number of rows, e.g. "10K<n<100K"."""
     if rows < 1000:
         return f"n<{_SIZES[0]}"
     place = len(str(rows)) - 3
@@ -118,7 +115,7 @@ def size_category(rows: int) -> str:
 
 
 def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
-    """What stands between the markers. `alone`: there is no other text, so the title heads it."""
+    """Return the text between the markers. `alone`: there is no other text, so the title heads it."""
     parts = [
         f"# {facts.title or facts.repo_id.partition('/')[2]}" if alone else "",
         _ABOUT,
@@ -129,7 +126,9 @@ def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
         "## Loading",
         _loading(facts),
         "## Provenance",
-        _provenance(facts, stamp),
+        f"{facts.all.chunks:,} chunks of the plan, by digest `{facts.digest}`. As of {stamp.at}, at revision "
+        f"[`{stamp.revision}`]({facts.endpoint}/datasets/{facts.repo_id}/tree/{stamp.revision}).",
+        f"<!-- r2_hf_assets: figures {fingerprint(facts)} -->",
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -166,11 +165,11 @@ def _notes(facts: CardFacts) -> str:
 def _picture(facts: CardFacts) -> str:
     known, scored = sum(facts.all.stats.duration_s), sum(facts.all.stats.dnsmos)
     picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
-    return picture if known or scored else ""
+    return picture if has_picture(facts) else ""
 
 
 def has_picture(facts: CardFacts) -> bool:
-    """Whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return bool(sum(facts.all.stats.duration_s) or sum(facts.all.stats.dnsmos))
 
 
@@ -187,23 +186,13 @@ print(next(iter(one_language))["text"])
 Without `streaming=True` all files are fetched first ({size(facts.all.bytes)}). {_FILES}"""
 
 
-def _provenance(facts: CardFacts, stamp: Stamp) -> str:
-    tree = f"{facts.endpoint}/datasets/{facts.repo_id}/tree/{stamp.revision}"
-    return (
-        f"{facts.all.chunks:,} chunks of the plan, by digest `{facts.digest}`. "
-        f"As of {stamp.at}, at revision [`{stamp.revision}`]({tree}).\n\n"
-        f"<!-- r2_hf_assets: figures {fingerprint(facts)} -->"
-    )
-
-
 def fingerprint(facts: CardFacts) -> str:
-    """Changes with any figure, drawn ones included, which the text does not show."""
-    stats = facts.all.stats
-    return hashlib.sha256(json.dumps([facts.digest, astuple(stats)]).encode()).hexdigest()[:16]
+    """Return what changes with any figure, drawn ones included, which the text does not show."""
+    return hashlib.sha256(json.dumps([facts.digest, astuple(facts.all.stats)]).encode()).hexdigest()[:16]
 
 
 def size(number: int) -> str:
-    """Bytes for people, e.g. "1.5 GB"; powers of 1000, as the Hub shows them."""
+    """Return bytes for people, e.g. "1.5 GB"; powers of 1000, as the Hub shows them."""
     amount, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]
     while amount >= 999.5 and len(units) > 1:
         amount, units = amount / 1000, units[1:]
