@@ -8,14 +8,14 @@ tell a refusal from a transient one, so further attempts are left to a later run
 the Hub deduplicates only against files that were finished.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.upload_files import open_files, sweep
+from r2_hf_assets.hub.upload_files import open_files
 from r2_hf_assets.hub.upload_xet import open_xet
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import STREAM_RETRY
@@ -65,8 +65,7 @@ def build_on_hub(
     return repo.call_with_retry("upload to", attempt, STREAM_RETRY)
 
 
-@contextmanager
-def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> Iterator[Upload]:
+def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> AbstractContextManager[Upload]:
     """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
 
     Raises:
@@ -74,14 +73,12 @@ def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: i
         DiskError: a scratch file can't be written.
         TransferBroken, TimeoutError: the stream broke off or stalled.
     """
-    sweep(limits)
     access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
-    route = open_xet(repo, access) if access else open_files(repo, limits, language, number)
-    with route as upload:
-        yield upload
+    return open_xet(repo, access) if access else open_files(repo, limits, language, number)
 
 
 def _check(build: Build) -> dict[str, Verdict]:
+    """Return every check's verdict by name. Raises CheckFailed."""
     verdicts = {LEDGER: build.ledger}
     if build.ledger.passed:
         verdicts |= check_all(build.observed, build.audit.key_of)
