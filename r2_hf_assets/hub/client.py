@@ -14,12 +14,16 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved, classify, explain
+from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved, classify, explain, status_of
 from r2_hf_assets.hub.timeouts import bound_requests
 from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.settings import HubSettings, is_on
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 REPO_TYPE = "dataset"
 BRANCH = "main"
@@ -70,6 +74,8 @@ class HubClient:
         self.log, self.retry = log, retry or COMMIT_RETRY
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
+        self.dataset = f"{self.endpoint}/datasets/{self.repo_id}"  # a build record names by it where its content went
+        self._api_url = f"{self.endpoint}/api/datasets/{self.repo_id}"
         self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
         self._xet_disabled = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
@@ -95,20 +101,16 @@ class HubClient:
             raise refused from None
 
     def head(self) -> str | None:
-        """Return the commit that main is at, None when there is no such repo.
-
-        The library raises RepositoryNotFoundError for a 401 and a 403 as well (an expired token, a gated repo); only a
-        404 means that there is none.
-        """
+        """Return the commit that main is at, None when there is no such repo."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
             # Without `expand` the response names all files.
             return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
         except RepositoryNotFoundError as error:
-            if error.response is not None and error.response.status_code == NOT_FOUND:
+            if status_of(error) == NOT_FOUND:
                 return None
-            raise
+            raise  # a 401 or 403: an expired token, a gated repo
 
     def create_repo(self) -> None:
         """Create the repo if it is missing."""
@@ -122,10 +124,9 @@ class HubClient:
         """Return every file below `folder` at `revision`, with one request a thousand files."""
         from huggingface_hub.errors import EntryNotFoundError
 
+        tree = self.api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=REPO_TYPE)
         try:
-            return _by_path(
-                self.api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=REPO_TYPE)
-            )
+            return _by_path(tree)
         except EntryNotFoundError:
             return {}
 
@@ -169,38 +170,36 @@ class HubClient:
         message: str,
         contents: Mapping[str, bytes] | None = None,
     ) -> tuple[str, str]:
-        """Commit on top of `parent` and no other head. The route is described in huggingface_hub issue 1085.
+        """Commit on top of `parent` and no other head; return the commit's oid and URL.
+
+        The route is described in huggingface_hub issue 1085.
 
         Args:
             files: LFS pointers to add; the Hub must hold the content.
             contents: small files to add, by path.
-
-        Returns:
-            The commit's oid and URL.
         """
-        header = {"summary": message, "description": "", "parentCommit": parent}
-        lines: list[tuple[str, dict[str, Any]]] = [("header", header)]
+        lines: list[tuple[str, dict[str, object]]] = [
+            ("header", {"summary": message, "description": "", "parentCommit": parent})
+        ]
         for path, data in (contents or {}).items():
             encoded = base64.b64encode(data).decode()
             lines.append(("file", {"path": path, "content": encoded, "encoding": "base64"}))
         for file in files:
             lines.append(("lfsFile", {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size}))
         lines += [("deletedFile", {"path": path}) for path in deleted]
-        body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines).encode()
+        body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines)
         response = self._request(
             "POST", f"{self._api_url}/commit/{BRANCH}", {"Content-Type": "application/x-ndjson"}, body
         )
-        oid, commit_url = _fields(response, "commitOid", "commitUrl")
-        return oid, commit_url
+        oid, url = _fields(response, "commitOid", "commitUrl")
+        return oid, url
 
     def holds(self, files: Sequence[RemoteFile]) -> bool:
         """Return whether the Hub has this content: Git LFS's batch API lists an upload action for what it lacks."""
         objects = [{"oid": file.sha256, "size": file.size} for file in files]
         query = {"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects}
         headers = {"Accept": _LFS_JSON, "Content-Type": _LFS_JSON}
-        response = self._request(
-            "POST", f"{self.dataset}.git/info/lfs/objects/batch", headers, json.dumps(query).encode()
-        )
+        response = self._request("POST", f"{self.dataset}.git/info/lfs/objects/batch", headers, json.dumps(query))
         [found] = _fields(response, "objects")
         return not any("upload" in one.get("actions", {}) for one in found)
 
@@ -216,27 +215,13 @@ class HubClient:
         operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in contents.items()]
         with lfs_only():
             info = self.api.create_commit(
-                self.repo_id,
-                operations,
-                commit_message=message,
-                repo_type=REPO_TYPE,
-                revision=BRANCH,
-                parent_commit=parent,
+                self.repo_id, operations, commit_message=message, repo_type=REPO_TYPE, parent_commit=parent
             )
-        # The library leaves out what the branch holds by now; with nothing left it returns the branch's newest commit,
+        # The library leaves out what the branch holds by now. With nothing left it returns the branch's newest commit,
         # which may be another writer's.
         if not any(getattr(operation, "_is_committed", True) for operation in operations):
             raise HeadMoved
         return info.oid, info.commit_url
-
-    @property
-    def dataset(self) -> str:
-        """The repo's URL; a build record names by it where its content went."""
-        return f"{self.endpoint}/datasets/{self.repo_id}"
-
-    @property
-    def _api_url(self) -> str:
-        return f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}"
 
     def commit_url(self, oid: str) -> str:
         """Return the URL of a commit's page."""
@@ -249,12 +234,12 @@ class HubClient:
         return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Any:
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: str | None = None
+    ) -> "Response":
         from huggingface_hub.utils import get_session
 
-        session = get_session()
-        name = "data" if type(session).__module__.startswith("requests") else "content"  # requests (0.x) or httpx
+        session: Any = get_session()  # of requests (0.x) or httpx
+        name = "data" if type(session).__module__.startswith("requests") else "content"
         return session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
 
 
@@ -270,7 +255,7 @@ def lfs_only() -> Iterator[None]:
         constants.HF_HUB_DISABLE_XET = before
 
 
-def _fields(response: Any, *names: str) -> list[Any]:
+def _fields(response: "Response", *names: str) -> list[Any]:
     """Return fields of a JSON response. Raises JSONDecodeError if one is absent, as for a page that is no JSON."""
     from huggingface_hub.utils import hf_raise_for_status
 
@@ -281,7 +266,7 @@ def _fields(response: Any, *names: str) -> list[Any]:
     return [given[name] for name in names]
 
 
-def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
+def _by_path(listed: "Iterable[RepoFile | RepoFolder]") -> dict[str, RemoteFile]:
     return {
         info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
         for info in listed

@@ -39,10 +39,7 @@ class CommitRecord:
 
 
 def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRecord:
-    """Make the Hub hold exactly this chunk's shards.
-
-    Args:
-        claim: the plan that the chunk is of.
+    """Make the Hub hold exactly this chunk's shards, as part of the claim's plan.
 
     Raises:
         AccessError: the Hub refuses the token, the repo or the quota.
@@ -105,22 +102,12 @@ def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[
 
 
 def check_claim(repo: HubClient, claim: Claim) -> None:
-    """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused.
-
-    Raises:
-        ForeignDataset: the repo belongs to another plan.
-        AccessError, GaveUp: the Hub can't be read.
-    """
+    """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused."""
     repo.call_with_retry("look at", lambda: check_ownership(repo, ensure_repo(repo), claim))
 
 
 def check_owner(repo: HubClient, revision: str, plan_id: str | None) -> None:
-    """Check that the repo names this plan or none.
-
-    Raises:
-        ForeignDataset: it names another plan.
-        AccessError, GaveUp: the Hub can't be read.
-    """
+    """Check that the repo names this plan or none. Raises ForeignDataset, AccessError or GaveUp."""
     repo.call_with_retry("look at", lambda: refuse_other_plan(repo, revision, plan_id))
 
 

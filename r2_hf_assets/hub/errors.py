@@ -7,21 +7,19 @@ uses; hf_xet and hf_transfer raise text without a status, which is wrapped in Tr
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
 
+if TYPE_CHECKING:
+    from httpx2 import Response
+
 BAD_REQUEST, NOT_FOUND, RATE_LIMITED = 400, 404, 429
 # httpx2 serves huggingface_hub 2.x, httpx 1.x, requests 0.x.
-_TRANSPORT_ERRORS = {
-    ("httpx2", "TransportError"),
-    ("httpx", "TransportError"),
-    ("requests", "ConnectionError"),
-    ("requests", "Timeout"),
-    ("requests", "ChunkedEncodingError"),
-}
+_TRANSPORT_ERRORS = {("httpx2", "TransportError"), ("httpx", "TransportError")}
+_TRANSPORT_ERRORS |= {("requests", name) for name in ("ConnectionError", "Timeout", "ChunkedEncodingError")}
 _ADVICE = {
     401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
     402: "the storage quota is used up; free space or upgrade the account",
@@ -44,8 +42,7 @@ class NotVisibleYet(Exception):
 
 def classify(error: BaseException) -> Trouble | None:
     """Return why an error is transient, None when it is not. A 429 is a quota: of commits or of requests."""
-    response = _response_of(error)
-    if response is not None:
+    if (response := _response_of(error)) is not None:
         trouble = status_trouble(response.status_code, response.headers)
         return trouble and replace(trouble, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
@@ -69,8 +66,7 @@ def explain(error: BaseException, repo_id: str) -> AccessError | None:
     """Return a refusal by the Hub as one line with advice, None when the error is something else."""
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__, repo_id)
-    status = status_of(error)
-    if status is None:
+    if (status := status_of(error)) is None:
         return None
     return AccessError(f"the Hub refuses {repo_id}: {_ADVICE.get(status, f'it answers HTTP {status}')}")
 
@@ -91,7 +87,7 @@ def one_line(text: str) -> str:
     return re.sub(r"\?\S*", "", (text.splitlines() or [""])[0])[:200]
 
 
-def _response_of(error: BaseException) -> Any:
+def _response_of(error: BaseException) -> "Response | None":
     from huggingface_hub.errors import HfHubHTTPError
 
     return getattr(error, "response", None) if isinstance(error, HfHubHTTPError) else None

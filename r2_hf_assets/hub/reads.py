@@ -47,7 +47,7 @@ def take_inventory(repo: HubClient) -> Inventory:
 
 
 def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict:
-    """Check that the chunk's files at `revision` are exactly the record's: SHA-256, size, and no part left over.
+    """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no part left over.
 
     The Hub reports no SHA-256 of a file that the repo's .gitattributes keep out of LFS, so such a file fails.
 
@@ -65,17 +65,11 @@ def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict
             findings.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
         elif remote.sha256 != file.sha256:
             findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
-        elif remote.size != file.size:
-            findings.add("other_size", f"{path}: {file.size} bytes were built, {remote.size} are there")
     for path in sorted(there.keys() - expected.keys()):
         findings.add("stale", path)
-    numbers = {
-        "files": len(expected),
-        "files_on_hub": len(there),
-        "bytes": record.bytes,
-        "bytes_on_hub": sum(file.size for file in there.values()),
-    }
-    return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 and size as built", numbers)
+    numbers = {"files": len(expected), "files_on_hub": len(there), "bytes": record.bytes}
+    numbers["bytes_on_hub"] = sum(file.size for file in there.values())
+    return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 as built", numbers)
 
 
 class UnreadableShard(Exception):

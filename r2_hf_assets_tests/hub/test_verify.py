@@ -58,11 +58,10 @@ def test_a_chunk_without_files_passes_where_nothing_is():
         ({ONE: there()[ONE]}, {"absent": 1}),
         (there(sha256="0" * 64), {"other_sha256": 1}),
         (there(sha256=None), {"not_in_lfs": 1}),
-        (there(size=8), {"other_size": 1}),
         (there() | {TWO.replace("01", "02"): remote(TWO, b"old")}, {"stale": 1}),
         (there() | {"data/en/chunk-00007.parquet": remote(TWO, b"old")}, {"stale": 1}),
     ],
-    ids=["nothing", "one-absent", "sha256", "no-lfs", "size", "stale-part", "stale-single"],
+    ids=["nothing", "one-absent", "sha256", "no-lfs", "stale-part", "stale-single"],
 )
 def test_what_differs_is_found(record, files, kinds):
     verdict = check(record, files)
