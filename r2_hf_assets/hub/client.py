@@ -11,12 +11,11 @@ and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transf
 import base64
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
-from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved, classify, explain, status_of
+from r2_hf_assets.hub.errors import BAD_REQUEST, NOT_FOUND, classify, explain, status_of
 from r2_hf_assets.hub.timeouts import bound_requests
 from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.settings import HubSettings, is_on
@@ -203,25 +202,16 @@ class HubClient:
         [found] = _fields(response, "objects")
         return not any("upload" in one.get("actions", {}) for one in found)
 
-    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
-        """Commit the card and its picture. huggingface_hub has the Hub check the card's YAML first.
+    def validate_card(self, card: bytes) -> str:
+        """Return what the Hub's validation finds wrong with a card's YAML, "" when it is valid."""
+        from huggingface_hub.utils import hf_raise_for_status
 
-        Raises:
-            ValueError: the Hub refuses the YAML.
-            HeadMoved: another writer committed the same meanwhile.
-        """
-        from huggingface_hub import CommitOperationAdd
-
-        operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in contents.items()]
-        with lfs_only():
-            info = self.api.create_commit(
-                self.repo_id, operations, commit_message=message, repo_type=REPO_TYPE, parent_commit=parent
-            )
-        # The library leaves out what the branch holds by now. With nothing left it returns the branch's newest commit,
-        # which may be another writer's.
-        if not any(getattr(operation, "_is_committed", True) for operation in operations):
-            raise HeadMoved
-        return info.oid, info.commit_url
+        query, headers = {"repoType": REPO_TYPE, "content": card.decode()}, {"Content-Type": "application/json"}
+        response = self._request("POST", f"{self.endpoint}/api/validate-yaml", headers, json.dumps(query))
+        if response.status_code == BAD_REQUEST:
+            return " ".join("; ".join(error["message"] for error in response.json()["errors"]).split())
+        hf_raise_for_status(response)
+        return ""
 
     def commit_url(self, oid: str) -> str:
         """Return the URL of a commit's page."""
@@ -241,18 +231,6 @@ class HubClient:
         session: Any = get_session()  # of requests (0.x) or httpx
         name = "data" if type(session).__module__.startswith("requests") else "content"
         return session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
-
-
-@contextmanager
-def lfs_only() -> Iterator[None]:
-    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_DISABLE_XET = before
 
 
 def _fields(response: "Response", *names: str) -> list[Any]:

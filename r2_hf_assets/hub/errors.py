@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
+from r2_hf_assets.retry import Trouble, status_trouble
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -26,10 +26,6 @@ _ADVICE = {
     403: "the token may not write here; use one with write access to the repo",
     404: "there is no such repo; check HF_REPO_ID and that the token may see it",
 }
-
-
-class HeadMoved(Exception):
-    """Another writer committed the same content meanwhile."""
 
 
 class TransferBroken(ConnectionError):
@@ -47,8 +43,6 @@ def classify(error: BaseException) -> Trouble | None:
         return trouble and replace(trouble, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
         return Trouble("the new repo does not show yet")
-    if isinstance(error, HeadMoved):
-        return Trouble(STATUSES[412])
     if isinstance(error, json.JSONDecodeError):
         return Trouble("the Hub's answer can't be read")  # a proxy's page
     if any((base.__module__.partition(".")[0], base.__name__) in _TRANSPORT_ERRORS for base in type(error).__mro__):

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
-from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
+from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient
 from r2_hf_assets.hub.errors import TransferBroken
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
@@ -142,11 +142,23 @@ class _FilePart:
         # The final name depends on the number of parts; .gitattributes treat all of them alike.
         path = path_in_repo(self.upload.language, part_name(self.upload.number, 0))
         operation, repo = CommitOperationAdd(path, str(self.path)), self.upload.repo
-        with lfs_only():
+        with _lfs_only():
             repo.api.preupload_lfs_files(
                 repo.repo_id, [operation], repo_type=REPO_TYPE, revision=BRANCH, free_memory=False
             )
         return operation
+
+
+@contextmanager
+def _lfs_only() -> Iterator[None]:
+    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _upload_in_child(

@@ -20,12 +20,10 @@ from r2_hf_assets.hub.card.text import (
     stamp_of,
 )
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.errors import one_line
 from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.retry import CARD_RETRY
 from r2_hf_assets.shards.picture import draw
-
-# How the ValueError begins that huggingface_hub raises when the Hub's validation refuses the YAML.
-_REFUSED = "Invalid metadata in README.md"
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,9 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
             return CardRecord(head, False, after.decode())
         picture = {PICTURE_PATH: draw(facts.all.stats).encode()} if drawn else {}
         message = f"Update the card: {facts.all.rows} segments in {here} chunks"
-        try:
-            oid, _ = repo.commit_contents({CARD_PATH: after, **picture}, head, message)
-        except ValueError as error:
-            if not str(error).startswith(_REFUSED):
-                raise
-            reason = " ".join(str(error).removeprefix(_REFUSED).lstrip(".\n -").split())
-            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {reason[:200]}; mend it on the Hub") from None
+        if refused := repo.validate_card(after):
+            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {one_line(refused)}; mend it on the Hub")
+        oid, _ = repo.commit([], [], head, message, {CARD_PATH: after, **picture})
         return CardRecord(oid, True, after.decode())
 
     # Repeating an attempt is safe: it begins by reading the head.

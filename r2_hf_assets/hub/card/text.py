@@ -16,6 +16,8 @@ import re
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from tqdm import tqdm  # type: ignore[import-untyped]
+
 from r2_hf_assets.hub.card.facts import CardFacts, Figures
 from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
@@ -144,7 +146,7 @@ def _row(name: str, found: Figures) -> str:
     stats = found.stats
     counted = (f"{found.hours:,.{1 if found.hours >= 10 else 2}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
     hours, episodes, speakers = (text if found.counted else "?" for text in counted)
-    return f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {size(found.bytes)} |"
+    return f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {tqdm.format_sizeof(found.bytes, 'B')} |"
 
 
 def _notes(facts: CardFacts) -> str:
@@ -183,7 +185,7 @@ one_language = load_dataset("{facts.repo_id}", "{name}", split="train", streamin
 print(next(iter(one_language))["text"])
 ```
 
-Without `streaming=True` all files are fetched first ({size(facts.all.bytes)}). {_FILES}"""
+Without `streaming=True` all files are fetched first ({_size(facts.all.bytes)}). {_FILES}"""
 
 
 def fingerprint(facts: CardFacts) -> str:
@@ -191,9 +193,5 @@ def fingerprint(facts: CardFacts) -> str:
     return hashlib.sha256(json.dumps([facts.digest, astuple(facts.all.stats)]).encode()).hexdigest()[:16]
 
 
-def size(number: int) -> str:
-    """Return bytes for people, e.g. "1.5 GB"; powers of 1000, as the Hub shows them."""
-    amount, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]
-    while amount >= 999.5 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:.0f} {units[0]}" if amount >= 100 or units[0] == "bytes" else f"{amount:.1f} {units[0]}"
+def _size(number: int) -> str:
+    return tqdm.format_sizeof(number, "B")
