@@ -20,7 +20,6 @@ from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
@@ -104,8 +103,8 @@ def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: 
 def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """An empty plan would number from 0 what the dataset may hold by other numbers."""
     if settings.hub is not None and not plan.numbers():
-        repo, plan_id = HubClient(settings.hub), plan.find_id()
-        ask(repo, "look at", lambda: refuse_dataset_without_plan(repo, plan_id), log=context.log.warning)
+        repo, plan_id = HubClient(settings.hub, context.log.warning), plan.find_id()
+        repo.call_with_retry("look at", lambda: refuse_dataset_without_plan(repo, plan_id))
 
 
 def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
@@ -120,9 +119,9 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanS
         name: {file.sha256 for file in files.get(name) or () if recorded.get(name) == digest}
         for name, digest in planned.items()
     }
-    repo = HubClient(settings.hub)
+    repo = HubClient(settings.hub, context.log.warning)
     claim = claim_of(context.instance, plan, open_builds(settings.plan, settings.r2))
-    removed, before = ask(repo, "begin anew in", lambda: begin_anew(repo, claim, committed), log=context.log.warning)
+    removed, before = repo.call_with_retry("begin anew in", lambda: begin_anew(repo, claim, committed))
     if removed:
         context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
     # Another plan may have removed or replaced what the history says is there.

@@ -55,8 +55,8 @@ def adopt(
     from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
     from r2_hf_assets.hub.commit import check_owner
-    from r2_hf_assets.hub.inventory import take_inventory
     from r2_hf_assets.hub.move import rename_files
+    from r2_hf_assets.hub.reads import take_inventory
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
     from r2_hf_assets.reconcile.report import Due, Recovered
@@ -65,10 +65,11 @@ def adopt(
     listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
     logs = (log.read_text(errors="replace") for log in progress)
     finished = {name for log in logs for name in script.read_progress(log, listed, size)}
-    hub, repo = take_inventory(settings.hub, log=say), settings.hub.repo_id
+    client, repo = HubClient(settings.hub, say), settings.hub.repo_id
+    hub = take_inventory(client)
     if hub.revision is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN may not see it; check HF_REPO_ID")
-    check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=say)
+    check_owner(client, hub.revision, plan.find_id())
     chunks = script.adopt_chunks(listed, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
@@ -81,7 +82,7 @@ def adopt(
         if not dry_run:
             plan.check_identity()
             # Before the plan: a chunk that is planned may be built, and its rows would then be double.
-            rename_files(settings.hub, [item.renames for item in chunks if item.renames], log=say)
+            rename_files(client, [item.renames for item in chunks if item.renames])
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
         done, lost, left = 0, 0, list[Due]()

@@ -19,9 +19,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.plan.chunks import Chunk, Name
 from r2_hf_assets.plan.folders import decided_languages
@@ -165,7 +164,7 @@ def check_chunks(
     settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]
 ) -> Iterator[tuple[Adopted, Content]]:
     """Read the files of chunks at one revision of the Hub, in the chunks' order."""
-    source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
+    source, reader = open_source(settings), HubReader(HubClient(settings.hub, log), revision)
     return map_concurrently(lambda item: (item, verify_chunk(item.chunk, item.files, reader, source)), chunks)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import check_owner
-from r2_hf_assets.hub.inventory import Inventory, take_inventory
+from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import Name, Planned
 from r2_hf_assets.plan.due import is_digest, lost
 from r2_hf_assets.plan.store import open_plan
@@ -60,9 +60,10 @@ def collect_state(
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
     builds = open_builds(settings.plan, settings.r2).readable_records([chunk.name for chunk in planned])
-    hub = take_inventory(settings.hub, log=log)
+    repo = HubClient(settings.hub, log)
+    hub = take_inventory(repo)
     if hub.revision is not None:
-        check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=log)
+        check_owner(repo, hub.revision, plan.find_id())
     return State(planned, shards_recorded, commits_recorded, builds, hub, committed)
 
 

@@ -28,9 +28,8 @@ from r2_hf_assets.bucket.segments import (
 )
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
@@ -130,7 +129,7 @@ def verify_remote(
         return
     assert hub.revision is not None
     plan, source = open_plan(settings.plan, settings.r2), open_source(settings)
-    reader, on_hub = HubReader(settings.hub, hub.revision, log=log), hub.by_chunk()
+    reader, on_hub = HubReader(HubClient(settings.hub, log), hub.revision), hub.by_chunk()
 
     def verify(planned: Planned) -> Recovered | Due:
         chunk = plan.read(*planned.name)
@@ -158,7 +157,7 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: Reader, source: Source) -> Content:
+def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: HubReader, source: Source) -> Content:
     """Read `files`, all that the Hub holds of this chunk, by their paths in the repo as this project names them."""
     if not files:
         return Content(problem="no file on the Hub")
@@ -191,7 +190,7 @@ def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: Reader, 
 
 
 def _read_rows(
-    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: Reader
+    paths: Iterable[str], files: Mapping[str, RemoteFile], reader: HubReader
 ) -> tuple[list[ShardFile], list[str | None]]:
     """The files at these paths, and the audio keys of all their rows."""
     shards: list[ShardFile] = []

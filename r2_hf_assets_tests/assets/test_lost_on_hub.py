@@ -7,12 +7,12 @@ from dagster import DagsterInstance
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from huggingface_hub import constants
 
+from r2_hf_assets import retry
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.assets.reconcile import examine
-from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Report
 from r2_hf_assets.retry import Retry
@@ -140,7 +140,7 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
     summary = world.upload(episodes={"en": 3}, **SMALL)
     assert world.scan() is None
     with monkeypatch.context() as patch:
-        patch.setattr(hub_commits, "COMMIT_RETRY", Retry(attempts=1))
+        patch.setattr(retry, "COMMIT_RETRY", Retry(attempts=1))
         world.sandbox.hub.faults(
             {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "status": 500, "times": 9}
         )

@@ -11,7 +11,6 @@ import pytest
 from r2_hf_assets import retry
 from r2_hf_assets.bucket import client, curl, pages, transfers
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.hub import commit
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.hub import HubServer, start_hub
 from r2_hf_assets.sandbox.s3_faults import S3Faults
@@ -38,7 +37,7 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     short = Retry(attempts=TRIES, base=0.005, cap=0.02, quota_limit=0.1)
     monkeypatch.setattr(pages, "FIRST_REQUEST", short)
     monkeypatch.setattr(retry, "DEFAULT", short)
-    monkeypatch.setattr(commit, "COMMIT_RETRY", short)
+    monkeypatch.setattr(retry, "COMMIT_RETRY", short)
     from huggingface_hub.utils import _http, _xet
 
     # http_backoff tries 6 times and waits 1 to 8 s in between; the tries stay, the waits go.

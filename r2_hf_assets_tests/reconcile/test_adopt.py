@@ -9,7 +9,7 @@ from obstore.store import LocalStore
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
+from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanRules, scan

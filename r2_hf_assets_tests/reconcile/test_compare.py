@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
+from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.reconcile.compare import State, compare, update
 from r2_hf_assets.reconcile.report import ADVICE, Due, Kind, Recovered
