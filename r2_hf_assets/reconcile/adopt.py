@@ -28,10 +28,18 @@ from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.report import Due, Name, Recovered
-from r2_hf_assets.reconcile.verify import Source, map_concurrently, open_source, read_rows, shard_file
+from r2_hf_assets.reconcile.verify import (
+    map_concurrently,
+    open_source,
+    read_rows,
+    segments_of,
+    shard_file,
+    to_be_had,
+)
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order, path_in_repo, stem
 from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.source import Source
 
 # Episodes ("<folder>/<id>") in order, by the script's language.
 WorkPlan = Mapping[str, Sequence[str]]
@@ -256,8 +264,8 @@ def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
     if not rows:
         return Checked(adopted, problem="no row in it")
     segments, missing = 0, list[Segment]()
-    for segment in source.segments(chunk):
+    for segment in segments_of(source, chunk):
         segments += 1
         if segment.key not in rows:
             missing.append(segment)
-    return Checked(adopted, tuple(shards), segments=segments, lost=len(source.to_be_had(missing)))
+    return Checked(adopted, tuple(shards), segments=segments, lost=len(to_be_had(source, missing)))

@@ -8,24 +8,14 @@ or unusable in the bucket now: without the ledger, nothing else tells a rejected
 The audio's bytes are not compared: what is verified is that every segment has its row.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from r2_hf_assets.bucket.client import Store, object_store
-from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.response import Fetched, Found
-from r2_hf_assets.bucket.segments import (
-    METADATA_MAX_BYTES,
-    Segment,
-    UnusableMetadata,
-    audio_fault,
-    read_metadata,
-    to_segment,
-)
+from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.segments import Segment, audio_fault
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
@@ -34,15 +24,15 @@ from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.reconcile.state import Log
-from r2_hf_assets.retry import Retry, default_retry
-from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, Settings
+from r2_hf_assets.retry import default_retry
+from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.source import Source
 
 _METADATA_WORKERS = 64
 _AUDIO_WORKERS = 32
-_LOOKAHEAD_BYTES = 64 * 2**20
 # A chunk's row groups are requested one after the other; a few chunks at once hide the latency.
 _CHUNKS_AT_ONCE = 4
 
@@ -50,50 +40,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Source:
-    """The bucket as it is now. Metadata younger than `settle` may still be followed by audio."""
-
-    store: Store
-    settle: timedelta
-    retry: Retry
-
-    def segments(self, chunk: Chunk) -> Iterator[Segment]:
-        """Every segment that should be a row if its audio can be had, in plan order."""
-        metadata = self._fetch(chunk.episodes, chunk.metadata_key, _METADATA_WORKERS, METADATA_MAX_BYTES)
-        with closing(metadata):
-            for episode, fetched in metadata:
-                if fetched is None:
-                    continue
-                try:
-                    entries, _ = read_metadata(fetched)
-                except UnusableMetadata:
-                    continue
-                settling = isinstance(fetched, Fetched) and fetched.age < self.settle
-                prefix = chunk.audio_prefix(episode)
-                for index, entry in enumerate(entries):
-                    item = to_segment(
-                        entry, index, episode=episode, audio_prefix=prefix, language=chunk.language, settling=settling
-                    )
-                    if isinstance(item, Segment):
-                        yield item
-
-    def to_be_had(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Those whose audio could be a row, by the rule of a build."""
-        audio = self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES)
-        with closing(audio):
-            return [segment for segment, fetched in audio if audio_fault(fetched) is None]
-
-    def _fetch(
-        self, items: Iterable[T], key: Callable[[T], str], workers: int, limit: int
-    ) -> Generator[tuple[T, Found], None, None]:
-        most = _LOOKAHEAD_BYTES
-        return fetch_in_order(items, key, self.store, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
-
-
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
     return Source(object_store(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
+
+
+def segments_of(source: Source, chunk: Chunk) -> Iterator[Segment]:
+    """Every segment that should be a row if its audio can be had, in plan order."""
+    return (item for item in source.items(chunk, _METADATA_WORKERS) if isinstance(item, Segment))
+
+
+def to_be_had(source: Source, segments: Sequence[Segment]) -> list[Segment]:
+    """Those whose audio could be a row, by the rule of a build."""
+    with closing(source.audio(segments, _AUDIO_WORKERS)) as audio:
+        return [item for item, fetched in audio if isinstance(item, Segment) and audio_fault(fetched) is None]
 
 
 def verify_remote(
@@ -147,12 +107,12 @@ def verify_chunk(chunk: Chunk, files: Sequence[RemoteFile], reader: Reader, sour
         shards, keys = read_rows(paths or sorted(by_path), by_path, reader, features=True)
     except UnreadableShard as damage:
         return Due(name, str(damage))
-    missing = _without_row(source.segments(chunk), keys)
+    missing = _without_row(segments_of(source, chunk), keys)
     if isinstance(missing, str):
         return Due(name, f"row {missing} is no segment of this chunk as the bucket has it now, or not in its place")
     if paths is None:
         why = f"its parts are not 00 to the last: {', '.join(sorted(by_path)[:5])}"
-    elif lost := source.to_be_had(missing):
+    elif lost := to_be_had(source, missing):
         why = f"{len(lost)} segments are in the bucket and in no file, the first is {lost[0].key}"
     elif settling := [segment for segment in missing if segment.settling]:
         why = f"{settling[0].episode} is still uploading"

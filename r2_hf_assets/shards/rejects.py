@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.segments import Reject
-from r2_hf_assets.shards.columns import strings
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.schema import REJECT_SCHEMA
+from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
 
 _BATCH = 10_000
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from r2_hf_assets.bucket.segments import Segment
-from r2_hf_assets.shards.columns import floats, strings
-from r2_hf_assets.shards.schema import AUDIO, SCHEMA
+from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, floats, strings
 
 
 @dataclass
@@ -59,15 +58,12 @@ class RowGroup:
         audio_bytes = pa.Array.from_buffers(
             pa.binary(), len(rows), [None, pa.py_buffer(self._offsets), self._audio or pa.py_buffer(b"")]
         )
-        paths = strings([row.key for row in rows])
-        columns = [
-            pa.StructArray.from_arrays([paths, audio_bytes], fields=list(AUDIO)),
-            strings([row.text for row in rows]),
-            strings([row.speaker_id for row in rows]),
-            floats([row.duration for row in rows]),
-            floats([row.dnsmos for row in rows]),
-            strings([row.language for row in rows]),
-        ]
+        audio, *others = COLUMNS
+        paths = strings([getattr(row, audio.attribute) for row in rows])
+        columns = [pa.StructArray.from_arrays([paths, audio_bytes], fields=list(AUDIO))]
+        for column in others:
+            make = floats if column.dtype == "float32" else strings
+            columns.append(make([getattr(row, column.attribute) for row in rows]))
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
     def clear(self) -> None:

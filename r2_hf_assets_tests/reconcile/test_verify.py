@@ -14,7 +14,8 @@ from obstore.store import MemoryStore
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.reconcile.verify import Source, verify_chunk
+from r2_hf_assets.reconcile.verify import verify_chunk
+from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.build_samples import (
     NO_WAIT,
     PREFIX,

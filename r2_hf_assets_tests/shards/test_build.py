@@ -8,7 +8,7 @@ from obstore.exceptions import PermissionDeniedError
 from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
-from r2_hf_assets.shards import build as module
+from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import (

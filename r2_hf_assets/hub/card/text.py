@@ -18,7 +18,7 @@ from typing import Any
 from r2_hf_assets.hub.card.facts import CardFacts, Figures
 from r2_hf_assets.hub.card.merge import ALL
 from r2_hf_assets.languages import UNKNOWN
-from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.schema import COLUMNS
 
 PICTURE_PATH = "assets/quality.svg"
 
@@ -79,16 +79,10 @@ def _info(name: str, figures: Figures) -> dict[str, Any]:
     # The audio lies in the files as it is, so what `datasets` makes of them is of their size.
     return {
         "config_name": name,
-        "features": features(),
+        "features": [{"name": column.name, "dtype": column.dtype} for column in COLUMNS],
         "download_size": figures.bytes,
         "dataset_size": figures.bytes,
     }
-
-
-def features() -> list[dict[str, str]]:
-    """The columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
-    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
-    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
 
 
 def size_category(rows: int) -> str:
