@@ -6,6 +6,7 @@ whose answer was lost is then there already, and the caller compares what it fin
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -73,6 +74,11 @@ class PlanFiles:
     def overwrite(self, path: str, data: bytes) -> None:
         """Write a file, whether it exists or not."""
         ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if there is one."""
+        with suppress(*NOT_FOUND):
+            ask(self.retry, f"deleting {path}", lambda: obstore.delete(self.store, path), self.store)
 
     def sync(self, paths: Iterable[str]) -> None:
         """Flush files to the disk: a host that loses power keeps them. On S3 there is nothing to do."""

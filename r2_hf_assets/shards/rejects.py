@@ -21,35 +21,27 @@ class RejectLedger:
 
     def __init__(self) -> None:
         self._waiting: list[Reject] = []
-        self._sink = pa.BufferOutputStream()
-        self._writer: pq.ParquetWriter | None = None
         self._rows = 0
+        self._sink = pa.BufferOutputStream()
+        self._writer = pq.ParquetWriter(self._sink, REJECT_SCHEMA, compression="zstd")
 
     def add(self, reject: Reject) -> None:
         self._waiting.append(reject)
+        self._rows += 1
         if len(self._waiting) >= _BATCH:
             self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._sink, REJECT_SCHEMA, compression="zstd")
-        columns = zip(*map(astuple, self._waiting), strict=True)
-        arrays = [strings([_storable(value) for value in column]) for column in columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA))
-        self._rows += len(self._waiting)
-        self._waiting.clear()
 
     def finish(self, name: str) -> tuple[ShardFile, bytes] | None:
         """The ledger under its name, and its content; None when nothing was rejected."""
         self._flush()
-        if self._writer is None:
-            return None
         self._writer.close()
+        if not self._rows:
+            return None
         content = self._sink.getvalue().to_pybytes()
         return ShardFile(name, self._rows, len(content), hashlib.sha256(content).hexdigest()), content
 
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    def _flush(self) -> None:
+        if self._waiting:
+            arrays = [strings(column) for column in zip(*map(astuple, self._waiting), strict=True)]
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA))
+            self._waiting.clear()

@@ -57,10 +57,5 @@ def test_many_rejects_are_written_in_batches(monkeypatch):
     assert file.rows == 25
 
 
-def test_a_detail_that_utf8_can_not_hold_is_written_all_the_same():
-    _, content = finished(Reject("segment", "en/a", "k", "odd", "half \ud800 a letter"))
-    assert read(content).read()["detail"].to_pylist() == ["half ? a letter"]
-
-
 def test_the_same_rejects_give_the_same_bytes():
     assert finished(SEGMENT, EPISODE) == finished(SEGMENT, EPISODE)
