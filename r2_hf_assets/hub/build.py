@@ -21,13 +21,10 @@ from r2_hf_assets.hub.upload_xet import open_xet
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import STREAM_RETRY, Retry
 from r2_hf_assets.settings import BucketSettings, ShardSettings
-from r2_hf_assets.shards.build import Build, build_chunk
-from r2_hf_assets.shards.quality import check_all
+from r2_hf_assets.shards.build import LEDGER, Build, build_chunk
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets.shards.writer import Upload
 from r2_hf_assets.verdict import Verdict
-
-LEDGER = "ledger"
 
 
 class CheckFailed(ShardError):
@@ -64,9 +61,11 @@ def build_on_hub(
         with open_upload(repo, limits, chunk.language, chunk.number, retry=retry, log=log) as upload:
             store = object_store(bucket)
             build = build_chunk(chunk, store, upload, limits, workers=bucket.workers, progress=progress)
-            # The checks run while the last blocks are sent.
-            record = replace(build.record, dataset=repo.dataset, verdicts=_check(build))
-        return replace(build, record=record)
+            ledger = build.record.verdicts[LEDGER]
+            if not ledger.passed:
+                line = f"the {LEDGER} check failed: {ledger.summary}; not recorded"
+                raise CheckFailed(line, dict(build.record.verdicts))
+        return replace(build, record=replace(build.record, dataset=repo.dataset))
 
     again = replace(STREAM_RETRY, sleep=retry.sleep) if retry else STREAM_RETRY
     return ask(repo, "upload to", attempt, again, log)
@@ -97,9 +96,3 @@ def open_upload(
     route = open_xet(repo, access) if access else open_files(repo, limits, language, number, retry, log)
     with route as upload:
         yield upload
-
-
-def _check(build: Build) -> dict[str, Verdict]:
-    if not build.ledger.passed:
-        raise CheckFailed(f"the {LEDGER} check failed: {build.ledger.summary}; not recorded", {LEDGER: build.ledger})
-    return {LEDGER: build.ledger, **check_all(build.observed, build.audit.key_of)}

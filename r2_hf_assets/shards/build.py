@@ -9,7 +9,7 @@ rejects anything.
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from r2_hf_assets.bucket.client import Store
@@ -22,20 +22,21 @@ from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
-from r2_hf_assets.shards.observe import Observed, Observer
+from r2_hf_assets.shards.observe import Observer
+from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets.shards.rejects import RejectLedger
+from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.source import METADATA_MISSING, Source
 from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
-from r2_hf_assets.verdict import Verdict
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
 # Bodies come and go between objects that stay, and leave holes in malloc's heap: row groups between two releases. At
 # each one it would cost a tenth of the CPU, and gives 10 MB more.
 _ROWGROUPS_A_RELEASE = 4
+LEDGER = "ledger"
 _MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
@@ -44,18 +45,14 @@ class Build:
     """A built chunk whose parts are on their way.
 
     Attributes:
+        record: with the verdicts of the checks. When that of the ledger fails, it is the only one.
         rejects: the content of the ledger; None when nothing was rejected.
-        ledger: the verdict of the ledger check.
-        observed: what was seen of the rows.
-        audit: what the ledger check counted.
+        seconds: that the build took.
     """
 
     record: BuildRecord
     rejects: bytes | None
-    ledger: Verdict
-    audit: Audit
     seconds: float
-    observed: Observed
 
 
 @dataclass
@@ -73,7 +70,8 @@ class _Output:
 
     def __post_init__(self) -> None:
         self.tally = Tally(episodes=len(self.chunk.episodes))
-        self.audit, self.observer, self.ledger = Audit(self.chunk), Observer(), RejectLedger()
+        self.audit, self.observer = Audit(self.chunk), Observer()
+        self.rejects: list[Reject] = []
         self._without_row = dict.fromkeys(self.chunk.episodes)
         self._written = 0
 
@@ -113,7 +111,7 @@ class _Output:
             tally.episodes_with_rows += 1
 
     def _reject(self, item: Reject) -> None:
-        self.ledger.add(item)
+        self.rejects.append(item)
         tally = self.tally
         tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
         tally.segments_rejected += item.level == "segment"
@@ -162,7 +160,7 @@ def build_chunk(
     retry: Retry | None = None,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
-    """Fetch a chunk, write its shards into `upload`, and check its ledger.
+    """Fetch a chunk, write its shards into `upload`, and check what was built while the last blocks are sent.
 
     Args:
         progress: called with the running tally after each row group.
@@ -206,8 +204,11 @@ def _build(
         ShardFile(name, part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects, content = output.ledger.finish(rejects_name(chunk.number)) or (None, None)
-    observed = output.observer.observed()
-    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, observed.stats)
-    verdict = check_ledger(output.audit, record, content)
-    return Build(record, content, verdict, output.audit, time.monotonic() - started, observed)
+    rejects, content = rejects_file(rejects_name(chunk.number), output.rejects)
+    stats, audit = output.observer.stats(), output.audit
+    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
+    verdicts = {LEDGER: check_ledger(audit, record, content)}
+    seconds = time.monotonic() - started
+    if verdicts[LEDGER].passed:
+        verdicts |= check_all(output.observer, audit.key_of)
+    return Build(replace(record, verdicts=verdicts), content, seconds)

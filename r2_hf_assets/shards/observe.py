@@ -1,11 +1,8 @@
-"""Looks at each row group just before it is written, for the figures and the checks of a chunk.
+"""Collects what the figures and the quality checks of a chunk need, from each row group before it is written.
 
-The one moment at which a row's audio lies in memory beside its metadata: whatever needs both is taken down here, so
-that no file is read again for it. It costs 2 to 3 microseconds a row. What is kept does not grow with the bytes:
-counts, the speakers' names, eight bytes a row (to find equal audio), and a few rows whose audio is to be decoded.
-
-These are the rows whose audio has the lowest hashes: the same input gives the same sample, and each row has the same
-chance whatever its neighbours are like.
+Then a row's audio is in memory beside its metadata, so no file is read again. What is kept does not grow with the
+bytes: counts, the speakers' names, eight bytes a row (to find equal audio), and a few rows whose audio is decoded
+later. These are the rows whose audio has the lowest hashes: the same input gives the same sample.
 """
 
 from array import array
@@ -21,8 +18,8 @@ from r2_hf_assets.shards.stats import DNSMOS_EDGES, DURATION_EDGES_S, Stats
 
 # Three frames of MP3 at 24 kHz; no word fits into it. As float32, like the column.
 MIN_DURATION_S = array("f", [0.1])[0]
-# Segments are turns of a talk. Milliseconds taken for seconds make more than this of 4 s: a broken time stamp, which is
-# in no sum of seconds, because one of them would drown the hours of the whole dataset.
+# A longer one is a broken time stamp (milliseconds taken for seconds), and in no sum: one of them would drown the hours
+# of the whole dataset.
 MAX_DURATION_S = 3600.0
 DNSMOS_RANGE = (1.0, 5.0)
 
@@ -42,31 +39,21 @@ class Sampled:
     body: bytes
 
 
-@dataclass(frozen=True)
-class Observed:
-    """What was taken down of a build.
+class Observer:
+    """Takes the tables of one build, in their order.
 
     Attributes:
         counts: rows, and values that break a rule, by the names that quality.py has for them.
         hashes: XXH3 of each row's audio, 64 bits, in the order of the rows.
     """
 
-    stats: Stats
-    counts: Counter[str]
-    sample: tuple[Sampled, ...]
-    hashes: array
-
-
-class Observer:
-    """Takes the tables of one build, in their order."""
-
     def __init__(self) -> None:
-        self._counts = Counter[str]()
+        self.counts = Counter[str]()
+        self.hashes = array("Q")
         self._durations = [0] * (len(DURATION_EDGES_S) + 1)
         self._dnsmos = [0] * (len(DNSMOS_EDGES) + 1)
         self._seconds = 0.0
         self._episodes, self._speakers = set[str](), set[tuple[str, str]]()
-        self._hashes = array("Q")
         self._sample: list[tuple[int, int, Sampled]] = []  # by the hash and the place of the row
 
     def take(self, table: pa.Table) -> None:
@@ -75,7 +62,7 @@ class Observer:
             keys, bodies = batch.column("audio").flatten()
             durations = batch.column("duration_seconds").to_pylist()
             speakers = batch.column("speaker_id").to_pylist()
-            self._counts["rows"] += batch.num_rows
+            self.counts["rows"] += batch.num_rows
             self._take_values(durations, batch.column("dnsmos").to_pylist(), batch.column("text").to_pylist())
             for key, body, seconds, speaker in zip(keys.to_pylist(), bodies, durations, speakers, strict=True):
                 self._take_audio(key, body.as_buffer(), seconds)
@@ -85,7 +72,7 @@ class Observer:
                     self._speakers.add((episode, speaker))
 
     def _take_values(self, durations: Values, scores: Values, texts: Sequence[str | None]) -> None:
-        counts = self._counts
+        counts = self.counts
         for seconds in durations:
             if seconds is None:
                 counts["duration_null"] += 1
@@ -106,23 +93,26 @@ class Observer:
                 counts["text_null" if text is None else "text_blank"] += 1
 
     def _take_audio(self, key: str, body: pa.Buffer, seconds: float | None) -> None:
-        drawn, place = xxh3_64_intdigest(body), len(self._hashes)
-        self._hashes.append(drawn)
+        drawn, place = xxh3_64_intdigest(body), len(self.hashes)
+        self.hashes.append(drawn)
         if body.size <= _SAMPLE_BODY_BYTES and (
             len(self._sample) < _SAMPLE_MOST or (drawn, place) < self._sample[-1][:2]
         ):
             insort(self._sample, (drawn, place, Sampled(key, seconds, body.to_pybytes())))
             del self._sample[_SAMPLE_MOST:]
 
-    def observed(self) -> Observed:
-        """What was taken down, once the last table was taken."""
-        stats = Stats(
-            rows=self._counts["rows"],
+    def sample(self) -> list[Sampled]:
+        """The rows to decode, once the last table was taken."""
+        wanted = min(_SAMPLE_MOST, max(_SAMPLE_LEAST, len(self.hashes) // _ROWS_A_SAMPLE))
+        return [row for *_, row in self._sample[:wanted]]
+
+    def stats(self) -> Stats:
+        """The figures, once the last table was taken."""
+        return Stats(
+            rows=self.counts["rows"],
             episodes=len(self._episodes),
             audio_seconds=round(self._seconds, 3),
             speakers=len(self._speakers),
             duration_s=tuple(self._durations),
             dnsmos=tuple(self._dnsmos),
         )
-        wanted = min(_SAMPLE_MOST, max(_SAMPLE_LEAST, len(self._hashes) // _ROWS_A_SAMPLE))
-        return Observed(stats, self._counts, tuple(row for *_, row in self._sample[:wanted]), self._hashes)

@@ -142,17 +142,9 @@ def check_ledger(audit: Audit, record: BuildRecord, rejects: bytes | None) -> Ve
     written = sum(file.rows for file in record.files)
     if written != counted.rows:
         findings.add("rows_not_written", f"{counted.rows} rows were given to the writer, {written} are in its parts")
-    numbers = {
-        "episodes_planned": counted.episodes,
-        "episodes_with_rows": counted.episodes_with_rows,
-        "episodes_rejected": counted.episodes_rejected,
-        "entries": counted.entries,
-        "rows": counted.rows,
-        "segments_rejected": counted.segments_rejected,
-        "audio_bytes": counted.audio_bytes,
-        "files": len(record.files),
-        "bytes": record.bytes,
-    }
+    no_figures = ("episodes", "rejects", "repaired_texts")
+    numbers = {"episodes_planned": counted.episodes, "files": len(record.files), "bytes": record.bytes}
+    numbers |= {name: here for name, here in asdict(counted).items() if name not in no_figures}
     good = (
         f"{counted.episodes} episodes = {counted.episodes_with_rows} with rows + {counted.episodes_rejected} rejected; "
         f"{counted.entries} entries = {counted.rows} rows + {counted.segments_rejected} rejected"

@@ -46,13 +46,16 @@ class Built:
     given: list[pa.Table] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
-    def check(self) -> Verdict:
+    def audit(self) -> Audit:
         audit = Audit(CHUNK)
         for episode, entries in ENTRIES.items():
             audit.read(episode, entries)
         for table in self.given:
             audit.given(table)
-        return check_ledger(audit, self.record, self.rejects)
+        return audit
+
+    def check(self) -> Verdict:
+        return check_ledger(self.audit(), self.record, self.rejects)
 
     def kinds(self) -> dict[str, int]:
         verdict = self.check()

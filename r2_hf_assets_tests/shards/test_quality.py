@@ -7,9 +7,16 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.shards.decode import Decoded, decode
 from r2_hf_assets.shards.observe import Sampled
-from r2_hf_assets.shards.quality import check_all, check_audio, check_duplicates, check_ranges, check_texts
+from r2_hf_assets.shards.quality import (
+    Decoded,
+    check_all,
+    check_audio,
+    check_duplicates,
+    check_ranges,
+    check_texts,
+    decode,
+)
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
@@ -150,6 +157,5 @@ def test_a_build_names_both_of_two_equal_segments() -> None:
     put_episode(bucket, "en/none", [])
     put_episode(bucket, "en/b", 4, without=[1])
     obstore.put(bucket, f"{PREFIX}en/b/b_000003.mp3", audio("en/a", 2))
-    made = build_in_memory(chunk_of("en/a", "en/none", "en/b"), bucket).made
-    verdict = check_all(made.observed, made.audit.key_of)["duplicates"]
+    verdict = build_in_memory(chunk_of("en/a", "en/none", "en/b"), bucket).record.verdicts["duplicates"]
     assert verdict.summary == f"1 x duplicate ({PREFIX}en/b/b_000003.mp3 is {PREFIX}en/a/a_000002.mp3)"

@@ -19,7 +19,7 @@ def row(episode: str = "ep", index: int = 0, **changes: Any) -> Row:
 
 
 def counted(*groups: list[Row]) -> Stats:
-    return observed(*groups).stats
+    return observed(*groups).stats()
 
 
 def bins(edges: tuple[float, ...], counts: tuple[int, ...]) -> dict[tuple[float, float], int]:

@@ -25,7 +25,7 @@ def built(sound: MemoryBuild) -> Built:
 
 
 def test_a_sound_build_passes_with_its_numbers(sound):
-    verdict = sound.made.ledger
+    verdict = sound.record.verdicts["ledger"]
     assert verdict.passed, verdict.summary
     assert verdict.summary == "5 episodes = 3 with rows + 2 rejected; 29 entries = 25 rows + 4 rejected"
     assert len(sound.parts) > 1
@@ -48,7 +48,7 @@ def test_the_damaged_build_of_these_tests_is_sound_without_damage(sound, built):
     built.count_again()
     assert built.record.tally == sound.record.tally
     verdict = built.check()
-    assert (verdict.passed, verdict.numbers) == (True, sound.made.ledger.numbers)
+    assert (verdict.passed, verdict.numbers) == (True, sound.record.verdicts["ledger"].numbers)
 
 
 @pytest.mark.parametrize(("episodes", "rows"), [([], 0), (["en/a"], 3)], ids=["no rows", "no rejects"])
@@ -57,14 +57,15 @@ def test_a_chunk_without_rows_and_one_without_rejects_pass(episodes, rows):
     for episode in episodes:
         put_episode(bucket, episode, 3)
     made = build_in_memory(chunk_of("en/a"), bucket)
-    assert made.made.ledger.passed and made.made.ledger.numbers["rows"] == rows
+    assert made.record.verdicts["ledger"].numbers["rows"] == rows
 
 
-def test_a_row_is_named_by_its_place_in_the_chunk(sound):
-    keys = [row["audio"]["path"] for row in sound.rows()]
-    assert [sound.made.audit.key_of(row) for row in range(ROWS)] == keys
+def test_a_row_is_named_by_its_place_in_the_chunk(built):
+    keys = [row["audio"]["path"] for row in built.rows()]
+    audit = built.audit()
+    assert [audit.key_of(row) for row in range(ROWS)] == keys
     with pytest.raises(IndexError):
-        sound.made.audit.key_of(ROWS)
+        audit.key_of(ROWS)
     with pytest.raises(IndexError):
         Audit(CHUNK).key_of(0)
 
