@@ -89,7 +89,8 @@ class PlanFiles:
     def sweep(self) -> None:
         """Remove what writers that were killed left in a folder."""
         if folder := folder_of(self.store):
-            sweep_torn_writes(folder, "plan/**/*#*")
+            for names in ("plan/**/*#*", "builds/**/*#*"):
+                sweep_torn_writes(folder, names)
 
 
 def damaged(path: str) -> PlanError:

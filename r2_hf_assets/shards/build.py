@@ -1,9 +1,8 @@
 """Builds one chunk: metadata -> segments -> audio -> row groups -> parts -> an upload, streaming, in plan order.
 
-Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes.
-So one slow episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight,
-not by the chunk. Every segment ends as a row or in the ledger; a transient error raises and fails the build, it never
-rejects anything.
+Two ordered fetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
+episode stalls nothing, and memory is bounded by the row group, the prefetch and the requests in flight. Every segment
+ends as a row or in the ledger; a transient error fails the build and never rejects anything.
 """
 
 import time
@@ -33,8 +32,7 @@ from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
-# Bodies come and go between objects that stay, and leave holes in malloc's heap: row groups between two releases. At
-# each one it would cost a tenth of the CPU, and gives 10 MB more.
+# Row groups between two releases of free memory. After each one it would cost a tenth of the CPU, and give 10 MB more.
 _ROWGROUPS_A_RELEASE = 4
 LEDGER = "ledger"
 _MAY_STILL_COME = ("audio_missing", "audio_empty")
@@ -44,10 +42,8 @@ _MAY_STILL_COME = ("audio_missing", "audio_empty")
 class Build:
     """A built chunk whose parts are on their way.
 
-    Attributes:
-        record: with the verdicts of the checks. When that of the ledger fails, it is the only one.
-        rejects: the content of the ledger; None when nothing was rejected.
-        seconds: that the build took.
+    The record has the verdicts of the checks, or that of the ledger alone when it fails. `rejects` is the content of
+    the ledger, None when nothing was rejected.
     """
 
     record: BuildRecord
@@ -76,7 +72,6 @@ class _Output:
         self._written = 0
 
     def add_episode(self, episode: str, entries: int) -> None:
-        """Take note of metadata that was read."""
         self.tally.entries += entries
         self.audit.read(episode, entries)
 
@@ -88,7 +83,9 @@ class _Output:
         """
         if isinstance(item, Reject):
             if item.reason == METADATA_MISSING:
-                self._check_age(item.episode)
+                age = age_of_newest(self.source.store, f"{self.chunk.prefix}{item.episode}/", self.source.retry)
+                if age is not None and age < self.source.settle:
+                    raise self._still_uploading(item.episode, METADATA_NAME)
             self._reject(item)
         elif (fault := audio_fault(fetched)) is not None:
             reason, detail = fault
@@ -116,13 +113,8 @@ class _Output:
         tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
         tally.segments_rejected += item.level == "segment"
         if item.level == "episode":
-            del self._without_row[item.episode]
             tally.episodes_rejected += 1
-
-    def _check_age(self, episode: str) -> None:
-        age = age_of_newest(self.source.store, f"{self.chunk.prefix}{episode}/", self.source.retry)
-        if age is not None and age < self.source.settle:
-            raise self._still_uploading(episode, METADATA_NAME)
+            del self._without_row[item.episode]
 
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(

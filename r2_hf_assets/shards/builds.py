@@ -8,13 +8,12 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from r2_hf_assets.bucket.client import folder_of, open_store
-from r2_hf_assets.disk import sweep_torn_writes
+from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.files import PlanFiles
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
-from r2_hf_assets.shards.names import record_name, rejects_name, stem
+from r2_hf_assets.shards.names import record_name, rejects_name
 from r2_hf_assets.shards.record import BuildRecord, decode, encode
 
 Name = tuple[str, int]
@@ -34,32 +33,22 @@ class BuildStore:
         """Record a build: from here on the chunk is built. What earlier builds may have left on the Hub stays known."""
         before = self._read(record.language, record.number)
         if before is not None:
-            now = {file.sha256 for file in record.files}
-            record = replace(record, earlier=tuple(sorted(before.sha256s - now)))
+            record = replace(record, earlier=tuple(sorted(before.sha256s - record.sha256s)))
         ledger = f"{record.language}/{rejects_name(record.number)}"
         if rejects is not None:
             self.files.overwrite(ledger, rejects)
         else:
             self.files.delete(ledger)
         self._write(record)
-        if folder := folder_of(self.files.store):
-            sweep_torn_writes(folder, f"{record.language}/{stem(record.number)}.*#*")
 
     def forget(self, record: BuildRecord) -> None:
-        """Note that the Hub does not hold what the record names: the chunk is due again, unless it was built meanwhile.
-
-        What builds may have left on the Hub stays known, in a record without a digest.
-        """
+        """Replace the record of a build that the Hub lost by one without a digest, unless it was built meanwhile."""
         stored = self._read(record.language, record.number)
         if stored is not None and stored.files == record.files:
             self._write(replace(stored, digest="", files=(), rejects=None, earlier=tuple(sorted(stored.sha256s))))
 
     def find(self, language: str, number: int, digest: str, dataset: str) -> BuildRecord | None:
-        """The record of a build of the chunk with this digest; None when there is none, or it is damaged.
-
-        Args:
-            dataset: the address of the repo that the content must have been sent to.
-        """
+        """The record of a build of the chunk with this digest for this dataset; None when none can be read."""
         record = self._read(language, number)
         return record if record is not None and (record.digest, record.dataset) == (digest, dataset) else None
 
@@ -81,22 +70,18 @@ class BuildStore:
             yield from ((name, record) for name, record in zip(names, found, strict=True) if record)
 
     def _read(self, language: str, number: int) -> BuildRecord | None:
-        """The record, also one without a digest. A damaged one is replaced by building again."""
-        data = self.files.read(_path(language, number))
+        """The record, also one without a digest; None for a damaged one, which building again replaces."""
+        data = self.files.read(f"{language}/{record_name(number)}")
         try:
             return decode(data) if data is not None else None
         except ShardError:
             return None
 
     def _write(self, record: BuildRecord) -> None:
-        self.files.overwrite(_path(record.language, record.number), encode(record))
+        self.files.overwrite(f"{record.language}/{record_name(record.number)}", encode(record))
 
 
 def open_builds(plan: PlanSettings, r2: BucketSettings | None) -> BuildStore:
     """The records beside the plan that STATE_URL names."""
     url = f"{plan.state_url.rstrip('/')}/{_FOLDER}"
     return BuildStore(PlanFiles(open_store(url, r2), default_retry()), url)
-
-
-def _path(language: str, number: int) -> str:
-    return f"{language}/{record_name(number)}"

@@ -95,9 +95,7 @@ class Observer:
     def _take_audio(self, key: str, body: pa.Buffer, seconds: float | None) -> None:
         drawn, place = xxh3_64_intdigest(body), len(self.hashes)
         self.hashes.append(drawn)
-        if body.size <= _SAMPLE_BODY_BYTES and (
-            len(self._sample) < _SAMPLE_MOST or (drawn, place) < self._sample[-1][:2]
-        ):
+        if body.size <= _SAMPLE_BODY_BYTES and (len(self._sample) < _SAMPLE_MOST or drawn < self._sample[-1][0]):
             insort(self._sample, (drawn, place, Sampled(key, seconds, body.to_pybytes())))
             del self._sample[_SAMPLE_MOST:]
 

@@ -114,7 +114,7 @@ def check_ranges(counts: Counter[str]) -> Verdict:
             findings.add(kind, meaning, counts[kind])
     for kind in nulls:
         if counts[kind] > _MAX_NULL_SHARE * rows:
-            _add_share(findings, kind, counts[kind], rows, _MAX_NULL_SHARE)
+            findings.add(kind, f"{counts[kind] / rows:.1%} of the rows, above {_MAX_NULL_SHARE:.0%}", counts[kind])
     numbers = {kind: counts[kind] for kind in ("rows", *_OUT_OF_RANGE, *nulls)}
     good = f"durations and DNSMOS of {rows} rows in range; null: {' and '.join(str(counts[kind]) for kind in nulls)}"
     return findings.verdict(good, numbers, Severity.WARN)
@@ -126,7 +126,7 @@ def check_texts(counts: Counter[str]) -> Verdict:
     numbers = {kind: counts[kind] for kind in ("rows", "text_null", "text_blank")}
     empty = counts["text_null"] + counts["text_blank"]
     if empty > _MAX_EMPTY_SHARE * rows:
-        _add_share(findings, "text_empty", empty, rows, _MAX_EMPTY_SHARE)
+        findings.add("text_empty", f"{empty / rows:.1%} of the rows, above {_MAX_EMPTY_SHARE:.0%}", empty)
     return findings.verdict(f"{empty} of {rows} texts are empty", numbers, Severity.WARN)
 
 
@@ -134,15 +134,16 @@ def check_duplicates(hashes: array, key_of: Callable[[int], str]) -> Verdict:
     """Whether the same audio stands in more than one row.
 
     Args:
-        hashes: of the rows in order, as `Observer` has them: of 64 bits, so one chunk in a billion is wrong by chance.
+        hashes: of 64 bits, in the order of the rows: one chunk in a billion is wrong by chance.
         key_of: the audio key of a row, by its place.
     """
-    alike = _repeated(hashes)
-    rows = [row for row, found in enumerate(hashes) if found in alike] if alike else []
+    # Sorted arrays need a tenth of the memory of a dict of all rows.
+    unsorted = pa.Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
+    ordered = unsorted.take(pc.sort_indices(unsorted))
+    repeated = set(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
     findings, first_of = Findings(), dict[int, int]()
-    for row in rows:
-        first = first_of.setdefault(hashes[row], row)
-        if first != row:
+    for row, found in enumerate(hashes):
+        if found in repeated and (first := first_of.setdefault(found, row)) != row:
             findings.add("duplicate", f"{key_of(row)} is {key_of(first)}")
     numbers = {"rows": len(hashes), "duplicates": findings.counts["duplicate"]}
     return findings.verdict(f"the audio of {len(hashes)} rows is each its own", numbers, Severity.WARN)
@@ -156,14 +157,3 @@ def check_all(observer: Observer, key_of: Callable[[int], str]) -> dict[str, Ver
         "texts": check_texts(observer.counts),
         "duplicates": check_duplicates(observer.hashes, key_of),
     }
-
-
-def _add_share(findings: Findings, kind: str, count: int, rows: int, allowed: float) -> None:
-    findings.add(kind, f"{count / rows:.1%} of the rows, above {allowed:.0%}", count)
-
-
-def _repeated(sketches: array) -> frozenset[int]:
-    """The values that are there more than once. A sorted array needs a tenth of a set's memory."""
-    unsorted = pa.Array.from_buffers(pa.uint64(), len(sketches), [None, pa.py_buffer(sketches)])
-    ordered = unsorted.take(pc.sort_indices(unsorted))
-    return frozenset(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())

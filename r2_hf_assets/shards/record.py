@@ -90,7 +90,7 @@ def encode(record: BuildRecord) -> bytes:
 
 
 def decode(data: bytes) -> BuildRecord:
-    """Read a record. Raises ShardError when it is damaged, or of another release."""
+    """Read a record. Raises ShardError when it is damaged, or of another version."""
     try:
         raw: dict[str, Any] = json.loads(data)
         if raw.pop("version") != _VERSION:

@@ -14,12 +14,7 @@ from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, floats, strings
 
 
 class RowGroup:
-    """Rows waiting to be written.
-
-    Attributes:
-        limit: bytes of audio and text; a single larger row makes a group of its own.
-        size: bytes of audio and text by now.
-    """
+    """Rows waiting to be written: up to `limit` bytes of audio and text, or a single larger row."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

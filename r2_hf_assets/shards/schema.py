@@ -1,9 +1,9 @@
 """The columns of the dataset, and how each is written to Parquet.
 
-COLUMNS is the one table of them: the Arrow schema, the `huggingface` features in its metadata (as `datasets` writes
-them, so that load_dataset and the viewer play the audio), the dataset card, Dagster's table metadata and the row groups
-are made from it. A new column is a line here and a value that bucket/segments.py reads; files that are on the Hub keep
-their columns, so a release that adds one tells in its notes how to build them again.
+The Arrow schema, the `huggingface` features in its metadata (with which load_dataset and the viewer play the audio),
+the dataset card, Dagster's table metadata and the row groups are made from COLUMNS. A new column is a line there and an
+attribute of bucket.segments.Segment. Files on the Hub keep their columns, so a migration note tells how to build them
+again.
 
 audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give nothing, so it is
 stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
@@ -24,11 +24,11 @@ class Column:
     """A column of the dataset.
 
     Attributes:
-        dtype: its type in the YAML of a dataset card: "audio", or an Arrow type's name.
-        sources: what it is made from: the MP3, or fields of all_segments.json.
-        attribute: of a Segment. The audio column's is the key.
-        repeats: few values, so that a dictionary pays off.
-        statistics: readers filter by it.
+        dtype: its type in a dataset card: "audio", or an Arrow type's name.
+        sources: the MP3, or fields of all_segments.json.
+        attribute: of a Segment; the audio's is its key.
+        repeats: whether a dictionary pays off.
+        statistics: whether readers filter by it.
     """
 
     name: str
@@ -65,9 +65,7 @@ SCHEMA = pa.schema(
 )
 
 # One row each: a whole episode (level "episode") or one entry of its metadata (level "segment").
-REJECT_SCHEMA = pa.schema(
-    [pa.field(name, pa.string()) for name in ("level", "episode", "key", "reason", "detail")],
-)
+REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("level", "episode", "key", "reason", "detail")])
 
 WRITER_OPTIONS: dict[str, Any] = {
     "compression": {"audio.path": "zstd", "audio.bytes": "none"} | {c.name: "zstd" for c in COLUMNS[1:]},

@@ -3,11 +3,9 @@
     planned episodes = episodes with rows + episodes rejected whole, each in exactly one of the two
     entries          = rows + rejected segments: in each episode their numbers together are 0..n-1, none twice
 
-n is what the episode's metadata held. The rows are those of the very tables that the Parquet writer was given, the
-rejects those of the finished ledger, read back. Rows must stand in plan order, then segment order. The footers of the
-parts must name as many rows, and the build's own tally must agree with all that.
-
-No file is read back from a disk: there is none. What is on the Hub is compared by size and SHA-256 after the commit.
+n is what the episode's metadata held. The rows are those of the tables that the Parquet writer was given, in plan
+order, then segment order; the rejects those of the finished ledger, read back. The footers of the parts must name as
+many rows, and the build's own tally must agree. Bytes are compared on the Hub, by size and SHA-256 after the commit.
 """
 
 from collections import Counter
@@ -125,12 +123,7 @@ class Audit:
 
 
 def check_ledger(audit: Audit, record: BuildRecord, rejects: bytes | None) -> Verdict:
-    """Audit a build.
-
-    Args:
-        audit: what was seen while it was made; it is used up.
-        rejects: the content of the rejects ledger; None when there is none.
-    """
+    """Check a build against its audit, which is used up. `rejects` is the content of the ledger, if there is one."""
     findings = audit.findings
     if rejects is not None:
         audit.read_rejects(rejects)

@@ -1,7 +1,5 @@
 """BuildStore, in a folder and on S3 alike: a chunk is built when its record is there, and what it left stays known."""
 
-import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -232,15 +230,3 @@ def test_passing_trouble_is_retried_and_then_given_up(builds, monkeypatch):
     use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
     with pytest.raises(GaveUp):
         builds.find(*NAME, "digest", DATASET)
-
-
-def test_what_killed_writers_left_of_this_chunk_is_swept(local, tmp_path):
-    folder = tmp_path / "state" / "builds" / "en"
-    folder.mkdir(parents=True)
-    torn = {"chunk-00007.json#1": 3600, "chunk-00007.rejects.parquet#2": 3600}
-    kept = {"chunk-00007.json#3": 0, "chunk-00070.json#1": 3600, "chunk-000070.json#1": 3600}
-    for name, age in {**torn, **kept}.items():
-        (folder / name).write_bytes(b"half a rec")
-        os.utime(folder / name, (time.time() - age, time.time() - age))
-    write(local, built("a"))
-    assert {path.name for path in folder.iterdir()} == {*kept, "chunk-00007.json", "chunk-00007.rejects.parquet"}
