@@ -167,7 +167,8 @@ def build_in_memory(
     """A chunk built with the settings `changes`; its ledger check must pass, as it does where chunks are built."""
     upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
     made = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
-    assert made.ledger.passed, made.ledger.summary
+    ledger = made.record.verdicts["ledger"]
+    assert ledger.passed, ledger.summary
     return MemoryBuild(made, upload.parts)
 
 

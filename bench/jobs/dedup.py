@@ -54,7 +54,7 @@ def _segment(episode: int, index: int, draw: random.Random) -> Segment:
 def _write(upload: Upload, rows: Iterator[tuple[Segment, bytes]], limit: int) -> tuple[float, int]:
     """Write one part of row groups of `limit` bytes; the seconds that writing took, and the bytes."""
     group, seconds = RowGroup(limit), 0.0
-    with PartWriter(upload, 2**40, lambda table: None) as writer:
+    with PartWriter(upload, 2**40) as writer:
 
         def flush() -> float:
             started = time.monotonic()

@@ -18,7 +18,7 @@ from r2_hf_assets.shards.writer import PartWriter
 
 
 def ours(groups: list[pa.Table]) -> int:
-    with PartWriter(Nowhere(), load_partial().shards.max_bytes, lambda table: None) as writer:
+    with PartWriter(Nowhere(), load_partial().shards.max_bytes) as writer:
         for group in groups:
             writer.write(group, group.nbytes)
     return sum(part.size for part in writer.parts)

@@ -27,7 +27,7 @@ from r2_hf_assets.plan.scan import ScanReport
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
-from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.schema import COLUMNS
 from r2_hf_assets.shards.stats import Stats
 
 # Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
@@ -38,16 +38,7 @@ STATS = "stats"
 # work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
 PLAN_VERSION = "append-only"
 
-_DESCRIPTIONS = {
-    "audio": "MP3 as it lies in the bucket; path is its key there",
-    "text": "transcript",
-    "speaker_id": "speaker within the episode",
-    "duration_seconds": "end - start",
-    "dnsmos": "DNSMOS speech quality, 1 to 5",
-    "language": "normalized code",
-}
-
-COLUMN_SCHEMA = TableSchema([TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in SCHEMA])
+COLUMN_SCHEMA = TableSchema([TableColumn(column.name, str(column.type), column.description) for column in COLUMNS])
 
 
 def _lineage(upstream: str, sources: Mapping[str, Sequence[str]]) -> TableColumnLineage:
@@ -56,19 +47,8 @@ def _lineage(upstream: str, sources: Mapping[str, Sequence[str]]) -> TableColumn
     )
 
 
-# Where each column comes from: fields of all_segments.json, and the MP3 beside it; a commit changes nothing.
-SHARDS_LINEAGE = _lineage(
-    "episodes",
-    {
-        "audio": ["mp3"],
-        "text": ["text"],
-        "speaker_id": ["speaker"],
-        "duration_seconds": ["start", "end"],
-        "dnsmos": ["dnsmos"],
-        "language": ["language"],
-    },
-)
-COMMIT_LINEAGE = _lineage("parquet_shards", {field.name: [field.name] for field in SCHEMA})
+SHARDS_LINEAGE = _lineage("episodes", {column.name: column.sources for column in COLUMNS})
+COMMIT_LINEAGE = _lineage("parquet_shards", {column.name: [column.name] for column in COLUMNS})
 
 Metadata = dict[str, Any]
 

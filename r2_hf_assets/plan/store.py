@@ -17,22 +17,18 @@ import json
 import re
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, TypeVar
-
-import obstore
-from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.background import Background
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
-from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
+from r2_hf_assets.bucket.client import Store, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk, Name, Planned, decode, encode
+from r2_hf_assets.plan.files import PlanFiles, damaged
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -42,8 +38,6 @@ _IDENTITY = "plan/identity.json"
 _ID = "plan/id.json"
 _READERS = 32
 _READ_AHEAD = 64
-
-T = TypeVar("T")
 
 
 def open_plan(plan: PlanSettings, r2: BucketSettings) -> "PlanStore":
@@ -65,26 +59,30 @@ class PlanStore:
     prefix: str
     retry: Retry = field(default_factory=default_retry)
 
+    @property
+    def _files(self) -> PlanFiles:
+        return PlanFiles(self.store, self.retry)
+
     def check_identity(self) -> None:
         """Bind an empty store to this bucket and prefix; refuse one that is bound to another."""
-        if not self._create(_IDENTITY, json.dumps(self._identity).encode()):
+        if not self._files.create(_IDENTITY, json.dumps(self._identity).encode()):
             self._require_plan()
 
     def find_id(self) -> str | None:
         """The plan's id; None when it has none yet."""
-        found = self._read_json(_ID)
+        found = self._files.read_json(_ID)
         if found is None:
             return None
         if not isinstance(plan_id := found.get("id"), str):
-            raise _damaged(_ID)
+            raise damaged(_ID)
         return plan_id
 
     def id(self) -> str:
         """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same."""
         while (found := self.find_id()) is None:
             self._require_plan()
-            self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
-            self._sync([_ID])
+            self._files.create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
+            self._files.sync([_ID])
         return found
 
     @property
@@ -92,7 +90,7 @@ class PlanStore:
         return {"bucket": self.bucket, "prefix": self.prefix}
 
     def _require_plan(self) -> None:
-        found = self._read_json(_IDENTITY)
+        found = self._files.read_json(_IDENTITY)
         if found is None:
             raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
         if found != self._identity:
@@ -104,8 +102,7 @@ class PlanStore:
     def numbers(self) -> dict[str, list[int]]:
         """Chunk numbers by language, ascending. A missing number is a PlanError: members of the plan are lost."""
         listed: dict[str, set[int]] = defaultdict(set)
-        pages = self._ask("listing plan/", lambda: list(obstore.list(self.store, "plan/")))
-        for path in (item["path"] for page in pages for item in page):
+        for path in self._files.list_paths("plan/"):
             if match := _MANIFEST.match(path):
                 listed[match[1]].add(int(match[2]))
         for language, numbers in listed.items():
@@ -118,7 +115,7 @@ class PlanStore:
     def read(self, language: str, number: int) -> Chunk | None:
         """One chunk; None when it is not planned."""
         path = _path(language, number)
-        data = self._read(path)
+        data = self._files.read(path)
         if data is None:
             return None
         chunk = decode(data, path)
@@ -150,7 +147,7 @@ class PlanStore:
 
         A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
         """
-        if self._create(_path(*chunk.name), encode(chunk)):
+        if self._files.create(_path(*chunk.name), encode(chunk)):
             return True
         existing = self.read(*chunk.name)
         return existing is not None and existing.digest == chunk.digest
@@ -158,16 +155,16 @@ class PlanStore:
     def folders(self) -> list[dict[str, str]]:
         """The log of decisions: entries of {folder: language}."""
         log: list[dict[str, str]] = []
-        while (entry := self._read_json(_folders(len(log)))) is not None:
+        while (entry := self._files.read_json(_folders(len(log)))) is not None:
             if not all(language in LANGUAGES for language in entry.values()):
-                raise _damaged(_folders(len(log)))
+                raise damaged(_folders(len(log)))
             log.append(entry)
         return log
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
         """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
-        created = self._create(_folders(number), json.dumps(languages).encode())
-        self._sync([_folders(number)])
+        created = self._files.create(_folders(number), json.dumps(languages).encode())
+        self._files.sync([_folders(number)])
         return created
 
     def planned(self) -> list[Planned]:
@@ -185,15 +182,14 @@ class PlanStore:
         indexed = self._read_index()
         planned = self._complete({**indexed, **{chunk.name: chunk.ref for chunk in created}})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
-        self._sync(_path(*p.name) for p in planned if p.name not in indexed)
-        self._overwrite(_INDEX, json.dumps(rows).encode())
-        if folder := folder_of(self.store):
-            sweep_torn_writes(folder, "plan/**/*#*")
+        self._files.sync(_path(*p.name) for p in planned if p.name not in indexed)
+        self._files.overwrite(_INDEX, json.dumps(rows).encode())
+        self._files.sweep()
         return planned
 
     def _read_index(self) -> dict[Name, Planned]:
         try:
-            rows = [Planned(*row) for row in json.loads(self._read(_INDEX) or b"[]")]
+            rows = [Planned(*row) for row in json.loads(self._files.read(_INDEX) or b"[]")]
             return {planned.name: planned for planned in rows}
         except (ValueError, TypeError, RecursionError):
             return {}  # a damaged cache is no cache
@@ -207,55 +203,17 @@ class PlanStore:
     def waiting_since(self, language: str) -> datetime | None:
         """Since when this language has had a remainder, without a break; None when it has none."""
         path = _waiting(language)
-        stamp = (self._read_json(path) or {}).get("since")
+        stamp = (self._files.read_json(path) or {}).get("since")
         try:
             return datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None
         except (ValueError, TypeError):
-            raise _damaged(path) from None
+            raise damaged(path) from None
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
         """Record since when there is a remainder, or that there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
-        if stamp or self._read(_waiting(language)) is not None:
-            self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
-
-    def _ask(self, what: str, function: Callable[[], T]) -> T:
-        return ask(self.retry, what, function, self.store)
-
-    def _read(self, path: str) -> bytes | None:
-        try:
-            return self._ask(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
-        except NOT_FOUND:
-            return None
-
-    def _read_json(self, path: str) -> dict[str, Any] | None:
-        data = self._read(path)
-        if data is None:
-            return None
-        try:
-            found = json.loads(data)
-        except (ValueError, RecursionError):
-            raise _damaged(path) from None
-        if not isinstance(found, dict):
-            raise _damaged(path)
-        return found
-
-    def _create(self, path: str, data: bytes) -> bool:
-        """Write a file that does not exist yet. False when it does."""
-        try:
-            self._ask(f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"))
-        except (AlreadyExistsError, PreconditionError):
-            return False
-        return True
-
-    def _overwrite(self, path: str, data: bytes) -> None:
-        self._ask(f"writing {path}", lambda: obstore.put(self.store, path, data))
-
-    def _sync(self, paths: Iterable[str]) -> None:
-        """Flush files to the disk: a host that loses power keeps them. On S3 there is nothing to do."""
-        if folder := folder_of(self.store):
-            with on_disk(folder):
-                sync(folder / path for path in paths)
+        if stamp or self._files.read(_waiting(language)) is not None:
+            self._files.overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
 
 
 def _path(language: str, number: int) -> str:
@@ -268,7 +226,3 @@ def _folders(number: int) -> str:
 
 def _waiting(language: str) -> str:
     return f"plan/{language}/waiting.json"
-
-
-def _damaged(path: str) -> PlanError:
-    return PlanError(f"plan: {path} is damaged; restore it from a backup")

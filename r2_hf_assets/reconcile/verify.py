@@ -9,23 +9,14 @@ The audio's bytes are not compared: what is verified is that every segment has i
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
-from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.response import Fetched, Found
-from r2_hf_assets.bucket.segments import (
-    METADATA_MAX_BYTES,
-    Segment,
-    UnusableMetadata,
-    audio_fault,
-    read_metadata,
-    to_segment,
-)
+from r2_hf_assets.bucket.segments import Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub.client import HubClient, RemoteFile
@@ -33,61 +24,20 @@ from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.retry import Retry, default_retry
-from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, Settings
+from r2_hf_assets.retry import default_retry
+from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.source import Source
 
 _METADATA_WORKERS = 64
 _AUDIO_WORKERS = 32
-_LOOKAHEAD_BYTES = 64 * 2**20
 # A chunk's row groups are requested one after the other; a few chunks at once hide the latency.
 _CHUNKS_AT_ONCE = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The bucket as it is now. Metadata younger than `settle` may still be followed by audio."""
-
-    bucket: Bucket
-    settle: timedelta
-    retry: Retry
-
-    def keep_usable(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Those whose audio could be a row, by the rule of a build."""
-        audio = self._fetch(segments, lambda segment: segment.key, _AUDIO_WORKERS, MAX_ROWGROUP_BYTES)
-        with closing(audio):
-            return [segment for segment, fetched in audio if audio_fault(fetched) is None]
-
-    def segments(self, chunk: Chunk) -> Iterator[Segment]:
-        """Every segment that should be a row if its audio is usable, in plan order."""
-        metadata = self._fetch(chunk.episodes, chunk.metadata_key, _METADATA_WORKERS, METADATA_MAX_BYTES)
-        with closing(metadata):
-            for episode, fetched in metadata:
-                if fetched is None:
-                    continue
-                try:
-                    entries, _ = read_metadata(fetched)
-                except UnusableMetadata:
-                    continue
-                settling = isinstance(fetched, Fetched) and fetched.age < self.settle
-                prefix = chunk.audio_prefix(episode)
-                for index, entry in enumerate(entries):
-                    item = to_segment(
-                        entry, index, episode=episode, audio_prefix=prefix, language=chunk.language, settling=settling
-                    )
-                    if isinstance(item, Segment):
-                        yield item
-
-    def _fetch(
-        self, items: Iterable[T], key: Callable[[T], str], workers: int, limit: int
-    ) -> Generator[tuple[T, Found], None, None]:
-        most = _LOOKAHEAD_BYTES
-        return fetch_in_order(items, key, self.bucket, workers=workers, max_bytes=most, limit=limit, retry=self.retry)
 
 
 @dataclass(frozen=True)
@@ -119,6 +69,17 @@ class Content:
 def open_source(settings: Settings) -> Source:
     """The bucket that the settings name."""
     return Source(Bucket(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
+
+
+def segments_of(source: Source, chunk: Chunk) -> Iterator[Segment]:
+    """Every segment that should be a row if its audio is usable, in plan order."""
+    return (item for item in source.items(chunk, _METADATA_WORKERS) if isinstance(item, Segment))
+
+
+def keep_usable(source: Source, segments: Sequence[Segment]) -> list[Segment]:
+    """Those whose audio could be a row, by the rule of a build."""
+    with closing(source.audio(segments, _AUDIO_WORKERS)) as audio:
+        return [item for item, fetched in audio if isinstance(item, Segment) and audio_fault(fetched) is None]
 
 
 def verify_remote(
@@ -179,11 +140,11 @@ def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: HubReade
     if twice := next((key for key, count in rows.items() if count > 1), None):
         return replace(content, problem=f"its row {twice} is there more than once")
     segments, missing = 0, list[Segment]()
-    for segment in source.segments(chunk):
+    for segment in segments_of(source, chunk):
         segments += 1
         if segment.key not in rows:
             missing.append(segment)
-    lost = tuple(segment.key for segment in source.keep_usable(missing))
+    lost = tuple(segment.key for segment in keep_usable(source, missing))
     settling = next((segment.episode for segment in missing if segment.settling), None)
     problem = f"{settling} is still uploading" if settling and not lost else None
     return replace(content, problem=problem, segments=segments, lost=lost)

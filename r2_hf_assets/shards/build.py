@@ -1,51 +1,40 @@
 """Builds one chunk: metadata -> segments -> audio -> row groups -> parts -> an upload, streaming, in plan order.
 
-Two ordered fetches run inside one another: metadata a few episodes ahead, audio many requests ahead across episodes.
-So one slow episode stalls nothing, and memory is bounded by the row group, the look-ahead and the requests in flight,
-not by the chunk. Every segment ends as a row or in the ledger; a transient error raises and fails the build, it never
-rejects anything.
+Two ordered fetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
+episode stalls nothing, and memory is bounded by the row group, the prefetch and the requests in flight. Every segment
+ends as a row or in the ledger; a transient error fails the build and never rejects anything.
 """
 
-import gc
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import age_of_newest
 from r2_hf_assets.bucket.response import Fetched, Found
-from r2_hf_assets.bucket.segments import (
-    METADATA_MAX_BYTES,
-    Reject,
-    Segment,
-    UnusableMetadata,
-    audio_fault,
-    read_metadata,
-    to_segment,
-)
+from r2_hf_assets.bucket.segments import METADATA_NAME, Reject, Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import StillUploading
 from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry, default_retry
-from r2_hf_assets.settings import MAX_ROWGROUP_BYTES, ShardSettings
+from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
-from r2_hf_assets.shards.observe import Observed, Observer
+from r2_hf_assets.shards.observe import Observer
+from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets.shards.rejects import RejectLedger
+from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.source import METADATA_MISSING, Source
 from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
-from r2_hf_assets.verdict import Verdict
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
 _METADATA_WORKERS = 8
-_LOOKAHEAD_BYTES = 32 * 2**20
-# Bodies come and go between objects that stay, and leave holes in malloc's heap: row groups between two releases. At
-# each one it would cost a tenth of the CPU, and gives 10 MB more.
+# Row groups between two releases of free memory. After each one it would cost a tenth of the CPU, and give 10 MB more.
 _ROWGROUPS_A_RELEASE = 4
+LEDGER = "ledger"
 _MAY_STILL_COME = ("audio_missing", "audio_empty")
 
 
@@ -53,108 +42,13 @@ _MAY_STILL_COME = ("audio_missing", "audio_empty")
 class Build:
     """A built chunk whose parts are on their way.
 
-    Attributes:
-        rejects: the content of the ledger; None when nothing was rejected.
-        ledger: what the ledger check says.
-        observed: what was seen of the rows.
-        audit: what the ledger check counted.
+    The record has the verdicts of the checks, or that of the ledger alone when it fails. `rejects` is the content of
+    the ledger, None when nothing was rejected.
     """
 
     record: BuildRecord
     rejects: bytes | None
-    ledger: Verdict
-    audit: Audit
     seconds: float
-    observed: Observed
-
-
-@dataclass
-class _Source:
-    """Reads a chunk's segments and their audio from the bucket."""
-
-    chunk: Chunk
-    bucket: Bucket
-    workers: int
-    settle: timedelta
-    tally: Tally
-    audit: Audit
-    retry: Retry
-
-    def items(self) -> Generator[Segment | Reject, None, None]:
-        """Every entry of every episode, in order, as a segment or a reject; episodes that can't be read as a reject."""
-        fetch = fetch_in_order(
-            self.chunk.episodes,
-            self.chunk.metadata_key,
-            self.bucket,
-            workers=_METADATA_WORKERS,
-            max_bytes=_LOOKAHEAD_BYTES,
-            limit=METADATA_MAX_BYTES,
-            retry=self.retry,
-        )
-        with closing(fetch) as metadata:  # or its threads live on for as long as somebody holds the error
-            for episode, fetched in metadata:
-                try:
-                    yield from self._entries(episode, fetched)
-                except UnusableMetadata as problem:
-                    key = self.chunk.metadata_key(episode)
-                    yield Reject("episode", episode, key, problem.reason, problem.detail)
-
-    def _entries(self, episode: str, fetched: Found) -> Iterator[Segment | Reject]:
-        if fetched is None:
-            age = age_of_newest(self.bucket, f"{self.chunk.prefix}{episode}/", self.retry)
-            if age is not None and age < self.settle:
-                raise self._still_uploading(episode, "all_segments.json")
-            raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
-        entries, repaired = read_metadata(fetched)
-        if not entries:
-            raise UnusableMetadata("no_segments", "an empty list")
-        settling = isinstance(fetched, Fetched) and fetched.age < self.settle
-        self.tally.entries += len(entries)
-        self.audit.read(episode, len(entries))
-        prefix = self.chunk.audio_prefix(episode)
-        for index, entry in enumerate(entries):
-            yield to_segment(
-                entry,
-                index,
-                episode=episode,
-                audio_prefix=prefix,
-                language=self.chunk.language,
-                settling=settling,
-                repaired=repaired,
-            )
-
-    def audio(self) -> Iterator[tuple[Segment | Reject, Found]]:
-        """Items with their audio, in order."""
-        with closing(self.items()) as items:
-            yield from fetch_in_order(
-                items,
-                lambda item: item.key if isinstance(item, Segment) else None,
-                self.bucket,
-                workers=self.workers,
-                max_bytes=_LOOKAHEAD_BYTES,
-                limit=MAX_ROWGROUP_BYTES,
-                retry=self.retry,
-            )
-
-    def reject_for(self, segment: Segment, fetched: Found) -> Reject | None:
-        """Why this segment can be no row; None when it can.
-
-        Raises:
-            StillUploading: the audio is missing or empty, and the metadata is too young to call it lost.
-        """
-        fault = audio_fault(fetched)
-        if fault is None:
-            return None
-        reason, detail = fault
-        if segment.settling and reason in _MAY_STILL_COME:
-            raise self._still_uploading(segment.episode, segment.key)
-        return Reject("segment", segment.episode, segment.key, reason, detail)
-
-    def _still_uploading(self, episode: str, missing: str) -> StillUploading:
-        return StillUploading(
-            f"{episode} is still uploading: {missing} is missing, and the episode was written less than "
-            f"{self.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) ago; run this partition again later"
-        )
 
 
 @dataclass
@@ -165,19 +59,43 @@ class _Output:
     """
 
     chunk: Chunk
+    source: Source
     group: RowGroup
     writer: PartWriter
-    ledger: RejectLedger
-    observer: Observer
-    tally: Tally
     progress: Callable[[Tally], None] | None
 
     def __post_init__(self) -> None:
-        self._rows_of: dict[str, int] = dict.fromkeys(self.chunk.episodes, 0)
-        self._flushed = 0
+        self.tally = Tally(episodes=len(self.chunk.episodes))
+        self.audit, self.observer = Audit(self.chunk), Observer()
+        self.rejects: list[Reject] = []
+        self._without_row = dict.fromkeys(self.chunk.episodes)
+        self._written = 0
 
-    def add(self, segment: Segment, fetched: Fetched) -> None:
-        """Take a row."""
+    def add_episode(self, episode: str, entries: int) -> None:
+        self.tally.entries += entries
+        self.audit.read(episode, entries)
+
+    def add(self, item: Segment | Reject, fetched: Found) -> None:
+        """Take an entry with its audio, or an episode that is rejected.
+
+        Raises:
+            StillUploading: audio or metadata is missing, and the episode is too young to call it lost.
+        """
+        if isinstance(item, Reject):
+            if item.reason == METADATA_MISSING:
+                age = age_of_newest(self.source.bucket, f"{self.chunk.prefix}{item.episode}/", self.source.retry)
+                if age is not None and age < self.source.settle:
+                    raise self._still_uploading(item.episode, METADATA_NAME)
+            self._reject(item)
+        elif (fault := audio_fault(fetched)) is not None:
+            reason, detail = fault
+            if item.settling and reason in _MAY_STILL_COME:
+                raise self._still_uploading(item.episode, item.key)
+            self._reject(Reject("segment", item.episode, item.key, reason, detail))
+        elif isinstance(fetched, Fetched):
+            self._add_row(item, fetched)
+
+    def _add_row(self, segment: Segment, fetched: Fetched) -> None:
         if not self.group.has_room(segment, fetched.size):
             self._flush()
         self.group.add(segment, fetched.pieces)
@@ -185,34 +103,40 @@ class _Output:
         tally.rows += 1
         tally.audio_bytes += fetched.size
         tally.repaired_texts += segment.repaired
-        tally.episodes_with_rows += not self._rows_of[segment.episode]  # for who watches; counted again at the end
-        self._rows_of[segment.episode] += 1
+        if segment.episode in self._without_row:
+            del self._without_row[segment.episode]
+            tally.episodes_with_rows += 1
 
-    def reject(self, item: Reject) -> None:
-        """Take what becomes no row."""
-        self.ledger.add(item)
+    def _reject(self, item: Reject) -> None:
+        self.rejects.append(item)
         tally = self.tally
         tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
         tally.segments_rejected += item.level == "segment"
-        tally.episodes_rejected += item.level == "episode"
         if item.level == "episode":
-            del self._rows_of[item.episode]
+            tally.episodes_rejected += 1
+            del self._without_row[item.episode]
+
+    def _still_uploading(self, episode: str, missing: str) -> StillUploading:
+        return StillUploading(
+            f"{episode} is still uploading: {missing} is missing, and the episode was written less than "
+            f"{self.source.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) ago; run this partition again later"
+        )
 
     def finish(self) -> None:
         """Write what is left, and reject the episodes that have no row."""
         self._flush()
-        for episode in [episode for episode, rows in self._rows_of.items() if not rows]:
-            self.reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
-        self.tally.episodes_with_rows = len(self._rows_of)
+        for episode in list(self._without_row):
+            self._reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
 
     def _flush(self) -> None:
         if len(self.group):
             table = self.group.to_table()
             self.observer.take(table)
+            self.audit.given(table)
             self.writer.write(table, self.group.size)
             self.group.clear()
-            self._flushed += 1
-            if self._flushed % _ROWGROUPS_A_RELEASE == 0:
+            self._written += 1
+            if self._written % _ROWGROUPS_A_RELEASE == 0:
                 release()
             if self.progress:
                 self.progress(self.tally)
@@ -228,7 +152,7 @@ def build_chunk(
     retry: Retry | None = None,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
-    """Fetch a chunk, write its shards into `upload`, and check its ledger.
+    """Fetch a chunk, write its shards into `upload`, and check what was built while the last blocks are sent.
 
     Args:
         progress: called with the running tally after each row group.
@@ -238,57 +162,45 @@ def build_chunk(
         GaveUp, AccessError: the bucket can't be read.
         ShardError: other bytes arrived than were written.
     """
+    source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
+    give_memory_back()
     try:
-        return _build(chunk, bucket, upload, limits, workers, retry or default_retry(), progress)
+        return _build(chunk, source, upload, limits, workers, progress)
     except BaseException as error:
         clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
         raise
+    finally:
+        release()
 
 
 def _build(
     chunk: Chunk,
-    bucket: Bucket,
+    source: Source,
     upload: Upload,
     limits: ShardSettings,
     workers: int,
-    retry: Retry,
     progress: Callable[[Tally], None] | None,
 ) -> Build:
     started = time.monotonic()
-    tally = Tally(episodes=len(chunk.episodes))
-    settle = timedelta(minutes=limits.settle_minutes)
-    audit, ledger = Audit(chunk), RejectLedger()
-    source = _Source(chunk, bucket, workers, settle, tally, audit, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
-    observer = Observer()
-    with _frozen(), PartWriter(upload, limits.max_bytes, audit.given) as writer:
-        output = _Output(chunk, group, writer, ledger, observer, tally, progress)
-        for item, fetched in source.audio():
-            if isinstance(item, Reject):
-                output.reject(item)
-            elif (problem := source.reject_for(item, fetched)) is not None:
-                output.reject(problem)
-            elif isinstance(fetched, Fetched):
+    with PartWriter(upload, limits.max_bytes) as writer:
+        output = _Output(chunk, source, group, writer, progress)
+        with (
+            closing(source.items(chunk, _METADATA_WORKERS, output.add_episode)) as items,
+            closing(source.audio(items, workers)) as audio,
+        ):
+            for item, fetched in audio:
                 output.add(item, fetched)
         output.finish()
     files = tuple(
         ShardFile(name, part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects, content = ledger.finish(rejects_name(chunk.number)) or (None, None)
-    observed = observer.observed()
-    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, tally, observed.stats)
-    verdict = check_ledger(audit, record, writer.parts, content)
-    return Build(record, content, verdict, audit, time.monotonic() - started, observed)
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    """Spare the garbage collector what was there before: it would look at it again with every few thousand rows."""
-    give_memory_back()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        release()
+    rejects, content = rejects_file(rejects_name(chunk.number), output.rejects)
+    stats, audit = output.observer.stats(), output.audit
+    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
+    verdicts = {LEDGER: check_ledger(audit, record, content)}
+    seconds = time.monotonic() - started
+    if verdicts[LEDGER].passed:
+        verdicts |= check_all(output.observer, audit.key_of)
+    return Build(replace(record, verdicts=verdicts), content, seconds)

@@ -1,11 +1,8 @@
-"""A picture of Stats as SVG: how long the segments are, and how good they sound.
+"""A picture of Stats as SVG: histograms of duration and DNSMOS, for the dataset card and for the metadata of a chunk.
 
-Two histograms above one another, a bar a bin, all of one width, the highest as high as there is room; their titles have
-the numbers. The dataset card shows it as a file, parquet_shards as an image in its metadata. That is stored for every
-chunk, so the text is small (3 kB), and drawn without a library: matplotlib takes 1.3 s and 69 MB to import.
-
-The ground is transparent and the colours are of middle brightness, so that it can be read in a light and in a dark
-theme: an image can't know the theme of its page. The same figures give the same text.
+It is stored for every chunk, so the text is small (3 kB), and drawn without a library: matplotlib takes 1.3 s and 69 MB
+to import. Without a ground and in colours of middle brightness it can be read in a light and in a dark theme. The same
+figures give the same text.
 """
 
 from collections.abc import Sequence

@@ -90,27 +90,22 @@ def encode(record: BuildRecord) -> bytes:
 
 
 def decode(data: bytes) -> BuildRecord:
-    """Read a record. Raises ShardError when it is damaged, or of a later release."""
+    """Read a record. Raises ShardError when it is damaged, or of another version."""
     try:
         raw: dict[str, Any] = json.loads(data)
-        version = raw.pop("version")
-        if version > _VERSION:
-            raise ShardError(f"a build record is of version {version}, a later release's; update r2_hf_assets here")
-        files = tuple(ShardFile(**file) for file in raw.pop("files"))
-        rejects, stats = raw.pop("rejects"), Stats.from_json(raw.pop("stats"))
-        verdicts = {
-            name: Verdict(**{**found, "severity": Severity(found["severity"])})
-            for name, found in raw.pop("verdicts").items()
+        if raw.pop("version") != _VERSION:
+            raise ValueError
+        typed = {
+            "files": tuple(ShardFile(**file) for file in raw["files"]),
+            "rejects": ShardFile(**raw["rejects"]) if raw["rejects"] else None,
+            "tally": Tally(**raw["tally"]),
+            "stats": Stats.from_json(raw["stats"]),
+            "verdicts": {
+                name: Verdict(**{**found, "severity": Severity(found["severity"])})
+                for name, found in raw["verdicts"].items()
+            },
+            "earlier": tuple(raw["earlier"]),
         }
-        tally, earlier = Tally(**raw.pop("tally")), tuple(raw.pop("earlier"))
-        return BuildRecord(
-            **raw,
-            files=files,
-            rejects=ShardFile(**rejects) if rejects else None,
-            tally=tally,
-            stats=stats,
-            verdicts=verdicts,
-            earlier=earlier,
-        )
+        return BuildRecord(**{**raw, **typed})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ShardError(f"a build record can't be read ({type(error).__name__}); build the chunk again") from None

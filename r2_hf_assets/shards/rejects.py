@@ -1,56 +1,23 @@
-"""The rejects ledger: a Parquet file with one row for everything that became no row, and why.
-
-It is made in memory, in batches: even a chunk in which everything is bad gives a few megabytes.
-"""
+"""The rejects ledger: a Parquet file with one row for everything that became no row, and why."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import astuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.segments import Reject
-from r2_hf_assets.shards.columns import strings
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.schema import REJECT_SCHEMA
-
-_BATCH = 10_000
+from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
 
 
-class RejectLedger:
-    """Collects rejects; `finish` gives the file."""
-
-    def __init__(self) -> None:
-        self._waiting: list[Reject] = []
-        self._sink = pa.BufferOutputStream()
-        self._writer: pq.ParquetWriter | None = None
-        self._rows = 0
-
-    def add(self, reject: Reject) -> None:
-        self._waiting.append(reject)
-        if len(self._waiting) >= _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._sink, REJECT_SCHEMA, compression="zstd")
-        columns = zip(*map(astuple, self._waiting), strict=True)
-        arrays = [strings([_storable(value) for value in column]) for column in columns]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA))
-        self._rows += len(self._waiting)
-        self._waiting.clear()
-
-    def finish(self, name: str) -> tuple[ShardFile, bytes] | None:
-        """The ledger under its name, and its content; None when nothing was rejected."""
-        self._flush()
-        if self._writer is None:
-            return None
-        self._writer.close()
-        content = self._sink.getvalue().to_pybytes()
-        return ShardFile(name, self._rows, len(content), hashlib.sha256(content).hexdigest()), content
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+def rejects_file(name: str, rejects: Sequence[Reject]) -> tuple[ShardFile, bytes] | tuple[None, None]:
+    """Make the ledger under its name, and its content; nothing when nothing was rejected."""
+    if not rejects:
+        return None, None
+    sink = pa.BufferOutputStream()
+    arrays = [strings(column) for column in zip(*map(astuple, rejects), strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA), sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    return ShardFile(name, len(rejects), len(content), hashlib.sha256(content).hexdigest()), content

@@ -6,25 +6,22 @@ Array.from_buffers. (pa.array over memoryviews never releases them: memory grows
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from r2_hf_assets.bucket.segments import Segment
-from r2_hf_assets.shards.columns import floats, strings
-from r2_hf_assets.shards.schema import AUDIO, SCHEMA
+from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, floats, strings
 
 
-@dataclass
 class RowGroup:
-    """Rows waiting to be written. `limit` in bytes of audio and text; a single larger row makes a group of its own."""
+    """Rows waiting to be written: up to `limit` bytes of audio and text, or a single larger row."""
 
-    limit: int
-    size: int = 0
-    _audio: pa.Buffer | None = None
-    _filled: int = 0
-    _offsets: "array[int]" = field(default_factory=lambda: array("i", [0]))
-    _segments: list[Segment] = field(default_factory=list)
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = 0
+        self._audio = memoryview(b"")
+        self._offsets = array("i", [0])
+        self._segments: list[Segment] = []
 
     def __len__(self) -> int:
         return len(self._segments)
@@ -34,53 +31,36 @@ class RowGroup:
         return not self._segments or self.size + row_size(segment, audio_size) <= self.limit
 
     def add(self, segment: Segment, pieces: Sequence[bytes]) -> None:
-        """Take a row; its audio comes in pieces, which are copied."""
-        size = sum(map(len, pieces))
-        if self._audio is None or self._filled + size > self._audio.size:
-            self._grow(self._filled + size)
-        audio = _bytes(self._audio)
+        """Take a row that has room; its audio comes in pieces, which are copied."""
+        size, end = sum(map(len, pieces)), self._offsets[-1]
+        if not self._segments and len(self._audio) < max(size, self.limit):
+            self._audio = memoryview(pa.allocate_buffer(max(size, self.limit))).cast("B")
         for piece in pieces:
-            end = self._filled + len(piece)
-            audio[self._filled : end] = piece
-            self._filled = end
-        self._offsets.append(self._filled)
+            start, end = end, end + len(piece)
+            self._audio[start:end] = piece
+        self._offsets.append(end)
         self._segments.append(segment)
         self.size += row_size(segment, size)
 
-    def _grow(self, size: int) -> None:
-        grown = pa.allocate_buffer(max(size, self.limit))
-        if self._audio is not None and self._filled:
-            _bytes(grown)[: self._filled] = _bytes(self._audio)[: self._filled]
-        self._audio = grown
-
     def to_table(self) -> pa.Table:
         """The rows as a table over the buffer: write it before `clear`, and keep nothing of it."""
-        rows = self._segments
-        audio_bytes = pa.Array.from_buffers(
-            pa.binary(), len(rows), [None, pa.py_buffer(self._offsets), self._audio or pa.py_buffer(b"")]
-        )
-        paths = strings([row.key for row in rows])
-        columns = [
-            pa.StructArray.from_arrays([paths, audio_bytes], fields=list(AUDIO)),
-            strings([row.text for row in rows]),
-            strings([row.speaker_id for row in rows]),
-            floats([row.duration for row in rows]),
-            floats([row.dnsmos for row in rows]),
-            strings([row.language for row in rows]),
-        ]
+        rows, buffers = self._segments, [None, pa.py_buffer(self._offsets), pa.py_buffer(self._audio)]
+        audio, *others = COLUMNS
+        paths = strings([getattr(row, audio.attribute) for row in rows])
+        bodies = pa.Array.from_buffers(pa.binary(), len(rows), buffers)
+        columns = [pa.StructArray.from_arrays([paths, bodies], fields=list(AUDIO))]
+        for column in others:
+            make = floats if column.dtype == "float32" else strings
+            columns.append(make([getattr(row, column.attribute) for row in rows]))
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
     def clear(self) -> None:
         """Empty the group; the buffer stays, unless a giant row blew it up."""
-        if self._audio is not None and self._audio.size > self.limit:
-            self._audio = None
-        self._filled = self.size = 0
+        if len(self._audio) > self.limit:
+            self._audio = memoryview(b"")
+        self.size = 0
         self._offsets = array("i", [0])
         self._segments = []
-
-
-def _bytes(buffer: pa.Buffer) -> memoryview:
-    return memoryview(buffer).cast("B")  # Arrow's own format is signed
 
 
 def row_size(segment: Segment, audio_size: int) -> int:

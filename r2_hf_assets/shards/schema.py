@@ -1,57 +1,105 @@
 """The columns of the dataset, and how each is written to Parquet.
 
-The schema metadata carries the `huggingface` features as `datasets` writes them, so that load_dataset and the viewer
-play the audio. audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give
-nothing, so it is stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
+The Arrow schema, the `huggingface` features in its metadata (with which load_dataset and the viewer play the audio),
+the dataset card, Dagster's table metadata and the row groups are made from COLUMNS. A new column is a line there and an
+attribute of bucket.segments.Segment. Files on the Hub keep their columns, so a migration note tells how to build them
+again.
+
+audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give nothing, so it is
+stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
 """
 
 import json
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
 
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the dataset.
+
+    Attributes:
+        dtype: its type in a dataset card: "audio", or an Arrow type's name.
+        sources: the MP3, or fields of all_segments.json.
+        attribute: of a Segment; the audio's is its key.
+        repeats: whether a dictionary pays off.
+        statistics: whether readers filter by it.
+    """
+
+    name: str
+    dtype: str
+    description: str
+    sources: tuple[str, ...]
+    attribute: str
+    repeats: bool = False
+    statistics: bool = True
+
+    @property
+    def type(self) -> pa.DataType:
+        return AUDIO if self.dtype == "audio" else pa.type_for_alias(self.dtype)
+
+    @property
+    def feature(self) -> dict[str, str]:
+        return {"_type": "Audio"} if self.dtype == "audio" else {"dtype": self.dtype, "_type": "Value"}
+
+
 AUDIO = pa.struct([pa.field("path", pa.string()), pa.field("bytes", pa.binary())])
 
-_FEATURES = {
-    "audio": {"_type": "Audio"},
-    "text": {"dtype": "string", "_type": "Value"},
-    "speaker_id": {"dtype": "string", "_type": "Value"},
-    "duration_seconds": {"dtype": "float32", "_type": "Value"},
-    "dnsmos": {"dtype": "float32", "_type": "Value"},
-    "language": {"dtype": "string", "_type": "Value"},
-}
+COLUMNS = (
+    Column("audio", "audio", "MP3 as it lies in the bucket; path is its key there", ("mp3",), "key", statistics=False),
+    Column("text", "string", "transcript", ("text",), "text", statistics=False),
+    Column("speaker_id", "string", "speaker within the episode", ("speaker",), "speaker_id", repeats=True),
+    Column("duration_seconds", "float32", "end - start", ("start", "end"), "duration"),
+    Column("dnsmos", "float32", "DNSMOS speech quality, 1 to 5", ("dnsmos",), "dnsmos"),
+    Column("language", "string", "normalized code", ("language",), "language", repeats=True),
+)
 
 SCHEMA = pa.schema(
-    [
-        pa.field("audio", AUDIO),
-        pa.field("text", pa.string()),
-        pa.field("speaker_id", pa.string()),
-        pa.field("duration_seconds", pa.float32()),
-        pa.field("dnsmos", pa.float32()),
-        pa.field("language", pa.string()),
-    ],
-    metadata={"huggingface": json.dumps({"info": {"features": _FEATURES}})},
+    [pa.field(column.name, column.type) for column in COLUMNS],
+    metadata={"huggingface": json.dumps({"info": {"features": {c.name: c.feature for c in COLUMNS}}})},
 )
 
 # One row each: a whole episode (level "episode") or one entry of its metadata (level "segment").
-REJECT_SCHEMA = pa.schema(
-    [pa.field(name, pa.string()) for name in ("level", "episode", "key", "reason", "detail")],
-)
+REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("level", "episode", "key", "reason", "detail")])
 
 WRITER_OPTIONS: dict[str, Any] = {
-    "compression": {
-        "audio.path": "zstd",
-        "audio.bytes": "none",
-        "text": "zstd",
-        "speaker_id": "zstd",
-        "duration_seconds": "zstd",
-        "dnsmos": "zstd",
-        "language": "zstd",
-    },
-    "use_dictionary": ["speaker_id", "language"],
-    "write_statistics": ["speaker_id", "duration_seconds", "dnsmos", "language"],
+    "compression": {"audio.path": "zstd", "audio.bytes": "none"} | {c.name: "zstd" for c in COLUMNS[1:]},
+    "use_dictionary": [column.name for column in COLUMNS if column.repeats],
+    "write_statistics": [column.name for column in COLUMNS if column.statistics],
     "write_page_index": True,
     # Page sizes are looked at after each batch of rows: a page of audio is 2.5 MB, with the default of 1024 rows it is
     # 80 MB. Larger pages deduplicate better when an episode changes, and cost more memory to copy (memory.py).
     "write_batch_size": 32,
 }
+
+
+# pa.array would do for both, but it imports pandas wherever that is installed, only to see whether it was given
+# something of pandas': 0.4 s and 50 MB in every run.
+
+
+def strings(values: Sequence[str | None]) -> pa.Array:
+    """Make a string column; the values must be valid UTF-8 and less than 2 GiB together."""
+    encoded = [b"" if value is None else value.encode() for value in values]
+    offsets = array("i", accumulate(map(len, encoded), initial=0))
+    buffers = [_validity(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
+
+
+def floats(values: Sequence[float | None]) -> pa.Array:
+    """Make a float32 column, rounded as a C cast does it."""
+    numbers = array("d", (0.0 if value is None else value for value in values))
+    doubles = pa.Array.from_buffers(pa.float64(), len(values), [_validity(values), pa.py_buffer(numbers)])
+    return doubles.cast(pa.float32(), safe=False)
+
+
+def _validity(values: Sequence[object]) -> pa.Buffer | None:
+    """A bit a value, the first lowest; none when no value is null."""
+    if None not in values:
+        return None
+    bits = int("".join("0" if value is None else "1" for value in reversed(values)), 2)
+    return pa.py_buffer(bits.to_bytes((len(values) + 7) // 8, "little"))

@@ -1,8 +1,7 @@
-"""What a chunk's rows are like: hours, speakers, and how durations and DNSMOS are spread.
+"""Figures of a chunk's rows: hours, speakers, and durations and DNSMOS in bins with fixed edges, so that chunks add up.
 
-Counts in bins with fixed edges, so that chunks can be added up, whatever their size. They are counted while a chunk is
-built (observe.py), and stand in the build record and in the materializations of hub_commit: the dataset's figures are
-the sum over the latter.
+They are counted while a chunk is built (observe.py), and stored in the build record and in the materializations of
+hub_commit: the dataset's figures are the sum over the latter.
 """
 
 from array import array
@@ -21,14 +20,11 @@ DNSMOS_EDGES: tuple[float, ...] = tuple(array("f", (tenth / 10 for tenth in rang
 class Stats:
     """Figures of a chunk's rows; of many chunks when added up.
 
-    Values that are null are in no bin: they are `rows` less the bins' sum.
-
     Attributes:
         episodes: those with rows.
         audio_seconds: of the durations that are known and not above observe.MAX_DURATION_S.
         speakers: distinct within each episode, summed, as a speaker_id means nothing beyond its episode.
-        duration_s: rows by DURATION_EDGES_S; one bin more than edges.
-        dnsmos: rows by DNSMOS_EDGES; one bin more than edges.
+        duration_s, dnsmos: rows by the edges above, one bin more than edges. Null values are in no bin.
     """
 
     rows: int = 0
@@ -54,7 +50,8 @@ class Stats:
 
     def as_json(self) -> dict[str, Any]:
         """The attributes by name; the bins as a text each, since Dagster's UI gives every item of a list a line."""
-        return {**asdict(self), "duration_s": _text(self.duration_s), "dnsmos": _text(self.dnsmos)}
+        bins = {name: " ".join(map(str, getattr(self, name))) for name in ("duration_s", "dnsmos")}
+        return asdict(self) | bins
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Stats":
@@ -65,10 +62,6 @@ class Stats:
         """
         whole = {name: raw[name] for name in ("rows", "episodes", "audio_seconds", "speakers")}
         return cls(**whole, duration_s=_bins(raw["duration_s"]), dnsmos=_bins(raw["dnsmos"]))
-
-
-def _text(bins: tuple[int, ...]) -> str:
-    return " ".join(map(str, bins))
 
 
 def _bins(raw: Any) -> tuple[int, ...]:

@@ -1,13 +1,13 @@
 """Row groups -> Parquet parts, none larger than the limit, streamed into an upload while they are written.
 
-Rotation depends only on the rows, so the same input gives byte-identical files. What the writer was given is counted
-here, and kept beside the footer that it wrote, for the ledger check. Leaving by an exception finishes nothing.
+Rotation depends only on the rows, so the same input gives byte-identical files. Leaving by an exception finishes
+nothing.
 """
 
-from collections.abc import Callable
+import io
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ _SMALL_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Content:
-    """What an upload says of a finished file: `size` in bytes, `sha256` in hex."""
+    """A finished file as the upload counted and hashed it: `size` in bytes, `sha256` in hex."""
 
     size: int
     sha256: str
@@ -52,45 +52,22 @@ def group_limit(rowgroup_bytes: int, max_bytes: int) -> int:
     return min(rowgroup_bytes, max(max_bytes - overhead, max_bytes // 2))
 
 
-class Group(NamedTuple):
-    """A row group as the writer was given it: its rows, and the offsets in the file between which it was written."""
-
-    rows: int
-    start: int
-    end: int
-
-
 @dataclass(frozen=True)
 class Part:
-    """A finished file.
+    """A finished file; `rows` are those that its footer names."""
 
-    Attributes:
-        size, sha256: as the upload counted and hashed them.
-        footer: the bytes after the last row group.
-    """
-
+    rows: int
     size: int
     sha256: str
-    groups: tuple[Group, ...]
-    footer: bytes
-
-    @property
-    def rows(self) -> int:
-        return sum(group.rows for group in self.groups)
 
 
 class PartWriter:
-    """Writes tables as row groups into parts. Use as a context manager, then read `parts`.
+    """Writes tables as row groups into parts. Use as a context manager, then read `parts`."""
 
-    Args:
-        given: told of each table right before it is written.
-    """
-
-    def __init__(self, upload: Upload, max_bytes: int, given: Callable[[pa.Table], None]) -> None:
+    def __init__(self, upload: Upload, max_bytes: int) -> None:
         self.parts: list[Part] = []
         self._upload = upload
         self._max = max_bytes
-        self._given = given
         self._open: _OpenPart | None = None
 
     def __enter__(self) -> Self:
@@ -111,7 +88,6 @@ class PartWriter:
             self._finish()
         if self._open is None:
             self._open = _OpenPart(self._upload.begin())
-        self._given(table)
         self._open.write(table)
         self._open.footer += _FOOTER_BYTES + index
         activity.advance()
@@ -125,73 +101,47 @@ class PartWriter:
 class _OpenPart:
     def __init__(self, upload: PartUpload) -> None:
         self.footer = 0  # bytes that it will take, about
+        self._upload = upload
         self._sink = _Sink(upload)
-        self._writer = pq.ParquetWriter(pa.PythonFile(self._sink, "w"), SCHEMA, **WRITER_OPTIONS)
-        self._groups: list[Group] = []
+        self._buffer = io.BufferedWriter(self._sink, _SMALL_BYTES)
+        self._file = pa.PythonFile(self._buffer, "w")
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(self._file, SCHEMA, metadata_collector=self._footers, **WRITER_OPTIONS)
 
     @property
     def size(self) -> int:
         """Bytes of the file if it ended here, about."""
-        return self._sink.position + self.footer
+        written: int = self._file.tell()
+        return written + self.footer
 
     def write(self, table: pa.Table) -> None:
-        start = self._sink.position
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self._groups.append(Group(table.num_rows, start, self._sink.position))
 
     def finish(self) -> Part:
-        self._sink.tail = bytearray()
         self._writer.close()
-        content = self._sink.finish()
-        if content.size != self._sink.position:
-            raise ShardError(f"{self._sink.position} bytes of a part were written, {content.size} arrived; run again")
-        return Part(content.size, content.sha256, tuple(self._groups), bytes(self._sink.tail))
+        self._buffer.flush()
+        written, content = self._file.tell(), self._upload.finish()
+        if content.size != written:
+            raise ShardError(f"{written} bytes of a part were written, {content.size} arrived; run again")
+        return Part(self._footers[0].num_rows, content.size, content.sha256)
 
     def abandon(self) -> None:
-        """Let go of a part that is not whole; nothing more is written to it."""
-        self._sink.abandoned = True
-        with suppress(Exception):  # it can't write its footer any more, which is the point
+        """Let go of a part that is not whole; nothing more is sent of it."""
+        self._sink.upload = None
+        with suppress(Exception):
             self._writer.close()
 
 
-class _Sink:
-    """The file object that pyarrow writes to."""
-
-    closed = False
+class _Sink(io.RawIOBase):
+    """The file object below pyarrow's buffer. Without an upload it drops what it is given."""
 
     def __init__(self, upload: PartUpload) -> None:
-        self.position = 0
-        self.tail: bytearray | None = None  # when set, what is written from there on
-        self.abandoned = False
-        self._upload = upload
-        self._small = bytearray()
+        self.upload: PartUpload | None = upload
 
-    def write(self, data: bytes) -> int:
-        if self.abandoned:
-            raise ValueError("this part was abandoned")
-        self.position += len(data)
-        if self.tail is not None:
-            self.tail += data
-        if len(data) < _SMALL_BYTES:
-            self._small += data
-            if len(self._small) >= _SMALL_BYTES:
-                self._hand_on()
-        else:
-            self._hand_on()
-            self._upload.write(bytes(data))
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.upload is not None:
+            self.upload.write(bytes(data))
         return len(data)
-
-    def _hand_on(self) -> None:
-        if self._small:
-            self._upload.write(bytes(self._small))
-            self._small.clear()
-
-    def finish(self) -> Content:
-        self._hand_on()
-        return self._upload.finish()
-
-    def flush(self) -> None:
-        """Called by pyarrow."""
-
-    def close(self) -> None:
-        """Called by pyarrow."""

@@ -147,9 +147,9 @@ def test_the_command_line_stops_too(planned: World) -> None:
         "from dataclasses import replace\n"
         "from r2_hf_assets.shards import build as module\n"
         "real = module.check_ledger\n"
-        "def check(audit, record, parts, rejects):\n"
+        "def check(audit, record, rejects):\n"
         "    tally = replace(record.tally, entries=record.tally.entries + 1)\n"
-        "    return real(audit, replace(record, tally=tally), parts, rejects)\n"
+        "    return real(audit, replace(record, tally=tally), rejects)\n"
         "module.check_ledger = check\n"
         "from r2_hf_assets.definitions import defs\n"
     )

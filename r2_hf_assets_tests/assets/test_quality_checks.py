@@ -1,17 +1,11 @@
 """The checks of a chunk's content on the real assets: they warn with numbers and the chunk goes on, or stop it."""
 
-from collections import Counter
-from dataclasses import replace
 from typing import Any
 
-import pytest
 from dagster import AssetCheckKey, AssetKey
 
-from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.checks import QUALITY
-from r2_hf_assets.hub import build as build_module
-from r2_hf_assets.shards.build import Build, build_chunk
-from r2_hf_assets_tests.assets.test_checks import number, results, run
+from r2_hf_assets_tests.assets.test_checks import number, results
 from r2_hf_assets_tests.build_samples import entry, put_episode
 from r2_hf_assets_tests.world import World, materializations
 
@@ -47,26 +41,3 @@ def test_bad_content_warns_and_reaches_the_hub_all_the_same(in_process: World) -
     # One broken end time does not drown the hours.
     shards = materializations(world, "parquet_shards", EN)[0]
     assert shards["hours"] == round(6 * 1.5 / 3600, 4)
-
-
-def test_a_value_that_no_input_gives_stops_the_chunk(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = in_process
-    world.upload(episodes={"en": 1}, awkward=False, expect=False)
-    world.scan()
-
-    def spoilt(*arguments: Any, **options: Any) -> Build:
-        build = build_chunk(*arguments, **options)
-        return replace(build, observed=replace(build.observed, counts=Counter(rows=7, impossible=1)))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(build_module, "build_chunk", spoilt)
-        (done,) = world.build_due()
-    assert done.error is not None
-    assert done.error.startswith("the ranges check failed: 1 x impossible")
-    status, ranges = check("ranges")
-    assert (status, ranges.passed, ranges.severity.value) == ("FAILED", False, "ERROR")
-    assert check("texts")[0] == "SUCCEEDED"
-    assert materializations(world, "parquet_shards") == materializations(world, "hub_commit") == []
-    assert world.files() == []
-    assert not run(COMMIT)
-    assert run(SHARDS, COMMIT)

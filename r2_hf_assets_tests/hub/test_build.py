@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.errors import GaveUp, StillUploading
-from r2_hf_assets.hub.build import LEDGER, CheckFailed, build_on_hub
+from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets.shards.build import Build
+from r2_hf_assets.shards.build import LEDGER, Build
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets_tests.build_samples import audio, chunk_of, limits, put_episode
 from r2_hf_assets_tests.world import World

@@ -66,9 +66,9 @@ CHUNK_POINTS = (
     Point("before a part is finished", _PART.format("finish"), "before", _HUB_TOO),
     Point("between finish and the end of the upload", _PART.format("finish"), "after", _HUB_TOO),
     Point("between upload and record", "shards.builds:BuildStore.write", "before", (*_SELF, CODE_SERVER, DAEMON)),
-    Point("in the middle of the rejects ledger", "shards.builds:BuildStore._put", "torn", (RUN,), "a_ledger"),
-    Point("between ledger and record", "shards.builds:BuildStore._put", "after", only="a_ledger"),
-    Point("in the middle of the record", "shards.builds:BuildStore._put", "torn", (RUN,), "a_record"),
+    Point("in the middle of the rejects ledger", "plan.files:PlanFiles.overwrite", "torn", (RUN,), "a_ledger"),
+    Point("between ledger and record", "plan.files:PlanFiles.overwrite", "after", only="a_ledger"),
+    Point("in the middle of the record", "plan.files:PlanFiles.overwrite", "torn", (RUN,), "a_record"),
     Point("after the record", "shards.builds:BuildStore.write", "after"),
     Point("between record and event", "assets.parquet_shards:result_for", "before"),
     Point("after the event of the shards", "dagster:DagsterInstance.handle_new_event", "after", only="shards_event"),
@@ -276,7 +276,7 @@ def _event_of(asset: str) -> Callable[[tuple[Any, ...]], bool]:
 _FILTERS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
     "": lambda _: True,
     "a_ledger": lambda args: str(args[1]).endswith(".rejects.parquet"),
-    "a_record": lambda args: str(args[1]).endswith(".json"),
+    "a_record": lambda args: "/chunk-" in args[1] and args[1].endswith(".json"),
     "shards_event": _event_of("parquet_shards"),
     "commit_event": _event_of("hub_commit"),
 }

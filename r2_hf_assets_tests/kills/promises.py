@@ -141,7 +141,7 @@ def history(instance: DagsterInstance, planned: Sequence[Planned]) -> list[str]:
 def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[Planned]) -> list[str]:
     """A whole record of each chunk and the ledgers that they name, which hold the rejects that the samples ask for."""
     settings = site.settings()
-    store = open_builds(settings.plan, settings.r2).store
+    store = open_builds(settings.plan, settings.r2).files.store
     listed = {item["path"] for batch in obstore.list(store) for item in batch}
     named: set[str] = set()
     broken: list[str] = []

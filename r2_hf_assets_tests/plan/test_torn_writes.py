@@ -16,10 +16,14 @@ def test_a_scan_removes_what_a_killed_one_left_and_leaves_what_may_be_anothers(t
     plan.check_identity()
     assert plan.create(Chunk("en", 0, "processed/", ("en/a",)))
     torn, fresh = (tmp_path / "plan/en" / name for name in ("chunk_0001.json#1", "chunk_0001.json#2"))
-    for path in (torn, fresh):
+    record = tmp_path / "builds/en/chunk-00000.json#1"
+    record.parent.mkdir(parents=True)
+    for path in (torn, fresh, record):
         path.write_bytes(b'{"version": 1,')
-    os.utime(torn, (time.time() - 120,) * 2)
+    for path in (torn, record):
+        os.utime(path, (time.time() - 120,) * 2)
     plan.write_index()
+    assert not record.exists()
     assert [path.name for path in sorted((tmp_path / "plan/en").iterdir())] == ["chunk_0000.json", "chunk_0001.json#2"]
 
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.reconcile.verify import Content, Source, verify_chunk
+from r2_hf_assets.reconcile.verify import Content, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.build_samples import (
     NO_WAIT,
     PREFIX,

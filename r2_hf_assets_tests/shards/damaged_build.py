@@ -1,11 +1,10 @@
 """A built chunk with a bit of everything, that tests of the ledger check damage.
 
-The damage is real: other tables are given to the writer, other lines to the ledger, other bytes are the footer. The
-record is made to agree (sizes, hashes, counters), as a build with a fault would write it.
+The damage is real: other tables are given to the writer, other lines to the ledger. The record is made to agree (sizes,
+hashes, counters), as a build with a fault would write it.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,13 +46,16 @@ class Built:
     given: list[pa.Table] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
-    def check(self) -> Verdict:
+    def audit(self) -> Audit:
         audit = Audit(CHUNK)
         for episode, entries in ENTRIES.items():
             audit.read(episode, entries)
         for table in self.given:
             audit.given(table)
-        return check_ledger(audit, self.record, self.parts, self.rejects)
+        return audit
+
+    def check(self) -> Verdict:
+        return check_ledger(self.audit(), self.record, self.rejects)
 
     def kinds(self) -> dict[str, int]:
         verdict = self.check()
@@ -66,10 +68,11 @@ class Built:
 
     def write(self, rows: Lines) -> None:
         """Give these rows to the writer."""
-        self.given, upload = [], MemoryUpload()
-        with PartWriter(upload, _MAX_BYTES, self.given.append) as writer:
+        self.given = []
+        with PartWriter(MemoryUpload(), _MAX_BYTES) as writer:
             for first in range(0, len(rows), _ROWS_A_GROUP):
                 table = pa.Table.from_pylist(rows[first : first + _ROWS_A_GROUP], SCHEMA)
+                self.given.append(table)
                 writer.write(table, sum(len(row["audio"]["bytes"] or b"") for row in table.to_pylist()))
         self.keep(writer.parts)
 
@@ -80,20 +83,13 @@ class Built:
         files = [ShardFile(name, part.rows, part.size, part.sha256) for name, part in zip(names, parts, strict=True)]
         self.record = replace(self.record, files=tuple(files))
 
-    def end_with(self, footer: bytes, at: int = 0) -> None:
-        """Let a part end with another footer than its own."""
-        part = self.parts[at]
-        size = part.size - len(part.footer) + len(footer)
-        changed = replace(part, footer=footer, size=size)
-        self.keep([*self.parts[:at], changed, *self.parts[at + 1 :]])
-
     def reject_lines(self) -> Lines:
         return pq.read_table(pa.BufferReader(self.rejects)).to_pylist()
 
-    def write_rejects(self, lines: Lines, schema: pa.Schema = REJECT_SCHEMA) -> None:
+    def write_rejects(self, lines: Lines) -> None:
         assert self.record.rejects is not None
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(lines, schema), sink)
+        pq.write_table(pa.Table.from_pylist(lines, REJECT_SCHEMA), sink)
         self.rejects = sink.getvalue().to_pybytes()
         sha256 = hashlib.sha256(self.rejects).hexdigest()
         recorded = replace(self.record.rejects, rows=len(lines), size=len(self.rejects), sha256=sha256)
@@ -144,15 +140,3 @@ def key(episode: str, number: int) -> str:
 
 def row(episode: str, number: int) -> dict[str, Any]:
     return {"audio": {"path": key(episode, number), "bytes": b"audio"}}
-
-
-def footer_of(write: Callable[[pa.BufferOutputStream], None]) -> bytes:
-    """The footer of another Parquet file, its page indexes included."""
-    sink = pa.BufferOutputStream()
-    write(sink)
-    data = sink.getvalue()
-    metadata = pq.read_metadata(pa.BufferReader(data))
-    last = metadata.row_group(metadata.num_row_groups - 1)
-    column = last.column(last.num_columns - 1)
-    start = min(filter(None, (column.dictionary_page_offset, column.data_page_offset)))
-    return data.to_pybytes()[start + column.total_compressed_size :]

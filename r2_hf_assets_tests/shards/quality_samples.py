@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from r2_hf_assets.sandbox.sample_audio import make_voices, splice
-from r2_hf_assets.shards.observe import Observed, Observer
+from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.schema import SCHEMA
 
 Row = dict[str, Any]
@@ -25,11 +25,11 @@ def table(rows: list[Row]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def observed(*groups: list[Row]) -> Observed:
+def observed(*groups: list[Row]) -> Observer:
     observer = Observer()
     for rows in groups:
         observer.take(table(rows))
-    return observer.observed()
+    return observer
 
 
 @lru_cache

@@ -7,7 +7,7 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
-from r2_hf_assets.shards import build as module
+from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import (
@@ -157,7 +157,7 @@ def test_an_episode_that_was_just_written_is_still_uploading(bucket, trouble):
     with pytest.raises(StillUploading, match="en/a is still uploading") as caught:
         build(bucket, "en/a", settle_minutes=15.0)
     assert caught.value.transient and "SETTLE_MINUTES" in str(caught.value) and "\n" not in str(caught.value)
-    assert build(bucket, "en/a").made.ledger.passed
+    assert build(bucket, "en/a").record.verdicts["ledger"].passed
 
 
 def test_no_settling_time_takes_the_bucket_as_it_is(bucket):

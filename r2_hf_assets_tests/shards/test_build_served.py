@@ -13,9 +13,10 @@ import pytest
 
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
-from r2_hf_assets.reconcile.verify import Source
+from r2_hf_assets.reconcile.verify import keep_usable, segments_of
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.shards import build as module
+from r2_hf_assets.shards import source as module
+from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.build_samples import (
     PREFIX,
     MemoryBuild,
@@ -106,7 +107,7 @@ def test_what_is_still_uploading_goes_by_the_servers_clock(ahead, missing):
 def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
     for ago, settling in ((YOUNG, True), (OLD, False)):
         with ObjectsServer({}, Clock(episode(1), ahead, ago)) as server:
-            (segment,) = Source(server.bucket(), timedelta(minutes=SETTLE), QUICK).segments(chunk_of("en/a"))
+            (segment,) = segments_of(Source(server.bucket(), timedelta(minutes=SETTLE), QUICK), chunk_of("en/a"))
         assert segment.settling is settling
 
 
@@ -185,8 +186,8 @@ def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(damage):
     spoilt = packed(damage(gzip.compress(objects[key(1)])))
     with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
         built = build(server)
-        missing = Source(server.bucket(), timedelta(0), QUICK)
-        assert [found.key for found in missing.keep_usable([*missing.segments(chunk_of("en/a"))])] == [key(0)]
+        source = Source(server.bucket(), timedelta(0), QUICK)
+        assert [found.key for found in keep_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
     found = ledger(built)
     assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
     assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]

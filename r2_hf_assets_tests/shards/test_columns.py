@@ -6,7 +6,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from r2_hf_assets.shards.columns import floats, strings
+from r2_hf_assets.shards.schema import floats, strings
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_floats(values):
 
 def test_a_build_imports_no_pandas():
     code = (
-        "import sys; from r2_hf_assets.shards.columns import floats, strings; strings(['a', None]); floats([1.0]);"
+        "import sys; from r2_hf_assets.shards.schema import floats, strings; strings(['a', None]); floats([1.0]);"
         "import r2_hf_assets.shards.build; print('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from r2_hf_assets.shards import decode as decode_module
-from r2_hf_assets.shards.decode import decode
+from r2_hf_assets.shards import quality
+from r2_hf_assets.shards.quality import decode
 from r2_hf_assets_tests.shards.quality_samples import mp3
 
 
@@ -51,7 +51,7 @@ def test_other_audio_is_decoded_and_called_what_it_is():
 
 
 def test_hours_of_silence_in_a_small_file_are_not_decoded_to_the_end(monkeypatch):
-    monkeypatch.setattr(decode_module, "_ENOUGH_S", 60)
+    monkeypatch.setattr(quality, "_ENOUGH_S", 60)
     file = io.BytesIO()
     soundfile.write(file, np.zeros(1800 * 8000, "int16"), 8000, format="FLAC")
     assert len(file.getvalue()) < 2**17

@@ -6,9 +6,16 @@ from typing import Any
 import obstore
 import pytest
 
-from r2_hf_assets.shards.decode import Decoded, decode
 from r2_hf_assets.shards.observe import Sampled
-from r2_hf_assets.shards.quality import check_all, check_audio, check_duplicates, check_ranges, check_texts
+from r2_hf_assets.shards.quality import (
+    Decoded,
+    check_all,
+    check_audio,
+    check_duplicates,
+    check_ranges,
+    check_texts,
+    decode,
+)
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
@@ -66,7 +73,6 @@ def test_audio_that_does_not_decode_warns() -> None:
         (600.0, 611.0, True),  # a share of a long one
         (600.0, 620.0, False),
         (None, 5.0, True),
-        (float("nan"), 5.0, True),
         (1e9, 5.0, False),
     ],
 )
@@ -115,18 +121,6 @@ def test_many_nulls_warn_and_a_few_are_counted(name: str) -> None:
     assert warned(many) == {f"{name}_null": 10}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("column", ["duration_seconds", "dnsmos"])
-def test_what_no_input_gives_is_an_error(column: str, value: float) -> None:
-    verdict = check_ranges(observed([row(0), row(1) | {column: value}]).counts)
-    assert (verdict.passed, verdict.severity, verdict.numbers["impossible"]) == (False, Severity.ERROR, 1)
-    assert "no input gives that" in verdict.summary
-
-
-def test_a_negative_duration_is_an_error() -> None:
-    assert check_ranges(observed([row(duration_seconds=-1.0)]).counts).severity is Severity.ERROR
-
-
 @pytest.mark.parametrize(("text", "kind"), [(None, "text_null"), ("", "text_blank"), (" \t\n\u3000", "text_blank")])
 def test_texts_that_are_empty_warn_above_a_hundredth(text: str | None, kind: str) -> None:
     good = [row(index) for index in range(198)]
@@ -163,6 +157,5 @@ def test_a_build_names_both_of_two_equal_segments() -> None:
     put_episode(bucket, "en/none", [])
     put_episode(bucket, "en/b", 4, without=[1])
     obstore.put(bucket, f"{PREFIX}en/b/b_000003.mp3", audio("en/a", 2))
-    made = build_in_memory(chunk_of("en/a", "en/none", "en/b"), bucket).made
-    verdict = check_all(made.observed, made.audit.key_of)["duplicates"]
+    verdict = build_in_memory(chunk_of("en/a", "en/none", "en/b"), bucket).record.verdicts["duplicates"]
     assert verdict.summary == f"1 x duplicate ({PREFIX}en/b/b_000003.mp3 is {PREFIX}en/a/a_000002.mp3)"

@@ -19,7 +19,7 @@ COLUMNS = "audio.path audio.bytes text speaker_id duration_seconds dnsmos langua
 def shard() -> pq.ParquetFile:
     """Two row groups of 30 rows."""
     upload = MemoryUpload()
-    with PartWriter(upload, 10**8, lambda table: None) as writer:
+    with PartWriter(upload, 10**8) as writer:
         for first in (0, 30):
             group = RowGroup(10**6)
             for index in range(first, first + 30):

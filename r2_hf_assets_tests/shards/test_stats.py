@@ -19,7 +19,7 @@ def row(episode: str = "ep", index: int = 0, **changes: Any) -> Row:
 
 
 def counted(*groups: list[Row]) -> Stats:
-    return observed(*groups).stats
+    return observed(*groups).stats()
 
 
 def bins(edges: tuple[float, ...], counts: tuple[int, ...]) -> dict[tuple[float, float], int]:
@@ -49,9 +49,8 @@ def test_a_speaker_is_one_within_an_episode_also_across_row_groups():
     assert counted(first).speakers == 2
 
 
-@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf])
-def test_a_value_that_is_none_is_in_no_bin(bad):
-    found = counted([row(duration_seconds=bad, dnsmos=bad, text=None), row(index=1)])
+def test_a_value_that_is_none_is_in_no_bin():
+    found = counted([row(duration_seconds=None, dnsmos=None, text=None), row(index=1)])
     assert (found.rows, sum(found.duration_s), sum(found.dnsmos), found.audio_seconds) == (2, 1, 1, 1.5)
 
 

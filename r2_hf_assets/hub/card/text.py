@@ -21,7 +21,7 @@ from tqdm import tqdm
 from r2_hf_assets.hub.card.facts import CardFacts, Figures
 from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
-from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_assets.shards.schema import COLUMNS
 
 PICTURE_PATH = "assets/quality.svg"
 
@@ -42,14 +42,9 @@ speech = load_dataset("<this repo>", split="train", streaming=True)
 _ABOUT, _FILES = _START_TEXT.splitlines()[:2]
 
 
-def features() -> list[dict[str, str]]:
-    """Return the columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
-    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
-    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
-
-
+_FEATURES = [{"name": column.name, "dtype": column.dtype} for column in COLUMNS]
 # What a new dataset starts with.
-_START_YAML = {"dataset_info": {"features": features()}, "task_categories": _TASKS, "tags": _TAGS}
+_START_YAML = {"dataset_info": {"features": _FEATURES}, "task_categories": _TASKS, "tags": _TAGS}
 CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode()
 
 
@@ -105,7 +100,7 @@ def _files(folder: str) -> dict[str, Any]:
 def _info(name: str, figures: Figures) -> dict[str, Any]:
     # The files hold the audio as it is, so a loaded dataset has their size.
     sizes = {"download_size": figures.bytes, "dataset_size": figures.bytes}
-    return {"config_name": name, "features": features(), **sizes}
+    return {"config_name": name, "features": _FEATURES, **sizes}
 
 
 def size_category(rows: int) -> str:

@@ -1,0 +1,84 @@
+"""Reads a chunk's entries and their audio from the bucket, in plan order: to build it, and to verify it on the Hub."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.response import Fetched, Found
+from r2_hf_assets.bucket.segments import (
+    METADATA_MAX_BYTES,
+    Reject,
+    Segment,
+    UnusableMetadata,
+    read_metadata,
+    to_segment,
+)
+from r2_hf_assets.bucket.transfers import Bucket
+from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.retry import Retry
+from r2_hf_assets.settings import MAX_ROWGROUP_BYTES
+
+_LOOKAHEAD_BYTES = 32 * 2**20
+METADATA_MISSING = "metadata_missing"
+
+T = TypeVar("T")
+Item = Segment | Reject
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bucket as it is now. Metadata younger than `settle` may still be followed by audio."""
+
+    bucket: Bucket
+    settle: timedelta
+    retry: Retry
+
+    def items(
+        self, chunk: Chunk, workers: int, on_read: Callable[[str, int], None] | None = None
+    ) -> Generator[Item, None, None]:
+        """Yield every entry of every episode, as a segment or a reject; unusable metadata gives one reject.
+
+        Args:
+            on_read: called with an episode and the number of its entries.
+        """
+        fetch = self._fetch(chunk.episodes, chunk.metadata_key, workers, METADATA_MAX_BYTES)
+        with closing(fetch) as metadata:  # or its threads live on for as long as an error is held
+            for episode, fetched in metadata:
+                try:
+                    if fetched is None:
+                        raise UnusableMetadata(METADATA_MISSING, "no all_segments.json in the episode's folder")
+                    entries, repaired = read_metadata(fetched)
+                    if not entries:
+                        raise UnusableMetadata("no_segments", "an empty list")
+                except UnusableMetadata as problem:
+                    yield Reject("episode", episode, chunk.metadata_key(episode), problem.reason, problem.detail)
+                    continue
+                if on_read:
+                    on_read(episode, len(entries))
+                settling = isinstance(fetched, Fetched) and fetched.age < self.settle
+                for index, entry in enumerate(entries):
+                    yield to_segment(
+                        entry,
+                        index,
+                        episode=episode,
+                        audio_prefix=chunk.audio_prefix(episode),
+                        language=chunk.language,
+                        settling=settling,
+                        repaired=repaired,
+                    )
+
+    def audio(self, items: Iterable[Item], workers: int) -> Generator[tuple[Item, Found], None, None]:
+        """Yield items with their audio, in order; a reject's is None."""
+        return self._fetch(
+            items, lambda item: item.key if isinstance(item, Segment) else None, workers, MAX_ROWGROUP_BYTES
+        )
+
+    def _fetch(
+        self, items: Iterable[T], key: Callable[[T], str | None], workers: int, limit: int
+    ) -> Generator[tuple[T, Found], None, None]:
+        return fetch_in_order(
+            items, key, self.bucket, workers=workers, max_bytes=_LOOKAHEAD_BYTES, limit=limit, retry=self.retry
+        )
