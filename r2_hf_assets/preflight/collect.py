@@ -1,9 +1,8 @@
-"""Collects the facts about settings, shell, machine, STATE_URL and Hub, and runs all collectors side by side.
+"""Collects the facts about settings, shell, machine, STATE_URL and Hub, and runs all collectors in parallel.
 
-Each collector has a thread of its own, and all have one deadline: an endpoint that swallows packets costs its own
-collector the answer, and no other. Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and
-removed. Requests to the Hub go through huggingface_hub's own session, so that proxies and certificates are those of the
-real work; that a token may write is read from what the Hub says of it.
+Each collector has a thread of its own, and all have one deadline, so an endpoint that swallows packets delays no other.
+Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and removed. Requests to the Hub go through
+huggingface_hub's own session, so that proxies and certificates are those of the real work.
 """
 
 import os
@@ -11,7 +10,7 @@ import resource
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -40,7 +39,7 @@ from r2_hf_assets.settings import (
     load_partial,
 )
 
-Collector = Callable[[], Sequence[Finding]]
+Collector = Callable[[], list[Finding]]
 
 # Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
 _DEADLINE_S = 12.0
@@ -75,16 +74,16 @@ def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) ->
     with closing(Background(len(collectors), "preflight")) as threads:
         futures = {name: threads.submit(collector) for name, collector in collectors.items()}
         wait(futures.values(), deadline_s)
-    return [finding for name, future in futures.items() for finding in _outcome(name, future, deadline_s)]
-
-
-def _outcome(name: str, future: "Future[Sequence[Finding]]", deadline_s: float) -> Sequence[Finding]:
-    if not future.done():
-        advice = "busy machine: try again; else check address, network and proxy"
-        return [fail(name, f"no answer within {deadline_s:g} s", advice)]
-    if error := future.exception():
-        return [fail(name, f"could not be looked at: {first_line(error)}")]
-    return future.result()
+    findings: list[Finding] = []
+    for name, future in futures.items():
+        if not future.done():
+            advice = "busy machine: try again; else check address, network and proxy"
+            findings.append(fail(name, f"no answer within {deadline_s:g} s", advice))
+        elif error := future.exception():
+            findings.append(fail(name, f"could not be looked at: {first_line(error)}"))
+        else:
+            findings += future.result()
+    return findings
 
 
 def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
@@ -97,16 +96,14 @@ def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
 
 def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:
     """What is missing or wrong; and the settings, in which groups that are not complete are None."""
+    settings: PartialSettings | None = None
     try:
+        settings = load_partial(environ)  # None stays where a value is wrong
         given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
         return ok("settings", f"complete: {given} given, defaults for {len(VARIABLES) - given}"), load(environ)
     except SettingsError as error:
         advice = "then look again: what needs them was not looked at"
-        finding = fail("settings", str(error).removeprefix("settings: "), advice)
-    try:
-        return finding, load_partial(environ)
-    except SettingsError:  # a value is wrong
-        return finding, None
+        return fail("settings", str(error).removeprefix("settings: "), advice), settings
 
 
 def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
@@ -128,12 +125,11 @@ def look_at_machine(settings: PartialSettings) -> list[Finding]:
     found = []
     if settings.r2:
         found.append(rules.judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.r2.workers))
-    used = [("HF_HOME", hub_home(), _CACHE_BYTES, "free some, or set HF_HOME to another folder")]
+    cache = _measure(Path(hub_home()).expanduser())
+    found.append(rules.judge_disk("HF_HOME", *cache, _CACHE_BYTES, "free some, or set HF_HOME to another folder"))
     if settings.shards.keep or is_on("HF_HUB_DISABLE_XET"):
-        advice = "free some, put DAGSTER_HOME on a larger disk, or lower PARQUET_MAX_BYTES"
-        used.append(("scratch", settings.shards.scratch, settings.shards.max_bytes, advice))
-    for name, folder, needed, advice in used:
-        found.append(rules.judge_disk(name, *_measure(Path(folder).expanduser()), needed, advice))
+        scratch, advice = _measure(Path(settings.shards.scratch)), "free some, or lower PARQUET_MAX_BYTES"
+        found.append(rules.judge_disk("scratch", *scratch, settings.shards.max_bytes, advice))
     return found
 
 
@@ -145,18 +141,18 @@ def _measure(path: Path) -> tuple[Path, bool, int]:
 
 def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
     """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
-    name, (there, writable, _) = "STATE_URL", _measure(Path(url))
+    there, writable, _ = _measure(Path(url))
     if urlsplit(url).scheme != "s3" and there != Path(url).absolute():
         if writable:
-            return [ok(name, f"{url} will be made")]
-        return [fail(name, f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
+            return [ok("STATE_URL", f"{url} will be made")]
+        return [fail("STATE_URL", f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
     try:
         if _creates_once(open_store(url, r2)):
-            return [ok(name, f"{url} can be written, and by one writer alone")]
+            return [ok("STATE_URL", f"{url} can be written, and by one writer alone")]
     except R2HfError as error:
-        return [fail(name, f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
+        return [fail("STATE_URL", f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
     seen = f"{url} lets a second writer replace what the first one created"
-    return [fail(name, seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
+    return [fail("STATE_URL", seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
 
 
 def _creates_once(store: Store) -> bool:
@@ -188,5 +184,8 @@ def look_at_hub(hub: HubSettings) -> list[Finding]:
         return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
     if who.status_code not in (200, 401, 403):
         return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
-    found = [ok("hub", f"{hub.endpoint} answers"), rules.judge_token(who.status_code, identity, hub.repo_id)]
-    return [*found, rules.judge_repo(repo.status_code, info, hub.repo_id, hub.private)]
+    return [
+        ok("hub", f"{hub.endpoint} answers"),
+        rules.judge_token(who.status_code, identity, hub.repo_id),
+        rules.judge_repo(repo.status_code, info, hub.repo_id, hub.private),
+    ]

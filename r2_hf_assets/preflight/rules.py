@@ -1,19 +1,14 @@
-"""Findings, and the rules: each a pure function from facts that a collector gathered to one finding, with numbers."""
+"""Findings, and the rules: pure functions from facts that a collector gathered to one finding, with numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
-# S3 refuses requests that are off by more than fifteen minutes.
-_REFUSED_S = 15 * 60
-_ODD_S = 60
 # Descriptors besides the GET requests: metadata, parts, databases, libraries.
 _OTHER_FILES = 256
-# What a restart of the host may empty.
-_FLEETING = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 _TOKENS = "https://huggingface.co/settings/tokens"
 # What a fine-grained token needs in the scope of the repo, or of its owner.
 _WRITE = "repo.write"
@@ -31,40 +26,21 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, how it is, what was seen, and what to do ("" for nothing)."""
+    """One line: how it is, what was looked at, what was seen, and what to do ("" for nothing)."""
 
-    name: str
     level: Level
+    name: str
     seen: str
     advice: str = ""
 
 
-def ok(name: str, seen: str) -> Finding:
-    return Finding(name, Level.OK, seen)
-
-
-def warn(name: str, seen: str, advice: str = "") -> Finding:
-    return Finding(name, Level.WARN, seen, advice)
-
-
-def fail(name: str, seen: str, advice: str = "") -> Finding:
-    return Finding(name, Level.FAIL, seen, advice)
+ok = partial(Finding, Level.OK)
+warn = partial(Finding, Level.WARN)
+fail = partial(Finding, Level.FAIL)
 
 
 def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-
-
-def judge_clock(name: str, whose: str, there: datetime | None, now: datetime | None = None) -> Finding:
-    """How far this machine's clock is from the time of a server; None: its response has no Date."""
-    if there is None:
-        return warn(name, f"{whose} says no time, so this machine's clock can't be compared")
-    off = ((now or datetime.now(UTC)) - there).total_seconds()
-    if abs(off) < _ODD_S:
-        return ok(name, f"within {max(1, round(abs(off)))} s of {whose}")
-    seen = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {whose}"
-    advice = "set this machine's clock (NTP): S3 refuses requests that are 15 minutes off"
-    return (fail if abs(off) >= _REFUSED_S else warn)(name, seen, advice)
 
 
 def judge_files(limit: int, workers: int) -> Finding:
@@ -83,35 +59,14 @@ def judge_disk(name: str, folder: PurePath, writable: bool, free: int, needed: i
     return fail(name, seen, advice) if free < needed else ok(name, seen)
 
 
-def judge_home(given: str, home: PurePath | None, writable: bool) -> Finding:
-    """DAGSTER_HOME as it is `given`, and the folder that it means: None when it is no absolute path of one."""
-    name = "DAGSTER_HOME"
-    if home is None:
-        return fail(name, f"{given!r} is no absolute path of a folder", "make one, and set DAGSTER_HOME in .env")
-    if not writable:
-        return fail(name, f"{home} may not be written", "change its owner or its rights")
-    if any(home.is_relative_to(place) for place in _FLEETING):
-        return warn(name, f"{home} lies where a restart may empty it", "move it to a place that is kept")
-    return ok(name, f"{home} keeps progress")
-
-
 def judge_retries(settings: Mapping[str, Any]) -> Finding:
     """Run retries and run monitoring are off unless dagster.yaml, as Dagster reads it, turns them on."""
     retries, monitoring = (settings.get(name) or {} for name in ("run_retries", "run_monitoring"))
-    most = retries.get("max_retries", 0) if retries.get("enabled") else 0
-    off = [name for name, on in {"run_retries": most, "run_monitoring": monitoring.get("enabled")}.items() if not on]
-    if off:
-        seen = f"{', '.join(off)} off: a run of the UI that dies is not started again"
-        return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
-    return ok("dagster.yaml", f"runs that die are started again, up to {most} times")
-
-
-def judge_database(revisions: Mapping[str, tuple[str | None, str | None]]) -> Finding:
-    """Schema versions by storage: what it has, and what this Dagster wants."""
-    if old := [name for name, (there, wanted) in revisions.items() if there != wanted]:
-        seen = f"{', '.join(old)}: a schema of another Dagster"
-        return warn("database", seen, "stop all, then: dagster instance migrate")
-    return ok("database", f"schema of this Dagster in {len(revisions)} storages")
+    most = retries.get("max_retries", 0)
+    if retries.get("enabled") and most and monitoring.get("enabled"):
+        return ok("dagster.yaml", f"runs that die are started again, up to {most} times")
+    seen = "run_retries or run_monitoring is off: a run of the UI that dies is not started again"
+    return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
 
 
 def judge_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:

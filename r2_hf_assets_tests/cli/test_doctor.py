@@ -25,7 +25,7 @@ def test_everything_is_looked_at_and_each_is_a_line(shell: World, capfd: pytest.
     names = [line[6:20].strip() for line in answer.data]
     assert names == [
         *("settings", "DAGSTER_HOME", "dagster.yaml", "database", "open files", "HF_HOME"),
-        *("STATE_URL", "bucket", "episode", "clock (S3)", "hub", "token", "repo"),
+        *("STATE_URL", "bucket", "episode", "hub", "token", "repo"),
     ]
     assert [line for line in answer.data if line.startswith("FAIL")] == []
     assert answer.talk[-1].endswith("0 failed")

@@ -16,7 +16,7 @@ TEMPLATE = Path(__file__).parents[2] / "dagster.yaml"
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new one, with the template and no database. pytest's folder is below /tmp, which need not be a trap here."""
-    monkeypatch.setattr("r2_hf_assets.preflight.rules._FLEETING", ())
+    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._FLEETING", ())
     (tmp_path / "dagster.yaml").write_bytes(TEMPLATE.read_bytes())
     return tmp_path
 
@@ -63,6 +63,13 @@ def test_a_database_that_two_processes_made(home: Path, monkeypatch: pytest.Monk
     database.close()
     found = look_at_home(str(home))[-1]
     assert (found.name, found.level) == ("database", FAIL) and "move history" in found.advice
+
+
+def test_a_home_that_may_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._FLEETING", (str(tmp_path.resolve()),))
+    assert levels(tmp_path)["DAGSTER_HOME"] == WARN
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert levels(tmp_path)["DAGSTER_HOME"] == FAIL
 
 
 def test_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The rules: each on facts with which it finds nothing, and on those with which it finds something."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,7 +10,6 @@ from r2_hf_assets.preflight import rules
 from r2_hf_assets.preflight.rules import Finding, Level
 
 OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
-NOW = datetime(2026, 11, 25, 15, 0, 0, tzinfo=UTC)
 HOME = PurePosixPath("/srv/home")
 TWICE = {"enabled": True, "max_retries": 2}
 
@@ -27,10 +25,6 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rule", "facts", "level", "said"),
     [
-        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 15, 0, 10, tzinfo=UTC), NOW), OK, "within 10 s"),
-        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 14, 57, tzinfo=UTC), NOW), WARN, "180 s ahead"),
-        (rules.judge_clock, ("clock", "S3", datetime(2026, 11, 25, 15, 16, tzinfo=UTC), NOW), FAIL, "960 s behind"),
-        (rules.judge_clock, ("clock", "S3", None, NOW), WARN, "says no time"),
         (rules.judge_files, (-1, 128), OK, "no limit"),
         (rules.judge_files, (1024, 128), OK, "1024, for 128"),
         (rules.judge_files, (256, 128), WARN, "256, for 128"),
@@ -38,15 +32,9 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
         (rules.judge_disk, ("scratch", HOME, True, 3 * 10**9, 2 * 10**9, "do"), OK, "3.0 GB free at /srv/home"),
         (rules.judge_disk, ("scratch", HOME, True, 10**9, 2 * 10**9, "do"), FAIL, "up to 2.0 GB needed"),
         (rules.judge_disk, ("scratch", HOME, False, 10**12, 1, "do"), FAIL, "may not be written"),
-        (rules.judge_home, ("~/home", HOME, True), OK, "/srv/home keeps progress"),
-        (rules.judge_home, ("~/home", HOME, False), FAIL, "may not be written"),
-        (rules.judge_home, ("/tmp/a", PurePosixPath("/tmp/a"), True), WARN, "a restart may empty it"),
-        (rules.judge_home, ("nowhere", None, False), FAIL, "'nowhere' is no absolute path"),
         (rules.judge_retries, ({"run_retries": TWICE, "run_monitoring": {"enabled": True}},), OK, "up to 2 times"),
-        (rules.judge_retries, ({"run_retries": TWICE, "run_monitoring": None},), WARN, "run_monitoring off"),
-        (rules.judge_retries, ({"run_retries": {"enabled": True}},), WARN, "run_retries, run_monitoring off"),
-        (rules.judge_database, ({"runs": ("a", "a"), "events": ("b", "b")},), OK, "in 2 storages"),
-        (rules.judge_database, ({"runs": ("a", "a"), "events": ("b", "c")},), WARN, "events: a schema of another"),
+        (rules.judge_retries, ({"run_retries": TWICE, "run_monitoring": None},), WARN, "run_monitoring is off"),
+        (rules.judge_retries, ({"run_retries": {"enabled": True}},), WARN, "run_retries or run_monitoring is off"),
         (rules.judge_token, (401, {}, "me/speech"), FAIL, "does not know it"),
         (rules.judge_token, (200, user("write"), "me/speech"), OK, "role write: may write to me/speech"),
         (rules.judge_token, (200, user("read"), "me/speech"), FAIL, "may not write"),
@@ -79,4 +67,4 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
 def test_a_rule(rule: Callable[..., Finding], facts: tuple, level: Level, said: str) -> None:
     found = rule(*facts)
     assert found.level == level and said in found.seen, found
-    assert bool(found.advice) is (level is not OK) or said == "says no time"
+    assert bool(found.advice) is (level is not OK)
