@@ -52,38 +52,29 @@ def on_disk(folder: Path | str | None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        as_disk_error = disk_error(error, folder) if folder else None
-        if as_disk_error is None:
-            raise
-        raise as_disk_error from error
+        if folder and (as_disk_error := disk_error(error, folder)):
+            raise as_disk_error from error
+        raise
 
 
 def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
     """The error for a user; None when `error` is not about a disk."""
-    number = 0 if isinstance(error, R2HfError) else _os_error(error)
+    if isinstance(error, R2HfError):
+        return None
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (quoted := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(quoted[1])
+        if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
+            return None
     if number in _FULL:
         return DiskFull(f"{folder}: {_FULL[number]}")
-    if number in _WRONG:
-        return DiskError(f"{folder}: {_WRONG[number]}")
-    return None
-
-
-def _os_error(error: BaseException) -> int:
-    """The operating system's number of an error, 0 when it has none."""
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
-    quoted = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(quoted[1]) if quoted else 0
-    if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
-        return 0
-    return number
+    return DiskError(f"{folder}: {_WRONG[number]}") if number in _WRONG else None
 
 
 def sweep_torn_writes(folder: Path, names: str) -> None:
     """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1.
 
-    Args:
-        names: a glob below `folder` that ends in `#*`.
+    `names` is a glob below `folder` that ends in `#*`.
     """
     for path in stale(folder.glob(names), _TORN_SECONDS):
         path.unlink(missing_ok=True)  # it got its name just now

@@ -28,19 +28,16 @@ def release() -> None:
         library.malloc_trim(0)
 
 
-def clear_frames(error: BaseException) -> None:
+def clear_frames(error: BaseException | None) -> None:
     """Release the local variables in the tracebacks of an error, of its causes and contexts.
 
     Otherwise every buffer in use when it was raised stays allocated as long as the error does. The tracebacks stay.
     """
     seen = set[int]()
-    chain: list[BaseException | None] = [error]
-    while chain:
-        one = chain.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            chain += [one.__cause__, one.__context__]
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @cache
