@@ -68,7 +68,7 @@ def _prefix(value: str) -> str:
     return f"{value.strip('/')}/".lstrip("/")
 
 
-def _languages(value: str) -> tuple[str, ...]:
+def parse_languages(value: str) -> tuple[str, ...]:
     """The languages named, in the order of LANGUAGES; all of them for none."""
     tags = [tag for part in value.split(",") if (tag := part.strip())]
     for tag in tags:
@@ -133,7 +133,9 @@ class PlanSettings:
 
     state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are kept: a folder or s3://...", "")
     episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", _count, "Episodes in a new chunk.", "1000")
-    languages: tuple[str, ...] = _env("LANGUAGES", _languages, "Narrows the languages, e.g. en,de; empty: all.", "")
+    languages: tuple[str, ...] = _env(
+        "LANGUAGES", parse_languages, "Narrows the languages, e.g. en,de; empty: all.", ""
+    )
     max_wait_hours: float = _env(
         "PLAN_MAX_WAIT_HOURS", _amount, "An automatic scan plans a part-filled chunk after this long.", "24"
     )
@@ -141,15 +143,10 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class ShardSettings:
-    """How rows become files.
+    """How rows become files."""
 
-    Attributes:
-        scratch: a folder for one part at a time, where content does not go over Xet.
-        kept: the folder in which files are kept after their upload, if `keep` says so.
-    """
-
-    scratch: str
-    kept: str
+    scratch: str  # a folder for one part at a time, where content does not go over Xet
+    kept: str  # the folder of files after their upload, where `keep` is set
     max_bytes: int = _env("PARQUET_MAX_BYTES", _count, "A chunk larger than this is split into parts.", "2147483648")
     rowgroup_bytes: int = _env("PARQUET_ROWGROUP_BYTES", _rowgroup_bytes, "Audio bytes in a row group.", "33554432")
     settle_minutes: float = _env(
@@ -203,8 +200,7 @@ P = TypeVar("P", bound=PartialSettings)
 def data_home(environ: Mapping[str, str]) -> Path:
     """The folder for the plan when STATE_URL is not set, for scratch files and for kept ones.
 
-    It is in DAGSTER_HOME, so that plan and history are kept, and lost, together: with a history and no plan, chunks
-    would be numbered anew.
+    It is in DAGSTER_HOME: plan and history belong together, as a history without its plan would number chunks anew.
     """
     home = environ.get("DAGSTER_HOME")
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
@@ -295,6 +291,6 @@ def grid_languages(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The languages that are partitions. A wrong value gives all: `load` reports it before any work."""
     environ = os.environ if environ is None else environ
     try:
-        return _languages(environ.get("LANGUAGES", ""))
+        return parse_languages(environ.get("LANGUAGES", ""))
     except ValueError:
         return LANGUAGES
