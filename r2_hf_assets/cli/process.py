@@ -78,7 +78,7 @@ def process(
     from r2_hf_assets.assets.launch import due_chunks, open_instance
 
     with open_instance() as instance:
-        chunks: Sequence[Planned] = _planned(_from_stdin(keys), settings) if keys else due_chunks(instance)
+        chunks: Sequence[Planned] = _planned(keys, settings) if keys else due_chunks(instance)
         chunks = choose(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
             say("nothing to do" if keys else "nothing is due")
@@ -123,36 +123,23 @@ def choose(
     return list(islice(chosen, limit))
 
 
-def _from_stdin(keys: Sequence[str]) -> list[str]:
-    """The keys, with the lines of stdin for `-`."""
-    read = (line.strip() for line in sys.stdin) if "-" in keys else ()
-    return [*(key for key in keys if key != "-"), *filter(None, read)]
-
-
 def _planned(keys: Sequence[str], settings: "Settings") -> list["Planned"]:
-    """The planned chunks of these partition keys, each once.
-
-    Raises:
-        click.UsageError: a key is none, is not planned, or LANGUAGES leaves its language out.
-    """
-    from r2_hf_assets.assets.partitions import read_key
+    """The planned chunks of these partition keys, each once; UsageError for a key that has none."""
+    from r2_hf_assets.assets.partitions import partition_key
     from r2_hf_assets.plan.due import in_grid
     from r2_hf_assets.plan.store import open_plan
 
-    chunks, left_out = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    planned = {(chunk.language, chunk.number): chunk for chunk in chunks}
-    found: dict[tuple[str, int], Planned] = {}
+    if "-" in keys:
+        read = [line.strip() for line in sys.stdin]
+        keys = [key for key in (*keys, *read) if key not in ("-", "")]
+    chunks, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in chunks}
     for key in keys:
-        try:
-            name = read_key(key)
-        except ValueError as error:
-            raise click.UsageError(f"--partition: {error}") from None
-        if name[0] in left_out:
-            raise click.UsageError(f"--partition {key}: LANGUAGES leaves out {name[0]}; add it there to process it")
-        if name not in planned:
-            raise click.UsageError(f"--partition {key}: not planned; scan first, or see status")
-        found[name] = planned[name]
-    return list(found.values())
+        if key not in planned:
+            raise click.UsageError(
+                f"--partition {key}: not planned, or left out by LANGUAGES; scan first, or see status"
+            )
+    return [planned[key] for key in dict.fromkeys(keys)]
 
 
 class Progress:

@@ -14,7 +14,7 @@ from r2_hf_assets.bucket.pages import Page, first_page
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, UnusableMetadata, audio_fault, read_metadata
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
-from r2_hf_assets.preflight.rules import Finding, fail, ok, warn
+from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
 

@@ -1,13 +1,10 @@
-"""Collects the facts about settings, shell, machine, STATE_URL and Hub, and runs all collectors in parallel.
+"""Collects the facts about settings, shell and STATE_URL, and runs all collectors in parallel.
 
 Each collector has a thread of its own, and all have one deadline, so an endpoint that swallows packets delays no other.
-Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and removed. Requests to the Hub go through
-huggingface_hub's own session, so that proxies and certificates are those of the real work.
+Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and removed.
 """
 
 import os
-import resource
-import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import wait
@@ -23,28 +20,16 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, ask, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
-from r2_hf_assets.hub.errors import classify
-from r2_hf_assets.preflight import rules
-from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
-from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight.bucket import look_at_bucket
+from r2_hf_assets.preflight.hub import look_at_hub
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import (
-    VARIABLES,
-    BucketSettings,
-    HubSettings,
-    PartialSettings,
-    hub_home,
-    is_on,
-    load,
-    load_partial,
-)
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_on, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
 # Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
 _DEADLINE_S = 12.0
-# hf_xet keeps caches of some 100 MB while it uploads.
-_CACHE_BYTES = 2 * 10**8
 _SHORTEST_SECRET = 4  # a shorter one would be found inside of words
 
 
@@ -58,8 +43,6 @@ def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
         "shell": partial(look_at_shell, environ, env_file),
         "DAGSTER_HOME": partial(look_at_home, environ.get("DAGSTER_HOME", "")),
     }
-    if settings:
-        collectors["machine"] = partial(look_at_machine, settings)
     if settings and settings.r2:
         collectors["STATE_URL"] = partial(look_at_state, settings.plan.state_url, settings.r2)
         collectors["bucket"] = partial(look_at_bucket, settings.r2)
@@ -108,7 +91,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings
 
 def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     """Findings `.env`, when others may read it, and `shell`, for each variable that is easily left set."""
-    found = []
+    found: list[Finding] = []
     if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
         found.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
     if module := environ.get("DAGSTER_MODULE_NAME"):
@@ -120,30 +103,11 @@ def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     return found
 
 
-def look_at_machine(settings: PartialSettings) -> list[Finding]:
-    """Findings `open files`, `HF_HOME`, and `scratch` where uploads go by a file."""
-    found = []
-    if settings.r2:
-        found.append(rules.judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.r2.workers))
-    cache = _measure(Path(hub_home()).expanduser())
-    found.append(rules.judge_disk("HF_HOME", *cache, _CACHE_BYTES, "free some, or set HF_HOME to another folder"))
-    if settings.shards.keep or is_on("HF_HUB_DISABLE_XET"):
-        scratch, advice = _measure(Path(settings.shards.scratch)), "free some, or lower PARQUET_MAX_BYTES"
-        found.append(rules.judge_disk("scratch", *scratch, settings.shards.max_bytes, advice))
-    return found
-
-
-def _measure(path: Path) -> tuple[Path, bool, int]:
-    """The path, or the nearest one above it that is there; whether it is a folder that may be written; bytes free."""
-    there = next(found for found in (path.absolute(), *path.absolute().parents) if found.exists())
-    return there, there.is_dir() and os.access(there, os.W_OK | os.X_OK), shutil.disk_usage(there).free
-
-
 def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
     """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
-    there, writable, _ = _measure(Path(url))
-    if urlsplit(url).scheme != "s3" and there != Path(url).absolute():
-        if writable:
+    if urlsplit(url).scheme != "s3" and not Path(url).exists():
+        there = next(folder for folder in Path(url).absolute().parents if folder.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
             return [ok("STATE_URL", f"{url} will be made")]
         return [fail("STATE_URL", f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
     try:
@@ -166,26 +130,3 @@ def _creates_once(store: Store) -> bool:
         return True
     finally:
         ask(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
-
-
-def look_at_hub(hub: HubSettings) -> list[Finding]:
-    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be asked. Two requests."""
-    from huggingface_hub.utils import build_hf_headers, get_session
-
-    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
-    try:
-        who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
-        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
-        identity, info = (answer.json() if answer.status_code == 200 else {} for answer in (who, repo))
-    except Exception as error:
-        if classify(error) is None and not isinstance(error, OSError | ValueError):
-            raise
-        advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
-        return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
-    if who.status_code not in (200, 401, 403):
-        return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
-    return [
-        ok("hub", f"{hub.endpoint} answers"),
-        rules.judge_token(who.status_code, identity, hub.repo_id),
-        rules.judge_repo(repo.status_code, info, hub.repo_id, hub.private),
-    ]

@@ -5,11 +5,12 @@ databases where there are none; databases that are there are opened.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from r2_hf_assets.dagster_internals import InstanceRef
-from r2_hf_assets.preflight.rules import Finding, fail, first_line, judge_retries, ok, warn
+from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 
 _ANEW = "in it move history and schedules away (r2_hf_assets, the plan, stays), then: r2-hf reconcile --record"
 # What a restart of the host may empty.
@@ -33,7 +34,17 @@ def look_at_home(given: str) -> list[Finding]:
     except Exception as error:  # no YAML, or none of Dagster's
         advice = "mend it, or copy the template over it"
         return [kept, fail("dagster.yaml", f"can't be read: {first_line(error)}", advice)]
-    return [kept, judge_retries(ref.settings), _look_at_database(ref)]
+    return [kept, _judge_retries(ref.settings), _look_at_database(ref)]
+
+
+def _judge_retries(settings: Mapping[str, Any]) -> Finding:
+    """Run retries and run monitoring are off unless dagster.yaml, as Dagster reads it, turns them on."""
+    retries, monitoring = (settings.get(name) or {} for name in ("run_retries", "run_monitoring"))
+    most = retries.get("max_retries", 0)
+    if retries.get("enabled") and most and monitoring.get("enabled"):
+        return ok("dagster.yaml", f"runs that die are started again, up to {most} times")
+    seen = "run_retries or run_monitoring is off: a run of the UI that dies is not started again"
+    return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
 
 
 def _look_at_database(ref: InstanceRef) -> Finding:

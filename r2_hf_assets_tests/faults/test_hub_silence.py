@@ -13,7 +13,7 @@ from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.inventory import take_inventory
 from r2_hf_assets.hub.reading import HubReader, UnreadableShard
-from r2_hf_assets.preflight import collect
+from r2_hf_assets.preflight import hub as preflight
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, PART, ROUTES, HubCase
@@ -119,10 +119,10 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(
 
 
 def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "PATIENCE_S", REQUEST_S)
+    monkeypatch.setattr(preflight, "PATIENCE_S", REQUEST_S)
     case.order(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    (found,) = collect.look_at_hub(hub)
+    (found,) = preflight.look_at_hub(hub)
     assert "can't be reached" in str(found)
 
 

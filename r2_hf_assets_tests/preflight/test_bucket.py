@@ -6,15 +6,15 @@ from urllib.parse import parse_qs
 import obstore
 import pytest
 
+from r2_hf_assets.preflight import FAIL, WARN, Finding
 from r2_hf_assets.preflight.bucket import look_at_bucket
-from r2_hf_assets.preflight.rules import Finding, Level
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer, error
 from r2_hf_assets_tests.world import World
 
 
 def levels(found: list[Finding]) -> dict[str, str]:
-    return {finding.name: finding.level.value for finding in found}
+    return {finding.name: finding.level for finding in found}
 
 
 def named(found: list[Finding], name: str) -> Finding:
@@ -39,14 +39,14 @@ def test_a_bucket_as_it_should_be(world: World, r2: BucketSettings) -> None:
 )
 def test_a_bucket_that_refuses(r2: BucketSettings, change: dict[str, str], advice: str) -> None:
     found = named(look_at_bucket(replace(r2, **change)), "bucket")  # type: ignore[arg-type]
-    assert found.level == Level.FAIL
+    assert found.level == FAIL
     assert advice in found.advice
 
 
 def test_an_endpoint_that_is_dead_or_silent(r2: BucketSettings, silent: str) -> None:
     for endpoint in ("http://127.0.0.1:9", silent):
         (found,) = look_at_bucket(replace(r2, endpoint_url=endpoint))
-        assert found.level == Level.FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
+        assert found.level == FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
 
 
 def listing(key: str, _count: int) -> Answer | None:
@@ -76,7 +76,7 @@ def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
 
 
 def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketSettings) -> None:
-    assert named(look_at_bucket(r2), "bucket").level == Level.WARN
+    assert named(look_at_bucket(r2), "bucket").level == WARN
     obstore.put(world.store(), "processed/en/new/new_000000.mp3", b"x")
     found = look_at_bucket(r2)
     assert levels(found) == {"bucket": "ok", "episode": "warn"}
@@ -84,4 +84,4 @@ def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketS
     assert "metadata_not_a_list" in named(look_at_bucket(r2), "episode").seen
     obstore.put(world.store(), "elsewhere/2024-01/a/b", b"x")
     strange = named(look_at_bucket(replace(r2, prefix="elsewhere/")), "bucket")
-    assert strange.level == Level.WARN and "PROCESSED_PREFIX" in strange.advice
+    assert strange.level == WARN and "PROCESSED_PREFIX" in strange.advice

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
+from r2_hf_assets.preflight import FAIL, OK, WARN
 from r2_hf_assets.preflight.dagster_home import look_at_home
-from r2_hf_assets.preflight.rules import Level
 
-OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 TEMPLATE = Path(__file__).parents[2] / "dagster.yaml"
 
 
@@ -21,7 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def levels(home: Path) -> dict[str, Level]:
+def levels(home: Path) -> dict[str, str]:
     return {finding.name: finding.level for finding in look_at_home(str(home))}
 
 
@@ -51,6 +50,8 @@ def test_nothing_is_made_in_a_new_home_and_nothing_changed_in_one_that_is_used(
 def test_a_home_without_its_yaml_retries_nothing(home: Path) -> None:
     (home / "dagster.yaml").unlink()
     assert levels(home)["dagster.yaml"] == WARN
+    (home / "dagster.yaml").write_text("run_retries: {enabled: true, max_retries: 2}")
+    assert levels(home)["dagster.yaml"] == WARN, "a run that hangs is not found"
     for text in ("run_retries: [unclosed", "run_retries: {enabled: perhaps}"):
         (home / "dagster.yaml").write_text(text)
         assert levels(home) == {"DAGSTER_HOME": OK, "dagster.yaml": FAIL}

@@ -1,14 +1,19 @@
-"""Findings, and the rules: pure functions from facts that a collector gathered to one finding, with numbers."""
+"""The Hub: can it be reached, may the token write, is the repo as it should be.
+
+Requests go through huggingface_hub's own session, so that proxies and certificates are those of the real work.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
-# Descriptors besides the GET requests: metadata, parts, databases, libraries.
-_OTHER_FILES = 256
+from huggingface_hub.utils import build_hf_headers, get_session
+
+from r2_hf_assets.hub.errors import classify
+from r2_hf_assets.preflight import Finding, fail, ok, warn
+from r2_hf_assets.preflight.bucket import PATIENCE_S
+from r2_hf_assets.settings import HubSettings
+
 _TOKENS = "https://huggingface.co/settings/tokens"
 # What a fine-grained token needs in the scope of the repo, or of its owner.
 _WRITE = "repo.write"
@@ -16,57 +21,25 @@ _WRITE = "repo.write"
 _WRITERS = ("owner", "admin", "write")
 
 
-class Level(StrEnum):
-    """OK: as it should be. WARN: works, or can't be told; read it. FAIL: the job will not work."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: how it is, what was looked at, what was seen, and what to do ("" for nothing)."""
-
-    level: Level
-    name: str
-    seen: str
-    advice: str = ""
-
-
-ok = partial(Finding, Level.OK)
-warn = partial(Finding, Level.WARN)
-fail = partial(Finding, Level.FAIL)
-
-
-def first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-
-
-def judge_files(limit: int, workers: int) -> Finding:
-    """The limit of open files: every GET in flight is a descriptor. `limit` negative: there is none."""
-    seen, wanted = f"{'no limit' if limit < 0 else limit}, for {workers} GET requests", workers + _OTHER_FILES
-    if not 0 <= limit < wanted:
-        return ok("open files", seen)
-    return (fail if limit <= workers else warn)("open files", seen, f"ulimit -n {wanted}, or lower DOWNLOAD_WORKERS")
-
-
-def judge_disk(name: str, folder: PurePath, writable: bool, free: int, needed: int, advice: str) -> Finding:
-    """Whether a folder may be written and has `needed` bytes."""
-    if not writable:
-        return fail(name, f"{folder} may not be written", advice)
-    seen = f"{free / 10**9:,.1f} GB free at {folder}, up to {needed / 10**9:,.1f} GB needed"
-    return fail(name, seen, advice) if free < needed else ok(name, seen)
-
-
-def judge_retries(settings: Mapping[str, Any]) -> Finding:
-    """Run retries and run monitoring are off unless dagster.yaml, as Dagster reads it, turns them on."""
-    retries, monitoring = (settings.get(name) or {} for name in ("run_retries", "run_monitoring"))
-    most = retries.get("max_retries", 0)
-    if retries.get("enabled") and most and monitoring.get("enabled"):
-        return ok("dagster.yaml", f"runs that die are started again, up to {most} times")
-    seen = "run_retries or run_monitoring is off: a run of the UI that dies is not started again"
-    return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
+def look_at_hub(hub: HubSettings) -> list[Finding]:
+    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be asked. Two requests."""
+    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
+    try:
+        who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
+        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
+        identity, info = (answer.json() if answer.status_code == 200 else {} for answer in (who, repo))
+    except Exception as error:
+        if classify(error) is None and not isinstance(error, OSError | ValueError):
+            raise
+        advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
+        return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
+    if who.status_code not in (200, 401, 403):
+        return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
+    return [
+        ok("hub", f"{hub.endpoint} answers"),
+        judge_token(who.status_code, identity, hub.repo_id),
+        judge_repo(repo.status_code, info, hub.repo_id, hub.private),
+    ]
 
 
 def judge_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:
