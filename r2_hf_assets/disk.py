@@ -1,10 +1,8 @@
 """Disk errors as one line: which folder, what is wrong with it, what to do.
 
 `on_disk(folder)` wraps what works in a folder. The operating system's number decides: Python's and Arrow's errors carry
-it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
-
-Nothing is retried within a run: a full disk does not clear in seconds. A run that failed because of one may be retried,
-because other runs remove their scratch files; every other error needs a person.
+it as errno, while obstore and hf_xet quote it, as Rust prints it: `(os error 28)`. Nothing is retried within a run: a
+full disk does not clear in seconds.
 """
 
 import errno
@@ -43,12 +41,7 @@ _ABOUT_OBJECTS = (errno.ENOENT, errno.EEXIST)
 
 @contextmanager
 def on_disk(folder: Path | str | None) -> Iterator[None]:
-    """Raise disk errors of the work in `folder`, or in what is named so, as one line. None: leave every error as it is.
-
-    Raises:
-        DiskFull: no space is left.
-        DiskError: the folder can't be written or read.
-    """
+    """Raise disk errors of the work in `folder` as DiskError or DiskFull. None: leave every error as it is."""
     try:
         yield
     except Exception as error:
@@ -72,16 +65,13 @@ def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
 
 
 def sweep_torn_writes(folder: Path, names: str) -> None:
-    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1.
-
-    `names` is a glob below `folder` that ends in `#*`.
-    """
+    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1."""
     for path in stale(folder.glob(names), _TORN_SECONDS):
         path.unlink(missing_ok=True)  # it got its name just now
 
 
 def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
-    """Those that were last written longer ago than that, without those that are gone meanwhile."""
+    """The paths last written longer ago than that, without those that are gone."""
     for path in paths:
         try:
             written = path.stat().st_mtime
@@ -92,7 +82,7 @@ def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
 
 
 def sync(files: Iterable[Path]) -> None:
-    """Flush these files and their names to the disk: a host that loses power keeps them."""
+    """Flush these files and their names to the disk, so that a host that loses power keeps them."""
     paths = list(files)
     for path in (*paths, *{path.parent for path in paths}):
         descriptor = os.open(path, os.O_RDONLY)

@@ -29,9 +29,9 @@ def release() -> None:
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Release the local variables in the tracebacks of an error, of its causes and contexts.
+    """Release the local variables in the tracebacks of an error and of its causes.
 
-    Otherwise every buffer in use when it was raised stays allocated as long as the error does. The tracebacks stay.
+    Otherwise every buffer in use when it was raised stays allocated as long as the error does.
     """
     seen = set[int]()
     while error is not None and id(error) not in seen:
@@ -42,10 +42,7 @@ def clear_frames(error: BaseException | None) -> None:
 
 @cache
 def give_memory_back() -> None:
-    """Set the limits, once a process and before its threads start.
-
-    Does nothing with another C library, or when the user has set malloc's options.
-    """
+    """Set the limits, once a process and before its threads start, unless the user has set malloc's options."""
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if not chosen and hasattr(library := ctypes.CDLL(None), "mallopt"):
         for option, value in _OPTIONS.items():

@@ -40,7 +40,7 @@ STATUSES: Mapping[int, str] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """A transient error: why, the seconds that the server asks to wait, and whether a quota is used up."""
+    """A transient error: why, the seconds to wait that the response requests, and whether a quota is used up."""
 
     reason: str
     wait: float = 0.0
@@ -151,8 +151,8 @@ COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 # A card waits longer than a chunk's commit takes, and tries a third as often: chunks go first. A card that is not
 # committed within ten minutes is due again later.
 CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
-# Building a chunk once more when its upload breaks off: hf_xet repeats requests by itself for minutes, does not say of
-# a refusal that it is one, and a later run is as good as a third try.
+# Building a chunk once more when its upload breaks off: hf_xet retries for minutes by itself, its errors do not tell a
+# refusal from an outage, and a later run is as good as a third try.
 STREAM_RETRY = Retry(attempts=2, base=5.0, limit=3600.0)
 # Runs of a chunk that planned_chunks requests: again 2, 8, 32 and 128 minutes after a failure, almost three hours in
 # all. (A run whose process died is retried by Dagster: run_retries in dagster.yaml.)
@@ -160,19 +160,18 @@ RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR = 5, 120.0, 4
 
 
 def default_retry() -> Retry:
-    """DEFAULT, read at each call: tests shorten it."""
-    return DEFAULT
+    return DEFAULT  # read at each call: tests shorten it
 
 
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
-    """The Trouble of a transient HTTP status, with the wait that its headers ask for; None for any other."""
-    reason = STATUSES.get(status)
-    if reason is None:
+    """The Trouble of a transient HTTP status, with the wait that its headers request; None for any other."""
+    if status not in STATUSES:
         return None
-    return Trouble(f"{reason} (HTTP {status})", _asked_wait({k.lower(): v for k, v in headers.items()}, now))
+    wait = _requested_wait({name.lower(): value for name, value in headers.items()}, now)
+    return Trouble(f"{STATUSES[status]} (HTTP {status})", wait)
 
 
-def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
+def _requested_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
     """Seconds to wait. Retry-After is seconds or a date (RFC 9110); RateLimit carries `t=` seconds (the Hub's form)."""
     after = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", after):
@@ -184,7 +183,7 @@ def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
     return float(reset[1]) if reset else 0.0
 
 
-@lru_cache(maxsize=64)  # the answers of one second share theirs
+@lru_cache(maxsize=64)  # the responses of one second share theirs
 def parse_http_date(date: str) -> datetime | None:
     """The time in a Date or Retry-After header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"; None when it is no date."""
     try:

@@ -216,13 +216,12 @@ def is_on(name: str) -> bool:
     return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
-def ca_bundle(environ: Mapping[str, str] | None = None) -> str:
+def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
     """The PEM file of certificate authorities for every client of the bucket.
 
     AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. The Hub's clients read SSL_CERT_FILE themselves: a bundle for a
     private S3 seldom holds the Hub's authority. SettingsError when the variable names no such file.
     """
-    environ = os.environ if environ is None else environ
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
         if path := environ.get(name, "").strip():
             _check_bundle(name, path)
@@ -238,7 +237,7 @@ def _check_bundle(name: str, path: str) -> None:
         raise SettingsError(f"settings: {name}={path!r} must name a file of PEM certificates") from None
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read and check the settings; an empty value counts as not set. The bucket's and the Hub's must be complete.
 
     SettingsError in one line for every variable that is missing or wrong.
@@ -246,18 +245,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return _load(Settings, environ, "r2", "hub")
 
 
-def load_for_scan(environ: Mapping[str, str] | None = None) -> ScanSettings:
+def load_for_scan(environ: Mapping[str, str] = os.environ) -> ScanSettings:
     """As `load`, but the Hub's may be missing."""
     return _load(ScanSettings, environ, "r2")
 
 
-def load_partial(environ: Mapping[str, str] | None = None) -> PartialSettings:
+def load_partial(environ: Mapping[str, str] = os.environ) -> PartialSettings:
     """As `load`, but the bucket's and the Hub's may be missing."""
     return _load(PartialSettings, environ)
 
 
-def _load(kind: type[P], environ: Mapping[str, str] | None, *needs: str) -> P:
-    environ = os.environ if environ is None else environ
+def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
     values: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
     missing: list[str] = []
     wrong: list[str] = []
@@ -275,8 +273,8 @@ def _load(kind: type[P], environ: Mapping[str, str] | None, *needs: str) -> P:
             wrong.append(f"{variable.name}{shown} {problem}")
     if wrong or incomplete.intersection(needs):
         # Also what other groups lack: .env is then filled in at one go.
-        parts = [f"not set: {', '.join(missing)}"] if missing else []
-        raise SettingsError(f"settings: {'; '.join(parts + wrong)} (put them into .env, see .env.example)")
+        unset = [f"not set: {', '.join(missing)}"] if missing else []
+        raise SettingsError(f"settings: {'; '.join(unset + wrong)} (put them into .env, see .env.example)")
     home = data_home(environ)
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     return kind(
@@ -287,9 +285,8 @@ def _load(kind: type[P], environ: Mapping[str, str] | None, *needs: str) -> P:
     )
 
 
-def grid_languages(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """The languages that are partitions. A wrong value gives all: `load` reports it before any work."""
-    environ = os.environ if environ is None else environ
     try:
         return parse_languages(environ.get("LANGUAGES", ""))
     except ValueError:

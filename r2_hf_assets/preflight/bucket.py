@@ -24,7 +24,7 @@ PATIENCE_S = 5.0
 _EPISODES = 5
 
 
-def look_at_bucket(r2: BucketSettings) -> list[Finding]:
+def check_bucket(r2: BucketSettings) -> list[Finding]:
     """Findings `bucket` and `episode`; only the first when there is nothing to look into."""
     once = replace(ONCE, silence=PATIENCE_S)
     try:
@@ -36,13 +36,13 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
         seen = f"{r2.name} answers, and holds no folder below {r2.prefix or 'its root'}"
         return [warn("bucket", seen, "check PROCESSED_PREFIX and R2_BUCKET, or put episodes there")]
     try:
-        episode = _look_at_an_episode(store, r2.prefix, folders, once)
+        episode = _check_an_episode(store, r2.prefix, folders, once)
     except R2HfError as error:
         episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
-    return [_judge_folders(r2, folders, page.more), episode]
+    return [_check_folders(r2, folders, page.more), episode]
 
 
-def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
+def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
     strange = [name for name in folders if normalize(name) == UNKNOWN != name]
     known = len(folders) - len(strange)
     seen = f"{r2.name} answers; {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
@@ -52,7 +52,7 @@ def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Findin
     return ok("bucket", seen)
 
 
-def _look_at_an_episode(store: S3Store, prefix: str, folders: list[str], once: Retry) -> Finding:
+def _check_an_episode(store: S3Store, prefix: str, folders: list[str], once: Retry) -> Finding:
     folder = next((name for name in folders if normalize(name) != UNKNOWN), folders[0])
     below = f"{prefix}{folder}/"
     episodes = _names(first_page(store, below, once, "/", most=_EPISODES))

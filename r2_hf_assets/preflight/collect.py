@@ -21,8 +21,8 @@ from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, ask, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
-from r2_hf_assets.preflight.bucket import look_at_bucket
-from r2_hf_assets.preflight.hub import look_at_hub
+from r2_hf_assets.preflight.bucket import check_bucket
+from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_on, load, load_partial
 
@@ -30,24 +30,23 @@ Collector = Callable[[], list[Finding]]
 
 # Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
 _DEADLINE_S = 12.0
-_SHORTEST_SECRET = 4  # a shorter one would be found inside of words
 
 
 def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     """Every finding about the job that `environ` describes; `env_file` is in it already."""
-    from r2_hf_assets.preflight.dagster_home import look_at_home  # the one module that loads Dagster
+    from r2_hf_assets.preflight.dagster_home import check_home  # the one module that loads Dagster
 
     setting, settings = check_settings(environ)
     collectors: dict[str, Collector] = {
         "settings": lambda: [setting],
-        "shell": partial(look_at_shell, environ, env_file),
-        "DAGSTER_HOME": partial(look_at_home, environ.get("DAGSTER_HOME", "")),
+        "shell": partial(check_shell, environ, env_file),
+        "DAGSTER_HOME": partial(check_home, environ.get("DAGSTER_HOME", "")),
     }
     if settings and settings.r2:
-        collectors["STATE_URL"] = partial(look_at_state, settings.plan.state_url, settings.r2)
-        collectors["bucket"] = partial(look_at_bucket, settings.r2)
+        collectors["STATE_URL"] = partial(check_state, settings.plan.state_url, settings.r2)
+        collectors["bucket"] = partial(check_bucket, settings.r2)
     if settings and settings.hub:
-        collectors["hub"] = partial(look_at_hub, settings.hub)
+        collectors["hub"] = partial(check_hub, settings.hub)
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
     return [mask(finding, secrets) for finding in run(collectors)]
 
@@ -73,7 +72,8 @@ def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
     """The finding in one line, with `***` for every secret that a server or a library quotes in it."""
     seen = " ".join(finding.seen.split())
     for secret in sorted(secrets, key=len, reverse=True):
-        seen = seen.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else seen
+        if len(secret) > 3:  # a shorter one would be found inside of words
+            seen = seen.replace(secret, "***")
     return replace(finding, seen=seen)
 
 
@@ -89,7 +89,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings
         return fail("settings", str(error).removeprefix("settings: "), advice), settings
 
 
-def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
+def check_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     """Findings `.env`, when others may read it, and `shell`, for each variable that is easily left set."""
     found: list[Finding] = []
     if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
@@ -103,7 +103,7 @@ def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     return found
 
 
-def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
+def check_state(url: str, r2: BucketSettings) -> list[Finding]:
     """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
     if urlsplit(url).scheme != "s3" and not Path(url).exists():
         there = next(folder for folder in Path(url).absolute().parents if folder.exists())

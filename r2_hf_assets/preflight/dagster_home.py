@@ -18,7 +18,7 @@ _FLEETING = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 _SQLITE = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 
 
-def look_at_home(given: str) -> list[Finding]:
+def check_home(given: str) -> list[Finding]:
     """Findings `DAGSTER_HOME`, `dagster.yaml` and `database`, up to the first that leaves nothing for the next."""
     home = Path(given).expanduser()
     if not home.is_absolute() or not home.is_dir():
@@ -34,10 +34,10 @@ def look_at_home(given: str) -> list[Finding]:
     except Exception as error:  # no YAML, or none of Dagster's
         advice = "mend it, or copy the template over it"
         return [kept, fail("dagster.yaml", f"can't be read: {first_line(error)}", advice)]
-    return [kept, _judge_retries(ref.settings), _look_at_database(ref)]
+    return [kept, _check_retries(ref.settings), _check_database(ref)]
 
 
-def _judge_retries(settings: Mapping[str, Any]) -> Finding:
+def _check_retries(settings: Mapping[str, Any]) -> Finding:
     """Run retries and run monitoring are off unless dagster.yaml, as Dagster reads it, turns them on."""
     retries, monitoring = (settings.get(name) or {} for name in ("run_retries", "run_monitoring"))
     most = retries.get("max_retries", 0)
@@ -47,7 +47,7 @@ def _judge_retries(settings: Mapping[str, Any]) -> Finding:
     return warn("dagster.yaml", seen, "copy the template: make home, or cp dagster.yaml into DAGSTER_HOME")
 
 
-def _look_at_database(ref: InstanceRef) -> Finding:
+def _check_database(ref: InstanceRef) -> Finding:
     storage: Any = ref.storage_data
     folder = storage.config_dict.get("base_dir")  # SQLite's alone
     if isinstance(folder, str) and (absent := [name for name in _SQLITE if not Path(folder, name).is_file()]):

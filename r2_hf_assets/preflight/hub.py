@@ -21,8 +21,8 @@ _WRITE = "repo.write"
 _WRITERS = ("owner", "admin", "write")
 
 
-def look_at_hub(hub: HubSettings) -> list[Finding]:
-    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be asked. Two requests."""
+def check_hub(hub: HubSettings) -> list[Finding]:
+    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be reached. Two requests."""
     get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
     try:
         who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
@@ -34,24 +34,26 @@ def look_at_hub(hub: HubSettings) -> list[Finding]:
         advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
         return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
     if who.status_code not in (200, 401, 403):
-        return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
+        return [
+            fail("hub", f"{hub.endpoint} responds with HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")
+        ]
     return [
-        ok("hub", f"{hub.endpoint} answers"),
-        judge_token(who.status_code, identity, hub.repo_id),
-        judge_repo(repo.status_code, info, hub.repo_id, hub.private),
+        ok("hub", f"{hub.endpoint} responds"),
+        check_token(who.status_code, identity, hub.repo_id),
+        check_repo(repo.status_code, info, hub.repo_id, hub.private),
     ]
 
 
-def judge_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:
-    """Whether a token may write to the repo, by how the Hub answers whoami."""
+def check_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:
+    """Whether a token may write to the repo, by the response to whoami."""
     if status != 200:
         return fail("token", "the Hub does not know it: wrong, expired or revoked", f"make one at {_TOKENS}")
     token, user, owner = identity.get("auth", {}).get("accessToken", {}), identity.get("name"), repo_id.split("/")[0]
-    role, names = token.get("role"), {repo_id, owner}
-    scopes = [
-        s for s in (token.get("fineGrained") or {}).get("scoped") or () if s.get("entity", {}).get("name") in names
-    ]
-    granted = {permission for scope in scopes for permission in scope.get("permissions") or ()}
+    role = token.get("role")
+    granted = set[str]()
+    for scope in (token.get("fineGrained") or {}).get("scoped") or ():
+        if scope.get("entity", {}).get("name") in (repo_id, owner):
+            granted.update(scope.get("permissions") or ())
     teams = {team.get("name"): team.get("roleInOrg") for team in identity.get("orgs", ())}
     member = "owner" if user == owner else teams.get(owner, "no member")
     seen = f"of {user}, {member} of {owner}, role {role}"
@@ -63,13 +65,13 @@ def judge_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Findi
     return warn("token", seen, f"check HF_REPO_ID, and that this is enough to write to {repo_id}")
 
 
-def judge_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool) -> Finding:
-    """The dataset repo, by how the Hub answers a question about it; and whether it is to be private."""
+def check_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool) -> Finding:
+    """Whether the dataset repo is there, and private where it is to be, by the response about it."""
     if status == 404:
         return ok("repo", f"{repo_id} is not there; the first commit creates it, {'private' if private else 'public'}")
     if status != 200:
-        judge = fail if status in (401, 403) else warn
-        return judge("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
+        level = fail if status in (401, 403) else warn
+        return level("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
     seen = f"{repo_id} is there, {'private' if info.get('private') else 'public'}"
     if private and not info.get("private"):
         return warn("repo", seen, "HF_PRIVATE=1 is for a repo that is created; make this one private on its page")

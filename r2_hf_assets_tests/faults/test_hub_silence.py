@@ -122,7 +122,7 @@ def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(preflight, "PATIENCE_S", REQUEST_S)
     case.order(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    (found,) = preflight.look_at_hub(hub)
+    (found,) = preflight.check_hub(hub)
     assert "can't be reached" in str(found)
 
 

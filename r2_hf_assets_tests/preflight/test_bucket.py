@@ -7,7 +7,7 @@ import obstore
 import pytest
 
 from r2_hf_assets.preflight import FAIL, WARN, Finding
-from r2_hf_assets.preflight.bucket import look_at_bucket
+from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer, error
 from r2_hf_assets_tests.world import World
@@ -24,7 +24,7 @@ def named(found: list[Finding], name: str) -> Finding:
 
 def test_a_bucket_as_it_should_be(world: World, r2: BucketSettings) -> None:
     world.upload(episodes={"en": 1}, awkward=False, expect=False)
-    found = look_at_bucket(r2)
+    found = check_bucket(r2)
     assert levels(found) == {"bucket": "ok", "episode": "ok"}
     assert "segments" in named(found, "episode").seen
 
@@ -38,14 +38,14 @@ def test_a_bucket_as_it_should_be(world: World, r2: BucketSettings) -> None:
     ],
 )
 def test_a_bucket_that_refuses(r2: BucketSettings, change: dict[str, str], advice: str) -> None:
-    found = named(look_at_bucket(replace(r2, **change)), "bucket")  # type: ignore[arg-type]
+    found = named(check_bucket(replace(r2, **change)), "bucket")  # type: ignore[arg-type]
     assert found.level == FAIL
     assert advice in found.advice
 
 
 def test_an_endpoint_that_is_dead_or_silent(r2: BucketSettings, silent: str) -> None:
     for endpoint in ("http://127.0.0.1:9", silent):
-        (found,) = look_at_bucket(replace(r2, endpoint_url=endpoint))
+        (found,) = check_bucket(replace(r2, endpoint_url=endpoint))
         assert found.level == FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
 
 
@@ -63,25 +63,25 @@ def listing(key: str, _count: int) -> Answer | None:
 def test_a_bucket_is_asked_four_times() -> None:
     objects = {"processed/en/en/all_segments.json": b"[{}]", "processed/en/en/en_000000.mp3": b"ID3"}
     with ObjectsServer(objects, listing) as server:
-        found = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+        found = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
     assert levels(found) == {"bucket": "ok", "episode": "ok"}
     assert "2 or more language folders" in named(found, "bucket").seen and server.asked.total() == 4
 
 
 def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
     with ObjectsServer({}, lambda key, n: error(403, "RequestTimeTooSkewed")) as server:
-        (found,) = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+        (found,) = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
     assert found.advice.endswith("this machine's clock is wrong (RequestTimeTooSkewed); set it")
     assert server.asked.total() == 1
 
 
 def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketSettings) -> None:
-    assert named(look_at_bucket(r2), "bucket").level == WARN
+    assert named(check_bucket(r2), "bucket").level == WARN
     obstore.put(world.store(), "processed/en/new/new_000000.mp3", b"x")
-    found = look_at_bucket(r2)
+    found = check_bucket(r2)
     assert levels(found) == {"bucket": "ok", "episode": "warn"}
     obstore.put(world.store(), "processed/en/new/all_segments.json", b"{}")
-    assert "metadata_not_a_list" in named(look_at_bucket(r2), "episode").seen
+    assert "metadata_not_a_list" in named(check_bucket(r2), "episode").seen
     obstore.put(world.store(), "elsewhere/2024-01/a/b", b"x")
-    strange = named(look_at_bucket(replace(r2, prefix="elsewhere/")), "bucket")
+    strange = named(check_bucket(replace(r2, prefix="elsewhere/")), "bucket")
     assert strange.level == WARN and "PROCESSED_PREFIX" in strange.advice

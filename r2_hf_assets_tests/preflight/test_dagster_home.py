@@ -7,7 +7,7 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.preflight import FAIL, OK, WARN
-from r2_hf_assets.preflight.dagster_home import look_at_home
+from r2_hf_assets.preflight.dagster_home import check_home
 
 TEMPLATE = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -21,7 +21,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def levels(home: Path) -> dict[str, str]:
-    return {finding.name: finding.level for finding in look_at_home(str(home))}
+    return {finding.name: finding.level for finding in check_home(str(home))}
 
 
 def contents(home: Path) -> dict[Path, bytes]:
@@ -62,7 +62,7 @@ def test_a_database_that_two_processes_made(home: Path, monkeypatch: pytest.Monk
     with sqlite3.connect(home / "history" / "runs.db") as database:
         database.execute("INSERT INTO alembic_version VALUES ('29a8e9d74220')")
     database.close()
-    found = look_at_home(str(home))[-1]
+    found = check_home(str(home))[-1]
     assert (found.name, found.level) == ("database", FAIL) and "move history" in found.advice
 
 
@@ -76,4 +76,4 @@ def test_a_home_that_may_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home.parent)
     for given in ("", home.name, str(home / "nowhere"), str(home / "dagster.yaml")):
-        assert [finding.level for finding in look_at_home(given)] == [FAIL], given
+        assert [finding.level for finding in check_home(given)] == [FAIL], given

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.preflight import FAIL, OK, WARN, Finding
-from r2_hf_assets.preflight.hub import judge_repo, judge_token
+from r2_hf_assets.preflight.hub import check_repo, check_token
 
 
 def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
@@ -20,33 +20,33 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("rule", "facts", "level", "said"),
     [
-        (judge_token, (401, {}, "me/speech"), FAIL, "does not know it"),
-        (judge_token, (200, user("write"), "me/speech"), OK, "role write: may write to me/speech"),
-        (judge_token, (200, user("read"), "me/speech"), FAIL, "may not write"),
-        (judge_token, (200, user("write", team="admin"), "team/speech"), OK, "admin of team"),
-        (judge_token, (200, user("write", team="read"), "team/speech"), FAIL, "read of team"),
-        (judge_token, (200, user("write", team="contributor"), "team/speech"), WARN, "contributor of team"),
-        (judge_token, (200, user("write"), "others/speech"), WARN, "no member of others"),
-        (judge_token, (200, user("fineGrained", ("me", "repo.write")), "me/speech"), OK, "may write"),
-        (judge_token, (200, user("fineGrained", ("me/speech", "repo.write")), "me/speech"), OK, "may write"),
-        (judge_token, (200, user("fineGrained", ("me/other", "repo.write")), "me/speech"), FAIL, "may not"),
-        (judge_token, (200, user("fineGrained", ("me", "repo.content.read")), "me/speech"), FAIL, "may not"),
-        (judge_token, (200, user("fineGrained", ("me", "repo.write"), team="write"), "team/a"), FAIL, "may not"),
+        (check_token, (401, {}, "me/speech"), FAIL, "does not know it"),
+        (check_token, (200, user("write"), "me/speech"), OK, "role write: may write to me/speech"),
+        (check_token, (200, user("read"), "me/speech"), FAIL, "may not write"),
+        (check_token, (200, user("write", team="admin"), "team/speech"), OK, "admin of team"),
+        (check_token, (200, user("write", team="read"), "team/speech"), FAIL, "read of team"),
+        (check_token, (200, user("write", team="contributor"), "team/speech"), WARN, "contributor of team"),
+        (check_token, (200, user("write"), "others/speech"), WARN, "no member of others"),
+        (check_token, (200, user("fineGrained", ("me", "repo.write")), "me/speech"), OK, "may write"),
+        (check_token, (200, user("fineGrained", ("me/speech", "repo.write")), "me/speech"), OK, "may write"),
+        (check_token, (200, user("fineGrained", ("me/other", "repo.write")), "me/speech"), FAIL, "may not"),
+        (check_token, (200, user("fineGrained", ("me", "repo.content.read")), "me/speech"), FAIL, "may not"),
+        (check_token, (200, user("fineGrained", ("me", "repo.write"), team="write"), "team/a"), FAIL, "may not"),
         (
-            judge_token,
+            check_token,
             (200, user("fineGrained", ("team", "repo.write"), team="write"), "team/a"),
             OK,
             "may write",
         ),
-        (judge_token, (200, user("something new"), "me/speech"), WARN, "role something new"),
-        (judge_token, (200, {}, "me/speech"), WARN, "role None"),
-        (judge_repo, (200, {"private": False}, "me/speech", False), OK, "there, public"),
-        (judge_repo, (200, {"private": True}, "me/speech", True), OK, "there, private"),
-        (judge_repo, (200, {"private": False}, "me/speech", True), WARN, "there, public"),
-        (judge_repo, (404, {}, "me/speech", True), OK, "creates it, private"),
-        (judge_repo, (401, {}, "me/speech", False), FAIL, "HTTP 401"),
-        (judge_repo, (403, {}, "me/speech", False), FAIL, "HTTP 403"),
-        (judge_repo, (503, {}, "me/speech", False), WARN, "HTTP 503"),
+        (check_token, (200, user("something new"), "me/speech"), WARN, "role something new"),
+        (check_token, (200, {}, "me/speech"), WARN, "role None"),
+        (check_repo, (200, {"private": False}, "me/speech", False), OK, "there, public"),
+        (check_repo, (200, {"private": True}, "me/speech", True), OK, "there, private"),
+        (check_repo, (200, {"private": False}, "me/speech", True), WARN, "there, public"),
+        (check_repo, (404, {}, "me/speech", True), OK, "creates it, private"),
+        (check_repo, (401, {}, "me/speech", False), FAIL, "HTTP 401"),
+        (check_repo, (403, {}, "me/speech", False), FAIL, "HTTP 403"),
+        (check_repo, (503, {}, "me/speech", False), WARN, "HTTP 503"),
     ],
 )
 def test_a_rule(rule: Callable[..., Finding], facts: tuple, level: str, said: str) -> None:
