@@ -1,10 +1,8 @@
 """Disk errors as one line: which folder, what is wrong with it, what to do.
 
 `on_disk(folder)` wraps what works in a folder. The operating system's number decides: Python's and Arrow's errors carry
-it as errno, while obstore and hf_xet only quote it, as Rust prints it: `(os error 28)`.
-
-Nothing is retried within a run: a full disk does not clear in seconds. A run that failed because of one may be retried,
-because other runs remove their scratch files; every other error needs a person.
+it as errno, while obstore and hf_xet quote it, as Rust prints it: `(os error 28)`. Nothing is retried within a run: a
+full disk does not clear in seconds.
 """
 
 import errno
@@ -43,54 +41,37 @@ _ABOUT_OBJECTS = (errno.ENOENT, errno.EEXIST)
 
 @contextmanager
 def on_disk(folder: Path | str | None) -> Iterator[None]:
-    """Raise disk errors of the work in `folder`, or in what is named so, as one line. None: leave every error as it is.
-
-    Raises:
-        DiskFull: no space is left.
-        DiskError: the folder can't be written or read.
-    """
+    """Raise disk errors of the work in `folder` as DiskError or DiskFull. None: leave every error as it is."""
     try:
         yield
     except Exception as error:
-        as_disk_error = disk_error(error, folder) if folder else None
-        if as_disk_error is None:
-            raise
-        raise as_disk_error from error
+        if folder and (as_disk_error := disk_error(error, folder)):
+            raise as_disk_error from error
+        raise
 
 
 def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
     """The error for a user; None when `error` is not about a disk."""
-    number = 0 if isinstance(error, R2HfError) else _os_error(error)
+    if isinstance(error, R2HfError):
+        return None
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (quoted := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(quoted[1])
+        if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
+            return None
     if number in _FULL:
         return DiskFull(f"{folder}: {_FULL[number]}")
-    if number in _WRONG:
-        return DiskError(f"{folder}: {_WRONG[number]}")
-    return None
-
-
-def _os_error(error: BaseException) -> int:
-    """The operating system's number of an error, 0 when it has none."""
-    if isinstance(error, OSError) and error.errno:
-        return error.errno
-    quoted = re.search(r"\(os error (\d+)\)", str(error))
-    number = int(quoted[1]) if quoted else 0
-    if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
-        return 0
-    return number
+    return DiskError(f"{folder}: {_WRONG[number]}") if number in _WRONG else None
 
 
 def sweep_torn_writes(folder: Path, names: str) -> None:
-    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1.
-
-    Args:
-        names: a glob below `folder` that ends in `#*`.
-    """
+    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1."""
     for path in stale(folder.glob(names), _TORN_SECONDS):
         path.unlink(missing_ok=True)  # it got its name just now
 
 
 def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
-    """Those that were last written longer ago than that, without those that are gone meanwhile."""
+    """The paths last written longer ago than that, without those that are gone."""
     for path in paths:
         try:
             written = path.stat().st_mtime
@@ -101,7 +82,7 @@ def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
 
 
 def sync(files: Iterable[Path]) -> None:
-    """Flush these files and their names to the disk: a host that loses power keeps them."""
+    """Flush these files and their names to the disk, so that a host that loses power keeps them."""
     paths = list(files)
     for path in (*paths, *{path.parent for path in paths}):
         descriptor = os.open(path, os.O_RDONLY)

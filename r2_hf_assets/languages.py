@@ -1,13 +1,10 @@
 """Folder name -> language: the rule by which a scan decides the partition of a new folder's episodes.
 
-The plan keeps the decision (plan/folders.py), even if this rule changes later.
-
 langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US, en_gb
-and ENG are `en`, deu is `de`, in is `id` and iw is `he`. Its result is accepted only when it is in LANGUAGES, a list
-fixed in code: partitions must not depend on the content of the bucket. Everything else is `unknown`.
-
-langcodes reads Tagalog (tl) as Filipino (fil) and Serbo-Croatian (sh) as Serbian (sr), as CLDR does, so tl and sh are
-accepted names but not partitions.
+and ENG are `en`, deu is `de`, and iw is `he`. Its result is accepted only when it is in LANGUAGES, a list fixed in
+code: partitions must not depend on the content of the bucket. Everything else is `unknown`. The plan keeps each
+decision (plan/folders.py), even if this rule changes later. langcodes reads Tagalog (tl) as Filipino (fil) and
+Serbo-Croatian (sh) as Serbian (sr), as CLDR does, so tl and sh are accepted names but not partitions.
 """
 
 from functools import lru_cache
@@ -38,14 +35,7 @@ _KNOWN = frozenset(LANGUAGES) - {UNKNOWN}
 
 @lru_cache(maxsize=4096)
 def normalize(tag: str) -> str:
-    """The partition language of a folder name or of a segment's language field.
-
-    Args:
-        tag: any text, e.g. "en-US", "en_gb", "deu", "in", "junk".
-
-    Returns:
-        A member of LANGUAGES; UNKNOWN when the tag does not name one of them.
-    """
+    """The member of LANGUAGES that a folder name, or a segment's language field, stands for; UNKNOWN for any other."""
     try:
         base = Language.get(tag.strip()).language or ""
         if base not in _KNOWN:

@@ -28,27 +28,21 @@ def release() -> None:
         library.malloc_trim(0)
 
 
-def clear_frames(error: BaseException) -> None:
-    """Release the local variables in the tracebacks of an error, of its causes and contexts.
+def clear_frames(error: BaseException | None) -> None:
+    """Release the local variables in the tracebacks of an error and of its causes.
 
-    Otherwise every buffer in use when it was raised stays allocated as long as the error does. The tracebacks stay.
+    Otherwise every buffer in use when it was raised stays allocated as long as the error does.
     """
     seen = set[int]()
-    chain: list[BaseException | None] = [error]
-    while chain:
-        one = chain.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            chain += [one.__cause__, one.__context__]
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 @cache
 def give_memory_back() -> None:
-    """Set the limits, once a process and before its threads start.
-
-    Does nothing with another C library, or when the user has set malloc's options.
-    """
+    """Set the limits, once a process and before its threads start, unless the user has set malloc's options."""
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if not chosen and hasattr(library := ctypes.CDLL(None), "mallopt"):
         for option, value in _OPTIONS.items():

@@ -1,17 +1,16 @@
 """Retries: the mechanism, and the numbers of every policy.
 
-A caller passes a `classify` function that returns a Trouble for a transient error, with its reason, and None for any
-other. Transient HTTP statuses are in STATUSES; transport errors are classified by the caller, because each client has
-its own. Waits grow exponentially, with jitter between half and all of them, and a server's Retry-After is honoured.
-Clock, sleep and randomness are parameters, so tests do not wait. Tries and waits count as progress (activity.py).
+A caller passes a `classify` function that returns a Trouble for a transient error and None for any other. Transient
+HTTP statuses are in STATUSES; transport errors are classified by the caller, because each client has its own. Backoff
+is exponential, with jitter between half and all of a wait, and a server's Retry-After is honoured. Tries and waits
+count as progress (activity.py). Only idempotent calls are retried.
 
-A refusal because of a quota is no failed try: it says when to call again. A wait for a quota uses up neither the tries
-nor their time, and has a limit of its own.
-
-Only idempotent calls are retried: the caller says what a repeated call could break.
+A refusal because of a quota is no failed try. A wait for a quota uses up neither the tries nor their time, and has a
+limit of its own.
 """
 
 import email.utils
+import math
 import random
 import re
 import time
@@ -44,7 +43,7 @@ STATUSES: Mapping[int, str] = {
 
 @dataclass(frozen=True)
 class Trouble:
-    """A transient error: why, the seconds that the server asks to wait, and whether a quota is used up."""
+    """A transient error: why, the seconds to wait that the response requests, and whether a quota is used up."""
 
     reason: str
     wait: float = 0.0
@@ -53,14 +52,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how long to try.
+    """How often and how long to try. Times are in seconds.
 
     Attributes:
-        attempts: tries in all.
-        base, cap: seconds; the first wait is at most `base`, and no wait longer than `cap`.
-        limit: seconds from the first try that failed to the end of the last wait. The first try may take any time.
-        silence: seconds without a byte that end a try; None: the client's own.
-        quota_limit: seconds to wait for a quota in all.
+        base, cap: the first wait is at most `base`, and no wait longer than `cap`.
+        limit: from the first try that failed to the end of the last wait. The first try may take any time.
+        silence: time without a byte that ends a try; None: the client's own.
+        quota_limit: waits for a quota in all. Quotas are by the hour: what lasts longer than a day is none.
     """
 
     attempts: int = 12
@@ -80,14 +78,9 @@ class Retry:
         classify: Callable[[BaseException], Trouble | None],
         on_retry: Callable[[str], None] | None = None,
     ) -> T:
-        """Call `function` until it returns, its error is not transient, or tries or time run out.
+        """Call `function` until it returns, its error is not transient, or tries or time run out (GaveUp).
 
-        Args:
-            on_retry: called with a line for each wait.
-
-        Raises:
-            GaveUp: a transient error outlasted the tries; names `what` and the last reason.
-            Exception: whatever `function` raised, when `classify` returns None for it.
+        `on_retry` is called with a line for each wait.
         """
         tries = Tries(self, what)
         while True:
@@ -110,58 +103,44 @@ class Tries:
 
     def __init__(self, retry: Retry, what: str) -> None:
         self.made = 0
-        self._retry = retry
-        self._what = what
-        self._end: float | None = None
+        self._retry, self._what = retry, what
+        self._end = math.inf  # of the time for tries
         self._refused = 0  # tries refused because of a quota
         self._waited = 0.0  # seconds, for a quota
 
     def extend(self, seconds: float) -> None:
         """Add time to the limit in which the caller held the call up."""
-        if self._end is not None:
-            self._end += seconds
+        self._end += seconds
 
     def wait_after(self, trouble: Trouble, error: BaseException | None = None) -> float:
         """Seconds to wait after a failed try. Raises GaveUp (caused by `error`) if there is no next one."""
-        wait = self._wait_for_quota(trouble, error) if trouble.quota else self._wait_to_try(trouble, error)
+        retry, now = self._retry, self._retry.clock()
+        if trouble.quota:
+            self._refused += 1
+        else:
+            self.made += 1
+            if self.made == 1:
+                self._end = now + retry.limit
+        # The exponent is bounded: a day of short waits is thousands of them, and a float ends at 2**1023.
+        number = min(self._refused if trouble.quota else self.made, 64)
+        backoff = min(retry.cap, retry.base * 2.0 ** (number - 1))
+        wait = max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
+        if trouble.quota:
+            over = self._waited + wait > retry.quota_limit
+            when = f"{self._waited / 3600:.1f} h of waiting, and the next wait is {wait / 3600:.1f} h"
+            self._waited += wait
+            self.extend(wait)
+        else:
+            over, when = self.made >= retry.attempts or now + wait > self._end, f"{self.made} tries"
+        if over:
+            again = f", still so after {when}; a later run will try again" if retry.attempts > 1 else ""
+            raise GaveUp(f"{self._what}: {trouble.reason}{again}") from error
         activity.advance(wait)
         return wait
 
-    def _wait_to_try(self, trouble: Trouble, error: BaseException | None) -> float:
-        now = self._retry.clock()
-        if self._end is None:
-            self._end = now + self._retry.limit
-        self.made += 1
-        wait = self._wait(trouble, self.made)
-        if self.made >= self._retry.attempts or now + wait > self._end:
-            raise self._gave_up(trouble, f"after {self.made} tries") from error
-        return wait
 
-    def _wait_for_quota(self, trouble: Trouble, error: BaseException | None) -> float:
-        self._refused += 1
-        wait = self._wait(trouble, self._refused)
-        if self._waited + wait > self._retry.quota_limit:
-            waited = f"after {self._waited / 3600:.1f} h of waiting"
-            raise self._gave_up(trouble, f"{waited}, and the next wait is {wait / 3600:.1f} h") from error
-        self._waited += wait
-        if self._end is not None:
-            self._end += wait
-        return wait
-
-    def _wait(self, trouble: Trouble, number: int) -> float:
-        retry = self._retry
-        # The exponent is bounded: a day of short waits is thousands of them, and a float ends at 2**1023.
-        backoff = min(retry.cap, retry.base * 2.0 ** min(number - 1, 64))
-        return max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
-
-    def _gave_up(self, trouble: Trouble, when: str) -> GaveUp:
-        again = f", still so {when}; a later run will try again" if self._retry.attempts > 1 else ""
-        return GaveUp(f"{self._what}: {trouble.reason}{again}")
-
-
-# Calls without a policy of their own: waits of about two minutes in all. A day for quotas: they are by the hour, so
-# what lasts longer is none.
-DEFAULT = Retry(attempts=12, base=0.25, cap=30.0, limit=600.0, quota_limit=24 * 3600.0)
+# Calls without a policy of their own: waits of about two minutes in all.
+DEFAULT = Retry()
 # preflight: a person waits for what is found now.
 ONCE = Retry(attempts=1)
 # The first request of a scan: a user who mistyped the endpoint should not wait long.
@@ -175,8 +154,8 @@ COMMIT_RETRY = Retry(attempts=30, base=0.25, cap=60.0, limit=3600.0)
 # A card waits longer than a chunk's commit takes, and tries a third as often: chunks go first. A card that is not
 # committed within ten minutes is due again later.
 CARD_RETRY = Retry(attempts=10, base=2.0, cap=60.0, limit=600.0)
-# Building a chunk once more when its upload breaks off: hf_xet repeats requests by itself for minutes, does not say of
-# a refusal that it is one, and a later run is as good as a third try.
+# Building a chunk once more when its upload breaks off: hf_xet retries for minutes by itself, its errors do not tell a
+# refusal from an outage, and a later run is as good as a third try.
 STREAM_RETRY = Retry(attempts=2, base=5.0, limit=3600.0)
 # Runs of a chunk that planned_chunks requests: again 2, 8, 32 and 128 minutes after a failure, almost three hours in
 # all. (A run whose process died is retried by Dagster: run_retries in dagster.yaml.)
@@ -184,19 +163,18 @@ RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR = 5, 120.0, 4
 
 
 def default_retry() -> Retry:
-    """DEFAULT, read at each call: tests shorten it."""
-    return DEFAULT
+    return DEFAULT  # read at each call: tests shorten it
 
 
 def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
-    """The Trouble of a transient HTTP status, with the wait that its headers ask for; None for any other."""
-    reason = STATUSES.get(status)
-    if reason is None:
+    """The Trouble of a transient HTTP status, with the wait that its headers request; None for any other."""
+    if status not in STATUSES:
         return None
-    return Trouble(f"{reason} (HTTP {status})", _asked_wait({k.lower(): v for k, v in headers.items()}, now))
+    wait = _requested_wait({name.lower(): value for name, value in headers.items()}, now)
+    return Trouble(f"{STATUSES[status]} (HTTP {status})", wait)
 
 
-def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
+def _requested_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
     """Seconds to wait. Retry-After is seconds or a date (RFC 9110); RateLimit carries `t=` seconds (the Hub's form)."""
     after = headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d+(\.\d+)?", after):
@@ -204,15 +182,11 @@ def _asked_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:
     if after:
         then = parse_http_date(after)
         return max(0.0, then.timestamp() - now()) if then else 0.0
-    limit = headers.get("ratelimit", "")
-    left = re.search(r"\br=(\d+)", limit)
-    reset = re.search(r"\bt=(\d+)", limit)
-    if reset and left and left.group(1) == "0":
-        return float(reset.group(1))
-    return 0.0
+    reset = re.search(r"\br=0\b.*\bt=(\d+)", headers.get("ratelimit", ""))
+    return float(reset[1]) if reset else 0.0
 
 
-@lru_cache(maxsize=64)  # the answers of one second share theirs
+@lru_cache(maxsize=64)  # the responses of one second share theirs
 def parse_http_date(date: str) -> datetime | None:
     """The time in a Date or Retry-After header, e.g. "Wed, 25 Nov 2026 15:00:00 GMT"; None when it is no date."""
     try:

@@ -7,8 +7,9 @@ Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exi
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import RawIOBase
 
 import click
 
@@ -23,10 +24,7 @@ from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_o
 from r2_hf_assets.collector import look_seldom
 from r2_hf_assets.errors import R2HfError, SettingsError
 
-# As shells have it: 128 and the signal's number.
-_INTERRUPTED = 128 + signal.SIGINT
-_TERMINATED = 128 + signal.SIGTERM
-_UNREAD = 128 + signal.SIGPIPE
+_BY_SIGNAL = 128  # a shell adds the signal's number
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,12 +68,12 @@ def commands(
     from dotenv import load_dotenv
 
     load_dotenv(".env", override=True)
-    given = only_scan or language or chunk_mod is not None or chunk_rem is not None
+    of_machine = chunk_mod is not None or chunk_rem is not None
     if context.invoked_subcommand is not None:
-        if given:
+        if only_scan or language or of_machine:
             raise click.UsageError(f"options go behind the command: r2-hf {context.invoked_subcommand} ...")
     elif only_scan:
-        if chunk_mod is not None or chunk_rem is not None:
+        if of_machine:
             raise click.UsageError("--scan plans all chunks; --chunk-mod and --chunk-rem are for processing them")
         context.invoke(scan, language=language)
     else:
@@ -90,15 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, the one of this process when there are no `arguments`; returns the exit code."""
     if arguments is None:
         look_seldom()
-    with _sigterm_as_ctrl_c() as terminated:
+    with _sigterm_as_ctrl_c() as signals:
         try:
             return _run(arguments)
         except BrokenPipeError:  # `| head` has read enough; nothing must be flushed into it at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _UNREAD
+            return _BY_SIGNAL + signal.SIGPIPE
         except KeyboardInterrupt:
             say("r2-hf: stopped; what is recorded is done, the rest is due")
-            return _TERMINATED if terminated() else _INTERRUPTED
+            return _BY_SIGNAL + (signal.SIGTERM if signal.SIGTERM in (signals.read(1024) or b"") else signal.SIGINT)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -116,28 +114,20 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Make SIGTERM stop the process as Ctrl-C does; yields a function that tells whether it came.
+def _sigterm_as_ctrl_c() -> Iterator[RawIOBase]:
+    """Make SIGTERM stop the process as Ctrl-C does; yields a file with the number of each signal that came, as a byte.
 
-    While a run goes on, Dagster does the same with handlers of its own. So the signal is identified by the wakeup pipe,
-    into which Python writes the number of every signal that it handles.
+    While a run goes on, Dagster does the same with handlers of its own, so no handler can identify the signal. Python
+    writes the number of every signal that it handles into its wakeup pipe.
     """
-    numbers, signals = os.pipe()
-    os.set_blocking(numbers, False)
-    os.set_blocking(signals, False)
-    wakeup = signal.set_wakeup_fd(signals, warn_on_full_buffer=False)
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def came() -> bool:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb", 0) as signals, os.fdopen(writing, "wb", 0):
+        wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            return signal.SIGTERM in os.read(numbers, 1024)
-        except BlockingIOError:
-            return False
-
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-        signal.set_wakeup_fd(wakeup)
-        os.close(numbers)
-        os.close(signals)
+            yield signals
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+            signal.set_wakeup_fd(wakeup)

@@ -18,9 +18,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 def doctor(context: click.Context, as_json: bool) -> None:
     """Look whether the job has all it needs.
 
-    Settings, .env, DAGSTER_HOME and its database, open files, disks, STATE_URL, the bucket and an episode in it, the
-    clock, the Hub, the token's rights and the repo. All are looked at side by side, within 15 seconds; what to do is
-    said behind the arrow. Nothing is changed; in STATE_URL an empty object is made and removed.
+    Settings, .env, DAGSTER_HOME and its database, STATE_URL, the bucket and an episode in it, the Hub, the token's
+    rights and the repo. It takes up to 15 seconds; what to do stands behind the arrow. Nothing is
+    changed; in STATE_URL an empty object is made and removed.
 
     \b
       r2-hf doctor

@@ -3,22 +3,30 @@
 Whether a chunk is due is read from the plan and the history at the start, and again before its run: so a process that
 was stopped resumes when it is started again, and skips what another one committed meanwhile. Several processes may
 share the work by --chunk-mod; two that build one chunk at the same time build it twice, and the second commit is empty.
+
+Progress on stderr is a line a chunk, and on a terminal a bar below them. The bar counts episodes, because the bytes of
+a chunk are not known before they are fetched, and moves with each row group:
+
+    62%|██████    | 620/1000 [02:05<01:16,  4.96 episodes/s, 12.3GB]
 """
 
+import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.bars import show_progress
 from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_option, say
 
 if TYPE_CHECKING:
+    from r2_hf_assets.assets.launch import ChunkRun
     from r2_hf_assets.plan.chunks import Planned
     from r2_hf_assets.settings import Settings
+    from r2_hf_assets.shards.record import Tally
 
 
 @click.command()
@@ -27,11 +35,7 @@ if TYPE_CHECKING:
 @chunk_rem_option
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many chunks.")
 @click.option(
-    "--partition",
-    "keys",
-    metavar="KEY",
-    multiple=True,
-    help="This partition, due or not, e.g. 'en|chunk_0007'; may be repeated; - reads keys from stdin, one a line.",
+    "--partition", "keys", metavar="KEY", multiple=True, help="This one, due or not; - reads keys from stdin."
 )
 @click.option("--dry-run", is_flag=True, help="Print the partitions that would be done, one a line, and do nothing.")
 @click.option("--no-card", is_flag=True, help="Leave the dataset's card on the Hub as it is.")
@@ -73,18 +77,22 @@ def process(
     from r2_hf_assets.assets.launch import due_chunks, open_instance
 
     with open_instance() as instance:
-        chunks: Sequence[Planned] = _planned(_from_stdin(keys), settings) if keys else due_chunks(instance)
+        chunks: Sequence[Planned] = _planned(keys, settings) if keys else due_chunks(instance)
         chunks = choose(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
             say("nothing to do" if keys else "nothing is due")
         elif dry_run:
-            _show(chunks)
+            from r2_hf_assets.assets.partitions import partition_key
+
+            for chunk in chunks:
+                click.echo(partition_key(chunk.language, chunk.number))
+            say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
         elif not _run(instance, chunks, only_due=not keys, with_card=not no_card and chunk_mod is None):
             context.exit(1)
 
 
 def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_card: bool) -> bool:
-    """Run the chunks one after the other, and refresh the dataset's card; returns whether all went well."""
+    """Run the chunks, and refresh the dataset's card; returns whether all went well."""
     from r2_hf_assets.assets.launch import refresh_card, run_chunks
     from r2_hf_assets.assets.lines import heard_by
 
@@ -114,42 +122,90 @@ def choose(
     return list(islice(chosen, limit))
 
 
-def _show(chunks: Sequence["Planned"]) -> None:
-    """Print the keys on stdout, fit for --partition -, and the sum on stderr."""
-    from r2_hf_assets.assets.partitions import partition_key
-
-    for chunk in chunks:
-        click.echo(partition_key(chunk.language, chunk.number))
-    say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
-
-
-def _from_stdin(keys: Sequence[str]) -> list[str]:
-    """The keys, with the lines of stdin for `-`."""
-    read = (line.strip() for line in sys.stdin) if "-" in keys else ()
-    return [*(key for key in keys if key != "-"), *filter(None, read)]
-
-
 def _planned(keys: Sequence[str], settings: "Settings") -> list["Planned"]:
-    """The planned chunks of these partition keys, each once.
-
-    Raises:
-        click.UsageError: a key is none, is not planned, or LANGUAGES leaves its language out.
-    """
-    from r2_hf_assets.assets.partitions import read_key
+    """The planned chunks of these partition keys, each once; UsageError for a key that has none."""
+    from r2_hf_assets.assets.partitions import partition_key
     from r2_hf_assets.plan.due import in_grid
     from r2_hf_assets.plan.store import open_plan
 
-    chunks, left_out = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    planned = {(chunk.language, chunk.number): chunk for chunk in chunks}
-    found: dict[tuple[str, int], Planned] = {}
+    if "-" in keys:
+        read = [line.strip() for line in sys.stdin]
+        keys = [key for key in (*keys, *read) if key not in ("-", "")]
+    chunks, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in chunks}
     for key in keys:
-        try:
-            name = read_key(key)
-        except ValueError as error:
-            raise click.UsageError(f"--partition: {error}") from None
-        if name[0] in left_out:
-            raise click.UsageError(f"--partition {key}: LANGUAGES leaves out {name[0]}; add it there to process it")
-        if name not in planned:
-            raise click.UsageError(f"--partition {key}: not planned; scan first, or see status")
-        found[name] = planned[name]
-    return list(found.values())
+        if key not in planned:
+            raise click.UsageError(
+                f"--partition {key}: not planned, or left out by LANGUAGES; scan first, or see status"
+            )
+    return [planned[key] for key in dict.fromkeys(keys)]
+
+
+class Progress:
+    """What became of `total` chunks so far. `say` writes a line above the bar, which is tqdm's."""
+
+    def __init__(self, total: int, bar: Any, say: Callable[[str], None]) -> None:
+        self.bar, self.say = bar, say
+        self.done = self.failed = self.passed_over = 0
+        self._total = total
+        self._episodes = self._size = 0  # of the chunks that are done
+        self._built = 0  # bytes of those and of the chunk that is being built
+        self._stop: str | None = None
+        self._started = time.monotonic()
+
+    def watch(self, tally: "Tally") -> None:
+        """Draw the running tally of a build."""
+        self._built = self._size + tally.audio_bytes
+        self._draw(self._episodes + tally.episodes_read, self._built)
+
+    def finish(self, run: "ChunkRun") -> bool:
+        """Count a chunk and write its line; returns whether it was the last of all."""
+        seconds, self._started = time.monotonic() - self._started, time.monotonic()
+        if run.error:
+            self.failed += 1
+            outcome = f"FAILED: {run.error} (run {run.run_id}) in {seconds:.1f} s"
+        elif run.run_id:
+            self.done += 1
+            size = self.bar.format_sizeof(self._built - self._size, "B")
+            outcome = f"done, {run.chunk.episodes:,} episodes, {size} in {seconds:.1f} s"
+        else:
+            self.passed_over += 1
+            outcome = "committed by another run meanwhile, passed over"
+        if not run.error:
+            self._episodes, self._size = self._episodes + run.chunk.episodes, self._built
+        self._built, self._stop = self._size, run.stop
+        count = self.done + self.failed + self.passed_over
+        self.say(f"{run.key}: {outcome}; {count} of {self._total}")
+        self._draw(self._episodes, self._size)
+        return count == self._total
+
+    def _draw(self, episodes: int, size: int) -> None:
+        self.bar.n = episodes
+        failed = f", {self.failed} chunks FAILED" if self.failed else ""
+        self.bar.set_postfix_str(f"{self.bar.format_sizeof(size, 'B')}{failed}")
+
+    def summary(self) -> str:
+        """The counts, and what is left."""
+        line = f"{self.done} chunks done, {self.failed} failed"
+        if self.passed_over:
+            line += f", {self.passed_over} committed by others"
+        if self._stop:
+            left = self._total - self.done - self.passed_over
+            return f"{line}; stopped, because {self._stop}; {left} are not done"
+        return line + ("; the failed ones are still due" if self.failed else "")
+
+
+@contextmanager
+def show_progress(chunks: Sequence["Planned"]) -> Iterator[Progress]:
+    """The progress of these chunks, on stderr."""
+    from tqdm import tqdm
+
+    # A descriptor of its own: while a step runs, Dagster redirects stderr into the run's log.
+    descriptor = os.dup(sys.stderr.fileno())
+    episodes = sum(chunk.episodes for chunk in chunks)
+    with (
+        os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace") as stderr,
+        # `disable` None: none in a pipe.
+        tqdm(total=episodes, file=stderr, unit=" episodes", disable=None, dynamic_ncols=True, leave=False) as bar,
+    ):
+        yield Progress(len(chunks), bar, say=lambda line: tqdm.write(line, file=stderr))

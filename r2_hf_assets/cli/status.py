@@ -1,7 +1,6 @@
 """`r2-hf status`: how far each language is."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,8 +18,8 @@ def status(as_json: bool) -> None:
 
     In chunks: planned, built, committed, failed (of those that are due), due; the hours of audio committed; and the
     partition that is next. Chunks of languages that LANGUAGES leaves out are counted in a line of their own. Below
-    stand the pace of the chunks that are being committed now, and how long the rest would take at it. Read from the
-    plan and the history; the bucket's episodes and the Hub are not asked (reconcile asks the Hub).
+    stand the pace of the latest commits, and how long the rest takes at it. Read from the plan and the history alone;
+    reconcile compares them with the Hub.
 
     \b
       r2-hf status
@@ -45,25 +44,19 @@ def status(as_json: bool) -> None:
     if not found.languages:
         say("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
         return
-    _show_table([asdict(row) for row in (*found.languages, found.total)])
+    rows = [_COLUMNS, *([_cell(getattr(row, name)) for name in _COLUMNS] for row in (*found.languages, found.total))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(_COLUMNS, row, widths, strict=True)
+        aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in cells)
+        click.echo("  ".join(aligned).rstrip())
     if found.total.hours_unknown:
         say(f"the hours of {found.total.hours_unknown} chunks are not known: they were not built by this history")
-    if found.pace and found.total.due:
+    if (pace := found.pace) and found.total.due:
         say(
-            f"{found.pace.chunks} chunks in the last {_time(found.pace.hours_measured)}, "
-            f"{found.pace.episodes_per_hour:,.0f} episodes an hour; at this pace the rest takes "
-            f"{_time(found.pace.hours_left)}"
+            f"{pace.chunks} chunks in the last {_time(pace.hours_measured)}, {pace.episodes_per_hour:,.0f} episodes an "
+            f"hour; at this pace the rest takes {_time(pace.hours_left)}"
         )
-
-
-def _show_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows with a heading, in columns. Numbers are aligned to the right."""
-    cells = [_COLUMNS, *([_cell(row[name]) for name in _COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        columns = zip(_COLUMNS, line, widths, strict=True)
-        aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in columns)
-        click.echo("  ".join(aligned).rstrip())
 
 
 def _cell(value: Any) -> str:

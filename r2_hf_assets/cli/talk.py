@@ -6,18 +6,17 @@ import click
 
 
 def _languages(context: click.Context, option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """The partition languages that the values name, each once; a value may name several, with commas."""
+    """The languages that the values name; a value may name several, with commas. () where the option is not given."""
     if not values:
         return ()
-    from r2_hf_assets.languages import UNKNOWN, normalize
+    from r2_hf_assets.settings import parse_languages
 
-    tags = [tag for value in values for tag in map(str.strip, value.split(",")) if tag]
-    if not tags:
+    if not (named := ",".join(values).strip(", ")):
         raise click.BadParameter("it names no language", context, option)
-    for tag in tags:
-        if normalize(tag) == UNKNOWN != tag:
-            raise click.UsageError(f"--language {tag}: no language this project knows")
-    return tuple(dict.fromkeys(map(normalize, tags)))
+    try:
+        return parse_languages(named)
+    except ValueError as error:
+        raise click.UsageError(f"--language: {error}") from None
 
 
 language_option = click.option(

@@ -12,7 +12,7 @@ from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, Unus
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
-from r2_hf_assets.preflight.rules import Finding, fail, judge_clock, ok, warn
+from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
 
@@ -22,33 +22,25 @@ PATIENCE_S = 5.0
 _EPISODES = 5
 
 
-def look_at_bucket(r2: BucketSettings) -> list[Finding]:
-    """Findings `bucket`, `episode` and `clock (S3)`; only the first when the bucket can't be listed."""
+def check_bucket(r2: BucketSettings) -> list[Finding]:
+    """Findings `bucket` and `episode`; only the first when there is nothing to look into."""
     once = replace(ONCE, silence=PATIENCE_S)
     try:
         bucket = Bucket(r2)
         page = first_page(bucket, r2.prefix, once, "/")
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
-    folders = _names(page)
-    clock = judge_clock("clock (S3)", "the bucket", page.served)
-    if not folders:
-        return [
-            warn(
-                "bucket",
-                f"{r2.name} answers, and holds no folder below {r2.prefix or 'its root'}",
-                "check PROCESSED_PREFIX and R2_BUCKET, or put episodes there",
-            ),
-            clock,
-        ]
+    if not (folders := _names(page)):
+        seen = f"{r2.name} answers, and holds no folder below {r2.prefix or 'its root'}"
+        return [warn("bucket", seen, "check PROCESSED_PREFIX and R2_BUCKET, or put episodes there")]
     try:
-        episode = _look_at_an_episode(bucket, r2.prefix, folders, once)
+        episode = _check_an_episode(bucket, r2.prefix, folders, once)
     except R2HfError as error:
         episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
-    return [_judge_folders(r2, folders, page.more), episode, clock]
+    return [_check_folders(r2, folders, page.more), episode]
 
 
-def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
+def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
     strange = [name for name in folders if normalize(name) == UNKNOWN != name]
     known = len(folders) - len(strange)
     seen = f"{r2.name} answers; {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
@@ -58,7 +50,7 @@ def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Findin
     return ok("bucket", seen)
 
 
-def _look_at_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Retry) -> Finding:
+def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Retry) -> Finding:
     folder = next((name for name in folders if normalize(name) != UNKNOWN), folders[0])
     below = f"{prefix}{folder}/"
     episodes = _names(first_page(bucket, below, once, "/", most=_EPISODES))

@@ -1,17 +1,13 @@
-"""Collects the facts about settings, shell, machine, STATE_URL and Hub, and runs all collectors side by side.
+"""Collects the facts about settings, shell and STATE_URL, and runs all collectors in parallel.
 
-Each collector has a thread of its own, and all have one deadline: an endpoint that swallows packets costs its own
-collector the answer, and no other. Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and
-removed. Requests to the Hub go through huggingface_hub's own session, so that proxies and certificates are those of the
-real work; that a token may write is read from what the Hub says of it.
+Each collector has a thread of its own, and all have one deadline, so an endpoint that swallows packets delays no other.
+Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and removed.
 """
 
 import os
-import resource
-import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import wait
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -24,48 +20,33 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, ask, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
-from r2_hf_assets.hub.errors import classify
-from r2_hf_assets.preflight import rules
-from r2_hf_assets.preflight.bucket import PATIENCE_S, look_at_bucket
-from r2_hf_assets.preflight.rules import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight.bucket import check_bucket
+from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import (
-    VARIABLES,
-    BucketSettings,
-    HubSettings,
-    PartialSettings,
-    hub_home,
-    is_on,
-    load,
-    load_partial,
-)
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_on, load, load_partial
 
-Collector = Callable[[], Sequence[Finding]]
+Collector = Callable[[], list[Finding]]
 
 # Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
 _DEADLINE_S = 12.0
-# hf_xet keeps caches of some 100 MB while it uploads.
-_CACHE_BYTES = 2 * 10**8
-_SHORTEST_SECRET = 4  # a shorter one would be found inside of words
 
 
 def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     """Every finding about the job that `environ` describes; `env_file` is in it already."""
-    from r2_hf_assets.preflight.dagster_home import look_at_home  # the one module that loads Dagster
+    from r2_hf_assets.preflight.dagster_home import check_home  # the one module that loads Dagster
 
     setting, settings = check_settings(environ)
     collectors: dict[str, Collector] = {
         "settings": lambda: [setting],
-        "shell": partial(look_at_shell, environ, env_file),
-        "DAGSTER_HOME": partial(look_at_home, environ.get("DAGSTER_HOME", "")),
+        "shell": partial(check_shell, environ, env_file),
+        "DAGSTER_HOME": partial(check_home, environ.get("DAGSTER_HOME", "")),
     }
-    if settings:
-        collectors["machine"] = partial(look_at_machine, settings)
     if settings and settings.r2:
-        collectors["STATE_URL"] = partial(look_at_state, settings.plan.state_url, settings.r2)
-        collectors["bucket"] = partial(look_at_bucket, settings.r2)
+        collectors["STATE_URL"] = partial(check_state, settings.plan.state_url, settings.r2)
+        collectors["bucket"] = partial(check_bucket, settings.r2)
     if settings and settings.hub:
-        collectors["hub"] = partial(look_at_hub, settings.hub)
+        collectors["hub"] = partial(check_hub, settings.hub)
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
     return [mask(finding, secrets) for finding in run(collectors)]
 
@@ -75,43 +56,42 @@ def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) ->
     with closing(Background(len(collectors), "preflight")) as threads:
         futures = {name: threads.submit(collector) for name, collector in collectors.items()}
         wait(futures.values(), deadline_s)
-    return [finding for name, future in futures.items() for finding in _outcome(name, future, deadline_s)]
-
-
-def _outcome(name: str, future: "Future[Sequence[Finding]]", deadline_s: float) -> Sequence[Finding]:
-    if not future.done():
-        advice = "busy machine: try again; else check address, network and proxy"
-        return [fail(name, f"no answer within {deadline_s:g} s", advice)]
-    if error := future.exception():
-        return [fail(name, f"could not be looked at: {first_line(error)}")]
-    return future.result()
+    findings: list[Finding] = []
+    for name, future in futures.items():
+        if not future.done():
+            advice = "busy machine: try again; else check address, network and proxy"
+            findings.append(fail(name, f"no answer within {deadline_s:g} s", advice))
+        elif error := future.exception():
+            findings.append(fail(name, f"could not be looked at: {first_line(error)}"))
+        else:
+            findings += future.result()
+    return findings
 
 
 def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
     """The finding in one line, with `***` for every secret that a server or a library quotes in it."""
     seen = " ".join(finding.seen.split())
     for secret in sorted(secrets, key=len, reverse=True):
-        seen = seen.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else seen
+        if len(secret) > 3:  # a shorter one would be found inside of words
+            seen = seen.replace(secret, "***")
     return replace(finding, seen=seen)
 
 
 def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:
     """What is missing or wrong; and the settings, in which groups that are not complete are None."""
+    settings: PartialSettings | None = None
     try:
+        settings = load_partial(environ)  # None stays where a value is wrong
         given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
         return ok("settings", f"complete: {given} given, defaults for {len(VARIABLES) - given}"), load(environ)
     except SettingsError as error:
         advice = "then look again: what needs them was not looked at"
-        finding = fail("settings", str(error).removeprefix("settings: "), advice)
-    try:
-        return finding, load_partial(environ)
-    except SettingsError:  # a value is wrong
-        return finding, None
+        return fail("settings", str(error).removeprefix("settings: "), advice), settings
 
 
-def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
+def check_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     """Findings `.env`, when others may read it, and `shell`, for each variable that is easily left set."""
-    found = []
+    found: list[Finding] = []
     if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
         found.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
     if module := environ.get("DAGSTER_MODULE_NAME"):
@@ -123,40 +103,20 @@ def look_at_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     return found
 
 
-def look_at_machine(settings: PartialSettings) -> list[Finding]:
-    """Findings `open files`, `HF_HOME`, and `scratch` where uploads go by a file."""
-    found = []
-    if settings.r2:
-        found.append(rules.judge_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0], settings.r2.workers))
-    used = [("HF_HOME", hub_home(), _CACHE_BYTES, "free some, or set HF_HOME to another folder")]
-    if settings.shards.keep or is_on("HF_HUB_DISABLE_XET"):
-        advice = "free some, put DAGSTER_HOME on a larger disk, or lower PARQUET_MAX_BYTES"
-        used.append(("scratch", settings.shards.scratch, settings.shards.max_bytes, advice))
-    for name, folder, needed, advice in used:
-        found.append(rules.judge_disk(name, *_measure(Path(folder).expanduser()), needed, advice))
-    return found
-
-
-def _measure(path: Path) -> tuple[Path, bool, int]:
-    """The path, or the nearest one above it that is there; whether it is a folder that may be written; bytes free."""
-    there = next(found for found in (path.absolute(), *path.absolute().parents) if found.exists())
-    return there, there.is_dir() and os.access(there, os.W_OK | os.X_OK), shutil.disk_usage(there).free
-
-
-def look_at_state(url: str, r2: BucketSettings) -> list[Finding]:
+def check_state(url: str, r2: BucketSettings) -> list[Finding]:
     """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
-    name, (there, writable, _) = "STATE_URL", _measure(Path(url))
-    if urlsplit(url).scheme != "s3" and there != Path(url).absolute():
-        if writable:
-            return [ok(name, f"{url} will be made")]
-        return [fail(name, f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
+    if urlsplit(url).scheme != "s3" and not Path(url).exists():
+        there = next(folder for folder in Path(url).absolute().parents if folder.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return [ok("STATE_URL", f"{url} will be made")]
+        return [fail("STATE_URL", f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
     try:
         if _creates_once(open_store(url, r2)):
-            return [ok(name, f"{url} can be written, and by one writer alone")]
+            return [ok("STATE_URL", f"{url} can be written, and by one writer alone")]
     except R2HfError as error:
-        return [fail(name, f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
+        return [fail("STATE_URL", f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
     seen = f"{url} lets a second writer replace what the first one created"
-    return [fail(name, seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
+    return [fail("STATE_URL", seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
 
 
 def _creates_once(store: Store) -> bool:
@@ -170,23 +130,3 @@ def _creates_once(store: Store) -> bool:
         return True
     finally:
         ask(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
-
-
-def look_at_hub(hub: HubSettings) -> list[Finding]:
-    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be asked. Two requests."""
-    from huggingface_hub.utils import build_hf_headers, get_session
-
-    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
-    try:
-        who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
-        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
-        identity, info = (answer.json() if answer.status_code == 200 else {} for answer in (who, repo))
-    except Exception as error:
-        if classify(error) is None and not isinstance(error, OSError | ValueError):
-            raise
-        advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
-        return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
-    if who.status_code not in (200, 401, 403):
-        return [fail("hub", f"{hub.endpoint} answers HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")]
-    found = [ok("hub", f"{hub.endpoint} answers"), rules.judge_token(who.status_code, identity, hub.repo_id)]
-    return [*found, rules.judge_repo(repo.status_code, info, hub.repo_id, hub.private)]

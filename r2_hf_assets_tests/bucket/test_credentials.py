@@ -17,7 +17,7 @@ from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import check_access, first_page
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, GaveUp
-from r2_hf_assets.preflight.bucket import look_at_bucket
+from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import episode_ids
@@ -35,7 +35,7 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     ),
     "libcurl's listings": lambda r2: language_folders(Bucket(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
-    "doctor": look_at_bucket,
+    "doctor": check_bucket,
 }
 
 

@@ -16,7 +16,7 @@ from r2_hf_assets.bucket.pages import check_access, pages
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import GaveUp, SettingsError
-from r2_hf_assets.preflight.bucket import look_at_bucket
+from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer
@@ -91,7 +91,7 @@ def test_a_file_without_certificates_is_one_line(
 
 
 def test_the_doctor_asks_for_an_authority_that_nobody_named(r2: BucketSettings) -> None:
-    (finding,) = look_at_bucket(r2)
+    (finding,) = check_bucket(r2)
     assert "AWS_CA_BUNDLE or SSL_CERT_FILE" in finding.advice
 
 

@@ -132,10 +132,10 @@ def test_a_sandbox_that_is_not_there(shell: World, capfd: pytest.CaptureFixture[
 def test_a_key_that_is_not_planned_is_wrong_usage(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 1}, expect=False)
     shell.scan()
-    for key, said in (("en|chunk_0009", "not planned"), ("en-7", "is no partition key")):
+    for key in ("en|chunk_0009", "en-7"):
         answer = call(capfd, "process", "--partition", key)
         assert (answer.code, len(answer.talk)) == (2, 1)
-        assert said in answer.talk[0]
+        assert f"{key}: not planned" in answer.talk[0]
 
 
 def test_a_lost_database_and_a_lost_file(

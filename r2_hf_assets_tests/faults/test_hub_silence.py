@@ -12,7 +12,7 @@ from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
-from r2_hf_assets.preflight import collect
+from r2_hf_assets.preflight import hub as preflight
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.faults.hub_case import EVERY, FOR_EVER, PART, ROUTES, HubCase
@@ -109,10 +109,10 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, read
 
 
 def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "PATIENCE_S", REQUEST_S)
+    monkeypatch.setattr(preflight, "PATIENCE_S", REQUEST_S)
     case.order(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    (found,) = collect.look_at_hub(hub)
+    (found,) = preflight.check_hub(hub)
     assert "can't be reached" in str(found)
 
 

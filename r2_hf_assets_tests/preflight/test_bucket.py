@@ -1,22 +1,20 @@
 """The findings about a real bucket, one trouble at a time."""
 
-import time
 from dataclasses import replace
-from email.utils import formatdate
 from urllib.parse import parse_qs
 
 import obstore
 import pytest
 
-from r2_hf_assets.preflight.bucket import look_at_bucket
-from r2_hf_assets.preflight.rules import Finding, Level
+from r2_hf_assets.preflight import FAIL, WARN, Finding
+from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer, error
 from r2_hf_assets_tests.world import World
 
 
 def levels(found: list[Finding]) -> dict[str, str]:
-    return {finding.name: finding.level.value for finding in found}
+    return {finding.name: finding.level for finding in found}
 
 
 def named(found: list[Finding], name: str) -> Finding:
@@ -26,8 +24,8 @@ def named(found: list[Finding], name: str) -> Finding:
 
 def test_a_bucket_as_it_should_be(world: World, r2: BucketSettings) -> None:
     world.upload(episodes={"en": 1}, awkward=False, expect=False)
-    found = look_at_bucket(r2)
-    assert levels(found) == {"bucket": "ok", "episode": "ok", "clock (S3)": "ok"}
+    found = check_bucket(r2)
+    assert levels(found) == {"bucket": "ok", "episode": "ok"}
     assert "segments" in named(found, "episode").seen
 
 
@@ -40,57 +38,50 @@ def test_a_bucket_as_it_should_be(world: World, r2: BucketSettings) -> None:
     ],
 )
 def test_a_bucket_that_refuses(r2: BucketSettings, change: dict[str, str], advice: str) -> None:
-    found = named(look_at_bucket(replace(r2, **change)), "bucket")  # type: ignore[arg-type]
-    assert found.level == Level.FAIL
+    found = named(check_bucket(replace(r2, **change)), "bucket")  # type: ignore[arg-type]
+    assert found.level == FAIL
     assert advice in found.advice
 
 
 def test_an_endpoint_that_is_dead_or_silent(r2: BucketSettings, silent: str) -> None:
     for endpoint in ("http://127.0.0.1:9", silent):
-        (found,) = look_at_bucket(replace(r2, endpoint_url=endpoint))
-        assert found.level == Level.FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
+        (found,) = check_bucket(replace(r2, endpoint_url=endpoint))
+        assert found.level == FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
 
 
 def listing(key: str, _count: int) -> Answer | None:
-    """By a clock that is an hour behind: below any prefix the folders `en` and `fr`, and more behind them."""
+    """Below any prefix the folders `en` and `fr`, and more behind them."""
     if not key.startswith("?"):
         return None
     below = parse_qs(key[1:])["prefix"][0]
     names = "".join(f"<CommonPrefixes><Prefix>{below}{name}/</Prefix></CommonPrefixes>" for name in ("en", "fr"))
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>"
     body = f"<ListBucketResult>{more}{names}</ListBucketResult>".encode()
-    return Answer(200, body, {"Date": formatdate(time.time() - 3600, usegmt=True)})
+    return Answer(200, body)
 
 
-def test_a_bucket_is_asked_four_times_and_its_clock_is_read() -> None:
+def test_a_bucket_is_asked_four_times() -> None:
     objects = {"processed/en/en/all_segments.json": b"[{}]", "processed/en/en/en_000000.mp3": b"ID3"}
     with ObjectsServer(objects, listing) as server:
-        found = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
-    assert levels(found) == {"bucket": "ok", "episode": "ok", "clock (S3)": "FAIL"}
+        found = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+    assert levels(found) == {"bucket": "ok", "episode": "ok"}
     assert "2 or more language folders" in named(found, "bucket").seen and server.asked.total() == 4
-
-
-def test_a_bucket_that_says_no_time_is_not_compared() -> None:
-    empty = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
-    with ObjectsServer({}, lambda key, n: Answer(200, empty, {"Date": ""})) as server:
-        found = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
-    assert levels(found) == {"bucket": "warn", "clock (S3)": "warn"}
 
 
 def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
     with ObjectsServer({}, lambda key, n: error(403, "RequestTimeTooSkewed")) as server:
-        (found,) = look_at_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
+        (found,) = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
     assert found.advice.endswith("this machine's clock is wrong (RequestTimeTooSkewed); set it")
     assert server.asked.total() == 1
 
 
 def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketSettings) -> None:
-    assert named(look_at_bucket(r2), "bucket").level == Level.WARN
+    assert named(check_bucket(r2), "bucket").level == WARN
     obstore.put(world.store(), "processed/en/new/new_000000.mp3", b"x")
-    found = look_at_bucket(r2)
-    assert levels(found) == {"bucket": "ok", "episode": "warn", "clock (S3)": "ok"}
+    found = check_bucket(r2)
+    assert levels(found) == {"bucket": "ok", "episode": "warn"}
     obstore.put(world.store(), "processed/en/new/all_segments.json", b"{}")
-    assert "metadata_not_a_list" in named(look_at_bucket(r2), "episode").seen
+    assert "metadata_not_a_list" in named(check_bucket(r2), "episode").seen
     obstore.put(world.store(), "elsewhere/2024-01/a/b", b"x")
-    strange = named(look_at_bucket(replace(r2, prefix="elsewhere/")), "bucket")
-    assert strange.level == Level.WARN and "PROCESSED_PREFIX" in strange.advice
+    strange = named(check_bucket(replace(r2, prefix="elsewhere/")), "bucket")
+    assert strange.level == WARN and "PROCESSED_PREFIX" in strange.advice

@@ -7,13 +7,12 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets.preflight import collect
-from r2_hf_assets.preflight.collect import check_settings, look_at_hub, look_at_machine, look_at_shell, look_at_state
-from r2_hf_assets.preflight.rules import Finding, Level, ok
-from r2_hf_assets.settings import BucketSettings, HubSettings, load_partial
+from r2_hf_assets.preflight import FAIL, OK, WARN, Finding, collect, ok
+from r2_hf_assets.preflight.collect import check_settings, check_shell, check_state
+from r2_hf_assets.preflight.hub import check_hub
+from r2_hf_assets.settings import BucketSettings, HubSettings
 from r2_hf_assets_tests.world import World
 
-OK, WARN, FAIL = Level.OK, Level.WARN, Level.FAIL
 FULL = {
     "R2_ENDPOINT_URL": "http://127.0.0.1:9",
     "R2_ACCESS_KEY_ID": "key-id",
@@ -24,7 +23,7 @@ FULL = {
 }
 
 
-def levels(found: list[Finding]) -> dict[str, Level]:
+def levels(found: list[Finding]) -> dict[str, str]:
     return {finding.name: finding.level for finding in found}
 
 
@@ -67,34 +66,18 @@ def test_settings_and_what_is_left_of_them() -> None:
 def test_a_shell_with_traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
     env = tmp_path / ".env"
-    assert look_at_shell({"DAGSTER_MODULE_NAME": ""}, env) == []
+    assert check_shell({"DAGSTER_MODULE_NAME": ""}, env) == []
     env.touch(mode=0o600)
-    assert look_at_shell({}, env) == []
+    assert check_shell({}, env) == []
     env.chmod(0o644)
-    (readable,) = look_at_shell({}, env)
+    (readable,) = check_shell({}, env)
     assert (readable.name, readable.level) == (".env", WARN) and "mode 644" in readable.seen
     env.unlink()
-    (hangs,) = look_at_shell({"DAGSTER_MODULE_NAME": "r2_hf_assets.definitions"}, env)
+    (hangs,) = check_shell({"DAGSTER_MODULE_NAME": "r2_hf_assets.definitions"}, env)
     assert hangs.level == WARN and "`dagster dev` hangs" in hangs.seen
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    (slow,) = look_at_shell({}, env)
+    (slow,) = check_shell({}, env)
     assert slow.level == WARN and "over LFS" in slow.seen
-
-
-def test_scratch_is_looked_at_only_where_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def found(**values: str) -> dict[str, Level]:
-        return levels(look_at_machine(load_partial({"DAGSTER_HOME": str(tmp_path), **values})))
-
-    monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    assert found() == {"HF_HOME": OK}
-    assert found(**FULL) == {"open files": OK, "HF_HOME": OK}
-    assert found(KEEP_SHARDS="1", PARQUET_MAX_BYTES=str(10**14)) == {"HF_HOME": OK, "scratch": FAIL}
-    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    assert found(PARQUET_MAX_BYTES="1000") == {"HF_HOME": OK, "scratch": OK}
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "file" / "hub"))
-    assert found()["HF_HOME"] == FAIL
 
 
 def test_stores_that_can_be_written_are_left_as_they_were(world: World, r2: BucketSettings, tmp_path: Path) -> None:
@@ -102,18 +85,18 @@ def test_stores_that_can_be_written_are_left_as_they_were(world: World, r2: Buck
     folder.mkdir()
     url = f"s3://{world.bucket}/state"
     for place in (str(folder), url):
-        assert levels(look_at_state(place, r2)) == {"STATE_URL": OK}
+        assert levels(check_state(place, r2)) == {"STATE_URL": OK}
     assert list(folder.iterdir()) == []
     assert [item["path"] for batch in obstore.list(world.store(), "state") for item in batch] == []
-    assert levels(look_at_state(str(tmp_path / "new"), r2)) == {"STATE_URL": OK}
+    assert levels(check_state(str(tmp_path / "new"), r2)) == {"STATE_URL": OK}
     assert not (tmp_path / "new").exists()
 
 
 def test_stores_that_can_not(r2: BucketSettings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (str(tmp_path / "file"), str(tmp_path / "file" / "state"), "s3://no-such-bucket/state"):
-        assert levels(look_at_state(place, r2)) == {"STATE_URL": FAIL}
-    (refused,) = look_at_state("s3://state", replace(r2, secret_access_key="wrong"))
+        assert levels(check_state(place, r2)) == {"STATE_URL": FAIL}
+    (refused,) = check_state("s3://state", replace(r2, secret_access_key="wrong"))
     assert refused.level == FAIL and "R2_SECRET_ACCESS_KEY" in refused.seen
 
 
@@ -122,33 +105,33 @@ def test_a_store_in_which_a_second_writer_wins(
 ) -> None:
     real = obstore.put
     monkeypatch.setattr(obstore, "put", lambda store, path, data, mode: real(store, path, data))
-    (found,) = look_at_state(str(tmp_path), r2)
+    (found,) = check_state(str(tmp_path), r2)
     assert found.level == FAIL and "second writer" in found.seen
     assert list(tmp_path.glob(".preflight*")) == []
 
 
 def test_a_hub_as_it_should_be(world: World, repo: HubSettings) -> None:
-    found = look_at_hub(repo)
+    found = check_hub(repo)
     assert levels(found) == {"hub": OK, "token": OK, "repo": OK}
     assert "the first commit creates it, public" in found[-1].seen
     world.api().create_repo(world.repo_id, repo_type="dataset")
-    assert "is there, public" in look_at_hub(repo)[-1].seen
-    assert look_at_hub(replace(repo, private=True))[-1].level == WARN
+    assert "is there, public" in check_hub(repo)[-1].seen
+    assert check_hub(replace(repo, private=True))[-1].level == WARN
 
 
 def test_tokens_that_will_not_do(world: World, repo: HubSettings) -> None:
-    reader = look_at_hub(replace(repo, token=world.sandbox.hub.read_token))
+    reader = check_hub(replace(repo, token=world.sandbox.hub.read_token))
     assert levels(reader) == {"hub": OK, "token": FAIL, "repo": OK}
     assert "role read: it may not write" in reader[1].seen
-    unknown = look_at_hub(replace(repo, token="hf_nobody"))
+    unknown = check_hub(replace(repo, token="hf_nobody"))
     assert levels(unknown) == {"hub": OK, "token": FAIL, "repo": FAIL}
     assert "expired or revoked" in unknown[1].seen
 
 
 def test_a_hub_that_is_dead_silent_or_another_thing(world: World, repo: HubSettings, silent: str) -> None:
     for endpoint in ("http://127.0.0.1:9", silent):
-        (found,) = look_at_hub(replace(repo, endpoint=endpoint))
+        (found,) = check_hub(replace(repo, endpoint=endpoint))
         assert found.level == FAIL and "check HF_ENDPOINT" in found.advice
     for status in (503, 404, 200):
         world.sandbox.hub.faults({"path_regex": "/whoami-v2", "status": status, "body": "a proxy's page"})
-        assert levels(look_at_hub(repo)) == {"hub": FAIL}, status
+        assert levels(check_hub(repo)) == {"hub": FAIL}, status
