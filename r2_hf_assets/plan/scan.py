@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
-from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import OtherRule, decide_languages
@@ -95,7 +94,7 @@ def scan(
     for language in by_language.keys() - rules.languages:
         report.folders_left_out[language] = len(by_language.pop(language))
     wanted = [folder for language in sorted(by_language) for folder in by_language[language]]
-    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, retry, unreadable)) as listed:
+    with closing(episodes_of(bucket, plan.prefix, wanted, retry, unreadable)) as listed:
         for language in sorted(by_language):
             episodes = _seen(by_language[language], listed, report)
             _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
