@@ -16,7 +16,6 @@ from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.build_progress import Watch, watched_by
-from r2_hf_assets.assets.databases import fewer_syncs
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.lines import plain_lines
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
@@ -46,7 +45,7 @@ def open_instance() -> Iterator[DagsterInstance]:
         )
     if not Path(home).expanduser().is_absolute() or not Path(home).expanduser().is_dir():
         raise SettingsError(f"DAGSTER_HOME={home} is no absolute path of a folder that exists; make it, or set another")
-    with fewer_syncs(), _opened(home) as instance:
+    with _opened(home) as instance:
         if not is_persistent(instance):
             raise SettingsError(f"DAGSTER_HOME={home} forgets what is done at exit; set it to a folder of its own")
         yield instance
