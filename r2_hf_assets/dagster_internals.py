@@ -5,9 +5,6 @@ tests. pyproject.toml pins `dagster` below the next minor release. Each group sa
 is missing. `X as X` marks a name as re-exported.
 """
 
-# The type of a repository's `asset_graph`, by which a backfill is read.
-from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph as BaseAssetGraph
-
 # Data versions. `DataVersion` on a MaterializeResult is public; an event that no step returns (reconcile, import, a
 # chunk that is due again) must carry the same tags, or staleness and the grid tell the two apart. AssetMaterialization
 # has no argument for it, and `get_latest_tags_by_partition` names tags.
@@ -25,20 +22,13 @@ from dagster._core.definitions.partitions.utils.multi import (
     get_tags_from_multi_partition_key as get_tags_from_multi_partition_key,
 )
 
-# A stored backfill of assets that the definitions no longer have can't be read; public code never meets one.
-from dagster._core.errors import (
-    DagsterDefinitionChangedDeserializationError as DagsterDefinitionChangedDeserializationError,
-)
-
 # A partition is red in the grid only after a run that planned and did not make it: `report_runless_asset_event` can't
 # say so. And why a run failed (Ctrl-C against an error) stands in the event alone.
 from dagster._core.events import AssetMaterializationPlannedData as AssetMaterializationPlannedData
 from dagster._core.events import RunFailureReason as RunFailureReason
 
-# Backfills that still owe partitions: `get_backfills` is public, what it filters by and answers is not.
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES as BULK_ACTION_TERMINAL_STATUSES
-from dagster._core.execution.backfill import BulkActionsFilter as BulkActionsFilter
-from dagster._core.execution.backfill import BulkActionStatus as BulkActionStatus
+# What `DagsterInstance.get_run_step_stats` answers of a step.
+from dagster._core.execution.stats import StepEventStatus as StepEventStatus
 
 # DAGSTER_HOME read without opening its databases, which would make them.
 from dagster._core.instance.ref import InstanceRef as InstanceRef
