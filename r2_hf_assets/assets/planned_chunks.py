@@ -37,14 +37,7 @@ from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.history import Loss, losses, recorded_digests
 from r2_hf_assets.assets.jobs import build_job
 from r2_hf_assets.assets.metadata import DIGEST_TAG
-from r2_hf_assets.assets.partitions import (
-    PLAN_CHUNK,
-    chunk_key,
-    chunk_tags,
-    partition_key,
-    plan_chunk_partitions,
-    read_key,
-)
+from r2_hf_assets.assets.partitions import add_partitions, chunk_tags, partition_key, read_key
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import end_of
 from r2_hf_assets.dagster_internals import (
@@ -94,11 +87,8 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     if not turn.asks:
         return SensorResult(skip_reason=status)
     context.log.info(status)
-    new = {chunk_key(chunk.number) for chunk, _ in turn.asks} - set(instance.get_dynamic_partitions(PLAN_CHUNK))
-    return SensorResult(
-        requests(turn.asks, loaded.dataset, lost),
-        dynamic_partitions_requests=[plan_chunk_partitions.build_add_request(sorted(new))] if new else [],
-    )
+    add_partitions(instance, (chunk.number for chunk, _ in turn.asks))  # a new database knows none
+    return SensorResult(requests(turn.asks, loaded.dataset, lost))
 
 
 def running_partitions(instance: DagsterInstance) -> list[Name]:
