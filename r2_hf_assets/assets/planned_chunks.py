@@ -14,8 +14,8 @@ A run that a person terminated holds its chunk until somebody materializes it by
 canceled run of a backfill holds nothing: most are canceled along with their backfill, which says nothing of the chunk.
 
 At most twice as many runs are queued and running as may run at once (max_concurrent_runs): enough to keep all of them
-busy, and a run that a person launches waits behind few. A backfill queues more than that within seconds, so beside one
-the sensor requests nothing.
+busy, and a run that a person launches waits behind few. A large backfill queues more than that within seconds, so the
+sensor requests nothing beside it.
 """
 
 import time
