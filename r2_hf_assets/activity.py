@@ -1,8 +1,7 @@
 """The time of the latest progress, by which a run's heartbeat tells slow work from work that hangs.
 
 Code that makes progress calls `advance`: for bytes received or sent, a try of a call, a row group, a page. A wait that
-a server requests counts as progress until it is over. One number is kept and nothing is counted, so a call costs a
-fraction of a microsecond and needs no lock. The heartbeat reads it (assets/signs_of_life.py).
+a server requests counts as progress until it is over. The heartbeat reads it (assets/signs_of_life.py).
 """
 
 import time
@@ -10,7 +9,7 @@ from typing import Any
 
 
 class Mark:
-    """The time of the latest progress, by the monotonic clock; in the future during a wait that a server requested."""
+    """`at` is on the monotonic clock; in the future during a wait that a server requested."""
 
     def __init__(self) -> None:
         self.at = time.monotonic()

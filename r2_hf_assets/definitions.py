@@ -11,7 +11,6 @@ from r2_hf_assets.assets.lost_runs import lost_runs
 from r2_hf_assets.assets.new_episodes import new_episodes
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.planned_chunks import planned_chunks
-from r2_hf_assets.assets.reconcile import reconcile_job
 from r2_hf_assets.assets.resources import settings_resource
 from r2_hf_assets.assets.schedules import check_schedule, scan_schedule
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -21,7 +20,7 @@ from r2_hf_assets.assets.work_plan import work_plan
 defs = Definitions(
     assets=[episodes, work_plan, parquet_shards, hub_commit, dataset, dataset_card],
     asset_checks=[plan, whole_dataset],
-    jobs=[scan_job, build_job, card_job, check_job, reconcile_job],
+    jobs=[scan_job, build_job, card_job, check_job],
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
     resources={

@@ -4,15 +4,16 @@
 An argument limits how many partitions are built; 0 only scans.
 """
 
+import atexit
+import gc
 import sys
 import time
 
 from bench.jobs import say
-from r2_hf_assets.collector import look_seldom
 
 
 def main() -> None:
-    look_seldom()
+    atexit.register(gc.freeze)
     from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks, run_scan
 
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else None

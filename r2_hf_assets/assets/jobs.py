@@ -3,8 +3,8 @@
 `scan_job` plans, `build_job` builds and commits one partition, `check_job` looks at the whole dataset. They select the
 same assets as the asset graph does, so history, checks and retries are the same whichever way a run was started.
 
-A run of a partition says in its tags `language` and `chunk` what it is about, to filter the list of runs by. (Runs that
-the asset graph or a backfill starts belong to no job of ours; they have Dagster's own dagster/partition/language.)
+The tags `language` and `chunk` of a partition's run are for people to filter by. (Runs that the asset graph or a
+backfill starts belong to no job of ours; they have Dagster's own dagster/partition/language.)
 """
 
 from dagster import AssetSelection, PartitionedConfig, define_asset_job
@@ -15,7 +15,6 @@ from r2_hf_assets.assets.partitions import chunk_partitions, chunk_tags
 
 KIND_TAG = "r2_hf_assets/kind"
 SCAN_JOB = "scan_job"
-BUILD_JOB = "build_job"
 
 scan_job = define_asset_job(
     SCAN_JOB,
@@ -25,7 +24,7 @@ scan_job = define_asset_job(
 )
 
 build_job = define_asset_job(
-    BUILD_JOB,
+    "build_job",
     AssetSelection.assets(SHARDS, COMMIT),
     description="Builds one planned partition and commits it: parquet_shards, then hub_commit.",
     config=PartitionedConfig(
@@ -38,5 +37,5 @@ build_job = define_asset_job(
 check_job = define_asset_job(
     "check_job",
     AssetSelection.checks(whole_dataset),
-    description="Compares plan, history and Hub, and says so as the check whole_dataset. Changes nothing.",
+    description="Compares plan, history and Hub: the check whole_dataset. Changes nothing.",
 )

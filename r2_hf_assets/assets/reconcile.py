@@ -1,50 +1,24 @@
-"""`reconcile_job`: plan, history and Hub compared; what the Hub lost is recorded as due, and on request what is
-verifiably there as done.
+"""Plan, history and Hub compared, for `r2-hf reconcile`, the check `whole_dataset` and a scan that starts anew.
 
-Losing Dagster's database must not lose the work: with `record: true` every chunk that the Hub is shown to hold whole
-is recorded as materialized for its digest, so that it is due no more. The events say that reconcile made them, from
-which revision, and by what the chunk was verified. A chunk that is recorded and not on the Hub as it was committed is
-recorded as due again, so that whoever asks what is due finds it: `r2-hf process`, the sensor, status and the grid. When
-the whole repo is gone that takes `record: true`: a wrong HF_REPO_ID or a token that may not see it looks the same.
-
-The command line does the same through `examine`; its events belong to no run.
+Losing Dagster's database must not lose the work: on request every chunk that the Hub verifiably holds whole is recorded
+as materialized for its digest, so that it is due no more. A chunk that is recorded and not on the Hub as it was
+committed is recorded as due again, so that every reader of the history finds it: `r2-hf process`, the sensor, status
+and the grid. When the whole repo is gone, that is done on request only: a wrong HF_REPO_ID or a token without access
+looks the same.
 """
 
 from typing import Any
 
-from dagster import (
-    Config,
-    DagsterInstance,
-    MetadataValue,
-    OpExecutionContext,
-    job,
-    op,
-)
-from pydantic import Field
+from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.history import committed_files, recorded_digests
 from r2_hf_assets.assets.partitions import partition_key
-from r2_hf_assets.assets.recovered import Emit, record, record_due
-from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.runs import user_errors
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.assets.recovered import record, record_due
 from r2_hf_assets.reconcile.compare import Log, collect_state, compare, update
-from r2_hf_assets.reconcile.report import ADVICE, Difference, Due, Kind, Recovered, Report
+from r2_hf_assets.reconcile.report import Difference, Due, Recovered, Report
 from r2_hf_assets.reconcile.verify import verify_remote
 from r2_hf_assets.settings import Settings
-
-# Lines of a run's log, and rows of the table that the UI shows; counts are of all.
-_LINES = 300
-
-
-class ReconcileConfig(Config):
-    """What to do besides reporting."""
-
-    record: bool = Field(
-        default=False, description="Record as materialized what is verifiably on the Hub and not recorded."
-    )
-    dry_run: bool = Field(default=False, description="Record nothing: not even as due what the Hub lost.")
 
 
 def examine(
@@ -52,26 +26,27 @@ def examine(
     settings: Settings,
     *,
     mark_lost: bool = False,
-    emit: Emit | None = None,
+    record_found: bool = False,
     log: Log | None = None,
 ) -> Report:
-    """Compare; with `emit` also record what is verifiably there, reading on the Hub what has no build record.
+    """Compare, and bring the history up to date as far as the arguments say.
 
     Args:
-        mark_lost: record as due what the Hub lost. When there is no repo at all, only with `emit`.
-        emit: as for `record`. The report then says in `recordable` what was recorded.
+        mark_lost: record as due what the Hub lost. When there is no repo at all, only with `record_found`.
+        record_found: record what is verifiably on the Hub, reading there what has no build record. The report then
+            says in `recordable` what was recorded.
 
     Raises:
         ForeignDataset: the dataset belongs to another plan.
         PlanError, AccessError, GaveUp: something can't be read.
     """
-    dataset = settings.hub.repo_id
+    dataset, emit = settings.hub.repo_id, instance.report_runless_asset_event
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     state = collect_state(settings, shards, commits, committed_files(instance), log)
     report = compare(state)
-    if mark_lost and (report.revision is not None or emit is not None):
+    if mark_lost and (report.revision is not None or record_found):
         record_due(instance, report.lost, dataset, "reconcile")
-    if emit is None:
+    if not record_found:
         return report
     record(instance, report.recordable, report.revision, dataset, "reconcile", emit)
     verified: list[Recovered | Due] = []
@@ -117,50 +92,3 @@ def as_plain(report: Report, recorded: int) -> dict[str, Any]:
             for difference in report.differences
         ],
     }
-
-
-@op(description="Compares plan, history and Hub; see reconcile_job.")
-def reconcile(
-    context: OpExecutionContext, config: ReconcileConfig, settings: SettingsResource, signs_of_life: SignsOfLife
-) -> None:
-    with user_errors(context):
-        loaded = settings.load()
-        emit = context.log_event if config.record and not config.dry_run else None
-        report = examine(context.instance, loaded, mark_lost=not config.dry_run, emit=emit, log=context.log.info)
-    recorded = len(report.recordable) if emit else 0
-    context.log.info(f"{summary(report)}; {recorded} recorded now")
-    for difference in report.differences[:_LINES]:
-        context.log.warning(line(difference))
-    context.add_output_metadata(_metadata(report, recorded))
-
-
-@job(
-    description="Compares plan, history and the Hub's head, and reports every difference. What the Hub lost it records "
-    "as due. With `record: true` it records what is verifiably on the Hub: so a lost database is made good. Changes "
-    "nothing on the Hub."
-)
-def reconcile_job() -> None:
-    reconcile()
-
-
-def _metadata(report: Report, recorded: int) -> dict[str, Any]:
-    rows = [
-        f"| {d.kind.value} | {_cell(str(partition_key(*d.chunk)) if d.chunk else '')} | {_cell(d.detail)} |"
-        for d in report.differences[:_LINES]
-    ]
-    table = "\n".join(["| kind | partition | what |", "|---|---|---|", *rows]) if rows else "none"
-    advice = "\n".join(f"- `{kind}` ({count}): {ADVICE[Kind(kind)]}" for kind, count in report.counts.items())
-    return {
-        **report.numbers,
-        **report.counts,
-        "recorded_now": recorded,
-        "recordable": len(report.recordable),
-        "revision": report.revision or "none",
-        "differences": MetadataValue.md(table),
-        "what_to_do": MetadataValue.md(advice or "nothing"),
-    }
-
-
-def _cell(text: str) -> str:
-    """Text in a cell of a Markdown table."""
-    return text.replace("|", "\\|")

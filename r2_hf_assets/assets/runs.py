@@ -1,10 +1,9 @@
-"""What every run shares: errors as one line, and a loud word when the instance forgets.
+"""What every run shares: errors as one line, how it ended, and a warning when the history is not kept.
 
 Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
-that one line. Errors that nobody can mend by waiting are not retried: a backfill of thousands of partitions with a
-wrong token fails once, not four times. A run that fails of what every run would meet carries SYSTEMIC_TAG: whoever
-starts runs brakes then (plan/turns.py). What a disk does to a library that says not where is taken for the Hub's
-clients': the folders of our own are named where they are used.
+that one line. Errors that waiting does not mend are not retried: a backfill of thousands of partitions with a wrong
+token fails once, not four times. A run that fails with a systemic error (errors.py) carries SYSTEMIC_TAG, by which the
+sensor and `r2-hf process` slow down (plan/turns.py).
 """
 
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from pathlib import Path
 from dagster import (
     AssetCheckExecutionContext,
     AssetExecutionContext,
-    DagsterInstance,
     DagsterRun,
     Failure,
     OpExecutionContext,
@@ -32,22 +30,14 @@ SYSTEMIC_TAG = "r2_hf_assets/systemic_failure"
 _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
-def told(error: Exception) -> R2HfError | None:
-    """An error as the line that a user reads; None for one that nobody foresaw."""
-    if isinstance(error, R2HfError):
-        return error
-    if isinstance(error, OSError):
-        return disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
-    return None
-
-
 @contextmanager
 def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext) -> Iterator[None]:
     """Turn errors meant for the user into a Failure of one line; no run retry follows where waiting mends nothing."""
     try:
         yield
     except (R2HfError, OSError) as error:
-        line = told(error)
+        # Our own folders are named where they are used; what a library does not name is taken for the Hub's clients'.
+        line = error if isinstance(error, R2HfError) else disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
         if line is None:
             raise
         tags = {} if line.transient else {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
@@ -65,16 +55,10 @@ def end_of(run: DagsterRun) -> End:
     return End.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else End.FAILURE
 
 
-def is_persistent(instance: DagsterInstance) -> bool:
-    """Whether the history outlives this process: it is the progress record, so it must."""
-    if instance.is_ephemeral:
-        return False
-    return not Path(instance.root_directory).name.startswith(_TEMPORARY_HOME)
-
-
 def warn_if_forgetful(context: AssetExecutionContext) -> None:
-    """Say loudly, in the run's log, that progress is not kept."""
-    if not is_persistent(context.instance):
+    """Warn, in the run's log, when the history ends with the process: it is the progress record."""
+    instance = context.instance
+    if instance.is_ephemeral or Path(instance.root_directory).name.startswith(_TEMPORARY_HOME):
         context.log.warning(
             "THIS DAGSTER INSTANCE IS NOT PERSISTENT: what is materialized now will be forgotten at exit, and done "
             "again. Set DAGSTER_HOME to a folder of its own."

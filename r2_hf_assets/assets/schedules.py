@@ -1,7 +1,6 @@
-"""Schedules, off until someone turns them on: a scan every six hours, a look at the whole dataset every night.
+"""Schedules, off until they are turned on, in UTC: a scan every six hours, a check of the whole dataset every night.
 
-`scan_schedule` is for who would rather have a fixed time than the sensor new_episodes: it holds back remainders as that
-does (`automatic: true`), and the two get along. The times are UTC.
+`scan_schedule` is the sensor new_episodes at fixed times: it holds back remainders alike (`automatic: true`).
 """
 
 from dagster import RunConfig, ScheduleDefinition

@@ -1,26 +1,19 @@
-"""The heartbeat of a run: while its work moves, it writes a tag once a minute, so that `lost_runs` can tell a run whose
-host died or whose step hangs.
+"""The heartbeat of a run: a tag with the time, written once a minute while the run makes progress.
 
-It is a resource, because a resource lives as long as the run. Every asset and asset check must take it, or `lost_runs`
-ends its runs as dead. A thread writes the tag. The first one comes after the first minute: a short run pays nothing.
-One that can't be written (the database is locked or away) is tried again a minute later and harms nothing. The tag is
-one of Dagster's hidden ones: a time that changes every minute would only be noise in the lists of runs.
+`lost_runs` ends runs whose tag stays the same, because their host died or their step hangs. The heartbeat is a
+resource, because a resource lives as long as the run; a step without it would be ended as dead, and a test looks. A
+thread writes the tag, after the first minute for the first time, so a short run pays nothing. A write that fails (the
+database is locked or away) is repeated a minute later and harms nothing. The tag is one of Dagster's hidden ones: a
+time that changes every minute would only be noise in the lists of runs.
 
-While a step runs, the tag is written only when something moved in the last minute (activity.py). While none runs (the
-run waits for a slot of a pool, Dagster does its own work) it is written always. A step may be as slow as it likes, as
-long as something moves in ten minutes. What moves in which phase:
+While a step runs, the tag is written only when something made progress in the last minute (activity.py): a GET's bytes,
+a row group, a part of an upload, a try of any request, a wait that a server requested. While none runs (the run waits
+for a slot of a pool, Dagster does its own work) it is always written. So a step may be as slow as it likes, as long as
+something moves in ten minutes. (hf_transfer reports no progress, and is given a time.)
 
-    scan        each request to the plan's store; the bytes of each page of a listing, its tries and their waits
-    build       the bytes of each GET, its tries and their waits; each row group that is written
-    upload      half a megabyte of hf_xet's, 64 kB over LFS; hf_transfer says nothing, and is given a time
-    check       the audio check reads 4 MiB at the most
-    commit      each request to the Hub, the bytes of its body and of its answer, its tries, a wait for the quota
-    card        the same requests; its queries and pictures take seconds
-    reconcile   the same requests, the ranges that are read of files on the Hub, the metadata in the bucket
-
-Each time the thread also sees whether somebody ended the run: `lost_runs`, because the database heard nothing of it for
-long, or a user who forced its termination. The assets ask `stop_if_ended` between row groups and before a commit. What
-happens until then is safe: a second run of the same chunk uploads the same content, and commits by comparison.
+The thread also sees when the run was ended from outside: by `lost_runs` after a long outage of the database, or by a
+user who forced its termination. The assets call `stop_if_ended` between row groups and before a commit. What happens
+until then is safe: a second run of the same chunk uploads the same content, and commits by comparison.
 """
 
 import logging
@@ -29,29 +22,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dagster import (
-    ConfigurableResource,
-    DagsterEventType,
-    DagsterExecutionInterruptedError,
-    DagsterInstance,
-    InitResourceContext,
-)
+from dagster import ConfigurableResource, DagsterExecutionInterruptedError, DagsterInstance, InitResourceContext
 from pydantic import PrivateAttr
 
 from r2_hf_assets import activity
-from r2_hf_assets.dagster_internals import HIDDEN_TAG_PREFIX
+from r2_hf_assets.dagster_internals import HIDDEN_TAG_PREFIX, StepEventStatus
 
 ALIVE_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets/alive"
 BEAT_SECONDS = 60.0
 # A step in which nothing moved for so long shows no sign.
 STILL_SECONDS = 60.0
-_STEP_BEGINS = {DagsterEventType.STEP_START, DagsterEventType.STEP_RESTARTED}
-_STEP_ENDS = {
-    DagsterEventType.STEP_SUCCESS,
-    DagsterEventType.STEP_FAILURE,
-    DagsterEventType.STEP_SKIPPED,
-    DagsterEventType.STEP_UP_FOR_RETRY,
-}
 # A beat that hangs in the database must not hold the end of its run.
 _LAST_BEAT_SECONDS = 5.0
 
@@ -67,21 +47,18 @@ class SignsOfLife(ConfigurableResource):
     def yield_for_execution(self, context: InitResourceContext) -> Iterator["SignsOfLife"]:
         """Beat for as long as the run has its resources."""
         instance, this = context.instance, context.run
+        assert instance is not None and this is not None
         self._ended = ended = threading.Event()
-        if instance is None or this is None:  # made outside of a run
-            yield self
-            return
 
         def beat() -> bool:
             run = instance.get_run_by_id(this.run_id)
             if run is None or run.is_finished:
                 ended.set()
                 return False
-            if activity.PROCESS.idle() > STILL_SECONDS and _in_a_step(instance, this.run_id):
-                return True
-            # Dagster reads and rewrites all of a run's tags: one that somebody else adds right now may be lost. That
-            # costs no retry: the daemon works out for itself what it finds no tag about.
-            instance.add_run_tags(this.run_id, {ALIVE_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
+            if activity.PROCESS.idle() <= STILL_SECONDS or not _in_a_step(instance, this.run_id):
+                # Dagster reads and rewrites all of a run's tags: one that is added elsewhere right now may be lost.
+                # That costs no retry: the daemon works out for itself what it finds no tag about.
+                instance.add_run_tags(this.run_id, {ALIVE_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
             return True
 
         with beating(beat, BEAT_SECONDS):
@@ -97,19 +74,14 @@ class SignsOfLife(ConfigurableResource):
             raise DagsterExecutionInterruptedError("this run was ended from outside while it worked")
 
     def sleep(self, seconds: float) -> None:
-        """Wait, as a retry does, but no longer than somebody wants the run.
-
-        Raises:
-            DagsterExecutionInterruptedError: the run was ended from outside.
-        """
+        """Sleep between two tries; raises like `stop_if_ended` when the run is ended meanwhile."""
         self._ended.wait(seconds)
         self.stop_if_ended()
 
 
 def _in_a_step(instance: DagsterInstance, run_id: str) -> bool:
-    """Whether a step of the run has begun and not ended; there is one at a time."""
-    events = instance.all_logs(run_id, of_type=_STEP_BEGINS | _STEP_ENDS)
-    return bool(events) and events[-1].get_dagster_event().event_type in _STEP_BEGINS
+    """Whether a step of the run has begun and not ended."""
+    return any(step.status is StepEventStatus.IN_PROGRESS for step in instance.get_run_step_stats(run_id))
 
 
 @contextmanager

@@ -93,8 +93,7 @@ def process(
 
 def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_card: bool) -> bool:
     """Run the chunks, and refresh the dataset's card; returns whether all went well."""
-    from r2_hf_assets.assets.launch import refresh_card, run_chunks
-    from r2_hf_assets.assets.lines import heard_by
+    from r2_hf_assets.assets.launch import heard_by, refresh_card, run_chunks
 
     card_error: str | None = None
     card_failed_at: float | None = None

@@ -43,8 +43,7 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     from r2_hf_assets.reconcile.report import ADVICE, Kind
 
     with open_instance() as instance:
-        emit = instance.report_runless_asset_event if do_record else None
-        report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
+        report = examine(instance, settings, mark_lost=not dry_run, record_found=do_record, log=say)
     recorded = len(report.recordable) if do_record else 0
     if as_json:
         click.echo(json.dumps(as_plain(report, recorded), indent=1))

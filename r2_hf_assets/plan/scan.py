@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
 from r2_hf_assets.plan.folders import decide_languages
@@ -73,7 +72,7 @@ def scan(
     decided = decide_languages(plan, found, rules.languages, numbers)
     by_language = _group_by_language(found, decided, rules, report)
     wanted = [folder for folders in by_language.values() for folder in folders]
-    with no_collections(), closing(episodes_of(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
+    with closing(episodes_of(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
         for language, folders in by_language.items():
             episodes = _count_listed(folders, listed, report)
             _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())

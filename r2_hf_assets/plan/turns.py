@@ -10,7 +10,7 @@ command stops: a wrong token costs a few builds and not thousands.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
 
@@ -68,26 +68,21 @@ class Tried:
     terminated: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Turn:
     """The runs to request, each chunk with the number of its attempt, and the state of the other due chunks.
 
     Attributes:
-        due, busy, later: counts of all due chunks, of those with a run, and of those that wait for their next attempt.
-        next_s: seconds until the first of those waits ends.
+        busy: how many have a run already.
+        waits: of those whose next attempt comes later, the seconds until then.
         given_up, terminated: chunks that are requested no more.
-        room: how many runs may be requested now.
     """
 
-    asks: tuple[tuple[Planned, int], ...]
-    due: int
-    busy: int
-    later: int
-    next_s: float
-    given_up: tuple[Name, ...]
-    terminated: tuple[Name, ...]
-    room: int
-    braked: str | None
+    asks: list[tuple[Planned, int]] = field(default_factory=list)
+    busy: int = 0
+    waits: list[float] = field(default_factory=list)
+    given_up: list[Name] = field(default_factory=list)
+    terminated: list[Name] = field(default_factory=list)
 
 
 def decide(
@@ -104,47 +99,32 @@ def decide(
     """Choose chunks in plan order, as many as there is room for.
 
     Args:
-        busy: chunks with a queued or running run, a backfill or a retry.
+        busy: chunks with a queued or running run.
         running: queued and running runs in all; `in_flight`: how many there may be.
         per_tick: how many to request at most.
         braked: set while one run at a time is tried.
     """
-    room = max(0, min(per_tick, in_flight - running))
+    room = min(per_tick, in_flight - running)
     if braked is not None:
-        room = 1 if running == 0 and now - braked.since >= RUN_FIRST_WAIT_S else 0
-    asks: list[tuple[Planned, int]] = []
-    given_up: list[Name] = []
-    terminated: list[Name] = []
-    waits: list[float] = []
-    count = at_work = 0
+        room = int(running == 0 and now - braked.since >= RUN_FIRST_WAIT_S)
+    turn = Turn()
     for chunk in due:
         name = (chunk.language, chunk.number)
-        count += 1
-        known = tried.get(name, Tried(0, 0.0))
-        wait = known.ended + _wait_after(known.attempts) - now if name in tried else 0.0
+        known = tried.get(name)
+        attempts = known.attempts if known else 0
         if name in busy:
-            at_work += 1
-        elif known.terminated:
-            terminated.append(name)
-        elif known.attempts >= RUN_ATTEMPTS:
-            given_up.append(name)
-        elif wait > 0:
-            waits.append(wait)
-        elif len(asks) < room:
-            asks.append((chunk, known.attempts + 1))
-    return Turn(
-        asks=tuple(asks),
-        due=count,
-        busy=at_work,
-        later=len(waits),
-        next_s=min(waits, default=0.0),
-        given_up=tuple(given_up),
-        terminated=tuple(terminated),
-        room=room,
-        braked=braked.why if braked else None,
-    )
+            turn.busy += 1
+        elif known and known.terminated:
+            turn.terminated.append(name)
+        elif attempts >= RUN_ATTEMPTS:
+            turn.given_up.append(name)
+        elif known and (wait := known.ended + _wait_after(attempts) - now) > 0:
+            turn.waits.append(wait)
+        elif len(turn.asks) < room:
+            turn.asks.append((chunk, attempts + 1))
+    return turn
 
 
 def _wait_after(attempts: int) -> float:
-    """Seconds between the end of an attempt and the next one."""
+    """Seconds between the end of an attempt and the next one; a run without a count waits like a first attempt."""
     return RUN_FIRST_WAIT_S * float(RUN_WAIT_FACTOR) ** max(0, attempts - 1)

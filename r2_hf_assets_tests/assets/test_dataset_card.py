@@ -179,7 +179,7 @@ def test_what_people_wrote_survives_what_they_broke_is_said_and_a_lost_history_s
     monkeypatch.setenv("DAGSTER_HOME", str(new))
     with DagsterInstance.get() as instance:
         assert execute(instance, [CARD], None).success and readme(world) == text, "nothing is recorded"
-        examine(instance, load(), emit=instance.report_runless_asset_event)
+        examine(instance, load(), record_found=True)
         assert refresh_card(instance) is None
     metadata = materializations(world, "dataset_card")[0]
     assert (metadata["chunks"], metadata["segments"], metadata["chunks_counted"]) == (2, 9, 0)

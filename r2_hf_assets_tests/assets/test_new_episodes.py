@@ -9,13 +9,12 @@ from unittest.mock import Mock
 import obstore
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
-from dagster._core.storage.tags import SENSOR_NAME_TAG
 from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets import new_episodes as module
 from r2_hf_assets.assets.launch import execute
-from r2_hf_assets.assets.new_episodes import FAILED_AGAIN_S, REFUSED_AGAIN_S, Cursor, Requested, decide, new_episodes
+from r2_hf_assets.assets.new_episodes import AGAIN_S, Cursor, new_episodes
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.listing import language_folders
@@ -27,53 +26,11 @@ from r2_hf_assets.settings import load_for_scan
 from r2_hf_assets_tests.build_samples import put_folders
 from r2_hf_assets_tests.world import World
 
-NOW = 1_000_000.0
-READY = {"en": 3, "de": 12}
-
-
-def last(status: DagsterRunStatus, find: str = "x") -> Requested:
-    return Requested("12345678-9", find, status, NOW)
-
-
-def test_decide_requests_what_is_ready_and_nothing_else() -> None:
-    assert decide(READY, "x", None, NOW) == (True, "ready: de 12, en 3")
-    assert decide({}, "x", None, NOW) == (False, "0 ready")
-
-
-@pytest.mark.parametrize("status", [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED])
-@pytest.mark.parametrize("find", ["x", "other"])
-def test_decide_waits_after_a_scan_that_failed(status: DagsterRunStatus, find: str) -> None:
-    yes, why = decide(READY, "x", last(status, find), NOW + 600)
-    assert not yes and why.endswith(f"the last scan (12345678) ended as {status.value}, again in 50 min")
-    assert decide(READY, "x", last(status, find), NOW + FAILED_AGAIN_S)[0]
-
-
-def test_decide_requests_a_find_that_a_scan_left_unplanned_once_a_day() -> None:
-    yes, why = decide(READY, "x", last(DagsterRunStatus.SUCCESS), NOW + FAILED_AGAIN_S)
-    assert not yes and why.endswith("the last scan (12345678) planned none of it, again in 1380 min")
-    assert decide(READY, "x", last(DagsterRunStatus.SUCCESS), NOW + REFUSED_AGAIN_S)[0]
-    assert decide(READY, "x", last(DagsterRunStatus.SUCCESS, "other"), NOW)[0], "another find is not held up"
-
-
-@pytest.mark.parametrize("status", [DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS])
-def test_decide_does_not_wait_for_a_clock_that_was_set_back(status: DagsterRunStatus) -> None:
-    assert decide(READY, "x", last(status), NOW - 1000)[0]
-
-
 SWEEPING = Cursor(folder="en", after="ep/", chunks=2, seen=5, new={"en": 1})
 
 
-@pytest.mark.parametrize("cursor", [Cursor(), SWEEPING, Cursor(folder="en", after=None), Cursor(ended=5.0, said="é")])
-def test_the_cursor_survives(cursor: Cursor) -> None:
-    assert Cursor.read(cursor.model_dump_json()) == cursor
-
-
-# The last one is of release 0.1.
-@pytest.mark.parametrize(
-    "text", [None, "", "{", "[]", "7", '{"seen": "x"}', '{"new": 3}', '{"sweep": {"folder": "en"}, "waited": []}']
-)
-def test_a_cursor_that_can_not_be_read_begins_a_sweep(text: str | None) -> None:
-    assert Cursor.read(text) == Cursor()
+def test_a_cursor_of_release_0_1_begins_a_sweep() -> None:
+    assert Cursor.model_validate_json('{"sweep": {"folder": "en"}, "waited": []}') == Cursor()
 
 
 class Ticks:
@@ -132,9 +89,9 @@ def scan(ticks: Ticks, *languages: str) -> None:
 
 
 def test_it_requests_a_full_chunk_and_counts_what_is_new(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ticks.said() == "0 episodes seen, 0 in no chunk; 0 languages wait to fill one; 0 ready"
+    assert ticks.said() == "0 episodes seen, 0 in no chunk; 0 languages wait to fill one; ready: none"
     ticks.put("en/1", "en/2", "de/1")
-    assert ticks.said() == "3 episodes seen, 3 in no chunk; 2 languages wait to fill one; 0 ready"
+    assert ticks.said() == "3 episodes seen, 3 in no chunk; 2 languages wait to fill one; ready: none"
     ticks.put("en-US/3")
     assert ticks.asked()[0] == ["en"]
     scan(ticks, "en")
@@ -148,7 +105,7 @@ def test_a_remainder_waits_once_whoever_noted_it(ticks: Ticks) -> None:
     ticks.put("en/1", "en/2", "en/3", "en/4", "de/1")
     scan(ticks)  # it notes since when en/4 and de/1 wait
     noted = ticks.plan.waiting_since("en")
-    assert noted is not None and ticks.said().endswith("0 ready")
+    assert noted is not None and ticks.said().endswith("ready: none")
     assert ticks.plan.waiting_since("en") == noted, "the sensor begins no wait of its own"
     ticks.plan.set_waiting("en", datetime.now(UTC) - timedelta(hours=25))
     assert ticks.asked()[0] == ["en"]
@@ -172,33 +129,34 @@ def test_no_request_while_a_scan_is_queued_or_running(ticks: Ticks) -> None:
     assert ticks.asked()[0] == ["en"]
 
 
-def test_run_keys_repeat_until_a_run_exists_and_never_after(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_find_is_requested_by_one_run_key_an_hour(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster starts a run key once, so this is how often a scan that fails or plans none of it is repeated."""
+    hour = 1_000_000 * AGAIN_S
+    clock = Mock(wraps=time)
+    monkeypatch.setattr(module, "time", clock)
+    clock.time = lambda: hour
     ticks.put("en/1", "en/2", "en/3")
     first = ticks.asked()
-    ticks.cursor = "damaged"
-    (request,) = ticks().run_requests or ()
-    assert request.run_key == first[1] == "after none", "a tick that does not know of the other asks for the same run"
-    tags = {SENSOR_NAME_TAG: "new_episodes", **request.tags}
-    failed = ticks.run(DagsterRunStatus.FAILURE, tags=tags)
-    assert f"({failed[:8]}) ended as FAILURE" in ticks.said()
-    monkeypatch.setattr(module, "FAILED_AGAIN_S", 0.0)
-    assert ticks.asked() == (["en"], f"after {failed}"), "what failed is requested again, by another key"
-    refused = ticks.run(DagsterRunStatus.SUCCESS, tags=tags)
-    assert f"({refused[:8]}) planned none of it" in ticks.said(), "not for ever"
+    assert first == (["en"], "en 3 beside 0 chunks, hour 1000000")
+    clock.time = lambda: hour + AGAIN_S - 1
+    ticks.cursor = None
+    assert ticks.asked() == first, "a tick that does not know of the other requests the same run"
+    clock.time = lambda: hour + AGAIN_S
+    assert ticks.asked() == (["en"], "en 3 beside 0 chunks, hour 1000001")
     ticks.put("en/4")
-    assert ticks.asked() == (["en"], f"after {refused}")
+    assert ticks.asked() == (["en"], "en 4 beside 0 chunks, hour 1000001"), "another find is not held up"
 
 
 def test_the_next_find_is_requested_at_once(ticks: Ticks) -> None:
     """Also when as many are new, and what was planned is gone from the bucket."""
+    keys = set()
     for start in (1, 4):
         ticks.put(*(f"en/{start + n}" for n in range(3)))
-        (request,) = ticks().run_requests or ()
+        keys.add(ticks.asked()[1])
         scan(ticks, "en")
-        ticks.run(DagsterRunStatus.SUCCESS, tags={SENSOR_NAME_TAG: "new_episodes", **request.tags})
         for n in range(3):
             obstore.delete(ticks.world.store(), f"processed/en/{start + n}/all_segments.json")
-    assert ticks.plan.numbers() == {"en": [0, 1]}
+    assert len(keys) == 2 and ticks.plan.numbers() == {"en": [0, 1]}
 
 
 def test_a_sweep_goes_on_where_the_last_tick_ended(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +189,9 @@ def test_ticks_of_one_page_find_everything_once(ticks: Ticks, monkeypatch: pytes
     while not result.run_requests:
         result, count = ticks(), count + 1
         assert count < 30
-    cursor = Cursor.read(ticks.cursor)
-    assert count > 6 and cursor.said.startswith("14 episodes seen, 9 in no chunk")
-    assert cursor.said.endswith("ready: de 1, en 6, fr 1, unknown 1")
+    cursor = Cursor.model_validate_json(ticks.cursor or "")
+    assert count > 6 and cursor.status.startswith("14 episodes seen, 9 in no chunk")
+    assert cursor.status.endswith("ready: de 1, en 6, fr 1, unknown 1")
 
 
 def test_a_plan_that_grows_meanwhile_is_looked_at_again(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:

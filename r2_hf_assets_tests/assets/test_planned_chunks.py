@@ -4,7 +4,7 @@ import time
 
 import pytest
 from dagster import AssetMaterialization, DagsterRunStatus
-from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import BACKFILL_ID_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets import planned_chunks as module
@@ -30,8 +30,7 @@ def test_it_asks_for_what_is_due_and_adds_the_partitions(ticks: Ticks) -> None:
     committed(ticks, "en|chunk_0001", "another digest")
     result = ticks()
     assert [request.partition_key for request in result.run_requests or ()] == [KEYS[0], KEYS[2], KEYS[3]]
-    (added,) = result.dynamic_partitions_requests or ()
-    assert added.partition_keys == ["chunk_0000", "chunk_0002"]
+    assert set(ticks.instance.get_dynamic_partitions("plan_chunk")) == {"chunk_0000", "chunk_0001", "chunk_0002"}
     request = (result.run_requests or [])[0]
     assert request.tags["r2_hf_assets/attempt"] == "1" and request.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "false"
     assert request.run_key == f"de|chunk_0000 {ticks.digests['de|chunk_0000']}@me/speech 1"
@@ -85,17 +84,16 @@ def test_a_fresh_failure_waits_whoever_asked_for_the_run(ticks: Ticks) -> None:
     assert ticks.asked() == KEYS[2:]
 
 
-def test_a_run_that_dagster_is_about_to_retry_is_in_hand_for_a_while(ticks: Ticks) -> None:
-    ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 300, **{WILL_RETRY_TAG: "true"})
-    ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 3000, **{WILL_RETRY_TAG: "true"})
-    assert ticks.asked() == KEYS[1:]
-
-
 def test_a_terminated_run_is_left_until_a_person_asks(ticks: Ticks) -> None:
     ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED)
     assert ticks.asked() == KEYS[1:]
     ticks.run("de|chunk_0000", DagsterRunStatus.FAILURE)
     assert ticks.asked() == KEYS
+
+
+def test_a_canceled_run_of_a_backfill_holds_nothing(ticks: Ticks) -> None:
+    ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, time.time(), **{BACKFILL_ID_TAG: "canceled"})
+    assert ticks.asked() == KEYS, "as if it was never tried, so without a wait"
 
 
 def test_a_terminated_run_of_other_members_holds_nothing(ticks: Ticks) -> None:
@@ -151,9 +149,9 @@ def test_languages_narrow_what_is_asked_for(ticks: Ticks, monkeypatch: pytest.Mo
 
 
 def test_many_are_named_briefly() -> None:
-    names = tuple(("en", number) for number in range(9))
-    made = Turn((), 20, 1, 2, 300.0, names, names[:1], 0, None)
-    assert line(made, 4, 8) == (
+    names = [("en", number) for number in range(9)]
+    made = Turn([], 1, [400.0, 300.0], names, names[:1])
+    assert line(made, 20, "4 of 8 runs", None) == (
         "20 due: 0 asked for now, 1 in hand (4 of 8 runs); 2 failed and are tried again later, the next in 5 min; "
         "9 failed 5 times and are left: en|chunk_0000, en|chunk_0001, en|chunk_0002, en|chunk_0003, en|chunk_0004 and "
         "4 more: see their runs, then materialize them by hand; 1 were terminated and are left: en|chunk_0000: "

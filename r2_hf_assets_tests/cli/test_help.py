@@ -25,6 +25,14 @@ def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(("called", "frozen"), [("sys.argv[1:] = ['-h']; main()", True), ("main(['-h'])", False)])
+def test_only_a_command_of_its_own_skips_the_garbage_collection_at_exit(called: str, frozen: bool) -> None:
+    says = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 1000))"
+    code = f"{says}; from r2_hf_assets.cli import main; {called}"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == str(frozen)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (

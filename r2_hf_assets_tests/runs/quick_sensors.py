@@ -2,12 +2,11 @@
 
 from dagster import SensorDefinition
 
-from r2_hf_assets.assets import new_episodes, work_in_hand
+from r2_hf_assets.assets import new_episodes
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.plan import turns
 
 new_episodes.SWEEP_EVERY_S = 1.0
-work_in_hand._RETRY_COMES_S = 5.0
 setattr(turns, "RUN_FIRST_WAIT_S", 1.0)  # noqa: B010
 
 for sensor in defs.sensors or ():

@@ -1,9 +1,9 @@
-"""What a run in this process says: its warnings, a line each, and no trace of a failure."""
+"""The console of a run in this process: its warnings, a line each, and no trace of a failure."""
 
 import pytest
 from dagster import DagsterInstance, OpExecutionContext, job, op
 
-from r2_hf_assets.assets.lines import heard_by, plain_lines
+from r2_hf_assets.assets.launch import heard_by, plain_lines
 
 CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
