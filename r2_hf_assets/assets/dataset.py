@@ -1,9 +1,8 @@
 """Both ends of the graph, which nothing here makes: `episodes` in the bucket, and `dataset`, the repo on the Hub.
 
-`episodes` is where the columns come from. `dataset` carries the check `whole_dataset`, which compares plan, history and
-Hub as `reconcile` does and blocks nothing. It is an asset of its own because a check is evaluated in every run that
-makes its asset: on hub_commit everything would be compared again for every single chunk. Here it is done when asked
-for: by check_job, its nightly schedule, or a click.
+`dataset` carries the check `whole_dataset`, which compares plan, history and Hub as `reconcile` does and blocks
+nothing. It is an asset of its own because a check is evaluated in every run that makes its asset: on hub_commit
+everything would be compared again for every single chunk. Here check_job, its nightly schedule, or a click runs it.
 """
 
 from dagster import (
@@ -37,8 +36,6 @@ episodes = AssetSpec(
     AssetKey("episodes"),
     group_name="speech_dataset",
     kinds={"s3", "json"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     description="Processed episodes in the bucket: a folder each, with all_segments.json and an MP3 for every segment.",
     metadata={"dagster/column_schema": TableSchema([TableColumn(n, description=d) for n, d in _FIELDS.items()])},
 )
@@ -48,8 +45,6 @@ dataset = AssetSpec(
     deps=[AssetKey("hub_commit")],
     group_name="speech_dataset",
     kinds={"huggingface"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     description="The dataset repo on the Hub as a whole. hub_commit adds to it; its check compares it with the plan.",
 )
 

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, asset
 
-from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
-from r2_hf_assets.assets.claim import claim_of, patience
+from r2_hf_assets.assets.checks import ON_HUB, check_result
+from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
@@ -15,6 +16,7 @@ from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.errors import DamagedShard, ShardError
+from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.verify import check_on_hub
@@ -27,10 +29,8 @@ from r2_hf_assets.shards.builds import open_builds
     deps=[parquet_shards],
     group_name="speech_dataset",
     kinds={"huggingface"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     pool="hub",
-    # A dataset that is to keep growing and does not: the UI says so after a week, and loudly after a month.
+    # A dataset that is to keep growing and does not: the UI warns after a week, and fails it after a month.
     freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=7)),
     check_specs=[ON_HUB],
 )
@@ -48,7 +48,7 @@ def hub_commit(
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:
-            yield unplanned_result(nothing_planned(ON_HUB))
+            yield unplanned_result([ON_HUB])
             return
         repo, log = HubClient(loaded.hub), context.log.warning
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
@@ -58,8 +58,10 @@ def hub_commit(
             )
         signs_of_life.stop_if_ended()
         started, claim = time.monotonic(), claim_of(context.instance, plan, builds)
+        # Waits in the slot of the pool, so that queued runs wait too; a run that was ended lets the slot go.
+        retry = replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)
         try:
-            done = commit_chunk(repo, record, claim, retry=patience(signs_of_life), log=log)
+            done = commit_chunk(repo, record, claim, retry=retry, log=log)
         except DamagedShard:
             builds.forget(record)
             raise

@@ -1,5 +1,9 @@
-"""Progress by language, from the plan and the history: a handful of queries, and one more for every thousand chunks
-that are committed."""
+"""Progress by language and the pace of commits, from the plan and the history: a handful of queries, and one more for
+every thousand chunks that are committed.
+
+The pace is that of the chunks that runs committed in the last two hours: what reconcile or import recorded took no
+time, and a night in which nothing ran must not make it slow.
+"""
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,15 +13,15 @@ from itertools import groupby
 from dagster import AssetKey, DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
-from r2_hf_assets.assets.history import Commit, commits_by_chunk, recorded_digests
-from r2_hf_assets.assets.pace import Pace, pace
+from r2_hf_assets.assets.history import Name, latest_commits, recorded_digests
 from r2_hf_assets.assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due, in_grid
 
-Recorded = Mapping[tuple[str, int], str | None]
-Commits = Mapping[tuple[str, int], Commit]
+_PACE_WINDOW_S = 2 * 3600.0
+# Fewer chunks than this give no pace.
+_PACE_CHUNKS = 3
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,21 @@ class LanguageProgress:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """`chunks` were committed in the last `hours_measured`; `hours_left` is for all that is due."""
+
+    episodes_per_hour: float
+    hours_left: float
+    chunks: int
+    hours_measured: float
+
+
+@dataclass(frozen=True)
 class Progress:
-    """Every language of the plan that is in the grid, in the plan's order; their sum; and the pace, where it can be
-    told. `left_out`: planned chunks by language that LANGUAGES leaves out; no other figure counts them."""
+    """Every language of the plan that is in the grid, in the plan's order; their sum; and the pace, where it is known.
+
+    `left_out`: planned chunks by language that LANGUAGES leaves out; no other figure counts them.
+    """
 
     languages: list[LanguageProgress]
     total: LanguageProgress
@@ -52,12 +68,9 @@ class Progress:
 
 
 def overall(
-    instance: DagsterInstance,
-    everything: Iterable[Planned],
-    languages: Collection[str],
-    dataset: str | None = None,
+    instance: DagsterInstance, everything: Iterable[Planned], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
-    """How far everything is.
+    """Return how far everything is.
 
     Args:
         everything: the whole plan, ordered by language.
@@ -66,71 +79,78 @@ def overall(
     """
     planned, left_out = in_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
-    commits = commits_by_chunk(instance, COMMIT)
-    rows = by_language(planned, built, committed, _failed(instance, planned), commits)
+    failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
     left = due(planned, committed)
-    done = {(c.language, c.number): c.episodes for c in planned} if commits else {}
-    for chunk in left:
-        done.pop((chunk.language, chunk.number), None)
-    made = ((commits[name].at, episodes) for name, episodes in done.items() if name in commits and commits[name].by_run)
-    found = pace(made, sum(chunk.episodes for chunk in left), time.time())
-    return Progress(rows, summed(rows), found, dict(left_out))
+    done = {(c.language, c.number): c.episodes for c in planned if committed.get((c.language, c.number)) == c.digest}
+    hours: dict[Name, float] = {}
+    by_runs: list[tuple[float, int]] = []
+    for name, event, record in latest_commits(instance):
+        if (known := event.metadata.get("hours")) is not None:
+            hours[name] = float(str(known.value))
+        if name in done and "recorded_by" not in event.metadata:
+            by_runs.append((record.timestamp, done[name]))
+    rows = by_language(planned, built, committed, failed, hours)
+    pace = pace_of(by_runs, sum(chunk.episodes for chunk in left), time.time())
+    return Progress(rows, summed(rows), pace, dict(left_out))
 
 
 def by_language(
     planned: Iterable[Planned],
-    built: Recorded,
-    committed: Recorded,
-    failed: Collection[tuple[str, int]],
-    commits: Commits | None = None,
+    built: Mapping[Name, str | None],
+    committed: Mapping[Name, str | None],
+    failed: Collection[Name] = (),
+    hours: Mapping[Name, float] | None = None,
 ) -> list[LanguageProgress]:
-    """The counts of `overall`. Pure; `planned` is ordered by language."""
-    found = []
+    """Return the counts of `overall`. Pure; `planned` is ordered by language."""
+    rows = []
     for language, group in groupby(planned, lambda chunk: chunk.language):
         chunks = list(group)
         left = due(chunks, committed)
-        undone = {chunk.number for chunk in left}
-        hours = [_hours(commits or {}, chunk) for chunk in chunks if chunk.number not in undone]
-        found.append(
+        done = {chunk.number for chunk in chunks} - {chunk.number for chunk in left}
+        known = [hours[language, number] for number in done if (language, number) in hours] if hours else []
+        rows.append(
             LanguageProgress(
                 language=language,
                 planned=len(chunks),
                 episodes=sum(chunk.episodes for chunk in chunks),
                 built=len(chunks) - len(due(chunks, built)),
-                committed=len(chunks) - len(left),
-                failed=sum((chunk.language, chunk.number) in failed for chunk in left),
+                committed=len(done),
+                failed=sum((language, chunk.number) in failed for chunk in left),
                 due=len(left),
-                hours=round(sum((known for known in hours if known is not None), 0.0), 2),
-                hours_unknown=hours.count(None),
                 next=str(partition_key(language, left[0].number)) if left else None,
+                hours=round(sum(known, 0.0), 2),
+                hours_unknown=len(done) - len(known),
             )
         )
-    return found
+    return rows
 
 
 def summed(rows: Sequence[LanguageProgress]) -> LanguageProgress:
-    """All languages in one line."""
-    counts = {
-        field.name: sum(getattr(row, field.name) for row in rows)
-        for field in fields(LanguageProgress)
-        if field.name not in ("language", "next", "hours")
-    }
-    first = next((row.next for row in rows if row.next), None)
-    return LanguageProgress(
-        language="total", hours=round(sum((row.hours for row in rows), 0.0), 2), next=first, **counts
-    )
+    """Return all languages in one line."""
+    numbers = [field.name for field in fields(LanguageProgress) if field.name not in ("language", "next")]
+    sums = {name: round(sum(getattr(row, name) for row in rows), 2) for name in numbers}
+    return LanguageProgress(language="total", next=next((row.next for row in rows if row.next), None), **sums)
 
 
-def _hours(commits: Commits, chunk: Planned) -> float | None:
-    commit = commits.get((chunk.language, chunk.number))
-    return commit.hours if commit else None
+def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float) -> Pace | None:
+    """Return the pace of the last two hours; None when too little was committed in them.
+
+    Args:
+        commits: when a chunk was committed, in Unix seconds, and how many episodes it holds.
+    """
+    recent = [(at, episodes) for at, episodes in commits if now - at < _PACE_WINDOW_S]
+    if len(recent) < _PACE_CHUNKS:
+        return None
+    # The first commit begins the clock: how long its own chunk took is not known.
+    first = min(at for at, _ in recent)
+    seconds, episodes = now - first, sum(episodes for at, episodes in recent if at > first)
+    if not episodes or seconds <= 0:
+        return None
+    an_hour = episodes / seconds * 3600
+    return Pace(round(an_hour, 1), round(episodes_due / an_hour, 2), len(recent), round(seconds / 3600, 2))
 
 
-def _failed(instance: DagsterInstance, planned: Sequence[Planned]) -> set[tuple[str, int]]:
-    keys = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
-    return {keys[key] for asset in (SHARDS, COMMIT) for key in _failed_of(instance, asset, list(keys))}
-
-
-def _failed_of(instance: DagsterInstance, asset: AssetKey, keys: Sequence[str]) -> list[str]:
-    statuses = instance.get_status_by_partition(asset, keys, chunk_partitions) or {}
-    return [key for key, status in statuses.items() if status is AssetPartitionStatus.FAILED]
+def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[Planned]) -> set[Name]:
+    names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
+    statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
+    return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}
