@@ -1,15 +1,14 @@
 """The checks of the UI: `plan` on work_plan; `ledger`, `audio`, `ranges`, `texts` and `duplicates` on parquet_shards;
 `on_hub` on hub_commit. The rules are the data plane's; here a verdict becomes a check result.
 
-`ledger` and `on_hub` are evaluated inside the step that makes what they check, because they need what only that step
-has: the rows while they are written, and a commit before it is recorded as done. When one fails, the step yields the
-failed result and then fails, so its asset is not materialized and the next step can't start, however the run was
-launched. A failed ledger records no build either. Checking again means materializing again, which for the same input
-gives the same bytes. The others on parquet_shards check the input: they warn, and the chunk goes on, unless one finds
-what no input gives: then its severity is ERROR, and the step fails.
+`ledger` and `on_hub` are evaluated inside the step that makes what they check: the rows while they are written, and a
+commit before it is recorded as done. When one fails, the step yields the failed result and then fails, so its asset is
+not materialized and the next step can't start, however the run was launched. The others on parquet_shards check the
+input: they warn, and the chunk goes on, unless one finds what no input gives: then its severity is ERROR, and the step
+fails. Checking again means materializing again, which for the same input gives the same bytes.
 
-`plan` reads what is stored and changes nothing, so it is a step of its own: it runs with every scan and can be run
-alone. It blocks nothing: a plan that is damaged for one language must not stop the others.
+`plan` reads what is stored, so it is a step of its own: it runs with every scan and can be run alone. It blocks
+nothing: a plan that is damaged for one language must not stop the others.
 """
 
 import warnings
@@ -44,23 +43,24 @@ def _in_step(name: str, asset: AssetKey, description: str, *, blocking: bool = T
         )
 
 
-LEDGER = _in_step(
-    "ledger",
-    SHARDS,
-    "Counted again where the rows are written, against the metadata and each file's footer: every planned episode has "
-    "rows or is rejected, every segment is one row or one reject, nothing twice, in order. Fails before anything is "
-    "recorded.",
-)
-QUALITY = [
-    _in_step(name, SHARDS, description, blocking=False)
-    for name, description in (
-        ("audio", "A sample of the audio decodes and is as long as duration_seconds says. Warns."),
-        ("ranges", "Durations lie within 0.1 s and an hour, DNSMOS within 1 and 5, few are null. Warns."),
-        ("texts", "At most one text in a hundred is null or blank. Warns."),
-        ("duplicates", "No two rows of the chunk hold the same audio, byte for byte. Warns."),
-    )
+BUILD_CHECKS = [
+    _in_step(
+        "ledger",
+        SHARDS,
+        "Counted again where the rows are written, against the metadata and each file's footer: every planned episode "
+        "has rows or is rejected, every segment is one row or one reject, nothing twice, in order. Fails before "
+        "anything is recorded.",
+    ),
+    *(
+        _in_step(name, SHARDS, description, blocking=False)
+        for name, description in (
+            ("audio", "A sample of the audio decodes and is as long as duration_seconds says. Warns."),
+            ("ranges", "Durations lie within 0.1 s and an hour, DNSMOS within 1 and 5, few are null. Warns."),
+            ("texts", "At most one text in a hundred is null or blank. Warns."),
+            ("duplicates", "No two rows of the chunk hold the same audio, byte for byte. Warns."),
+        )
+    ),
 ]
-BUILD_CHECKS = [LEDGER, *QUALITY]
 ON_HUB = _in_step(
     "on_hub",
     COMMIT,

@@ -36,7 +36,7 @@ from r2_hf_assets.hub.card.start import BEGIN, CARD_PATH, END
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.settings import HubSettings, Settings
+from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
 
 
@@ -71,7 +71,7 @@ def dataset_card(
             repo, log = HubClient(loaded.hub), context.log.warning
             record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink, log=log)
             context.log.info("the card is written" if record.committed else "no figure of the card changed")
-    metadata = {**_metadata(facts, record, loaded.hub), READ_UP_TO: read_up_to}
+    metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
     return MaterializeResult(metadata=metadata, data_version=DataVersion(fingerprint(facts)))
 
 
@@ -83,11 +83,7 @@ card_job = define_asset_job(
 
 
 def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
-    """Return the facts, and the newest event that they are from (0 for none).
-
-    Raises:
-        PlanError: the plan is damaged or of another bucket.
-    """
+    """Return the facts, and the newest event that they are from (0 for none)."""
     # The history comes first: what it knows was planned by then.
     newest = max(latest_ids(instance).values(), default=0)
     planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
@@ -118,8 +114,8 @@ def _chunk_facts(name: tuple[str, int], digest: str, event: AssetMaterialization
     return ChunkFacts(*name, digest, values.get("dagster/row_count", 0), values.get("bytes", 0), stats)
 
 
-def _metadata(facts: CardFacts, record: CardRecord, hub: HubSettings) -> dict[str, Any]:
-    page, whole = f"{hub.endpoint}/datasets/{hub.repo_id}", facts.all
+def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
+    page, whole = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
     preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
     picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {

@@ -37,6 +37,7 @@ _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 _dataset_of: dict[tuple[str, int], str | None] = {}
 
 Name = tuple[str, int]  # language and chunk number
+Recorded = tuple[Name, AssetMaterialization, EventLogRecord]
 
 
 def data_version(digest: str, dataset: str | None = None) -> str:
@@ -87,23 +88,19 @@ def latest_ids(instance: DagsterInstance, keys: Collection[str] | None = None) -
     return {key: found for key, found in ids.items() if keys is None or key in keys}
 
 
-def latest_commits(
-    instance: DagsterInstance, keys: Collection[str] | None = None
-) -> Iterator[tuple[Name, AssetMaterialization, EventLogRecord]]:
+def latest_commits(instance: DagsterInstance, keys: Collection[str] | None = None) -> Iterator[Recorded]:
     """Return hub_commit's latest materialization of these partitions, or of all; a query for every PAGE of them."""
     return _by_id(instance, latest_ids(instance, keys).values())
 
 
-def _by_id(
-    instance: DagsterInstance, ids: Iterable[int]
-) -> Iterator[tuple[Name, AssetMaterialization, EventLogRecord]]:
+def _by_id(instance: DagsterInstance, ids: Iterable[int]) -> Iterator[Recorded]:
     ordered = sorted(ids)
     for first in range(0, len(ordered), PAGE):
         wanted = AssetRecordsFilter(COMMIT, storage_ids=ordered[first : first + PAGE])
         yield from by_partition(instance.fetch_materializations(wanted, limit=PAGE).records)
 
 
-def by_partition(records: Iterable[EventLogRecord]) -> Iterator[tuple[Name, AssetMaterialization, EventLogRecord]]:
+def by_partition(records: Iterable[EventLogRecord]) -> Iterator[Recorded]:
     """Yield materializations of partitions, each with its (language, chunk number)."""
     for record in records:
         event = record.asset_materialization

@@ -1,28 +1,24 @@
 """Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
     AssetCheckResult,
     AssetCheckSpec,
-    AssetKey,
     DataVersion,
     MaterializeResult,
     MetadataValue,
     TableColumn,
-    TableColumnDep,
-    TableColumnLineage,
     TableMetadataValue,
     TableRecord,
     TableSchema,
 )
 
-from r2_hf_assets.asset_keys import SHARDS
 from r2_hf_assets.assets.checks import check_result
 from r2_hf_assets.assets.history import data_version
-from r2_hf_assets.assets.progress import LanguageProgress
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
@@ -30,7 +26,6 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
 
 # On runs: the chunk that they are for.
@@ -40,20 +35,15 @@ STATS = "stats"
 # work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
 PLAN_VERSION = "append-only"
 
-# Of each column what it holds, and from which fields of `episodes` it is.
-_COLUMNS = {
-    "audio": ("MP3 as it lies in the bucket; path is its key there", ["mp3"]),
-    "text": ("transcript", ["text"]),
-    "speaker_id": ("speaker within the episode", ["speaker"]),
-    "duration_seconds": ("end - start", ["start", "end"]),
-    "dnsmos": ("DNSMOS speech quality, 1 to 5", ["dnsmos"]),
-    "language": ("normalized code", ["language"]),
+_DESCRIPTIONS = {
+    "audio": "MP3 as it lies in the bucket; path is its key there",
+    "text": "transcript",
+    "speaker_id": "speaker within the episode",
+    "duration_seconds": "end - start",
+    "dnsmos": "DNSMOS speech quality, 1 to 5",
+    "language": "normalized code",
 }
-_COLUMN_SCHEMA = TableSchema([TableColumn(field.name, str(field.type), _COLUMNS[field.name][0]) for field in SCHEMA])
-_BUILD_LINEAGE = TableColumnLineage(
-    {name: [TableColumnDep(AssetKey("episodes"), source) for source in found] for name, (_, found) in _COLUMNS.items()}
-)
-_COMMIT_LINEAGE = TableColumnLineage({name: [TableColumnDep(SHARDS, name)] for name in _COLUMNS})
+_COLUMN_SCHEMA = TableSchema([TableColumn(field.name, str(field.type), _DESCRIPTIONS[field.name]) for field in SCHEMA])
 
 Metadata = dict[str, Any]
 
@@ -61,16 +51,16 @@ Metadata = dict[str, Any]
 UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
 
 
-def scan_metadata(report: ScanReport, progress: Sequence[LanguageProgress]) -> Metadata:
-    """Return what a scan saw, planned and left out, and how far each language is."""
-    chunks = {p.language: {"chunks": p.planned, "built": p.built, "committed": p.committed} for p in progress}
+def scan_metadata(report: ScanReport) -> Metadata:
+    """Return what a scan saw, planned and left out, and why."""
+    chunks = Counter(chunk.language for chunk in report.planned)
     table = [
         {
             "language": name,
             "episodes_seen": report.seen[name],
             "newly_planned": report.newly_planned[name],
             "waiting": report.waiting[name],
-            **chunks.get(name, {"chunks": 0, "built": 0, "committed": 0}),
+            "chunks": chunks[name],
         }
         for name in sorted({*report.seen, *report.folders_left_out, *chunks})
     ]
@@ -98,7 +88,6 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
     tally = record.tally
     metadata = {
         **_chunk_metadata(record, seconds),
-        "dagster/column_lineage": _BUILD_LINEAGE,
         "episodes": tally.episodes,
         "episodes_with_rows": tally.episodes_with_rows,
         "episodes_rejected": tally.episodes_rejected,
@@ -121,7 +110,6 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
     """Return where a chunk is on the Hub."""
     return {
         **_chunk_metadata(record, seconds),
-        "dagster/column_lineage": _COMMIT_LINEAGE,
         "dagster/uri": commit.url,
         "commit": MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
@@ -129,7 +117,7 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
         "committed": commit.committed,
         "removed": MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
-        **stats_metadata(record.stats),
+        STATS: MetadataValue.json(record.stats.as_json()),
     }
 
 
@@ -158,11 +146,6 @@ def unplanned_result(checks: Sequence[AssetCheckSpec]) -> MaterializeResult:
     """Return the materialization of a cell of the grid that the plan does not fill."""
     nothing = Verdict(True, Severity.ERROR, "nothing planned")
     return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, nothing) for spec in checks])
-
-
-def stats_metadata(stats: Stats | None) -> Metadata:
-    """Return what can be added up over partitions, see shards/stats.py; the other entries are for people."""
-    return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
 
 
 def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:

@@ -6,8 +6,8 @@ time, and a night in which nothing ran must not make it slow.
 """
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from dagster import AssetKey, DagsterInstance
@@ -26,7 +26,7 @@ _PACE_CHUNKS = 3
 
 @dataclass(frozen=True)
 class LanguageProgress:
-    """How far a language is, in chunks. `failed` are those of the due ones whose last run failed.
+    """Counts of chunks; `failed` are those of the due ones whose last run failed.
 
     `built` counts chunks whose shards are recorded, committed or not; `next` is the first due partition; `hours` of
     audio are those of the committed chunks, but for `hours_unknown` of them, which no run recorded.
@@ -74,62 +74,43 @@ def overall(
 
     Args:
         everything: the whole plan, ordered by language.
-        languages: the grid's, as LANGUAGES says.
+        languages: the grid's, as LANGUAGES names them.
         dataset: commits count that were made to this one; None counts all.
     """
     planned, left_out = in_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
-    left = due(planned, committed)
     done = {(c.language, c.number): c.episodes for c in planned if committed.get((c.language, c.number)) == c.digest}
     hours: dict[Name, float] = {}
     by_runs: list[tuple[float, int]] = []
     for name, event, record in latest_commits(instance):
-        if (known := event.metadata.get("hours")) is not None:
+        if name in done and (known := event.metadata.get("hours")) is not None:
             hours[name] = float(str(known.value))
         if name in done and "recorded_by" not in event.metadata:
             by_runs.append((record.timestamp, done[name]))
-    rows = by_language(planned, built, committed, failed, hours)
-    pace = pace_of(by_runs, sum(chunk.episodes for chunk in left), time.time())
-    return Progress(rows, summed(rows), pace, dict(left_out))
 
-
-def by_language(
-    planned: Iterable[Planned],
-    built: Mapping[Name, str | None],
-    committed: Mapping[Name, str | None],
-    failed: Collection[Name] = (),
-    hours: Mapping[Name, float] | None = None,
-) -> list[LanguageProgress]:
-    """Return the counts of `overall`. Pure; `planned` is ordered by language."""
-    rows = []
-    for language, group in groupby(planned, lambda chunk: chunk.language):
-        chunks = list(group)
+    def count(language: str, chunks: Sequence[Planned]) -> LanguageProgress:
         left = due(chunks, committed)
-        done = {chunk.number for chunk in chunks} - {chunk.number for chunk in left}
-        known = [hours[language, number] for number in done if (language, number) in hours] if hours else []
-        rows.append(
-            LanguageProgress(
-                language=language,
-                planned=len(chunks),
-                episodes=sum(chunk.episodes for chunk in chunks),
-                built=len(chunks) - len(due(chunks, built)),
-                committed=len(done),
-                failed=sum((language, chunk.number) in failed for chunk in left),
-                due=len(left),
-                next=str(partition_key(language, left[0].number)) if left else None,
-                hours=round(sum(known, 0.0), 2),
-                hours_unknown=len(done) - len(known),
-            )
+        known = [hours[name] for chunk in chunks if (name := (chunk.language, chunk.number)) in hours]
+        return LanguageProgress(
+            language=language,
+            planned=len(chunks),
+            episodes=sum(chunk.episodes for chunk in chunks),
+            built=len(chunks) - len(due(chunks, built)),
+            committed=len(chunks) - len(left),
+            failed=sum((chunk.language, chunk.number) in failed for chunk in left),
+            due=len(left),
+            next=str(partition_key(left[0].language, left[0].number)) if left else None,
+            hours=round(sum(known, 0.0), 2),
+            hours_unknown=len(chunks) - len(left) - len(known),
         )
-    return rows
 
-
-def summed(rows: Sequence[LanguageProgress]) -> LanguageProgress:
-    """Return all languages in one line."""
-    numbers = [field.name for field in fields(LanguageProgress) if field.name not in ("language", "next")]
-    sums = {name: round(sum(getattr(row, name) for row in rows), 2) for name in numbers}
-    return LanguageProgress(language="total", next=next((row.next for row in rows if row.next), None), **sums)
+    return Progress(
+        languages=[count(language, list(group)) for language, group in groupby(planned, lambda chunk: chunk.language)],
+        total=count("total", planned),
+        pace=pace_of(by_runs, sum(chunk.episodes for chunk in due(planned, committed)), time.time()),
+        left_out=dict(left_out),
+    )
 
 
 def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float) -> Pace | None:

@@ -12,11 +12,19 @@ backfill of "missing and failed".
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from dagster import AssetKey, AssetMaterialization, DagsterEvent, DagsterInstance, DagsterRun, MultiPartitionKey
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    MetadataValue,
+    MultiPartitionKey,
+)
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.history import data_version
-from r2_hf_assets.assets.metadata import PLAN_VERSION, UNPLANNED_METADATA, files_table, stats_metadata
+from r2_hf_assets.assets.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, Metadata, files_table
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
 from r2_hf_assets.dagster_internals import (
     CODE_VERSION_TAG,
@@ -37,26 +45,37 @@ Emit = Callable[[AssetMaterialization], Any]
 
 
 def record(
-    instance: DagsterInstance,
-    recovered: Iterable[Recovered],
-    revision: str | None,
-    dataset: str,
-    by: str,
-    emit: Emit,
+    instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str, emit: Emit
 ) -> None:
-    """Record chunks as materialized for their digests, partitions included.
+    """Record chunks of `dataset` as materialized for their digests, partitions included.
 
     Args:
-        dataset: the repo that they were found in.
-        by: who records, e.g. "reconcile".
+        by: what records, e.g. "reconcile".
         emit: takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
     """
     chunks = list(recovered)
     add_partitions(instance, (item.chunk.number for item in chunks))
     for item in chunks:
+        key = partition_key(item.chunk.language, item.chunk.number)
+        metadata: Metadata = {
+            "dagster/row_count": item.rows,
+            "planned": True,
+            "chunk_digest": item.chunk.digest,
+            "recorded_by": by,
+            "verified_by": item.how,
+            "revision": revision or "none",
+            "dataset": dataset,
+            "episodes_planned": item.chunk.episodes,
+            "bytes": sum(file.size for file in item.files),
+            "files": files_table(item.files, item.chunk.language),
+        }
+        if item.stats:
+            metadata[STATS] = MetadataValue.json(item.stats.as_json())
         # hub_commit is the record of "done", so it comes last: a chunk that was interrupted in between is done again.
-        for asset in (SHARDS, COMMIT):
-            emit(_materialization(asset, item, revision, dataset, by))
+        for asset, made_in in ((SHARDS, None), (COMMIT, dataset)):
+            tags = _tags(asset, item.chunk.digest, key, by, made_in)
+            description = f"Found on the Hub by {by}, verified by {item.how}."
+            emit(AssetMaterialization(asset, description, metadata, partition=key, tags=tags))
 
 
 def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
@@ -105,34 +124,7 @@ def record_unplanned(instance: DagsterInstance, chunks: Iterable[tuple[str, int]
             )
 
 
-def _materialization(
-    asset: AssetKey, item: Recovered, revision: str | None, dataset: str, by: str
-) -> AssetMaterialization:
-    chunk, key = item.chunk, partition_key(item.chunk.language, item.chunk.number)
-    return AssetMaterialization(
-        asset,
-        description=f"Found on the Hub by {by}, verified by {item.how}.",
-        partition=key,
-        tags=_tags(asset, chunk.digest, key, by, dataset if asset == COMMIT else None),
-        metadata={
-            "dagster/row_count": item.rows,
-            "planned": True,
-            "chunk_digest": chunk.digest,
-            "recorded_by": by,
-            "verified_by": item.how,
-            "revision": revision or "none",
-            "dataset": dataset,
-            "episodes_planned": chunk.episodes,
-            "bytes": sum(file.size for file in item.files),
-            "files": files_table(item.files, chunk.language),
-            **stats_metadata(item.stats),
-        },
-    )
-
-
-def _tags(
-    asset: AssetKey, digest: str, key: MultiPartitionKey, code_version: str, dataset: str | None = None
-) -> dict[str, str]:
+def _tags(asset: AssetKey, digest: str, key: MultiPartitionKey, by: str, dataset: str | None = None) -> dict[str, str]:
     """Return the tags that Dagster gives to the result of a run: digest, partition, and what it was made from.
 
     Without the latter Dagster compares times, and the next scan would show every recorded chunk as out of date.
@@ -141,7 +133,7 @@ def _tags(
     return {
         DATA_VERSION_TAG: data_version(digest, dataset),
         DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-        CODE_VERSION_TAG: code_version,
+        CODE_VERSION_TAG: by,
         get_input_data_version_tag(upstream): version,
         get_input_event_pointer_tag(upstream): NULL_EVENT_POINTER,
         **get_tags_from_multi_partition_key(key),

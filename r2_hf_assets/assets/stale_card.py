@@ -59,8 +59,7 @@ def card_state(instance: DagsterInstance, asked: float | None = None, now: float
     commits = sum(event > read_up_to for event in latest_ids(instance).values())
     times = [time for time in (asked, event.timestamp if event else None) if time is not None]
     now = time.time() if now is None else now
-    # A clock that was set back must not hold a card for ever.
-    minutes = max(0.0, now - max(times)) / 60 if times and max(times) <= now + 60 else None
+    minutes = (now - max(times)) / 60 if times else None
     running = instance.get_runs_count(RunsFilter(job_name=CARD_JOB, statuses=NOT_FINISHED_STATUSES)) > 0
     return CardState(commits, minutes, running)
 

@@ -5,12 +5,11 @@ from datetime import timedelta
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
-from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.history import committed_files, lost_chunks, recorded_digests
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.progress import by_language
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.recovered import record_unplanned
 from r2_hf_assets.assets.resources import SettingsResource
@@ -46,11 +45,7 @@ class ScanConfig(Config):
     )
 
 
-@asset(
-    deps=[AssetKey("episodes")],
-    group_name="speech_dataset",
-    kinds={"s3", "json"},
-)
+@asset(deps=[AssetKey("episodes")], group_name="speech_dataset", kinds={"s3", "json"})
 def work_plan(
     context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> MaterializeResult:
@@ -63,8 +58,6 @@ def work_plan(
     with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load_for_scan()
-        if loaded.hub is None:
-            context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         bucket = object_store(loaded.r2)
         check_access(bucket, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
@@ -73,28 +66,17 @@ def work_plan(
         else:
             _refuse_a_lost_plan(context, plan, loaded)
         report = scan(bucket, plan, _rules(config, loaded))
-        _log(context, report)
+        _warn(context, report)
         if config.start_anew:
             record_unplanned(instance, lost_chunks(instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
     add_partitions(instance, (chunk.number for chunk in report.planned))
-    built, committed = (recorded_digests(instance, asset, loaded.dataset) for asset in (SHARDS, COMMIT))
-    return MaterializeResult(
-        metadata={
-            **scan_metadata(report, by_language(report.planned, built, committed)),
-            "dagster/uri": loaded.plan.state_url,
-        },
-        data_version=DataVersion(PLAN_VERSION),
-    )
+    metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
+    return MaterializeResult(metadata=metadata, data_version=DataVersion(PLAN_VERSION))
 
 
 def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
-    """Refuse to number anew what was built, or what the dataset may hold by other numbers.
-
-    Raises:
-        PlanError: the history records chunks that the plan lacks.
-        ForeignDataset: the plan is empty, and the dataset holds chunks.
-    """
+    """Refuse to number anew what was built, or what the dataset may hold by other numbers."""
     lost = [str(partition_key(*name)) for name in lost_chunks(context.instance, plan)]
     if lost:
         raise PlanError(
@@ -143,18 +125,11 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
     )
 
 
-def _log(context: AssetExecutionContext, report: ScanReport) -> None:
-    context.log.info(
-        f"{report.seen.total()} episodes seen, {report.newly_planned.total()} newly planned in "
-        f"{len(report.new_chunks)} chunks; {len(report.planned)} chunks planned in all; "
-        f"a grid that fits this bucket: {report.languages_line}"
-    )
+def _warn(context: AssetExecutionContext, report: ScanReport) -> None:
+    decided = [f"{other.folder} ({other.decided}, rule {other.rule})" for other in report.other_rules]
     for what, folders in (
         ("name no known language", report.unknown_folders),
-        (
-            "stay as decided; the rule differs now",
-            [f"{o.folder} ({o.decided}, rule {o.rule})" for o in report.other_rules],
-        ),
+        ("stay as decided; the rule differs now", decided),
         ("can't be read for their names", [ascii(name) for name in report.unreadable_folders]),
     ):
         if folders:
