@@ -48,11 +48,9 @@ def data_version(digest: str, dataset: str | None = None) -> str:
 def recorded_digests(
     instance: DagsterInstance, asset: AssetKey, dataset: str | None = None, keys: Sequence[str] | None = None
 ) -> dict[Name, str | None]:
-    """Return the digest of each partition's latest materialization, by one query.
+    """Return the digest of the latest materialization of these partitions, or of all, by one query.
 
-    Args:
-        dataset: of hub_commit, leave out what was committed to another dataset than this one.
-        keys: only these partitions.
+    With `dataset`, commits to any other are left out.
     """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
@@ -117,11 +115,7 @@ class Loss:
 
 
 def losses(instance: DagsterInstance, recorded: Mapping[Name, str | None]) -> dict[Name, Loss]:
-    """Return the record that says so of each chunk that is due again. No query when there are none.
-
-    Args:
-        recorded: hub_commit's `recorded_digests`.
-    """
+    """Return the record of each chunk that hub_commit's `recorded_digests` name as due again."""
     keys = {str(partition_key(*name)) for name, digest in recorded.items() if digest == DUE_AGAIN}
     found = latest_commits(instance, keys) if keys else ()
     return {name: Loss(record.storage_id, record.timestamp) for name, _, record in found}

@@ -70,13 +70,7 @@ class Progress:
 def overall(
     instance: DagsterInstance, everything: Iterable[Planned], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
-    """Return how far everything is.
-
-    Args:
-        everything: the whole plan, ordered by language.
-        languages: the grid's, as LANGUAGES names them.
-        dataset: commits count that were made to this one; None counts all.
-    """
+    """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
     planned, left_out = in_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
@@ -114,11 +108,7 @@ def overall(
 
 
 def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float) -> Pace | None:
-    """Return the pace of the last two hours; None when too little was committed in them.
-
-    Args:
-        commits: when a chunk was committed, in Unix seconds, and how many episodes it holds.
-    """
+    """Return the pace of the last two hours, from (Unix seconds, episodes) of each commit; None for too few."""
     recent = [(at, episodes) for at, episodes in commits if now - at < _PACE_WINDOW_S]
     if len(recent) < _PACE_CHUNKS:
         return None

@@ -47,11 +47,9 @@ Emit = Callable[[AssetMaterialization], Any]
 def record(
     instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str, emit: Emit
 ) -> None:
-    """Record chunks of `dataset` as materialized for their digests, partitions included.
+    """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile".
 
-    Args:
-        by: what records, e.g. "reconcile".
-        emit: takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
+    `emit` takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
     """
     chunks = list(recovered)
     add_partitions(instance, (item.chunk.number for item in chunks))
