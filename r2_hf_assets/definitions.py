@@ -23,10 +23,7 @@ defs = Definitions(
     jobs=[scan_job, build_job, card_job, check_job],
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
-    resources={
-        "settings": settings_resource,
-        "signs_of_life": SignsOfLife(),
-    },
+    resources={"settings": settings_resource, "signs_of_life": SignsOfLife()},
     # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
     executor=in_process_executor,
 )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
@@ -33,10 +32,6 @@ def test_the_example_lists_every_variable_with_its_default() -> None:
     for variable in VARIABLES:
         wanted = f"{variable.name}=" if variable.default is None else f"#{variable.name}={variable.default}"
         assert wanted in lines
-
-
-def test_the_resource_has_every_variable() -> None:
-    assert set(SettingsResource.model_fields) == {v.name.lower() for v in VARIABLES}
 
 
 def test_the_locks_name_no_index_and_every_file_has_hashes() -> None:

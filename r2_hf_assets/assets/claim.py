@@ -1,31 +1,40 @@
-"""What asking the Hub needs of a run: what is known of the dataset's files (hub/ownership.py), and patience."""
+"""What the history and the build records know of the files in a dataset: a plan's claim on it (hub/ownership.py)."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
-from dagster import DagsterInstance
+from dagster import AssetRecordsFilter, DagsterInstance
 
-from r2_hf_assets import retry
-from r2_hf_assets.assets.history import known_sha256
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.asset_keys import COMMIT
+from r2_hf_assets.assets.history import PAGE, by_partition, files_of
+from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.ownership import Claim, Name
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.builds import BuildStore
+
+_KEYS_PER_QUERY = 500
 
 
 def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
-    """This plan's claim on its dataset."""
+    """Return this plan's claim on its dataset."""
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
-        recorded = known_sha256(instance, chunks)
-        built = builds.built_sha256(chunks)
-        return {name: recorded.get(name, frozenset()) | built.get(name, frozenset()) for name in chunks}
+        recorded, built = _recorded_sha256(instance, chunks), builds.built_sha256(chunks)
+        return {name: frozenset(recorded[name]) | built.get(name, frozenset()) for name in chunks}
 
     return Claim(plan.id(), known)
 
 
-def patience(signs_of_life: SignsOfLife) -> Retry:
-    """The retries of requests to the Hub. What it asks to wait is waited here, in the slot of the pool, so that runs
-    that queue for it wait too; a run that was ended lets the slot go."""
-    return replace(retry.COMMIT_RETRY, sleep=signs_of_life.sleep)
+def _recorded_sha256(instance: DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
+    """Return the SHA-256 of every file that any record of these chunks' commits names, the latest or an earlier one."""
+    keys = [str(partition_key(*name)) for name in chunks]
+    found: dict[Name, set[str]] = defaultdict(set)
+    for first in range(0, len(keys), _KEYS_PER_QUERY):
+        wanted = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+            for name, event, _ in by_partition(page.records):
+                found[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
+            cursor, more = page.cursor, page.has_more
+    return found

@@ -1,21 +1,13 @@
 """Both ends of the graph, which nothing here makes: `episodes` in the bucket, and `dataset`, the repo on the Hub.
 
-`episodes` is where the columns come from. `dataset` carries the check `whole_dataset`, which compares plan, history and
-Hub as `reconcile` does and blocks nothing. It is an asset of its own because a check is evaluated in every run that
-makes its asset: on hub_commit everything would be compared again for every single chunk. Here it is done when asked
-for: by check_job, its nightly schedule, or a click.
+`dataset` carries the check `whole_dataset`, which compares plan, history and Hub as `reconcile` does and blocks
+nothing. It is an asset of its own because a check is evaluated in every run that makes its asset: on hub_commit
+everything would be compared again for every single chunk. Here check_job, its nightly schedule, or a click runs it.
 """
 
-from dagster import (
-    AssetCheckExecutionContext,
-    AssetCheckResult,
-    AssetKey,
-    AssetSpec,
-    TableColumn,
-    TableSchema,
-    asset_check,
-)
+from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetKey, AssetSpec, asset_check
 
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.checks import check_result
 from r2_hf_assets.assets.reconcile import examine, line, summary
 from r2_hf_assets.assets.resources import SettingsResource
@@ -23,33 +15,18 @@ from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.reconcile.report import judge
 
-_FIELDS = {
-    "start": "second at which the segment begins",
-    "end": "second at which it ends",
-    "speaker": "speaker within the episode",
-    "text": "transcript",
-    "language": "code of the segment's language, as the uploader wrote it",
-    "dnsmos": "DNSMOS speech quality",
-    "mp3": "the audio: <episode_id>_000000.mp3 beside it, by the segment's place in the list",
-}
-
 episodes = AssetSpec(
     AssetKey("episodes"),
     group_name="speech_dataset",
     kinds={"s3", "json"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     description="Processed episodes in the bucket: a folder each, with all_segments.json and an MP3 for every segment.",
-    metadata={"dagster/column_schema": TableSchema([TableColumn(n, description=d) for n, d in _FIELDS.items()])},
 )
 
 dataset = AssetSpec(
     AssetKey("dataset"),
-    deps=[AssetKey("hub_commit")],
+    deps=[COMMIT],
     group_name="speech_dataset",
     kinds={"huggingface"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     description="The dataset repo on the Hub as a whole. hub_commit adds to it; its check compares it with the plan.",
 )
 

@@ -1,12 +1,18 @@
-"""`dataset_card`: README.md on the Hub, kept true. See hub/card/ for what it says and what it leaves alone."""
+"""`dataset_card`: README.md on the Hub, kept true. See hub/card/ for what it holds and what it leaves alone.
+
+Its facts are from the plan and Dagster's history: no file is read again. Only chunks count whose recorded digest is the
+plan's: what was committed for an earlier plan is due again.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from dagster import (
     AssetExecutionContext,
+    AssetMaterialization,
     AssetSelection,
     Config,
+    DagsterInstance,
     DataVersion,
     MaterializeResult,
     MetadataValue,
@@ -15,19 +21,22 @@ from dagster import (
 )
 from pydantic import Field
 
-from r2_hf_assets.assets.card_facts import read_facts
+from r2_hf_assets.asset_keys import COMMIT
+from r2_hf_assets.assets.history import latest_commits, latest_ids, recorded_digests
 from r2_hf_assets.assets.hub_commit import hub_commit
+from r2_hf_assets.assets.metadata import STATS
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.assets.stale_card import READ_UP_TO
+from r2_hf_assets.assets.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
-from r2_hf_assets.hub.card.facts import CardFacts
-from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card, read_yaml
+from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
+from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.settings import HubSettings
+from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.settings import Settings
+from r2_hf_assets.shards.stats import Stats
 
 
 class CardConfig(Config):
@@ -38,62 +47,74 @@ class CardConfig(Config):
     )
 
 
-@asset(
-    deps=[hub_commit],
-    group_name="speech_dataset",
-    kinds={"huggingface", "markdown"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
-)
+@asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
 def dataset_card(
     context: AssetExecutionContext, config: CardConfig, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
     Made from the plan and the history; at most one small commit, none when no figure changed. What people wrote into
-    the card stays. The sensor `stale_card` asks for it after commits.
+    the card stays. The sensor `stale_card` requests it after commits.
     """
     with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        facts, read_up_to = read_facts(context.instance, loaded)
+        plan = open_plan(loaded.plan, loaded.r2)
+        facts, read_up_to = read_facts(context.instance, plan, loaded)
         if not facts.all.rows:
             context.log.warning("no rows are recorded as committed, so the card stays as it is")
             record = CardRecord(None, False, "")
         else:
             signs_of_life.stop_if_ended()
             repo = HubClient(loaded.hub, context.log.warning)
-            plan_id = open_plan(loaded.plan, loaded.r2).id()
-            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink)
-            context.log.info("the card is written" if record.committed else "the card says all this already")
-            _say_what_is_theirs(context, facts, record)
-    metadata = _metadata(facts, record, loaded.hub)
-    return MaterializeResult(
-        metadata={**metadata, READ_UP_TO: read_up_to}, data_version=DataVersion(fingerprint(facts))
-    )
-
-
-def _say_what_is_theirs(context: AssetExecutionContext, facts: CardFacts, record: CardRecord) -> None:
-    """Settings that the card does not follow, because it says something else already."""
-    said = read_yaml(read_card(record.text.encode()))
-    for key, variable, wanted in (
-        ("pretty_name", "DATASET_TITLE", facts.title),
-        ("license", "DATASET_LICENSE", facts.license),
-    ):
-        if wanted and said.get(key) != wanted:
-            context.log.info(f"the card keeps its {key}: {said.get(key)}; remove the line there to have {variable}")
+            record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
+            context.log.info("the card is written" if record.committed else "no figure of the card changed")
+    metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
+    return MaterializeResult(metadata=metadata, data_version=DataVersion(fingerprint(facts)))
 
 
 card_job = define_asset_job(
-    "card_job",
+    CARD_JOB,
     selection=AssetSelection.assets(dataset_card),
     description="Writes the dataset card anew, if any figure changed.",
 )
 
 
-def _metadata(facts: CardFacts, record: CardRecord, hub: HubSettings) -> dict[str, Any]:
-    page, whole = f"{hub.endpoint}/datasets/{hub.repo_id}", facts.all
+def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
+    """Return the facts, and the newest event that they are from (0 for none)."""
+    # The history comes first: what it knows was planned by then.
+    newest = max(latest_ids(instance).values(), default=0)
+    planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
+    digests = {(chunk.language, chunk.number): chunk.digest for chunk in planned}
+    chunks = [
+        _chunk_facts(name, digest, event)
+        for name, event, _ in latest_commits(instance)
+        if (digest := digests.get(name)) is not None and recorded.get(name) == digest
+    ]
+    facts = CardFacts(
+        repo_id=settings.hub.repo_id,
+        languages=by_language(chunks),
+        planned=len(planned),
+        digest=digest_of(chunks),
+        title=settings.hub.title,
+        license=settings.hub.license,
+        endpoint=settings.hub.endpoint,
+    )
+    return facts, newest
+
+
+def _chunk_facts(name: tuple[str, int], digest: str, event: AssetMaterialization) -> ChunkFacts:
+    values: dict[str, Any] = {key: found.value for key, found in event.metadata.items()}
+    try:
+        stats = Stats.from_json(values[STATS])
+    except (KeyError, TypeError, ValueError):  # not built here, or counted in other bins by another release
+        stats = None
+    return ChunkFacts(*name, digest, values.get("dagster/row_count", 0), values.get("bytes", 0), stats)
+
+
+def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
+    page, whole = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
     preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
     picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {

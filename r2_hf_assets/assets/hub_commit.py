@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, asset
 
-from r2_hf_assets.assets.checks import ON_HUB, check_result, nothing_planned
-from r2_hf_assets.assets.claim import claim_of, patience
+from r2_hf_assets import retry as retries
+from r2_hf_assets.assets.checks import ON_HUB, check_result
+from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
@@ -27,10 +29,8 @@ from r2_hf_assets.shards.builds import open_builds
     deps=[parquet_shards],
     group_name="speech_dataset",
     kinds={"huggingface"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     pool="hub",
-    # A dataset that is to keep growing and does not: the UI says so after a week, and loudly after a month.
+    # A dataset that is to keep growing and does not: the UI warns after a week, and fails it after a month.
     freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=7)),
     check_specs=[ON_HUB],
 )
@@ -48,9 +48,11 @@ def hub_commit(
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:
-            yield unplanned_result(nothing_planned(ON_HUB))
+            yield unplanned_result([ON_HUB])
             return
-        repo = HubClient(loaded.hub, context.log.warning, patience(signs_of_life))
+        # Waits in the slot of the pool, so that queued runs wait too; a run that was ended lets the slot go.
+        retry = replace(retries.COMMIT_RETRY, sleep=signs_of_life.sleep)
+        repo = HubClient(loaded.hub, context.log.warning, retry)
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
         if record is None:
             raise ShardError(

@@ -1,26 +1,24 @@
 """Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
     AssetCheckResult,
-    AssetKey,
+    AssetCheckSpec,
     DataVersion,
-    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     TableColumn,
-    TableColumnDep,
-    TableColumnLineage,
     TableMetadataValue,
     TableRecord,
     TableSchema,
 )
 
+from r2_hf_assets.assets.checks import check_result
 from r2_hf_assets.assets.history import data_version
-from r2_hf_assets.assets.progress import LanguageProgress
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
@@ -28,44 +26,37 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
-from r2_hf_assets.shards.stats import Stats
+from r2_hf_assets.verdict import Severity, Verdict
 
-# Says for which chunk a materialization was made: "done" means done for this digest. The data version says the same:
-# Dagster indexes it, while people read the tag.
+# On runs: the chunk that they are for.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
 # Stats.as_json of a chunk, for the card: the sum over hub_commit's latest materializations is the dataset.
 STATS = "stats"
 # work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
 PLAN_VERSION = "append-only"
 
-COLUMN_SCHEMA = TableSchema([TableColumn(column.name, str(column.type), column.description) for column in COLUMNS])
-
-
-def _lineage(upstream: str, sources: Mapping[str, Sequence[str]]) -> TableColumnLineage:
-    return TableColumnLineage(
-        {column: [TableColumnDep(AssetKey(upstream), source) for source in found] for column, found in sources.items()}
-    )
-
-
-SHARDS_LINEAGE = _lineage("episodes", {column.name: column.sources for column in COLUMNS})
-COMMIT_LINEAGE = _lineage("parquet_shards", {column.name: [column.name] for column in COLUMNS})
+_COLUMN_SCHEMA = TableSchema(
+    [TableColumn(c.name, str(c.type), f"{c.description}; from {', '.join(c.sources)}") for c in COLUMNS]
+)
 
 Metadata = dict[str, Any]
 
+# Of a cell of the grid that the plan does not fill.
+UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
 
-def scan_metadata(report: ScanReport, progress: Sequence[LanguageProgress]) -> Metadata:
-    """A scan: what was seen, what was planned, what was left out and why; and how far each language is by then."""
-    chunks = {p.language: {"chunks": p.planned, "built": p.built, "committed": p.committed} for p in progress}
-    languages = sorted({*report.seen, *report.folders_left_out, *chunks})
+
+def scan_metadata(report: ScanReport) -> Metadata:
+    """Return what a scan saw, planned and left out, and why."""
+    chunks = Counter(chunk.language for chunk in report.planned)
     table = [
         {
             "language": name,
             "episodes_seen": report.seen[name],
             "newly_planned": report.newly_planned[name],
             "waiting": report.waiting[name],
-            **chunks.get(name, {"chunks": 0, "built": 0, "committed": 0}),
+            "chunks": chunks[name],
         }
-        for name in languages
+        for name in sorted({*report.seen, *report.folders_left_out, *chunks})
     ]
     return {
         "dagster/row_count": sum(chunk.episodes for chunk in report.planned),
@@ -87,107 +78,85 @@ def scan_metadata(report: ScanReport, progress: Sequence[LanguageProgress]) -> M
 
 
 def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) -> Metadata:
-    """A built chunk: the ledger, the sizes, the files by their paths in the repo."""
+    """Return the ledger, the sizes and the files of a built chunk, and a picture of its figures."""
     tally = record.tally
-    return {
-        "dagster/row_count": tally.rows,
-        "dagster/column_schema": COLUMN_SCHEMA,
-        "dagster/column_lineage": SHARDS_LINEAGE,
-        "planned": True,
-        "chunk_digest": record.digest,
+    metadata = {
+        **_chunk_metadata(record, seconds),
         "episodes": tally.episodes,
         "episodes_with_rows": tally.episodes_with_rows,
         "episodes_rejected": tally.episodes_rejected,
         "segments": tally.entries,
         "segments_rejected": tally.segments_rejected,
         "rejects_by_reason": MetadataValue.json(tally.rejects),
+        "rejects_ledger": ledger_uri or "none",
         "texts_repaired": tally.repaired_texts,
-        "hours": round(record.hours, 4),
         "speakers": record.stats.speakers,
         "audio_bytes": tally.audio_bytes,
-        "bytes": record.bytes,
-        "seconds": round(seconds, 3),
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
-        "files": files_table(record.files, record.language),
-        "rejects_ledger": ledger_uri or "none",
-        **({"pictures": _picture(record.stats)} if record.stats.rows else {}),
     }
+    if record.stats.rows:  # the UI drops raw HTML, and shows a data URI
+        picture = b64encode(draw(record.stats).encode()).decode()
+        metadata["pictures"] = MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
+    return metadata
 
 
 def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
-    """A commit: where the chunk stands on the Hub."""
+    """Return where a chunk is on the Hub."""
     return {
-        "dagster/row_count": record.tally.rows,
+        **_chunk_metadata(record, seconds),
         "dagster/uri": commit.url,
-        "dagster/column_schema": COLUMN_SCHEMA,
-        "dagster/column_lineage": COMMIT_LINEAGE,
-        "planned": True,
-        "chunk_digest": record.digest,
         "commit": MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
-        "files": files_table(record.files, record.language),
         "removed": MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
+        STATS: MetadataValue.json(record.stats.as_json()),
+    }
+
+
+def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
+    return {
+        "dagster/row_count": record.tally.rows,
+        "dagster/column_schema": _COLUMN_SCHEMA,
+        "planned": True,
+        "chunk_digest": record.digest,
         "hours": round(record.hours, 4),
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
-        **stats_metadata(record.stats),
+        "files": files_table(record.files, record.language),
     }
 
 
 def result_for(
     digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult], dataset: str | None = None
 ) -> MaterializeResult:
-    """A materialization that is made for the chunk with this digest, and what its checks said.
-
-    Args:
-        dataset: of a commit, the repo that it was made in.
-    """
-    return MaterializeResult(
-        metadata=metadata,
-        tags={DIGEST_TAG: digest},
-        data_version=DataVersion(data_version(digest, dataset)),
-        check_results=checks,
-    )
+    """Return the materialization for the chunk with this digest; `dataset` is the repo that a commit was made in."""
+    version = DataVersion(data_version(digest, dataset))
+    return MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
 
 
-def unplanned_result(checks: Sequence[AssetCheckResult]) -> MaterializeResult:
-    """A cell of the grid in which the plan has nothing: a success with nothing in it."""
-    return MaterializeResult(
-        metadata={"dagster/row_count": 0, "planned": False},
-        data_version=DataVersion(UNPLANNED),
-        check_results=checks,
-    )
-
-
-def stats_metadata(stats: Stats | None) -> Metadata:
-    """What can be added up over partitions, see shards/stats.py; the other entries are for people."""
-    return {STATS: MetadataValue.json(stats.as_json())} if stats else {}
-
-
-def _picture(stats: Stats) -> MarkdownMetadataValue:
-    """The UI drops raw HTML, and shows a data URI."""
-    return MetadataValue.md(
-        f"![durations and DNSMOS](data:image/svg+xml;base64,{b64encode(draw(stats).encode()).decode()})"
-    )
+def unplanned_result(checks: Sequence[AssetCheckSpec]) -> MaterializeResult:
+    """Return the materialization of a cell of the grid that the plan does not fill."""
+    nothing = Verdict(True, Severity.ERROR, "nothing planned")
+    return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, nothing) for spec in checks])
 
 
 def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:
-    """Files by path in the repo; history.py reads them back."""
-    rows = [
-        {
-            "file": path_in_repo(language, file.name),
-            "rows": file.rows,
-            "bytes": file.size,
-            "sha256": file.sha256 or "none",
-        }
-        for file in files
-    ]
-    return _table(rows)
+    """Return files by path in the repo; history.files_of reads them back."""
+    return _table(
+        [
+            {
+                "file": path_in_repo(language, file.name),
+                "rows": file.rows,
+                "bytes": file.size,
+                "sha256": file.sha256 or "none",
+            }
+            for file in files
+        ]
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue | str:
-    """Rows as a table; Dagster can't guess the columns of none."""
+    """Return rows as a table; Dagster can't guess the columns of none."""
     return MetadataValue.table([TableRecord(dict(row)) for row in rows]) if rows else "none"

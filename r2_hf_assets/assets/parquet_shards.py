@@ -1,13 +1,15 @@
 """`parquet_shards`: a planned chunk as Parquet files in the Hub's content store, not yet visible."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
 
+from r2_hf_assets import retry as retries
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.build_progress import ProgressLines, tell_watch
-from r2_hf_assets.assets.checks import LEDGER, QUALITY, check_results, nothing_planned
-from r2_hf_assets.assets.claim import claim_of, patience
+from r2_hf_assets.assets.build_progress import BuildProgress
+from r2_hf_assets.assets.checks import BUILD_CHECKS, check_results
+from r2_hf_assets.assets.claim import claim_of
 from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.partitions import chunk_partitions, read_key
@@ -18,10 +20,8 @@ from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import check_claim
-from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.due import DUE_AGAIN
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.shards.build import Build
 from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, Tally
 
@@ -31,10 +31,8 @@ from r2_hf_assets.shards.record import BuildRecord, Tally
     deps=[work_plan],
     group_name="speech_dataset",
     kinds={"s3", "parquet"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
     pool="builds",
-    check_specs=[LEDGER, *QUALITY],
+    check_specs=BUILD_CHECKS,
 )
 def parquet_shards(
     context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
@@ -51,47 +49,38 @@ def parquet_shards(
         chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:
             context.log.info("the plan has nothing in this cell")
-            yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
+            yield unplanned_result(BUILD_CHECKS)
             return
-        repo = HubClient(loaded.hub, context.log.warning, patience(signs_of_life))
+        retry = replace(retries.COMMIT_RETRY, sleep=signs_of_life.sleep)
+        repo = HubClient(loaded.hub, context.log.warning, retry)
         # Better refused now than after the work.
         check_claim(repo, claim_of(context.instance, plan, builds))
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
-        if record is not None and not _is_done(context, loaded.dataset, chunk):
+        committed = recorded_digests(context.instance, COMMIT, loaded.dataset, [context.partition_key])
+        # A chunk that was committed is built again, also when the Hub lost it: its content may be lost too.
+        if record is not None and committed.get((chunk.language, chunk.number)) not in (chunk.digest, DUE_AGAIN):
             context.log.info("built before and not committed yet; used as it is")
             yield _result(builds, record, 0.0)
             return
-        lines = ProgressLines(context.partition_key, context.log.info)
+        reported = BuildProgress(context.partition_key, context.log.info)
 
         def progress(tally: Tally) -> None:
             signs_of_life.stop_if_ended()
-            lines.tell(tally)
-            tell_watch(tally)
+            reported.report(tally)
 
         try:
             build = build_on_hub(chunk, loaded.r2, repo, loaded.shards, progress=progress)
         except CheckFailed as failed:
-            yield from check_results((LEDGER, *QUALITY), failed.verdicts)
+            yield from check_results(BUILD_CHECKS, failed.verdicts)
             raise
         signs_of_life.stop_if_ended()
         builds.write(build.record, build.rejects)
-        _warn(context, build)
+        _warn(context, build.record)
         yield _result(builds, build.record, build.seconds)
 
 
-def _is_done(context: AssetExecutionContext, dataset: str | None, chunk: Chunk) -> bool:
-    """Whether the chunk was committed, even if the Hub lost it since.
-
-    Then its build record is no build that waits for its commit: who asks for the chunk wants it built again, and what
-    the Hub lost may be gone from its content store too.
-    """
-    recorded = recorded_digests(context.instance, COMMIT, dataset, [context.partition_key])
-    return recorded.get((chunk.language, chunk.number)) in (chunk.digest, DUE_AGAIN)
-
-
-def _warn(context: AssetExecutionContext, build: Build) -> None:
-    """Say in the run's log what became no row, and what the checks found."""
-    record = build.record
+def _warn(context: AssetExecutionContext, record: BuildRecord) -> None:
+    """Log what became no row, and what the checks found."""
     for reason, count in sorted(record.tally.rejects.items()):
         ledger = record.rejects and record.rejects.name
         context.log.warning(f"{context.partition_key}: rejected: {count} x {reason} (ledger: {ledger})")
@@ -102,4 +91,4 @@ def _warn(context: AssetExecutionContext, build: Build) -> None:
 
 def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> MaterializeResult:
     metadata = build_metadata(record, builds.ledger_uri(record), seconds)
-    return result_for(record.digest, metadata, check_results((LEDGER, *QUALITY), record.verdicts))
+    return result_for(record.digest, metadata, check_results(BUILD_CHECKS, record.verdicts))

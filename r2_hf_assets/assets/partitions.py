@@ -7,6 +7,7 @@ no backfill policy, so a run covers one partition, which its tags name.
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from dagster import (
     DagsterInstance,
@@ -38,17 +39,14 @@ def partition_key(language: str, number: int) -> MultiPartitionKey:
 
 
 def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
-    """Make these chunk numbers partitions; what is one already stays. A new database knows none."""
+    """Make these chunk numbers partitions; those that are one already stay."""
     keys = [chunk_key(number) for number in sorted(set(numbers))]
-    for left in range(len(keys), -1, -1):
-        try:
+    for _ in keys:
+        # Dagster inserts the keys that it did not find, all or none: a concurrent scan may add one of them in between.
+        with suppress(IntegrityError):
             instance.add_dynamic_partitions(PLAN_CHUNK, keys)
             return
-        except IntegrityError:
-            # Dagster inserts the keys that it did not find, all or none; a scan beside added one of them in between.
-            # That one is found the next time, so there are at most as many such moments as keys.
-            if left == 0:
-                raise
+    instance.add_dynamic_partitions(PLAN_CHUNK, keys)
 
 
 def chunk_tags(key: str) -> dict[str, str]:

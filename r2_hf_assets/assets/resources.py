@@ -2,7 +2,7 @@
 
 Each variable that is set reaches Dagster as an EnvVar, so configs, events and the UI show its name and never its
 value. One that is not set stays out of the config: an unset EnvVar would fail a run with one of several missing names
-and a long trace, while `SettingsResource.load` answers all of them in one line.
+and a long trace, while `SettingsResource.load` names all of them in one line.
 """
 
 import os
@@ -14,49 +14,23 @@ from r2_hf_assets import settings as core
 
 
 class SettingsResource(ConfigurableResource):
-    """Every variable of r2_hf_assets.settings, by its lower-case name."""
+    """The variables of r2_hf_assets.settings, by name; those that are not configured are read from the environment."""
 
-    r2_endpoint_url: str = ""
-    r2_access_key_id: str = Field(default="", repr=False)
-    r2_secret_access_key: str = Field(default="", repr=False)
-    r2_bucket: str = ""
-    r2_region: str = ""
-    r2_session_token: str = Field(default="", repr=False)
-    hf_repo_id: str = ""
-    hf_token: str = Field(default="", repr=False)
-    episodes_per_chunk: str = ""
-    download_workers: str = ""
-    parquet_max_bytes: str = ""
-    parquet_rowgroup_bytes: str = ""
-    hf_hub_enable_hf_transfer: str = ""
-    processed_prefix: str = ""
-    languages: str = ""
-    state_url: str = ""
-    settle_minutes: str = ""
-    plan_max_wait_hours: str = ""
-    hf_private: str = ""
-    hf_endpoint: str = ""
-    dataset_title: str = ""
-    dataset_license: str = ""
-    keep_shards: str = ""
+    variables: dict[str, str] = Field(default={}, repr=False)
 
     def load(self) -> core.Settings:
-        """The checked settings: what is configured here, else the environment.
+        """Return the checked settings.
 
         Raises:
             SettingsError: one line that names all that is missing or wrong.
         """
-        return core.load(self._environ())
+        return core.load({**os.environ, **self.variables})
 
     def load_for_scan(self) -> core.ScanSettings:
-        """The same; the Hub's may be missing."""
-        return core.load_for_scan(self._environ())
-
-    def _environ(self) -> dict[str, str]:
-        configured = {v.name: getattr(self, v.name.lower()) for v in core.VARIABLES}
-        return {**os.environ, **{name: value for name, value in configured.items() if value}}
+        """Return the checked settings, of which the Hub's may be missing."""
+        return core.load_for_scan({**os.environ, **self.variables})
 
 
 settings_resource = SettingsResource(
-    **{v.name.lower(): EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
+    variables={v.name: EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
 )

@@ -1,8 +1,8 @@
-"""`stale_card`: asks for a new dataset card after commits, at most every EVERY_MINUTES. Off until it is turned on.
+"""`stale_card`: requests a new dataset card after commits, at most every EVERY_MINUTES. Off until it is turned on.
 
 A card is one commit, and the Hub counts commits, so a backfill of thousands of chunks gets a card now and then, not one
 a chunk. The card's materialization names the newest event that it has read: commits recorded after it are what is new.
-`r2-hf process` asks the same question, without a sensor.
+`r2-hf process` decides by the same rule, without a sensor.
 """
 
 import time
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from dagster import (
     DagsterInstance,
-    DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
     RunsFilter,
@@ -20,21 +19,14 @@ from dagster import (
     sensor,
 )
 
-from r2_hf_assets.asset_keys import CARD, COMMIT
+from r2_hf_assets.asset_keys import CARD
 from r2_hf_assets.assets.history import latest_ids
+from r2_hf_assets.dagster_internals import NOT_FINISHED_STATUSES
 
 CARD_JOB = "card_job"
 EVERY_MINUTES = 30.0
 # In the card's metadata: the newest event of hub_commit that it is from.
 READ_UP_TO = "history_read_up_to"
-
-_IN_PROGRESS = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class CardState:
 
 
 def decide(state: CardState, every_minutes: float) -> str | None:
-    """Why no card is due now; None when one is."""
+    """Return why no card is due now; None when one is."""
     if not state.commits:
         return "no commit was recorded since the last card"
     if state.running:
@@ -59,23 +51,22 @@ def decide(state: CardState, every_minutes: float) -> str | None:
 
 
 def card_state(instance: DagsterInstance, asked: float | None = None, now: float | None = None) -> CardState:
-    """Two or three queries. `asked`: when somebody last asked for a card, in seconds since 1970."""
+    """Read the state by three queries. `asked`: when a card was last requested, in Unix seconds."""
     event = instance.get_latest_materialization_event(CARD)
     made = event.asset_materialization if event else None
     read = made.metadata.get(READ_UP_TO) if made else None
     read_up_to = int(str(read.value)) if read else 0
-    commits = sum(event > read_up_to for event in latest_ids(instance, COMMIT).values())
+    commits = sum(event > read_up_to for event in latest_ids(instance).values())
     times = [time for time in (asked, event.timestamp if event else None) if time is not None]
     now = time.time() if now is None else now
-    # A clock that was set back must not hold a card for ever.
-    minutes = max(0.0, now - max(times)) / 60 if times and max(times) <= now + 60 else None
-    running = instance.get_runs_count(RunsFilter(job_name=CARD_JOB, statuses=_IN_PROGRESS)) > 0
+    minutes = (now - max(times)) / 60 if times else None
+    running = instance.get_runs_count(RunsFilter(job_name=CARD_JOB, statuses=NOT_FINISHED_STATUSES)) > 0
     return CardState(commits, minutes, running)
 
 
 @sensor(job_name=CARD_JOB, minimum_interval_seconds=60, default_status=DefaultSensorStatus.STOPPED)
 def stale_card(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-    """Asks for a new dataset card when chunks were committed since the last one, at most every half hour."""
+    """Requests a new dataset card when chunks were committed since the last one, at most every half hour."""
     now = time.time()
     asked = float(context.cursor) if context.cursor else None
     reason = decide(card_state(context.instance, asked, now), EVERY_MINUTES)

@@ -1,18 +1,17 @@
 """`work_plan`: a scan of the bucket, appended to the plan, and the partitions it gives."""
 
 from datetime import timedelta
-from itertools import islice
 
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
 
-from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.history import committed_files, lost_chunks, record_unplanned, recorded_digests
+from r2_hf_assets.assets.history import committed_files, lost_chunks, recorded_digests
 from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.progress import by_language
 from r2_hf_assets.assets.reconcile import examine
+from r2_hf_assets.assets.recovered import record_unplanned
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
@@ -45,88 +44,71 @@ class ScanConfig(Config):
     )
 
 
-@asset(
-    deps=[AssetKey("episodes")],
-    group_name="speech_dataset",
-    kinds={"s3", "json"},
-    owners=["team:speech-data"],
-    tags={"domain": "podcast-speech"},
-)
+@asset(deps=[AssetKey("episodes")], group_name="speech_dataset", kinds={"s3", "json"})
 def work_plan(
-    context: AssetExecutionContext,
-    config: ScanConfig,
-    settings: SettingsResource,
-    signs_of_life: SignsOfLife,
+    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, signs_of_life: SignsOfLife
 ) -> MaterializeResult:
     """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
 
     Lists the episode folders of the bucket (never every object) and puts new episodes into new chunks of
     EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
     """
+    instance = context.instance
     with user_errors(context):
         warn_if_forgetful(context)
         loaded = settings.load_for_scan()
-        if loaded.hub is None:
-            context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
         bucket = Bucket(loaded.r2)
         check_access(bucket, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
         if config.start_anew:
             _begin_anew(context, plan, loaded)
         else:
-            _refuse_a_lost_plan(context, plan, loaded.plan.state_url)
-            _refuse_a_dataset_of_another_plan(context, plan, loaded)
+            _refuse_a_lost_plan(context, plan, loaded)
         report = scan(bucket, plan, _rules(config, loaded))
-        _log(context, report)
+        _warn(context, report)
         if config.start_anew:
-            record_unplanned(context.instance, lost_chunks(context.instance, plan))
+            record_unplanned(instance, lost_chunks(instance, plan))
     # Partitions follow the manifests, so a scan that died in between is made good by the next one.
-    add_partitions(context.instance, (chunk.number for chunk in report.planned))
-    built, committed = (recorded_digests(context.instance, asset, loaded.dataset) for asset in (SHARDS, COMMIT))
-    how_far = by_language(report.planned, built, committed, ())
-    return MaterializeResult(
-        metadata=scan_metadata(report, how_far) | {"dagster/uri": loaded.plan.state_url},
-        data_version=DataVersion(PLAN_VERSION),
-    )
+    add_partitions(instance, (chunk.number for chunk in report.planned))
+    metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
+    return MaterializeResult(metadata=metadata, data_version=DataVersion(PLAN_VERSION))
 
 
-def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: str) -> None:
+def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
+    """Refuse to number anew what was built, or what the dataset may hold by other numbers."""
     lost = [str(partition_key(*name)) for name in lost_chunks(context.instance, plan)]
     if lost:
         raise PlanError(
-            f"plan: {len(lost)} chunks were built that {where} (STATE_URL) does not hold ({', '.join(lost[:3])}); "
-            "restore it, or take over the script's plan with `r2-hf import`, or begin anew with `r2-hf scan "
-            "--start-anew` (start_anew: true)"
+            f"plan: {len(lost)} chunks were built that {settings.plan.state_url} (STATE_URL) does not hold "
+            f"({', '.join(lost[:3])}); restore it, or take over the script's plan with `r2-hf import`, or begin anew "
+            "with `r2-hf scan --start-anew` (start_anew: true)"
         )
-
-
-def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
-    """An empty plan would number from 0 what the dataset may hold by other numbers."""
     if settings.hub is not None and not plan.numbers():
         repo, plan_id = HubClient(settings.hub, context.log.warning), plan.find_id()
         repo.call_with_retry("look at", lambda: refuse_dataset_without_plan(repo, plan_id))
 
 
 def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
+    """Remove the files of other plans from the dataset, and record as due what is not there any more."""
     if settings.hub is None:
         raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of another plan are removed")
-    complete = Settings(settings.plan, settings.shards, settings.r2, settings.hub)
+    instance, warn = context.instance, context.log.warning
     plan.check_identity()
     planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
     # Of a commit to any dataset: this one may have had another name then.
-    recorded, files = recorded_digests(context.instance, COMMIT), committed_files(context.instance)
+    recorded, files = recorded_digests(instance, COMMIT), committed_files(instance)
     committed = {
         name: {file.sha256 for file in files.get(name) or () if recorded.get(name) == digest}
         for name, digest in planned.items()
     }
-    repo = HubClient(settings.hub, context.log.warning)
-    claim = claim_of(context.instance, plan, open_builds(settings.plan, settings.r2))
+    repo, claim = HubClient(settings.hub, warn), claim_of(instance, plan, open_builds(settings.plan, settings.r2))
     removed, before = repo.call_with_retry("begin anew in", lambda: begin_anew(repo, claim, committed))
     if removed:
-        context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
-    # Another plan may have removed or replaced what the history says is there.
-    if lost := examine(context.instance, complete, mark_lost=True, log=context.log.warning).lost:
-        context.log.warning(f"{len(lost)} chunks that were committed are not in {repo.repo_id} any more, and due again")
+        warn(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
+    # Another plan may have removed or replaced what the history records.
+    complete = Settings(settings.plan, settings.shards, settings.r2, settings.hub)
+    if lost := examine(instance, complete, mark_lost=True, log=warn).lost:
+        warn(f"{len(lost)} chunks that were committed are not in {repo.repo_id} any more, and due again")
 
 
 def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
@@ -142,17 +124,12 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
     )
 
 
-def _log(context: AssetExecutionContext, report: ScanReport) -> None:
-    context.log.info(
-        f"{report.seen.total()} episodes seen, {report.newly_planned.total()} newly planned in "
-        f"{len(report.new_chunks)} chunks; {len(report.planned)} chunks planned in all"
-    )
-    if report.unknown_folders:
-        context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
-    if report.other_rules:
-        folders = "; ".join(f"{name}: decided {d}, rule {r}" for name, (d, r) in islice(report.other_rules.items(), 20))
-        context.log.warning(f"{len(report.other_rules)} folders stay as decided; the rule differs now: {folders}")
-    if report.unreadable_folders:
-        names = ", ".join(map(ascii, report.unreadable_folders[:20]))
-        context.log.warning(f"{len(report.unreadable_folders)} folders can't be read for their names: {names}")
-    context.log.info(f"a grid that fits this bucket: {report.languages_line}")
+def _warn(context: AssetExecutionContext, report: ScanReport) -> None:
+    decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.other_rules.items()]
+    for what, folders in (
+        ("name no known language", report.unknown_folders),
+        ("stay as decided; the rule differs now", decided),
+        ("can't be read for their names", [ascii(name) for name in report.unreadable_folders]),
+    ):
+        if folders:
+            context.log.warning(f"{len(folders)} folders {what}: {', '.join(folders[:20])}")

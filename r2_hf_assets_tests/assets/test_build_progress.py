@@ -4,7 +4,7 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import SHARDS
-from r2_hf_assets.assets.build_progress import ProgressLines
+from r2_hf_assets.assets.build_progress import BuildProgress
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.shards.record import Tally
@@ -21,11 +21,11 @@ class Clock:
 def lines_of(episodes: int, seconds: float, groups: int) -> list[str]:
     """What a build of so many episodes, seconds and row groups, all at an even pace, writes."""
     clock, written = Clock(), list[str]()
-    lines = ProgressLines("en|chunk_0000", written.append, clock)
+    build = BuildProgress("en|chunk_0000", written.append, clock)
     for group in range(1, groups + 1):
         clock.now = seconds * group / groups
         read = episodes * group // groups
-        lines.tell(Tally(episodes=episodes, episodes_with_rows=read, rows=10 * group, audio_bytes=10**6 * group))
+        build.report(Tally(episodes=episodes, episodes_with_rows=read, rows=10 * group, audio_bytes=10**6 * group))
     return written
 
 
@@ -51,10 +51,10 @@ def test_lines_come_every_15_s_or_5_percent_whichever_is_later(seconds: float, m
 def test_a_build_that_is_begun_anew_goes_on_telling() -> None:
     """The transfer broke off, so the tally begins at nothing again."""
     clock, written = Clock(), list[str]()
-    lines = ProgressLines("k", written.append, clock)
+    build = BuildProgress("k", written.append, clock)
     for read in (6, 12, 1, 7, 13, 18):
         clock.now += 20.0
-        lines.tell(Tally(episodes=100, episodes_with_rows=read))
+        build.report(Tally(episodes=100, episodes_with_rows=read))
     assert [line.split()[1] for line in written] == ["6", "12", "7", "13"]
 
 

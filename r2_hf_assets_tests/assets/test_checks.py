@@ -11,7 +11,7 @@ from dagster._core.event_api import PartitionKeyFilter
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets import hub_commit as commit_module
-from r2_hf_assets.assets.checks import QUALITY
+from r2_hf_assets.assets.checks import BUILD_CHECKS
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.client import HubClient
@@ -22,7 +22,7 @@ from r2_hf_assets_tests.world import World, materializations
 PLAN = AssetCheckKey(WORK_PLAN, "plan")
 LEDGER = AssetCheckKey(SHARDS, "ledger")
 ON_HUB = AssetCheckKey(COMMIT, "on_hub")
-QUALITY_KEYS = [spec.key for spec in QUALITY]
+QUALITY_KEYS = [spec.key for spec in BUILD_CHECKS[1:]]
 
 
 def results(check: AssetCheckKey, partition: str | None = None) -> list[tuple[str, Any]]:

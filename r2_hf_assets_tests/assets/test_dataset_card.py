@@ -11,12 +11,12 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from r2_hf_assets.assets import history
-from r2_hf_assets.assets.card_facts import read_facts
+from r2_hf_assets.assets.dataset_card import read_facts
 from r2_hf_assets.assets.launch import execute, refresh_card
 from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.hub.card.merge import BEGIN
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.world import World, materializations
 
@@ -140,17 +140,18 @@ def test_a_card_is_made_of_recorded_chunks_and_anew_after_commits_alone(
 
 def _check_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, real = load(), PlanStore.planned
+    plan = open_plan(settings.plan, settings.r2)
 
     def another(self: PlanStore) -> list[Planned]:
         return [replace(chunk, digest="new") if chunk.language == "de" else chunk for chunk in real(self)]
 
     with DagsterInstance.get() as instance:
-        whole, newest = read_facts(instance, settings)
+        whole, newest = read_facts(instance, plan, settings)
         assert whole.all.chunks == 3 and newest > 0
         monkeypatch.setattr(history, "PAGE", 2)
-        assert read_facts(instance, settings) == (whole, newest)
+        assert read_facts(instance, plan, settings) == (whole, newest)
         monkeypatch.setattr(PlanStore, "planned", another)
-        fewer, _ = read_facts(instance, settings)
+        fewer, _ = read_facts(instance, plan, settings)
     assert list(fewer.languages) == ["en"] and fewer.all.chunks == 1 and fewer.planned == 3
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from r2_hf_assets.assets import event_tags, metadata
+from r2_hf_assets.assets import metadata, recovered
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.settings import load
@@ -113,7 +113,7 @@ def test_beginning_anew_keeps_what_was_committed_under_the_datasets_earlier_name
 def as_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The history and the repo as the release before left them: neither names the other."""
     monkeypatch.setattr(metadata, "data_version", lambda digest, dataset=None: digest)
-    monkeypatch.setattr(event_tags, "data_version", lambda digest, dataset=None: digest)
+    monkeypatch.setattr(recovered, "data_version", lambda digest, dataset=None: digest)
 
 
 def test_a_dataset_of_the_release_before_is_taken_over_with_its_history(

@@ -70,12 +70,6 @@ def test_the_state_counts_what_the_card_has_not_read(instance):
     assert asked.minutes == pytest.approx(5, abs=0.5)
 
 
-def test_a_clock_that_was_set_back_holds_no_card(instance):
-    commit(instance, 0)
-    card(instance, 0)
-    assert card_state(instance, now=time.time() - 86_400) == CardState(1, None)
-
-
 def test_a_card_in_progress_is_seen(instance):
     commit(instance, 0)
     for status, running in ((DagsterRunStatus.SUCCESS, False), (DagsterRunStatus.STARTED, True)):
