@@ -39,7 +39,8 @@ class Sent:
 
     def read(self, size: int = -1) -> bytes:
         advance()
-        return self._file.read(size)
+        block: bytes = self._file.read(size)
+        return block
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

@@ -19,10 +19,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from r2_hf_assets import activity
 from r2_hf_assets.errors import GaveUp
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 T = TypeVar("T")
 
@@ -148,7 +151,7 @@ class Tries:
     def _wait(self, trouble: Trouble, number: int) -> float:
         retry = self._retry
         # The exponent is bounded: a day of short waits is thousands of them, and a float ends at 2**1023.
-        backoff = min(retry.cap, retry.base * 2 ** min(number - 1, 64))
+        backoff = min(retry.cap, retry.base * 2.0 ** min(number - 1, 64))
         return max(trouble.wait, backoff * (0.5 + retry.jitter() / 2))
 
     def _gave_up(self, trouble: Trouble, when: str) -> GaveUp:
@@ -164,7 +167,7 @@ ONCE = Retry(attempts=1)
 # The first request of a scan: a user who mistyped the endpoint should not wait long.
 FIRST_REQUEST = Retry(attempts=3, limit=60.0, silence=10.0)
 # Inside obstore: it repeats a request soon, and Retry around it outlasts longer outages.
-OBSTORE_RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+OBSTORE_RETRIES: "RetryConfig" = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 # A sensor's tick ends after 60 s, and the next one tries again.
 SENSOR_RETRY = Retry(attempts=3, base=0.5, cap=2.0, limit=8.0, silence=10.0)
 # A commit on top of a head that moved is refused, so N committers need up to N tries each; the rest is for outages.

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from obstore.exceptions import GenericError
 
 from r2_hf_assets.bucket.segments import Segment
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
@@ -155,7 +156,7 @@ class MemoryBuild:
 
 def build_in_memory(
     chunk: Chunk,
-    store: Any,
+    bucket: Bucket,
     upload: MemoryUpload | None = None,
     *,
     workers: int = 8,
@@ -165,7 +166,7 @@ def build_in_memory(
 ) -> MemoryBuild:
     """A chunk built with the settings `changes`; its ledger check must pass, as it does where chunks are built."""
     upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
-    made = build_chunk(chunk, store, upload, settings, workers=workers, retry=retry, progress=progress)
+    made = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
     assert made.ledger.passed, made.ledger.summary
     return MemoryBuild(made, upload.parts)
 

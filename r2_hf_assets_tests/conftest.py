@@ -6,25 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.bucket import fetch, listing
 from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
 from r2_hf_assets.settings import VARIABLES
-from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.world import World
 
 # Before anything imports huggingface_hub: no user's cache or token is touched, and nothing is asked of the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def buckets_in_memory() -> Iterator[None]:
-    """A MemoryStore can stand for the bucket."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fetch, "Transfers", store_gets.gets)
-        patch.setattr(listing, "Transfers", store_gets.gets)
-        patch.setattr(listing, "pages", store_gets.pages)
-        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-from obstore.store import S3Store
-
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.settings import BucketSettings
 
 BUCKET = "speech"
@@ -80,8 +78,8 @@ class ObjectsServer:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
 
-    def store(self, workers: int = 8) -> S3Store:
-        return object_store(BucketSettings(self.url, "key", "secret", BUCKET, workers=workers))
+    def bucket(self, workers: int = 8) -> Bucket:
+        return Bucket(BucketSettings(self.url, "key", "secret", BUCKET, workers=workers))
 
     def answer(self, key: str) -> Answer:
         with self._lock:

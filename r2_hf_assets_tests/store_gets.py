@@ -1,21 +1,21 @@
-"""The fakes of `Transfers` and `pages` where a test's bucket is a MemoryStore or a LocalStore: by obstore.
+"""Buckets in memory or in a folder, for tests that need no HTTP: obstore's stores, read as the product reads a bucket.
 
 Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one, over HTTP.
 """
 
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import obstore
-from obstore.store import S3Store
+from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.bucket.client import NOT_FOUND, ask
 from r2_hf_assets.bucket.pages import Page
-from r2_hf_assets.bucket.pages import pages as real_pages
 from r2_hf_assets.bucket.response import Fetched, Found, Unusable
-from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.bucket.transfers import Bucket, Transfers
 from r2_hf_assets.retry import Retry
 
 
@@ -24,20 +24,24 @@ def server_time() -> datetime:
     return datetime.now(UTC)
 
 
-class StoreGets:
-    """GETs from any store of obstore's."""
+class StoreGets(Transfers):
+    """GETs and listings, in one page, from any store of obstore's."""
 
-    def __init__(self, store: Any, *, workers: int, max_bytes: int, retry: Retry) -> None:
+    def __init__(self, store: Any, *, workers: int, retry: Retry) -> None:
         self._store, self._retry = store, retry
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
 
-    def submit(self, key: str, limit: int) -> Future[Found]:
+    def submit(self, key: str, limit: int) -> Any:
         return self._pool.submit(self._get, key, limit)
 
-    def take(self, asked: Future[Found]) -> Found:
-        return asked.result()
+    def submit_listing(self, query: str, what: str, *_: Any) -> Any:
+        options = {name: values[0] for name, values in parse_qs(query).items()}
+        return self._pool.submit(self._list, what, options.get("prefix", ""), "delimiter" in options)
 
-    def release(self, asked: Future[Found]) -> None:
+    def take(self, transfer: Any) -> Any:
+        return transfer.result()
+
+    def release(self, transfer: Any) -> None:
         pass
 
     def close(self) -> None:
@@ -57,21 +61,33 @@ class StoreGets:
         age = max(server_time() - answer.meta["last_modified"], timedelta(0))
         return Fetched([bytes(answer.bytes())], size, age)
 
+    def _list(self, what: str, prefix: str, folders: bool) -> Page:
+        if folders:
+            found = ask(self._retry, what, lambda: obstore.list_with_delimiter(self._store, prefix or None))
+            return Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
+        listed = ask(self._retry, what, lambda: [item for batch in obstore.list(self._store, prefix) for item in batch])
+        return Page([], [item["last_modified"] for item in listed], served=server_time())
 
-def gets(store: Any, **options: Any) -> Any:
-    """What fetches from `store`: the real thing from a bucket, the fake from anything else."""
-    return Transfers(store, **options) if isinstance(store, S3Store) else StoreGets(store, **options)
+
+class StoreBucket(Bucket):
+    """A bucket that a store stands for."""
+
+    def __init__(self, store: Any = None, **_: Any) -> None:
+        self._store = store
+
+    def open_transfers(self, *, workers: int, max_bytes: int, retry: Retry) -> Transfers:
+        return StoreGets(self._store, workers=workers, retry=retry)
 
 
-def pages(store: Any, prefix: str, retry: Retry, delimiter: str = "", **where: Any) -> Generator[Page, None, None]:
-    """A listing in one page."""
-    if isinstance(store, S3Store):
-        yield from real_pages(store, prefix, retry, delimiter, **where)
-        return
-    what = f"listing {prefix or 'the bucket'}"
-    if delimiter:
-        found = ask(retry, what, lambda: obstore.list_with_delimiter(store, prefix or None))
-        yield Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
-    else:
-        listed = ask(retry, what, lambda: [item for batch in obstore.list(store, prefix) for item in batch])
-        yield Page([], [item["last_modified"] for item in listed], served=server_time())
+class MemoryBucket(MemoryStore, StoreBucket):
+    """A bucket in memory."""
+
+    def __init__(self) -> None:
+        StoreBucket.__init__(self, self)
+
+
+class FolderBucket(LocalStore, StoreBucket):
+    """A bucket in a folder."""
+
+    def __init__(self, folder: Path, mkdir: bool = False) -> None:
+        StoreBucket.__init__(self, self)

@@ -23,8 +23,10 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import launch
 from r2_hf_assets.assets.launch import ChunkRun, due_chunks, run_chunks, run_scan
 from r2_hf_assets.assets.partitions import partition_key, read_key
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.sandbox.samples import SampleSummary, upload_samples
 from r2_hf_assets.sandbox.sandbox import Sandbox
+from r2_hf_assets.settings import BucketSettings
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -75,6 +77,11 @@ class World:
             region="auto",
             client_options={"allow_http": True},
         )
+
+    def reader(self) -> Bucket:
+        """The bucket as the product reads it."""
+        s3 = self.sandbox.s3
+        return Bucket(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, self.bucket))
 
     def object(self, key: str) -> bytes:
         return bytes(obstore.get(self.store(), key).bytes())

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from bench.jobs import say
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
@@ -42,13 +42,13 @@ class Nowhere:
 def planned(settings: ScanSettings) -> list[Chunk]:
     """Scan a bucket that has no plan yet; its chunks."""
     rules = ScanRules(frozenset(settings.plan.languages), settings.plan.episodes_per_chunk)
-    return scan(object_store(settings.r2), open_plan(settings.plan, settings.r2), rules).new_chunks
+    return scan(Bucket(settings.r2), open_plan(settings.plan, settings.r2), rules).new_chunks
 
 
 def main() -> None:
     settings = load_for_scan()
     chunks = planned(settings)
-    bucket = object_store(settings.r2)
+    bucket = Bucket(settings.r2)
     started, objects = time.monotonic(), 0
     for chunk in chunks:
         build = build_chunk(chunk, bucket, Nowhere(), settings.shards, workers=settings.r2.workers)

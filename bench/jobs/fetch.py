@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 from bench.jobs import say
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load_for_scan
 
@@ -18,12 +18,12 @@ _LIMIT_BYTES = 2**30
 def main() -> None:
     settings = load_for_scan()
     keys = Path(sys.argv[1]).read_text().split("\n")
-    store = object_store(settings.r2)
+    bucket = Bucket(settings.r2)
     started, cpu, size = time.monotonic(), time.process_time(), 0
     found = fetch_in_order(
         keys,
         lambda key: key,
-        store,
+        bucket,
         workers=settings.r2.workers,
         max_bytes=_LOOKAHEAD_BYTES,
         limit=_LIMIT_BYTES,

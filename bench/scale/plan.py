@@ -73,7 +73,7 @@ def _scan(plan: PlanStore, chunks: int, episodes: int, languages: int) -> None:
 
     rules = scanning.ScanRules(frozenset(found), episodes)
     with mock.patch.multiple(scanning, language_folders=lambda *_: folders, episodes_of=listed):
-        report = scanning.scan(plan.store, plan, rules)
+        report = scanning.scan(mock.Mock(), plan, rules)
     assert report.seen.total() == chunks * episodes and not report.new_chunks
 
 

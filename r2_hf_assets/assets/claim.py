@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from dagster import DagsterInstance
 
+from r2_hf_assets import retry
 from r2_hf_assets.assets.history import known_sha256
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.hub import commit as hub_commits
 from r2_hf_assets.hub.ownership import Claim, Name
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.retry import Retry
@@ -28,4 +28,4 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> 
 def patience(signs_of_life: SignsOfLife) -> Retry:
     """The retries of requests to the Hub. What it asks to wait is waited here, in the slot of the pool, so that runs
     that queue for it wait too; a run that was ended lets the slot go."""
-    return replace(hub_commits.COMMIT_RETRY, sleep=signs_of_life.sleep)
+    return replace(retry.COMMIT_RETRY, sleep=signs_of_life.sleep)

@@ -23,8 +23,7 @@ from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.stale_card import READ_UP_TO
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
 from r2_hf_assets.hub.card.facts import CardFacts
-from r2_hf_assets.hub.card.merge import read_card, read_yaml
-from r2_hf_assets.hub.card.start import BEGIN, CARD_PATH, END
+from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card, read_yaml
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.plan.store import open_plan
@@ -64,9 +63,9 @@ def dataset_card(
             record = CardRecord(None, False, "")
         else:
             signs_of_life.stop_if_ended()
-            repo = HubClient(loaded.hub)
+            repo = HubClient(loaded.hub, context.log.warning)
             plan_id = open_plan(loaded.plan, loaded.r2).id()
-            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink, log=context.log.warning)
+            record = commit_card(repo, facts, at, plan_id, may_shrink=config.may_shrink)
             context.log.info("the card is written" if record.committed else "the card says all this already")
             _say_what_is_theirs(context, facts, record)
     metadata = _metadata(facts, record, loaded.hub)

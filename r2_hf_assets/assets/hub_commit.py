@@ -17,7 +17,7 @@ from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.errors import DamagedShard, ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.verify import check_on_hub
+from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.shards.builds import open_builds
 
@@ -50,7 +50,7 @@ def hub_commit(
         if chunk is None:
             yield unplanned_result(nothing_planned(ON_HUB))
             return
-        repo, log = HubClient(loaded.hub), context.log.warning
+        repo = HubClient(loaded.hub, context.log.warning, patience(signs_of_life))
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
         if record is None:
             raise ShardError(
@@ -59,12 +59,12 @@ def hub_commit(
         signs_of_life.stop_if_ended()
         started, claim = time.monotonic(), claim_of(context.instance, plan, builds)
         try:
-            done = commit_chunk(repo, record, claim, retry=patience(signs_of_life), log=log)
+            done = commit_chunk(repo, record, claim)
         except DamagedShard:
             builds.forget(record)
             raise
         seconds = time.monotonic() - started
-        on_hub = check_on_hub(repo, record, done.oid, log=log)
+        on_hub = check_on_hub(repo, record, done.oid)
         check = check_result(ON_HUB, on_hub)
         if not on_hub.passed:
             yield check

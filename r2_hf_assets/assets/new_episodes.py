@@ -27,8 +27,8 @@ from r2_hf_assets.assets.jobs import SCAN_JOB, scan_job
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.work_in_hand import under_way
 from r2_hf_assets.assets.work_plan import ScanConfig
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.listing import episode_pages, language_folders
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.dagster_internals import SENSOR_NAME_TAG
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.folders import decided_languages
@@ -146,7 +146,7 @@ def _go_on(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
 def _list(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> tuple[dict[str, set[str]], str, str | None]:
     """List on for LIST_S, one page at least: episodes by language, and the new cursor's folder ("": the end), after."""
     r2, end, decided = settings.r2, time.monotonic() + LIST_S, decided_languages(plan)
-    bucket = object_store(r2)
+    bucket = Bucket(r2)
     listed: dict[str, set[str]] = defaultdict(set)
     for folder in sorted(language_folders(bucket, r2.prefix, SENSOR_RETRY), key=lambda folder: folder.name):
         language = decided.get(folder.name, folder.language)

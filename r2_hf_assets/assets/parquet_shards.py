@@ -53,9 +53,9 @@ def parquet_shards(
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(nothing_planned(LEDGER, *QUALITY))
             return
-        repo, retry, log = HubClient(loaded.hub), patience(signs_of_life), context.log.warning
+        repo = HubClient(loaded.hub, context.log.warning, patience(signs_of_life))
         # Better refused now than after the work.
-        check_claim(repo, claim_of(context.instance, plan, builds), retry=retry, log=log)
+        check_claim(repo, claim_of(context.instance, plan, builds))
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
         if record is not None and not _is_done(context, loaded.dataset, chunk):
             context.log.info("built before and not committed yet; used as it is")
@@ -69,7 +69,7 @@ def parquet_shards(
             tell_watch(tally)
 
         try:
-            build = build_on_hub(chunk, loaded.r2, repo, loaded.shards, progress=progress, retry=retry, log=log)
+            build = build_on_hub(chunk, loaded.r2, repo, loaded.shards, progress=progress)
         except CheckFailed as failed:
             yield from check_results((LEDGER, *QUALITY), failed.verdicts)
             raise

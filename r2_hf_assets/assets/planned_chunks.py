@@ -21,6 +21,7 @@ all of them busy, and a run that a person launches waits behind few.
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from dagster import RunRequest, SensorEvaluationContext, SensorResult, sensor
 
@@ -78,7 +79,7 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     )
 
 
-def in_flight(queue) -> int:
+def in_flight(queue: Any) -> int:
     """How many runs may be queued and running: twice what may run at once; 20 where nothing limits that."""
     at_once = queue.max_concurrent_runs if queue else -1
     return 2 * (at_once if at_once > 0 else 10)

@@ -29,16 +29,13 @@ from r2_hf_assets.assets.recovered import Emit, record, record_due
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.reconcile.compare import compare, update
+from r2_hf_assets.reconcile.compare import Log, collect_state, compare, update
 from r2_hf_assets.reconcile.report import ADVICE, Difference, Due, Kind, Recovered, Report
-from r2_hf_assets.reconcile.state import Log, collect_state
 from r2_hf_assets.reconcile.verify import verify_remote
 from r2_hf_assets.settings import Settings
 
 # Lines of a run's log, and rows of the table that the UI shows; counts are of all.
 _LINES = 300
-
-_NUMBERS = ("planned", "recorded", "due", "nothing", "as_built", "unchecked", "files")
 
 
 class ReconcileConfig(Config):
@@ -84,7 +81,8 @@ def examine(
         verified.append(result)
     # Of the others, the next commits may replace the files whose rows are of the chunk.
     record_due(instance, [due for due in verified if isinstance(due, Due) and due.files], dataset, "reconcile")
-    return update(report, verified)
+    update(report, verified)
+    return report
 
 
 def line(difference: Difference) -> str:
@@ -105,10 +103,10 @@ def summary(report: Report) -> str:
 def as_plain(report: Report, recorded: int) -> dict[str, Any]:
     """A report for JSON."""
     return {
-        **{name: getattr(report, name) for name in ("revision", *_NUMBERS)},
+        "revision": report.revision,
+        **report.numbers,
         "recorded_now": recorded,
-        "recordable": [str(partition_key(item.chunk.language, item.chunk.number)) for item in report.recordable],
-        "process_again": [str(partition_key(*name)) for name in report.redo],
+        "recordable": [str(partition_key(*item.chunk.name)) for item in report.recordable],
         "counts": report.counts,
         "differences": [
             {
@@ -153,14 +151,13 @@ def _metadata(report: Report, recorded: int) -> dict[str, Any]:
     table = "\n".join(["| kind | partition | what |", "|---|---|---|", *rows]) if rows else "none"
     advice = "\n".join(f"- `{kind}` ({count}): {ADVICE[Kind(kind)]}" for kind, count in report.counts.items())
     return {
-        **{name: getattr(report, name) for name in _NUMBERS},
+        **report.numbers,
         **report.counts,
         "recorded_now": recorded,
         "recordable": len(report.recordable),
         "revision": report.revision or "none",
         "differences": MetadataValue.md(table),
         "what_to_do": MetadataValue.md(advice or "nothing"),
-        "process_again": MetadataValue.json([str(partition_key(*name)) for name in report.redo[:_LINES]]),
     }
 
 

@@ -1,6 +1,7 @@
 """`work_plan`: a scan of the bucket, appended to the plan, and the partitions it gives."""
 
 from datetime import timedelta
+from itertools import islice
 
 from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
 from pydantic import Field
@@ -15,11 +16,10 @@ from r2_hf_assets.assets.reconcile import examine
 from r2_hf_assets.assets.resources import SettingsResource
 from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
 from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.pages import check_access
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
@@ -68,7 +68,7 @@ def work_plan(
         loaded = settings.load_for_scan()
         if loaded.hub is None:
             context.log.warning("HF_REPO_ID or HF_TOKEN is not set: this scan needs neither, hub_commit will")
-        bucket = object_store(loaded.r2)
+        bucket = Bucket(loaded.r2)
         check_access(bucket, loaded.r2.prefix)
         plan = open_plan(loaded.plan, loaded.r2)
         if config.start_anew:
@@ -103,8 +103,8 @@ def _refuse_a_lost_plan(context: AssetExecutionContext, plan: PlanStore, where: 
 def _refuse_a_dataset_of_another_plan(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """An empty plan would number from 0 what the dataset may hold by other numbers."""
     if settings.hub is not None and not plan.numbers():
-        repo, plan_id = HubClient(settings.hub), plan.find_id()
-        ask(repo, "look at", lambda: refuse_dataset_without_plan(repo, plan_id), log=context.log.warning)
+        repo, plan_id = HubClient(settings.hub, context.log.warning), plan.find_id()
+        repo.call_with_retry("look at", lambda: refuse_dataset_without_plan(repo, plan_id))
 
 
 def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
@@ -119,9 +119,9 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanS
         name: {file.sha256 for file in files.get(name) or () if recorded.get(name) == digest}
         for name, digest in planned.items()
     }
-    repo = HubClient(settings.hub)
+    repo = HubClient(settings.hub, context.log.warning)
     claim = claim_of(context.instance, plan, open_builds(settings.plan, settings.r2))
-    removed, before = ask(repo, "begin anew in", lambda: begin_anew(repo, claim, committed), log=context.log.warning)
+    removed, before = repo.call_with_retry("begin anew in", lambda: begin_anew(repo, claim, committed))
     if removed:
         context.log.warning(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
     # Another plan may have removed or replaced what the history says is there.
@@ -150,7 +150,7 @@ def _log(context: AssetExecutionContext, report: ScanReport) -> None:
     if report.unknown_folders:
         context.log.warning(f"folders that name no known language: {', '.join(report.unknown_folders[:20])}")
     if report.other_rules:
-        folders = "; ".join(f"{o.folder}: decided {o.decided}, rule {o.rule}" for o in report.other_rules[:20])
+        folders = "; ".join(f"{name}: decided {d}, rule {r}" for name, (d, r) in islice(report.other_rules.items(), 20))
         context.log.warning(f"{len(report.other_rules)} folders stay as decided; the rule differs now: {folders}")
     if report.unreadable_folders:
         names = ", ".join(map(ascii, report.unreadable_folders[:20]))

@@ -16,29 +16,23 @@ class ByteBudget:
         self._used = 0
         self._next = 0
         self._held: dict[int, int] = {}  # bytes, by turn
-        self._waiting: list[tuple[int, int]] = []  # a heap of (turn, size)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether any turn waits."""
-        return bool(self._waiting)
+        self.waiting: list[tuple[int, int]] = []  # a heap of (turn, size)
 
     def try_acquire(self, turn: int, size: int) -> bool:
         """Acquire `size` bytes if they fit now; otherwise `granted` returns the turn once it has acquired them."""
-        first = not self._waiting or turn < self._waiting[0][0]  # no turn overtakes an earlier one
-        if first and self._fits(turn, size):
-            self._hold(turn, size)
+        first = not self.waiting or turn < self.waiting[0][0]  # no turn overtakes an earlier one
+        if first and self._acquire(turn, size):
             return True
-        heapq.heappush(self._waiting, (turn, size))
+        heapq.heappush(self.waiting, (turn, size))
         return False
 
     def cancel(self, turn: int) -> None:
         """Drop what the turn holds or waits for; it may acquire anew."""
         if turn in self._held:
             self._used -= self._held.pop(turn)
-        elif self._waiting:
-            self._waiting = [other for other in self._waiting if other[0] != turn]
-            heapq.heapify(self._waiting)
+        elif self.waiting:
+            self.waiting = [other for other in self.waiting if other[0] != turn]
+            heapq.heapify(self.waiting)
 
     def release(self, turn: int) -> None:
         """Release a turn that was taken; the one behind it is the next."""
@@ -48,15 +42,13 @@ class ByteBudget:
     def granted(self) -> list[int]:
         """Acquire for the waiting turns that fit now, and return them in their order."""
         turns = []
-        while self._waiting and self._fits(*self._waiting[0]):
-            turn, size = heapq.heappop(self._waiting)
-            self._hold(turn, size)
-            turns.append(turn)
+        while self.waiting and self._acquire(*self.waiting[0]):
+            turns.append(heapq.heappop(self.waiting)[0])
         return turns
 
-    def _hold(self, turn: int, size: int) -> None:
+    def _acquire(self, turn: int, size: int) -> bool:
+        if turn > self._next and self._used + size > self._max:
+            return False
         self._held[turn] = size
         self._used += size
-
-    def _fits(self, turn: int, size: int) -> bool:
-        return turn <= self._next or self._used + size <= self._max
+        return True

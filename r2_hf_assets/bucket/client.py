@@ -1,37 +1,32 @@
 """Make obstore's clients, for the plan and for build records, and call them with retries.
 
-Episodes are listed and fetched by libcurl, with the same settings (pages.py, transfers.py). The clients are made for
-R2's dialect, which any S3 understands: path-style addresses, no checksum trailers. obstore's sync calls release the GIL
-and are made from threads, because its async calls sometimes abort the interpreter at exit.
-
-`ask` calls obstore. Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another
-thread. Transient errors are retried; a refusal is one line. A folder can stand in for a bucket, and errors of its disk
-are not retried.
+(Episodes are listed and fetched by libcurl: transfers.py.) The client is made for R2's dialect, which any S3
+understands: path-style addresses, no checksum trailers. obstore's sync calls release the GIL and are made from threads,
+because its async calls sometimes abort the interpreter at exit. A folder can stand in for a bucket.
 """
 
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from obstore.exceptions import GenericError
-from obstore.store import LocalStore, S3Store
+from obstore.store import LocalStore, ObjectStore, S3Store
 
 from r2_hf_assets.background import in_background
-from r2_hf_assets.bucket.s3_errors import DENIED, NOT_FOUND, classify_obstore_error, transient
+from r2_hf_assets.bucket.curl import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from r2_hf_assets.bucket.s3_errors import NOT_FOUND as NOT_FOUND
+from r2_hf_assets.bucket.s3_errors import classify_obstore_error
 from r2_hf_assets.disk import on_disk
-from r2_hf_assets.errors import AccessError, SettingsError
+from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.retry import OBSTORE_RETRIES, Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 T = TypeVar("T")
-Store: TypeAlias = S3Store | LocalStore
-
-CONNECT_TIMEOUT_S = 10
-# Of silence: a large body may take as long as it needs.
-READ_TIMEOUT_S = 30
+Store: TypeAlias = ObjectStore
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
@@ -48,7 +43,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
             endpoint=r2.endpoint_url,
             access_key_id=r2.access_key_id,
             secret_access_key=r2.secret_access_key,
-            **({"session_token": r2.session_token} if r2.session_token else {}),
+            config={"session_token": r2.session_token} if r2.session_token else {},
             region=r2.region,
             virtual_hosted_style_request=False,
             client_options={
@@ -82,7 +77,9 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
 
 
 def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
-    """Call obstore and retry transient errors. `function` must be idempotent.
+    """Call obstore, and retry transient errors of a bucket. `function` must be idempotent.
+
+    Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another thread.
 
     Args:
         what: names the request in errors.
@@ -94,19 +91,13 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         AccessError: the credentials are refused, or there is no such bucket.
         GaveUp: transient errors outlasted the retries.
     """
-    folder = folder_of(store)
-    in_main = threading.current_thread() is threading.main_thread()
-    try:
+    if folder := folder_of(store):
         with on_disk(folder):
-            if folder:
-                folder.stat()  # obstore would recreate a folder that was removed, and find it empty
-            call = function if folder or not in_main else lambda: in_background(function)
-            return retry.call(what, call, transient)
-    except (*NOT_FOUND, *DENIED, GenericError) as error:
-        outcome = classify_obstore_error(what, error)
-        if isinstance(outcome, AccessError):
-            raise outcome from None
-        raise
+            folder.stat()  # obstore would recreate a folder that was removed, and find it empty
+            return function()
+    in_main = threading.current_thread() is threading.main_thread()
+    call = partial(in_background, function) if in_main else function
+    return retry.call(what, call, partial(classify_obstore_error, what))
 
 
 def folder_of(store: Store | None) -> Path | None:

@@ -8,36 +8,34 @@ import contextlib
 import selectors
 import socket
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import pycurl
 
-from r2_hf_assets.settings import ca_bundle
+from r2_hf_assets.settings import BucketSettings, ca_bundle
 
+CONNECT_TIMEOUT_S = 10
+# Of silence: a large body may take as long as it needs.
+READ_TIMEOUT_S = 30
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-def get_handle(config: Mapping[str, object], *, connect_s: float) -> Any:
+def make_handle(r2: BucketSettings) -> Any:
     """Make a handle for GETs with an AWS version 4 signature. Its URL and callbacks are still to be set.
 
     libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
-
-    Args:
-        config: the configuration of the bucket's obstore client.
-        connect_s: seconds to connect.
 
     Raises:
         SettingsError: the file of authorities that the user names is not there.
     """
     handle = pycurl.Curl()
-    handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{config['region']}:s3")
-    handle.setopt(pycurl.USERNAME, config["access_key_id"])
-    handle.setopt(pycurl.PASSWORD, config["secret_access_key"])
-    if session_token := config.get("session_token"):
-        handle.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {session_token}"])
+    handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{r2.region}:s3")
+    handle.setopt(pycurl.USERNAME, r2.access_key_id)
+    handle.setopt(pycurl.PASSWORD, r2.secret_access_key)
+    if r2.session_token:
+        handle.setopt(pycurl.HTTPHEADER, [f"x-amz-security-token: {r2.session_token}"])
     handle.setopt(pycurl.CAINFO, ca_bundle())
-    handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_s * 1000))
+    handle.setopt(pycurl.CONNECTTIMEOUT, CONNECT_TIMEOUT_S)
     # With HTTP/2 all transfers would share one connection and its window.
     handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
     handle.setopt(pycurl.OPT_FILETIME, 1)
@@ -53,7 +51,6 @@ class CurlLoop:
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
-        self._woken.setblocking(False)
         self._selector.register(self._woken, _READ)
         self._due: float | None = None
         self._multi = pycurl.CurlMulti()
@@ -67,7 +64,7 @@ class CurlLoop:
         """Wait for an event, up to `timeout_s`, and handle it.
 
         Returns:
-            (handle, error number of libcurl or 0, message) of the transfers that ended; they are still to be removed.
+            (handle, error number of libcurl or 0, message) of the transfers that ended; the caller removes them.
         """
         left = timeout_s if self._due is None else min(timeout_s, self._due - time.monotonic())
         for key, events in self._selector.select(max(0.0, left)):
@@ -88,23 +85,19 @@ class CurlLoop:
 
     def wake(self) -> None:
         """Make `step` return at once. From any thread."""
-        with contextlib.suppress(BlockingIOError, OSError):  # a wake-up is pending, or the loop is closed
+        with contextlib.suppress(OSError):  # a wake-up is pending, or the loop is closed
             self._waker.send(b"!")
 
     def close(self) -> None:
         """Close the loop, after the last handle was removed."""
-        self._multi.close()
-        self._selector.close()
-        self._waker.close()
-        self._woken.close()
+        for closed in (self._multi, self._selector, self._waker, self._woken):
+            closed.close()
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         events = (_READ if what & pycurl.POLL_IN else 0) | (_WRITE if what & pycurl.POLL_OUT else 0)
         known = fd in self._selector.get_map()
-        if events and known:
-            self._selector.modify(fd, events)
-        elif events:
-            self._selector.register(fd, events)
+        if events:
+            (self._selector.modify if known else self._selector.register)(fd, events)
         elif known:
             self._selector.unregister(fd)
 

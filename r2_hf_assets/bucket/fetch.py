@@ -5,12 +5,12 @@ taken. A slow object delays only the taking of those behind it, and one larger t
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from itertools import islice
 from typing import TypeVar
 
-from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.response import Found
-from r2_hf_assets.bucket.transfers import Transfer, Transfers
+from r2_hf_assets.bucket.transfers import Bucket, Transfer
 from r2_hf_assets.retry import Retry
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ _MAX_KEY_BYTES = 1024  # S3's limit, and R2's: they answer 400 to a longer key, 
 def fetch_in_order(
     items: Iterable[T],
     key: Callable[[T], str | None],
-    store: Store,
+    bucket: Bucket,
     *,
     workers: int,
     max_bytes: int,
@@ -45,23 +45,24 @@ def fetch_in_order(
         GaveUp: transient errors outlasted the retries.
         AccessError: the credentials are refused.
     """
+    transfers = bucket.open_transfers(workers=workers, max_bytes=max_bytes, retry=retry)
     pending: deque[tuple[T, Transfer | None]] = deque()
-    transfers = Transfers(store, workers=workers, max_bytes=max_bytes, retry=retry)
+    unread = iter(items)
 
-    def drain(keep: int) -> Iterator[tuple[T, Found]]:
-        while len(pending) > keep:
+    def submit(count: int) -> None:
+        for item in islice(unread, count):
+            name = key(item)
+            can_exist = name is not None and len(name.encode()) <= _MAX_KEY_BYTES
+            pending.append((item, transfers.submit(name, limit) if name is not None and can_exist else None))
+
+    try:
+        submit(_WINDOW * workers)
+        while pending:
             item, transfer = pending.popleft()
             yield item, transfers.take(transfer) if transfer else None
             if transfer:
                 transfers.release(transfer)
-
-    try:
-        for item in items:
-            name = key(item)
-            can_exist = name is not None and len(name.encode()) <= _MAX_KEY_BYTES
-            pending.append((item, transfers.submit(name, limit) if name is not None and can_exist else None))
-            yield from drain(_WINDOW * workers - 1)
-        yield from drain(0)
+            submit(1)
     finally:
         transfers.close()
         pending.clear()  # the traceback of an error would keep this frame, and the bodies

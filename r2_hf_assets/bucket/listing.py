@@ -1,40 +1,28 @@
 """List the episode folders of the bucket, with a delimiter, so that no object in them is listed.
 
-1,000 folders are one class A request, so a million episodes cost 1,000 requests, whatever they hold. Folders are read
-language by language in the bucket's own order (key_ranges.py), which becomes plan order.
+1,000 folders are one class A request, so a million episodes cost 1,000 requests, whatever they hold. Language folders
+are listed in parallel and read in the bucket's own order, which becomes plan order.
 
-Names with control characters, `.`, `..` and empty names are passed to `unreadable`: obstore can't put such a key into a
-request, and libcurl takes dots for a path.
-
-Folders are listed in parallel, and a long one is split into key ranges, because 1,000 pages in a row are minutes of
-latency. A listing is complete or an error. `episode_pages` is for callers with little time: page by page, from any
-place.
+Names with control characters, `.`, `..` and empty names are passed to `unreadable`: libcurl takes dots for a path.
 """
 
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import islice
 
 from r2_hf_assets.background import Background
-from r2_hf_assets.bucket.client import Store
-from r2_hf_assets.bucket.key_ranges import Order, find_boundaries, is_past
-from r2_hf_assets.bucket.pages import first_page, pages
-from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.bucket.pages import pages
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
 
 _NO_NAMES = frozenset(("", ".", ".."))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_PARALLEL = 4
-# Finding boundaries costs some twenty requests. A range of a range is split when it is longer by this factor.
-_PAGES_BEFORE_SPLIT = 8
-_LONGER = 8
+_PARALLEL = 4  # pages are parsed in Python, so more gain little
 
 # Called with the key prefix of each folder that can't be read.
 Unreadable = Callable[[str], object]
@@ -49,131 +37,66 @@ class LanguageFolder:
 
 
 def language_folders(
-    store: Store, prefix: str, retry: Retry, unreadable: Unreadable = lambda _: None
+    bucket: Bucket, prefix: str, retry: Retry, unreadable: Unreadable = lambda _: None
 ) -> list[LanguageFolder]:
     """List the folders right below `prefix`, in byte order."""
-    found = [below for page in pages(store, prefix, retry, delimiter="/") for below in page.prefixes]
+    found = [below for page in pages(bucket, prefix, retry, delimiter="/") for below in page.prefixes]
     return [LanguageFolder(name, normalize(name)) for name in _readable(prefix, found, unreadable)]
 
 
 def episodes_of(
-    store: Store, prefix: str, folders: Iterable[LanguageFolder], retry: Retry, unreadable: Unreadable = lambda _: None
+    bucket: Bucket,
+    prefix: str,
+    folders: Iterable[LanguageFolder],
+    retry: Retry,
+    unreadable: Unreadable = lambda _: None,
 ) -> Generator[Iterator[list[str]], None, None]:
     """List the episodes below each of these folders, in byte order and in batches, to be read one folder at a time.
 
-    An error in any folder is raised as soon as the caller waits. Closing the generator aborts what is in flight.
+    A listing is complete or an error. Closing the generator aborts what is in flight.
     """
-    listing = _ParallelListing(store, retry)
-    submitted: deque[tuple[str, Future[_Range]]] = deque()
+    transfers = bucket.open_transfers(workers=_PARALLEL, max_bytes=0, retry=retry)
+    threads = Background(_PARALLEL, "listing")
 
-    def names() -> Iterator[list[str]]:
-        below, future = submitted.popleft()
-        return (_readable(below, prefixes, unreadable) for prefixes in listing.read(below, future))
+    def list_folder(below: str) -> list[list[str]]:
+        return [page.prefixes for page in pages(bucket, below, retry, "/", transfers=transfers)]
 
+    waiting = (f"{prefix}{folder.name}/" for folder in folders)
+    submitted = deque((below, threads.submit(list_folder, below)) for below in islice(waiting, _PARALLEL + 1))
     try:
-        for folder in folders:
-            below = f"{prefix}{folder.name}/"
-            submitted.append((below, listing.submit(below, _PAGES_BEFORE_SPLIT)))
-            if len(submitted) > _PARALLEL:
-                yield names()
         while submitted:
-            yield names()
+            below, found = submitted.popleft()
+            yield (_readable(below, prefixes, unreadable) for prefixes in found.result())
+            submitted.extend((below, threads.submit(list_folder, below)) for below in islice(waiting, 1))
     finally:
-        listing.close()
+        threads.close()
+        transfers.close()
 
 
 def episode_pages(
-    store: Store, prefix: str, folder: str, after: str, retry: Retry
+    bucket: Bucket, prefix: str, folder: str, after: str, retry: Retry
 ) -> Generator[tuple[list[str], str | None], None, None]:
-    """List the episodes below one folder page by page (up to 1,000), each with its end; None for the last page's.
+    """List the episodes below one folder page by page (up to 1,000), for callers with little time.
 
     Args:
         after: the end of an earlier page, to continue behind it; "" for the beginning.
+
+    Yields:
+        The names of a page, and its end; None for the last page's.
     """
     below = f"{prefix}{folder}/"
-    with closing(pages(store, below, retry, "/", after=below + after if after else "")) as listing:
+    with closing(pages(bucket, below, retry, "/", after=below + after if after else "")) as listing:
         for page in listing:
             end = page.end.removeprefix(below) or after
             yield _readable(below, page.prefixes), end if page.more else None
 
 
-def age_of_newest(store: Store, prefix: str, retry: Retry) -> timedelta | None:
+def age_of_newest(bucket: Bucket, prefix: str, retry: Retry) -> timedelta | None:
     """Time since anything was last written below `prefix`, by the server's clock; None when nothing is there."""
     ages = [
-        (page.served or datetime.now(UTC)) - max(page.written) for page in pages(store, prefix, retry) if page.written
+        (page.served or datetime.now(UTC)) - max(page.written) for page in pages(bucket, prefix, retry) if page.written
     ]
     return max(min(ages), timedelta(0)) if ages else None
-
-
-# Pages of key prefixes, in order, and the ranges behind them.
-_Range = tuple[list[list[str]], "list[Future[_Range]]"]
-
-
-class _ParallelListing:
-    """Lists folders, and key ranges of long folders, in a few threads. The first error is raised to every reader."""
-
-    def __init__(self, store: Store, retry: Retry) -> None:
-        self._store, self._retry = store, retry
-        # Twice the threads: each may have a prefetch and a search for boundaries in flight.
-        self._transfers = Transfers(store, workers=2 * _PARALLEL, max_bytes=0, retry=retry)
-        self._threads = Background(_PARALLEL, "listing")
-        self._failed: Future[_Range] = Future()
-
-    def submit(self, below: str, pages_before_split: int, begin: str = "", end: str | None = None) -> "Future[_Range]":
-        """List what lies right below `below`, from `begin` on and before `end`, which are two of its prefixes."""
-        return self._threads.submit(self._list, below, pages_before_split, begin, end)
-
-    def read(self, below: str, future: "Future[_Range]") -> Iterator[list[str]]:
-        """Yield the pages of a listing, in order, each prefix once."""
-        order = Order()
-        for prefixes in self._flatten(future):
-            following = order.follow(prefixes)
-            if following is None:  # folders were added or removed while the ranges were listed
-                raise GaveUp(f"listing {below}: its ranges do not follow each other; a later run will try again")
-            yield following
-
-    def close(self) -> None:
-        """Abort what is in flight."""
-        self._threads.close()
-        self._transfers.close()
-
-    def _flatten(self, future: "Future[_Range]") -> Iterator[list[str]]:
-        wait((future, self._failed), return_when=FIRST_COMPLETED)
-        found, ranges = (future if future.done() else self._failed).result()
-        yield from found
-        for more in ranges:
-            yield from self._flatten(more)
-
-    def _list(self, below: str, pages_before_split: int, begin: str, end: str | None) -> _Range:
-        try:
-            return self._list_range(below, pages_before_split, begin, end)
-        except BaseException as error:
-            with suppress(InvalidStateError):  # another thread failed first
-                self._failed.set_exception(error)
-            raise
-
-    def _list_range(self, below: str, pages_before_split: int, begin: str, end: str | None) -> _Range:
-        found = [[begin]] if begin else []
-        ranges: list[Future[_Range]] = []
-        listing = pages(self._store, below, self._retry, "/", after=begin, transfers=self._transfers)
-        for number, page in enumerate(listing, 1):
-            prefixes = page.prefixes
-            past = None
-            if end and max(prefixes, default="") >= end:
-                past = next((index for index, prefix in enumerate(prefixes) if is_past(prefix, end)), None)
-            found.append(prefixes[:past])
-            if past is not None:
-                break
-            if number == pages_before_split and page.more and prefixes:
-                boundaries = find_boundaries(partial(self._first, below), prefixes[0], prefixes[-1], end, len(below))
-                for boundary, following in zip(boundaries, [*boundaries[1:], end], strict=False):
-                    ranges.append(self.submit(below, pages_before_split * _LONGER, boundary, following))
-                end = boundaries[0] if boundaries else end
-        return found, ranges
-
-    def _first(self, below: str, text: str) -> str | None:
-        page = first_page(self._store, below, self._retry, "/", after=text, most=1, transfers=self._transfers)
-        return page.prefixes[0] if page.prefixes else None
 
 
 def _readable(prefix: str, found: Sequence[str], unreadable: Unreadable = lambda _: None) -> list[str]:

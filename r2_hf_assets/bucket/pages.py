@@ -5,26 +5,25 @@ yielded, so the server works while its names are read. A page that fails is requ
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import groupby
+from operator import lt
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
-from obstore.store import S3Store
-
-from r2_hf_assets.bucket.key_ranges import HIGHEST, Order
 from r2_hf_assets.bucket.s3_errors import improper_response
-from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.bucket.transfers import Bucket, Transfers
 from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
 
 _ROOT = "ListBucketResult"
 # A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
 _PAGE_BYTES = 8 * 2**20
-_NO_LISTING = improper_response("no listing in its body")
-_NOT_IN_ORDER = improper_response("the names of its listing are not in order")
+# Sorts behind every other text that begins alike; XML can hold it.
+_HIGHEST = "\U0010fffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,38 @@ class Page:
         return self.token is not None
 
 
+class Order:
+    """Check that each prefix of a listing follows the one before, across its pages.
+
+    S3 and R2 list by whole key, so `a-b/` comes before `a/`. Servers that keep real folders (SeaweedFS) list by their
+    name, `a` before `a-b`. A listing must keep to one of the two orders. Some servers repeat the last common
+    prefix of a page as the first of the next one.
+
+    Args:
+        last: the prefix behind which the listing begins; "" for its beginning.
+    """
+
+    def __init__(self, last: str = "") -> None:
+        self._last = last
+        self._by_key = self._by_name = True
+
+    def follow(self, prefixes: Sequence[str]) -> list[str] | None:
+        """Return the prefixes without repeats; None, and no change, when they are not in order."""
+        kept = [prefix for prefix, _ in groupby([self._last, *prefixes])]
+        by_key = self._by_key and _ascending(kept)
+        by_name = self._by_name and _ascending([prefix[:-1] for prefix in kept])
+        if not (by_key or by_name):
+            return None
+        self._by_key, self._by_name, self._last = by_key, by_name, kept[-1]
+        return kept[1:]
+
+
+def _ascending(texts: Sequence[str]) -> bool:
+    return all(map(lt, texts, texts[1:]))
+
+
 def pages(
-    store: S3Store,
+    bucket: Bucket,
     prefix: str,
     retry: Retry,
     delimiter: str = "",
@@ -68,7 +97,7 @@ def pages(
         after: a key, or a prefix that ends in the delimiter; only what comes behind it is listed.
         most: names of a page.
         only_first: end with the first page, and prefetch no other.
-        transfers: of the same store and retry, when several listings share their connections.
+        transfers: of the same bucket and retry, when several listings share their connections.
 
     Raises:
         GaveUp: transient errors outlasted the retries.
@@ -77,33 +106,34 @@ def pages(
     """
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
     query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
-    query |= {"start-after": after + HIGHEST if behind_prefix else after} if after else {}
+    if after:
+        query["start-after"] = after + _HIGHEST if behind_prefix else after
     what = f"listing {prefix or 'the bucket'}"
     read = partial(_read_page, Order(after if behind_prefix else ""))
     shared = nullcontext(transfers) if transfers else None
-    with shared or closing(Transfers(store, workers=1, max_bytes=0, retry=retry)) as running:
+    with shared or closing(bucket.open_transfers(workers=1, max_bytes=0, retry=retry)) as running:
         submitted = running.submit_listing(urlencode(query), what, _PAGE_BYTES, read)
         while True:
             page: Page = running.take(submitted)
             running.release(submitted)
             is_last = only_first or not page.more
             if not is_last:
-                query = {**query, "continuation-token": page.token or ""}
+                query["continuation-token"] = page.token or ""
                 submitted = running.submit_listing(urlencode(query), what, _PAGE_BYTES, read)
             yield page
             if is_last:
                 return
 
 
-def first_page(store: S3Store, prefix: str, retry: Retry, delimiter: str = "", **options: Any) -> Page:
+def first_page(bucket: Bucket, prefix: str, retry: Retry, delimiter: str = "", **options: Any) -> Page:
     """Request the first page of `pages`, which takes the same options."""
-    with closing(pages(store, prefix, retry, delimiter, only_first=True, **options)) as listing:
+    with closing(pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
         return next(listing)
 
 
-def check_access(store: S3Store, prefix: str) -> None:
+def check_access(bucket: Bucket, prefix: str) -> None:
     """List one name. A wrong endpoint raises GaveUp, wrong credentials AccessError, each a line."""
-    first_page(store, prefix, FIRST_REQUEST, most=1)
+    first_page(bucket, prefix, FIRST_REQUEST, most=1)
 
 
 def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | Trouble:
@@ -111,9 +141,11 @@ def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | Tro
     try:
         page = _parse(body, served)
     except (ET.ParseError, ValueError, LookupError):  # of a proxy's page, say
-        return _NO_LISTING
+        return improper_response("no listing in its body")
     prefixes = order.follow(page.prefixes)
-    return _NOT_IN_ORDER if prefixes is None else replace(page, prefixes=prefixes)
+    if prefixes is None:
+        return improper_response("the names of its listing are not in order")
+    return replace(page, prefixes=prefixes)
 
 
 def _parse(body: bytes, served: datetime | None) -> Page:

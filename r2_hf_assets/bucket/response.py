@@ -1,4 +1,4 @@
-"""Read the response to one attempt of a GET, and interpret it: an object, no object, a refusal or a transient error.
+"""Interpret the response to one attempt of a GET: an object, no object, a refusal or a transient error.
 
 The head is complete before the first byte of the body, and decides whether the body is read. An object larger than the
 request's limit is not read; one without a length is an error. Of an error's body 64 kB are read, of a listing's up to
@@ -18,8 +18,7 @@ from typing import Any, TypeAlias
 
 import pycurl
 
-from r2_hf_assets.bucket.s3_errors import classify_response, curl_error, error_code, improper_response
-from r2_hf_assets.errors import AccessError
+from r2_hf_assets.bucket.s3_errors import classify_curl_error, classify_response, error_code, improper_response
 from r2_hf_assets.retry import Trouble, parse_http_date
 
 _OK = 200
@@ -66,30 +65,17 @@ ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]
 
 @dataclass(slots=True)
 class Attempt:
-    """What has arrived of one attempt.
+    """What has arrived of one attempt."""
 
-    Attributes:
-        limit: bytes of a body that is kept.
-        read_listing: reads the body, when the request is a listing.
-        lines: of the head.
-        status: 0 until the head is read.
-        length: of the body, in bytes, as the head announces it; -1 when it does not.
-        outcome: set when the attempt is ended before its body is complete.
-    """
-
-    limit: int
-    read_listing: ReadListing | None = None
-    lines: list[bytes] = field(default_factory=list)
-    status: int = 0
+    limit: int  # bytes of a body that is kept
+    read_listing: ReadListing | None = None  # when the request is a listing
+    lines: list[bytes] = field(default_factory=list)  # of the head
+    status: int = 0  # until the head is read
     fields: dict[bytes, bytes] = field(default_factory=dict)
-    length: int = -1
+    length: int = -1  # bytes of the body, as the head announces it; -1 when it does not
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
-    outcome: Trouble | Unusable | Exception | None = None
-
-    def restarted(self) -> "Attempt":
-        """Make an attempt of the same request, in which nothing has arrived."""
-        return Attempt(self.limit, self.read_listing)
+    outcome: Trouble | Unusable | Exception | None = None  # of an attempt that ends before its body is complete
 
     def read_head(self) -> None:
         """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
@@ -105,10 +91,7 @@ class Attempt:
     def start_body(self) -> int:
         """Read the head; returns the object's bytes that the budget has to hold (0 for errors and listings)."""
         self.read_head()
-        if self.status != _OK:
-            return 0
-        if self.read_listing:
-            self.outcome = _long_listing(self.limit) if self.length > self.limit else None
+        if self.status != _OK or self.read_listing:
             return 0
         if self.length < 0:
             self.outcome = _NO_OBJECT
@@ -129,12 +112,7 @@ class Attempt:
 
 
 def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
-    """Interpret an attempt that is over.
-
-    Args:
-        handle: the pycurl handle, for the times in the head.
-        what: names the request in errors.
-        number, message: libcurl's error; 0 when there was none.
+    """Interpret an attempt that is over; `number` and `message` are libcurl's error (0: none).
 
     Returns:
         Found, or what `read_listing` returns; Trouble for a transient error.
@@ -153,22 +131,18 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if number and not attempt.overflow:
         if (proxy := handle.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
             return Trouble(f"the proxy in the environment answers HTTP {proxy}")
-        return curl_error(number, message)
+        return classify_curl_error(number, message)
     if not attempt.status:  # there was no body
         attempt.read_head()
     if attempt.status != _OK:
-        code = error_code(b"".join(attempt.pieces))
-        outcome = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
-        if isinstance(outcome, AccessError):
-            raise outcome
-        if outcome is None and attempt.read_listing:
-            return improper_response(f"HTTP {attempt.status} {code}")
-        return outcome
+        code = error_code(b"".join(attempt.pieces).decode("latin-1"))
+        trouble = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
+        return improper_response(f"HTTP {attempt.status} {code}") if not trouble and attempt.read_listing else trouble
     served = parse_http_date(attempt.fields.get(b"date", b"").decode("latin-1"))
     if attempt.read_listing:
         # It has no time, and may have no length: libcurl reports when it is incomplete.
         if attempt.overflow:
-            return _long_listing(attempt.limit)
+            return improper_response(f"a listing of more than {attempt.limit} bytes")
         return attempt.read_listing(b"".join(attempt.pieces), served)
     if attempt.length < 0 or written < 0:
         return _NO_OBJECT
@@ -193,10 +167,6 @@ def unpack(found: Fetched, limit: int) -> Fetched | Unusable:
     except (OSError, EOFError, zlib.error) as problem:
         return Unusable("not_gzip", f"{found.size} bytes; {problem}"[:200])
     return replace(found, pieces=pieces, size=size, packed=False)
-
-
-def _long_listing(limit: int) -> Trouble:
-    return improper_response(f"a listing of more than {limit} bytes")
 
 
 def _is_gzip(encoding: bytes) -> bool:

@@ -1,7 +1,7 @@
 """Classify what goes wrong with S3 requests, for libcurl and for obstore: a refusal, a transient error, or no object.
 
 A 404 without NoSuchKey (the bucket is gone, or a proxy answers) never means a missing object, because a missing object
-costs a segment. Every error that is neither a missing object nor a refusal is transient.
+costs a segment. Every error that is neither a missing object nor a refusal (AccessError) is transient.
 """
 
 import re
@@ -33,8 +33,7 @@ _UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDL
 
 # What obstore raises for a missing object and for refused credentials: a builtin, or a class of its own.
 NOT_FOUND = (FileNotFoundError, NotFoundError)
-DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
-_DISK = "Generic LocalFileSystem error"  # a GenericError, too, and not transient
+_DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 _CURL_ERRORS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "no connection",
@@ -55,20 +54,22 @@ _OBSTORE_ERRORS = {
 }
 
 
-def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> Trouble | AccessError | None:
-    """Classify an error response; None when the object does not exist.
+def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> Trouble | None:
+    """Return the transient error of an error response; None when the object does not exist.
 
     Args:
-        what: names the request in the error.
         code: the S3 error code; "" when the response has none.
-        wait_s: seconds that the server asks to wait.
+        wait_s: of its Retry-After, in seconds.
+
+    Raises:
+        AccessError: a refusal of `what`.
     """
     if status == 404 and code == "NoSuchKey":
         return None
     if code == _SKEWED:
         return Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
     if code in _ADVICE or status in (401, 403):
-        return AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}")
+        raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}") from None
     if code:
         return Trouble(f"the bucket answers HTTP {status} {code}", wait_s)
     return improper_response(f"HTTP {status}", wait_s)
@@ -79,37 +80,33 @@ def improper_response(problem: str, wait_s: float = 0.0) -> Trouble:
     return Trouble(f"the bucket does not answer properly ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s)
 
 
-def curl_error(number: int, message: str) -> Trouble:
-    """The transient error for an error of libcurl."""
+def classify_curl_error(number: int, message: str) -> Trouble:
+    """Return the transient error for an error of libcurl."""
     return improper_response(_CURL_ERRORS.get(number) or message or f"libcurl error {number}")
 
 
-def error_code(body: bytes) -> str:
-    """The S3 error code in an error's body, e.g. "NoSuchKey"; "" when there is none."""
-    found = re.search(rb"<Code>(\w+)</Code>", body.partition(b"<Error>")[2])
-    return found[1].decode() if found else ""
+def error_code(body: str) -> str:
+    """Find the S3 error code in an error's body, e.g. "NoSuchKey"; "" when there is none."""
+    found = re.search(r"<Code>(\w+)</Code>", body.partition("<Error>")[2])
+    return found[1] if found else ""
 
 
-def classify_obstore_error(what: str, error: BaseException) -> Trouble | AccessError | None:
-    """Classify what obstore raised; None for a missing object, a disk's error, and what no server caused.
+def classify_obstore_error(what: str, error: BaseException) -> Trouble | None:
+    """Return the transient error that obstore raised; None for a missing object and for other errors.
 
-    object_store raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.
+    obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.
+
+    Raises:
+        AccessError: a refusal.
     """
     message = str(error)
-    transport = isinstance(error, GenericError) and not message.startswith(_DISK)
-    response = re.search(r"status code: (\d{3})\b(?:[^<]*<\?xml[^>]*>\s*<Error>.*?<Code>(\w+)</Code>)?", message, re.S)
-    if response and (transport or isinstance(error, NOT_FOUND + DENIED)):
-        return classify_response(what, int(response[1]), response[2] or "")
-    if isinstance(error, DENIED):
-        return AccessError(f"{what}: {_REFUSED}")
-    if not transport:
+    response = re.search(r"status code: (\d{3})\b(.*)", message, re.S)
+    if response and isinstance(error, (GenericError, *NOT_FOUND, *_DENIED)):
+        return classify_response(what, int(response[1]), error_code(response[2]))
+    if isinstance(error, _DENIED):
+        raise AccessError(f"{what}: {_REFUSED}") from None
+    if not isinstance(error, GenericError):
         return None
     first_line = message.partition("\n")[0].rpartition(" - ")[2][:200]
     problems = (words for text, words in _OBSTORE_ERRORS.items() if re.search(rf"\b{text}\b", message))
     return improper_response(next(problems, first_line))
-
-
-def transient(error: BaseException) -> Trouble | None:
-    """What obstore raised as Retry.call asks for it; None when a retry can't help."""
-    outcome = classify_obstore_error("", error)
-    return outcome if isinstance(outcome, Trouble) else None

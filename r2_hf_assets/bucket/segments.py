@@ -52,16 +52,11 @@ class UnusableMetadata(Exception):
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
+        self.reason, self.detail = reason, detail
 
 
 def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
-    """Parse what the GET of the file has returned, whose limit is METADATA_MAX_BYTES; see `parse`.
-
-    Raises:
-        UnusableMetadata: too large, packed and damaged, not JSON, or JSON that is not a list.
-    """
+    """Parse what the GET of the file has returned, whose limit is METADATA_MAX_BYTES; see `parse`."""
     if isinstance(found, Unusable):
         raise UnusableMetadata(f"metadata_{found.reason}", found.detail)
     return parse(found.body())
@@ -87,7 +82,11 @@ def parse(data: bytes) -> tuple[list[Any], bool]:
     """
     if not data.strip():
         raise UnusableMetadata("metadata_empty", f"{len(data)} bytes")
-    text, repaired = _decode(data)
+    encoding, repaired = json.detect_encoding(data), False  # UTF-8, -16 or -32, with and without a byte order mark
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text, repaired = data.decode(encoding, "replace"), True
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -95,15 +94,6 @@ def parse(data: bytes) -> tuple[list[Any], bool]:
     if not isinstance(entries, list):
         raise UnusableMetadata("metadata_not_a_list", f"a JSON {type(entries).__name__}")
     return entries, repaired
-
-
-def _decode(data: bytes) -> tuple[str, bool]:
-    # json.detect_encoding knows UTF-16 and UTF-32, with and without a byte order mark.
-    encoding = json.detect_encoding(data)
-    try:
-        return data.decode(encoding), False
-    except UnicodeDecodeError:
-        return data.decode(encoding, "replace"), True
 
 
 def to_segment(
@@ -141,10 +131,10 @@ def to_segment(
 def _string(value: Any) -> tuple[str | None, bool]:
     if not isinstance(value, str):
         return None, False
-    # json.loads has joined the pairs, so any surrogate left is a lone one.
-    if value.isascii() or not _LONE_SURROGATE.search(value):
+    if value.isascii():  # nearly always, and soon known
         return value, False
-    return _LONE_SURROGATE.sub("\ufffd", value), True
+    fixed = _LONE_SURROGATE.sub("\ufffd", value)  # json.loads has joined the pairs
+    return fixed, fixed != value
 
 
 def _number(value: Any) -> float | None:
@@ -155,6 +145,4 @@ def _number(value: Any) -> float | None:
 
 def _duration(start: Any, end: Any) -> float | None:
     first, last = _number(start), _number(end)
-    if first is None or last is None or last < first:
-        return None
-    return _number(last - first)
+    return None if first is None or last is None or last < first else _number(last - first)

@@ -24,20 +24,20 @@ from typing import Any
 from urllib.parse import quote
 
 import pycurl
-from obstore.store import S3Store
 
 from r2_hf_assets import activity
-from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.byte_budget import ByteBudget
-from r2_hf_assets.bucket.curl import CurlLoop, get_handle
+from r2_hf_assets.bucket.curl import READ_TIMEOUT_S, CurlLoop, make_handle
 from r2_hf_assets.bucket.response import Attempt, Fetched, ReadListing, interpret_response, unpack
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.retry import Retry, Tries, Trouble
+from r2_hf_assets.settings import BucketSettings
 
 # Of running time, for one attempt: a body that arrives byte by byte is never silent.
 _ATTEMPT_S = 30 * 60.0
 _LONGEST_STEP_S = 1.0
+_PAUSE: int = pycurl.WRITEFUNC_PAUSE
 # libcurl ends only after its name lookups, which can hang for minutes.
 _CLOSE_S = 1.0
 
@@ -66,7 +66,6 @@ class Transfer:
     last_byte: float = 0.0
     deadline: float = 0.0  # of the attempt
     paused: float = 0.0  # when the pause began
-    due: float = 0.0  # when the next attempt is made
     result: Any = None
     error: Exception | None = None
     awaited: bool = False
@@ -77,19 +76,16 @@ class Transfers:
     budget does not count, may be taken by any thread in any order.
 
     Args:
-        store: the client whose bucket and credentials are used.
         max_bytes: of bodies that have arrived and were not yet taken.
     """
 
-    def __init__(self, store: S3Store, *, workers: int, max_bytes: int, retry: Retry) -> None:
-        config = store.config
-        self._url = f"{config['endpoint'].rstrip('/')}/{config['bucket']}/"
-        self._prefix = f"{store.prefix}/" if store.prefix else ""
-        self._silence_s: float = retry.silence or client.READ_TIMEOUT_S
+    def __init__(self, r2: BucketSettings, *, workers: int, max_bytes: int, retry: Retry) -> None:
+        self._url = f"{r2.endpoint_url.rstrip('/')}/{r2.name}/"
+        self._silence_s: float = retry.silence or READ_TIMEOUT_S
         self._retry = retry
         self._budget = ByteBudget(max_bytes)
         self._loop = CurlLoop(workers)
-        self._free = [get_handle(config, connect_s=client.CONNECT_TIMEOUT_S) for _ in range(workers)]
+        self._free = [make_handle(r2) for _ in range(workers)]
         self._active: dict[Any, Transfer] = {}  # running or paused, by handle
         self._paused: dict[int, Transfer] = {}  # by turn
         self._retries: list[tuple[float, int, Transfer]] = []  # a heap of (due, turn, transfer)
@@ -107,15 +103,14 @@ class Transfers:
 
     def submit(self, key: str, limit: int) -> Transfer:
         """Submit the GET of an object of up to `limit` bytes."""
-        return self._submit(f"GET {key}", self._url + quote(self._prefix + key, safe="/~"), limit)
+        return self._submit(f"GET {key}", self._url + quote(key, safe="/~"), limit)
 
     def submit_listing(self, query: str, what: str, limit: int, read: ReadListing) -> Transfer:
         """Submit a listing of up to `limit` bytes; `what` names it in errors. `read` is called in the loop's thread."""
         return self._submit(what, f"{self._url}?{query}", limit, read)
 
     def _submit(self, what: str, url: str, limit: int, read_listing: ReadListing | None = None) -> Transfer:
-        attempt, tries = Attempt(limit, read_listing), Tries(self._retry, what)
-        transfer = Transfer(what, url, next(self._turns), attempt, tries)
+        transfer = Transfer(what, url, next(self._turns), Attempt(limit, read_listing), Tries(self._retry, what))
         self._queue.append(transfer)
         if self._idle:
             self._idle = False
@@ -208,7 +203,7 @@ class Transfers:
                     return 0  # libcurl ends the attempt
                 if size and not self._budget.try_acquire(transfer.turn, size):
                     self._move(transfer, State.PAUSED)
-                    return pycurl.WRITEFUNC_PAUSE  # the same piece is passed again
+                    return _PAUSE  # the same piece is passed again
             return None if attempt.add(piece) else 0
         except Exception as error:
             attempt.outcome = error
@@ -229,8 +224,9 @@ class Transfers:
         try:
             outcome = interpret_response(transfer.handle, transfer.what, transfer.attempt, number, message)
             if isinstance(outcome, Trouble):
-                transfer.due = time.monotonic() + transfer.tries.wait_after(outcome)
+                due = time.monotonic() + transfer.tries.wait_after(outcome)
                 self._move(transfer, State.WAITING)
+                heapq.heappush(self._retries, (due, transfer.turn, transfer))
             else:
                 self._finish(transfer, outcome)
         except Exception as error:
@@ -251,6 +247,8 @@ class Transfers:
     def _finish(self, transfer: Transfer, result: Any = None, error: Exception | None = None) -> None:
         transfer.result, transfer.error = result, error
         self._move(transfer, State.DONE)
+        self._free.append(transfer.handle)
+        transfer.handle = None
         if transfer.awaited:
             with self._changed:
                 self._changed.notify_all()
@@ -263,24 +261,19 @@ class Transfers:
             transfer.tries.extend(now - transfer.paused)
             transfer.deadline += now - transfer.paused
             transfer.last_byte = now
+        elif state is State.RUNNING:
+            self._loop.add(handle)
+            self._active[handle] = transfer
+            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
         if state is State.PAUSED:
             self._paused[transfer.turn] = transfer
             transfer.paused = now
         elif state is not State.RUNNING:
             if self._active.pop(handle, None) is not None:
                 self._loop.remove(handle)
-            transfer.attempt = transfer.attempt.restarted()
+            transfer.attempt = Attempt(transfer.attempt.limit, transfer.attempt.read_listing)
             if not isinstance(transfer.result, Fetched):
                 self._budget.cancel(transfer.turn)
-            if state is State.WAITING:
-                heapq.heappush(self._retries, (transfer.due, transfer.turn, transfer))
-            else:
-                transfer.handle = None
-                self._free.append(handle)
-        elif transfer.state is not State.PAUSED:
-            self._loop.add(handle)
-            self._active[handle] = transfer
-            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
         transfer.state = state
 
     def _clean_up(self) -> None:
@@ -296,3 +289,14 @@ class Transfers:
         for registered in (self._free, self._active, self._paused, self._retries, self._queue, self._released):
             registered.clear()
         self._loop.close()
+
+
+class Bucket:
+    """The bucket of the episodes, which is only read. Tests have one in memory."""
+
+    def __init__(self, r2: BucketSettings) -> None:
+        self._r2 = r2
+
+    def open_transfers(self, *, workers: int, max_bytes: int, retry: Retry) -> Transfers:
+        """Open connections of their own, to be closed by the caller."""
+        return Transfers(self._r2, workers=workers, max_bytes=max_bytes, retry=retry)

@@ -35,19 +35,14 @@ def adopt(
 
     Its chunks become ours, with their members, order and numbers. Those on the Hub are recorded as done after a check:
     all parts there, readable, the dataset's columns, every row of the chunk's episodes and none twice. The script
-    dropped whole episodes for one missing file, so each chunk's line says how many segments it lacks. Such a chunk is
-    recorded all the same when progress.log names it: building it again uploads it again. Files stay where they are,
-    but for languages that have another name here: data/fra/ is renamed to data/fr/ on the Hub, without a byte uploaded.
-    Importing twice changes nothing.
+    dropped whole episodes for one missing file, so each line names how many segments a chunk lacks. Such a chunk is
+    recorded all the same when progress.log names it. Files stay where they are, but for languages that have another
+    name here: data/fra/ is renamed to data/fr/ on the Hub. Importing twice changes nothing.
 
     \b
       r2-hf import --work-plan work_plan.json --progress progress.log --dry-run
       r2-hf import --work-plan work_plan.json --progress progress.log
       r2-hf process
-
-    \b
-    work_plan.json  {"de": ["processed/de/072235c28fcd7f40/", ...], ...}
-    progress.log    a line "de-0" for each finished chunk
     """
     from r2_hf_assets.settings import load
 
@@ -60,51 +55,57 @@ def adopt(
     from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
     from r2_hf_assets.hub.commit import check_owner
-    from r2_hf_assets.hub.inventory import take_inventory
     from r2_hf_assets.hub.move import rename_files
+    from r2_hf_assets.hub.reads import take_inventory
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
+    from r2_hf_assets.reconcile.report import Due, Recovered
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
     listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
-    logged = [script.read_progress(log.read_text(errors="replace"), listed, size) for log in progress]
-    hub, repo = take_inventory(settings.hub, log=say), settings.hub.repo_id
+    logs = (log.read_text(errors="replace") for log in progress)
+    finished = {name for log in logs for name in script.read_progress(log, listed, size)}
+    client, repo = HubClient(settings.hub, say), settings.hub.repo_id
+    hub = take_inventory(client)
     if hub.revision is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN may not see it; check HF_REPO_ID")
-    check_owner(HubClient(settings.hub), hub.revision, plan.find_id(), log=say)
-    chunks = script.adopt_chunks(listed, set().union(*logged), size, plan, settings.plan.languages, hub)
+    check_owner(client, hub.revision, plan.find_id())
+    chunks = script.adopt_chunks(listed, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
+        emit = instance.report_runless_asset_event
         recorded = recorded_digests(instance, COMMIT, settings.dataset)
-        due = [item for item in chunks if recorded.get(item.name) != item.chunk.digest]
+        due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
         if episodes_per_chunk is None:
             script.refuse_other_size(settings, hub.revision, to_check, say)
         if not dry_run:
             plan.check_identity()
             # Before the plan: a chunk that is planned may be built, and its rows would then be double.
-            rename_files(settings.hub, [item.renames for item in chunks if item.renames], log=say)
+            rename_files(client, [item.renames for item in chunks if item.renames])
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
-        done: list[script.Checked] = []
-        left: list[script.Checked] = []
+        done, lost, left = 0, 0, list[Due]()
         # At this revision the files still have their old names.
-        for found in script.check_chunks(settings, hub.revision, to_check, say):
-            accepted = not found.problem and (not found.lost or (found.adopted.finished and not rebuild_incomplete))
-            (done if accepted else left).append(found)
-            if accepted and not dry_run:  # at once: checking many takes long, and goes on where it was stopped
-                emit = instance.report_runless_asset_event
-                record(instance, [found.as_done()], hub.revision, repo, "import", emit)
-            renamed = f", from data/{found.adopted.folder}/" if found.adopted.renames else ""
+        for item, found in script.check_chunks(settings, hub.revision, to_check, say):
+            accepted = not found.problem and (not found.lost or (item.finished and not rebuild_incomplete))
+            if accepted:
+                done, lost = done + 1, lost + len(found.lost)
+                if not dry_run:  # at once: checking many takes long, and goes on where it was stopped
+                    how = f"footers and keys of the script's files: {found.summary}"
+                    record(instance, [Recovered(item.chunk.ref, found.files, how)], hub.revision, repo, "import", emit)
+            else:
+                left.append(item.as_due(found.summary))
+            renamed = f", from data/{item.folder}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
-            click.echo(f"{partition_key(*found.adopted.name)}: {outcome}: {found.summary}{renamed}")
-            say(f"checked {len(done) + len(left)} of {len(to_check)} chunks on the Hub")
+            click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {found.summary}{renamed}")
+            say(f"checked {done + len(left)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
-            record_due(instance, [found.as_due() for found in left], repo, "import")
-    if lost := sum(found.lost for found in done):
+            record_due(instance, left, repo, "import")
+    if lost:
         say(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
             "r2-hf process --partition builds a recorded one anew"
         )
-    counts = f"{len(new)} chunks planned, {len(done)} recorded as done, {len(left)} checked ones left due"
+    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left)} checked ones left due"
     say(f"would be: {counts}" if dry_run else counts)

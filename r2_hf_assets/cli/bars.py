@@ -85,7 +85,7 @@ class Progress:
 @contextmanager
 def show_progress(chunks: Sequence["Planned"]) -> Iterator[Progress]:
     """The progress of these chunks, on stderr."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm
 
     # A descriptor of its own: while a step runs, Dagster redirects stderr into the run's log.
     descriptor = os.dup(sys.stderr.fileno())

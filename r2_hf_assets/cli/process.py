@@ -62,7 +62,6 @@ def process(
       r2-hf process --language en --limit 10
       r2-hf process --chunk-mod 4 --chunk-rem 0      # on machine 0 of 4
       r2-hf process --partition 'en|chunk_0007'      # once more
-      r2-hf reconcile --redo | r2-hf process --partition -
     """
     if (chunk_mod is None) != (chunk_rem is None):
         raise click.UsageError("--chunk-mod and --chunk-rem go together")

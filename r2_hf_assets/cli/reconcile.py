@@ -16,10 +16,9 @@ _KEYS_NAMED = 20
     is_flag=True,
     help="Record as done what is verifiably on the Hub. What was not built so here is read there, by ranges.",
 )
-@click.option("--redo", is_flag=True, help="Print only the partitions that were lost and are due, one a line.")
 @click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
 @json_option
-def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None:
+def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     """Compare plan, history and Hub.
 
     Every difference between the plan, the history and the Hub's head is a line on stdout. Nothing on the Hub is
@@ -30,12 +29,9 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
     \b
       r2-hf reconcile
       r2-hf reconcile --record
-      r2-hf reconcile --redo | r2-hf process --partition -
 
     The exit code is 0 whatever is found.
     """
-    if redo and (do_record or as_json):
-        raise click.UsageError("--redo goes alone")
     if dry_run and do_record:
         raise click.UsageError("--record and --dry-run exclude each other")
     from r2_hf_assets.settings import load
@@ -49,10 +45,6 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
     with open_instance() as instance:
         emit = instance.report_runless_asset_event if do_record else None
         report = examine(instance, settings, mark_lost=not dry_run, emit=emit, log=say)
-    if redo:
-        for name in report.redo:
-            click.echo(partition_key(*name))
-        return
     recorded = len(report.recordable) if do_record else 0
     if as_json:
         click.echo(json.dumps(as_plain(report, recorded), indent=1))
@@ -67,14 +59,15 @@ def reconcile(do_record: bool, redo: bool, dry_run: bool, as_json: bool) -> None
         say(f"{kind}: {ADVICE[Kind(kind)]}")
     if not report.lost:
         return
-    keys = [partition_key(*due.name) for due in report.lost]
-    named = ", ".join(keys[:_KEYS_NAMED]) + (f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else "")
     if marked_due:
-        say(f"due again; r2-hf process makes them: {named}")
+        outcome = "due again; r2-hf process makes them"
     elif report.revision is not None:
-        say(f"lost, and with --dry-run not recorded as due: {named}")
+        outcome = "lost, and with --dry-run not recorded as due"
     else:
-        say(
+        outcome = (
             f"there is no {settings.dataset} on the Hub, or the token may not see it; if it is gone, r2-hf reconcile "
-            f"--record records as due: {named}"
+            "--record records as due"
         )
+    keys = [partition_key(*due.name) for due in report.lost]
+    more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
+    say(f"{outcome}: {', '.join(keys[:_KEYS_NAMED])}{more}")

@@ -8,18 +8,17 @@ tell a refusal from a transient one, so further attempts are left to a later run
 the Hub deduplicates only against files that were finished.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.upload_files import open_files, sweep
+from r2_hf_assets.hub.upload_files import open_files
 from r2_hf_assets.hub.upload_xet import open_xet
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.retry import STREAM_RETRY, Retry
+from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets.shards.quality import check_all
@@ -45,13 +44,8 @@ def build_on_hub(
     limits: ShardSettings,
     *,
     progress: Callable[[Tally], None] | None = None,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
 ) -> Build:
     """Build a chunk and upload its content; the returned record has the checks' verdicts.
-
-    Args:
-        retry: for single requests to the Hub.
 
     Raises:
         AccessError: the bucket or the Hub refuses.
@@ -61,45 +55,29 @@ def build_on_hub(
     """
 
     def attempt() -> Build:
-        with open_upload(repo, limits, chunk.language, chunk.number, retry=retry, log=log) as upload:
-            store = object_store(bucket)
-            build = build_chunk(chunk, store, upload, limits, workers=bucket.workers, progress=progress)
+        with open_upload(repo, limits, chunk.language, chunk.number) as upload:
+            build = build_chunk(chunk, Bucket(bucket), upload, limits, workers=bucket.workers, progress=progress)
             # The checks run while the last blocks are sent.
             record = replace(build.record, dataset=repo.dataset, verdicts=_check(build))
         return replace(build, record=record)
 
-    again = replace(STREAM_RETRY, sleep=retry.sleep) if retry else STREAM_RETRY
-    return ask(repo, "upload to", attempt, again, log)
+    return repo.call_with_retry("upload to", attempt, STREAM_RETRY)
 
 
-@contextmanager
-def open_upload(
-    repo: HubClient,
-    limits: ShardSettings,
-    language: str,
-    number: int,
-    *,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
-) -> Iterator[Upload]:
+def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> AbstractContextManager[Upload]:
     """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
-
-    Args:
-        retry: for requests that can be repeated without building the chunk again.
 
     Raises:
         AccessError, GaveUp: the Hub refuses, or its transient errors outlasted the retries.
         DiskError: a scratch file can't be written.
         TransferBroken, TimeoutError: the stream broke off or stalled.
     """
-    sweep(limits)
-    access = None if limits.keep else ask(repo, "look at", repo.xet, retry, log)
-    route = open_xet(repo, access) if access else open_files(repo, limits, language, number, retry, log)
-    with route as upload:
-        yield upload
+    access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
+    return open_xet(repo, access) if access else open_files(repo, limits, language, number)
 
 
 def _check(build: Build) -> dict[str, Verdict]:
+    """Return every check's verdict by name. Raises CheckFailed."""
     verdicts = {LEDGER: build.ledger}
     if build.ledger.passed:
         verdicts |= check_all(build.observed, build.audit.key_of)

@@ -1,8 +1,8 @@
-"""The requests that the product makes to one dataset repo, by huggingface_hub's public API where it has one.
+"""Make every request to one dataset repo, by huggingface_hub's public API where it has one.
 
-`commit` uses the Hub's documented route with huggingface_hub's session, headers and errors, because the content is on
-the Hub already and is named by SHA-256 and size, while `create_commit` asks for local files. Timeouts are set in
-timeouts.py and upload_xet.py.
+`call_with_retry` repeats calls after transient errors; no other method retries. `commit` uses the Hub's documented
+route with huggingface_hub's session, headers and errors: the content is on the Hub already and is named by SHA-256 and
+size, while `create_commit` needs local files. Timeouts are set in timeouts.py and upload_xet.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
 and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transfer. The same calls work on both.
@@ -11,14 +11,19 @@ and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transf
 import base64
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
 
-from r2_hf_assets.hub.errors import NOT_FOUND, HeadMoved
+from r2_hf_assets import retry as retries
+from r2_hf_assets.hub.errors import BAD_REQUEST, NOT_FOUND, classify, explain, status_of
 from r2_hf_assets.hub.timeouts import bound_requests
+from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.settings import HubSettings, is_on
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+    from huggingface_hub.hf_api import RepoFile, RepoFolder
 
 REPO_TYPE = "dataset"
 BRANCH = "main"
@@ -48,9 +53,16 @@ class XetAccess:
 
 
 class HubClient:
-    """One dataset repo. No method retries (commit.ask does)."""
+    """One dataset repo.
 
-    def __init__(self, settings: HubSettings) -> None:
+    Args:
+        log: called with a line for each retry.
+        retry: COMMIT_RETRY when None. Its `sleep` waits for calls with a policy of their own too.
+    """
+
+    def __init__(
+        self, settings: HubSettings, log: Callable[[str], None] | None = None, retry: Retry | None = None
+    ) -> None:
         if settings.fast_transfer:
             os.environ.setdefault("HF_XET_HIGH_PERFORMANCE", "1")
         from huggingface_hub import HfApi, constants
@@ -59,28 +71,47 @@ class HubClient:
         if "HF_HUB_DISABLE_PROGRESS_BARS" not in os.environ:
             disable_progress_bars()  # they would fill the run's captured stderr
         bound_requests()
+        self.log, self.retry = log, retry or retries.COMMIT_RETRY
         self.repo_id = settings.repo_id
         self.endpoint = settings.endpoint
+        self.dataset = f"{self.endpoint}/datasets/{self.repo_id}"  # a build record names by it where its content went
+        self._api_url = f"{self.endpoint}/api/datasets/{self.repo_id}"
         self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
         self._xet_disabled = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
         self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")
 
-    def head(self) -> str | None:
-        """Return the commit that main is at, None when there is no such repo.
+    def call_with_retry(self, what: str, call: Callable[[], T], retry: Retry | None = None) -> T:
+        """Return the result of `call`, repeated after transient errors.
 
-        The library raises RepositoryNotFoundError for a 401 and a 403 as well (an expired token, a gated repo); only a
-        404 means that there is none.
+        Args:
+            what: the operation, for messages, e.g. "commit to"; the repo's id follows it.
+
+        Raises:
+            AccessError: the Hub refuses the token, the repo or the quota; one line.
+            GaveUp: transient errors outlasted the retries.
         """
+        policy = replace(retry, sleep=self.retry.sleep) if retry else self.retry
+        try:
+            return policy.call(f"{what} {self.repo_id}", call, classify, self.log)
+        except Exception as error:
+            refused = explain(error, self.repo_id)
+            if refused is None:
+                raise
+            raise refused from None
+
+    def head(self) -> str | None:
+        """Return the commit that main is at, None when there is no such repo."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
             # Without `expand` the response names all files.
-            return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
+            head: str = self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
+            return head
         except RepositoryNotFoundError as error:
-            if error.response is not None and error.response.status_code == NOT_FOUND:
+            if status_of(error) == NOT_FOUND:
                 return None
-            raise
+            raise  # a 401 or 403: an expired token, a gated repo
 
     def create_repo(self) -> None:
         """Create the repo if it is missing."""
@@ -94,10 +125,9 @@ class HubClient:
         """Return every file below `folder` at `revision`, with one request a thousand files."""
         from huggingface_hub.errors import EntryNotFoundError
 
+        tree = self.api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=REPO_TYPE)
         try:
-            return _by_path(
-                self.api.list_repo_tree(self.repo_id, folder, recursive=True, revision=revision, repo_type=REPO_TYPE)
-            )
+            return _by_path(tree)
         except EntryNotFoundError:
             return {}
 
@@ -113,7 +143,16 @@ class HubClient:
             hf_raise_for_status(response)
         except EntryNotFoundError:
             return None
-        return response.content
+        content: bytes = response.content
+        return content
+
+    def open_file(self, path: str, revision: str) -> IO[bytes]:
+        """Open a file for reads of ranges, without a cache."""
+        from huggingface_hub import HfFileSystem
+
+        hub = HfFileSystem(endpoint=self.endpoint, token=self.api.token, skip_instance_cache=True)
+        file: IO[bytes] = hub.open(f"datasets/{self.repo_id}@{revision}/{path}", "rb", cache_type="none")
+        return file
 
     def xet(self) -> XetAccess | None:
         """Return the access to the content store; None on a Hub without Xet, or with HF_HUB_DISABLE_XET."""
@@ -134,74 +173,49 @@ class HubClient:
         message: str,
         contents: Mapping[str, bytes] | None = None,
     ) -> tuple[str, str]:
-        """Commit on top of `parent` and no other head. The route is described in huggingface_hub issue 1085.
+        """Commit on top of `parent` and no other head; return the commit's oid and URL.
+
+        The route is described in huggingface_hub issue 1085.
 
         Args:
             files: LFS pointers to add; the Hub must hold the content.
             contents: small files to add, by path.
-
-        Returns:
-            The commit's oid and URL.
         """
-        header = {"summary": message, "description": "", "parentCommit": parent}
-        lines: list[tuple[str, dict[str, Any]]] = [("header", header)]
+        lines: list[tuple[str, dict[str, object]]] = [
+            ("header", {"summary": message, "description": "", "parentCommit": parent})
+        ]
         for path, data in (contents or {}).items():
             encoded = base64.b64encode(data).decode()
             lines.append(("file", {"path": path, "content": encoded, "encoding": "base64"}))
         for file in files:
             lines.append(("lfsFile", {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size}))
         lines += [("deletedFile", {"path": path}) for path in deleted]
-        body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines).encode()
+        body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines)
         response = self._request(
             "POST", f"{self._api_url}/commit/{BRANCH}", {"Content-Type": "application/x-ndjson"}, body
         )
-        oid, commit_url = _fields(response, "commitOid", "commitUrl")
-        return oid, commit_url
+        oid, url = _fields(response, "commitOid", "commitUrl")
+        return oid, url
 
     def holds(self, files: Sequence[RemoteFile]) -> bool:
         """Return whether the Hub has this content: Git LFS's batch API lists an upload action for what it lacks."""
         objects = [{"oid": file.sha256, "size": file.size} for file in files]
         query = {"operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects}
         headers = {"Accept": _LFS_JSON, "Content-Type": _LFS_JSON}
-        response = self._request(
-            "POST", f"{self.dataset}.git/info/lfs/objects/batch", headers, json.dumps(query).encode()
-        )
+        response = self._request("POST", f"{self.dataset}.git/info/lfs/objects/batch", headers, json.dumps(query))
         [found] = _fields(response, "objects")
         return not any("upload" in one.get("actions", {}) for one in found)
 
-    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
-        """Commit the card and its picture. huggingface_hub has the Hub check the card's YAML first.
+    def validate_card(self, card: bytes) -> str:
+        """Return what the Hub's validation finds wrong with a card's YAML, "" when it is valid."""
+        from huggingface_hub.utils import hf_raise_for_status
 
-        Raises:
-            ValueError: the Hub refuses the YAML.
-            HeadMoved: another writer committed the same meanwhile.
-        """
-        from huggingface_hub import CommitOperationAdd
-
-        operations = [CommitOperationAdd(path_in_repo=path, path_or_fileobj=data) for path, data in contents.items()]
-        with lfs_only():
-            info = self.api.create_commit(
-                self.repo_id,
-                operations,
-                commit_message=message,
-                repo_type=REPO_TYPE,
-                revision=BRANCH,
-                parent_commit=parent,
-            )
-        # The library leaves out what the branch holds by now; with nothing left it returns the branch's newest commit,
-        # which may be another writer's.
-        if not any(getattr(operation, "_is_committed", True) for operation in operations):
-            raise HeadMoved
-        return info.oid, info.commit_url
-
-    @property
-    def dataset(self) -> str:
-        """The repo's URL; a build record names by it where its content went."""
-        return f"{self.endpoint}/datasets/{self.repo_id}"
-
-    @property
-    def _api_url(self) -> str:
-        return f"{self.endpoint}/api/{REPO_TYPE}s/{self.repo_id}"
+        query, headers = {"repoType": REPO_TYPE, "content": card.decode()}, {"Content-Type": "application/json"}
+        response = self._request("POST", f"{self.endpoint}/api/validate-yaml", headers, json.dumps(query))
+        if response.status_code == BAD_REQUEST:
+            return " ".join("; ".join(error["message"] for error in response.json()["errors"]).split())
+        hf_raise_for_status(response)
+        return ""
 
     def commit_url(self, oid: str) -> str:
         """Return the URL of a commit's page."""
@@ -211,31 +225,21 @@ class HubClient:
         """Return the headers of every request, with the token."""
         from huggingface_hub.utils import build_hf_headers
 
-        return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
+        headers: dict[str, str] = build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
+        return headers
 
     def _request(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Any:
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: str | None = None
+    ) -> "Response":
         from huggingface_hub.utils import get_session
 
-        session = get_session()
-        name = "data" if type(session).__module__.startswith("requests") else "content"  # requests (0.x) or httpx
-        return session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
+        session: Any = get_session()  # of requests (0.x) or httpx
+        name = "data" if type(session).__module__.startswith("requests") else "content"
+        response: Response = session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
+        return response
 
 
-@contextmanager
-def lfs_only() -> Iterator[None]:
-    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_DISABLE_XET = before
-
-
-def _fields(response: Any, *names: str) -> list[Any]:
+def _fields(response: "Response", *names: str) -> list[Any]:
     """Return fields of a JSON response. Raises JSONDecodeError if one is absent, as for a page that is no JSON."""
     from huggingface_hub.utils import hf_raise_for_status
 
@@ -246,7 +250,7 @@ def _fields(response: Any, *names: str) -> list[Any]:
     return [given[name] for name in names]
 
 
-def _by_path(listed: Iterable[Any]) -> dict[str, RemoteFile]:
+def _by_path(listed: "Iterable[RepoFile | RepoFolder]") -> dict[str, RemoteFile]:
     return {
         info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
         for info in listed

@@ -6,15 +6,14 @@ or the response is lost, the next attempt compares again, so many machines may c
 twice. Files of other chunks, repos of another plan and files unknown to this plan (ownership.py) are never touched.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import AccessError, DamagedShard
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, classify, explain, server_message, status_of
+from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown
-from r2_hf_assets.retry import COMMIT_RETRY, Retry, T
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 
@@ -39,18 +38,8 @@ class CommitRecord:
     removed: tuple[str, ...]
 
 
-def commit_chunk(
-    repo: HubClient,
-    record: BuildRecord,
-    claim: Claim,
-    *,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
-) -> CommitRecord:
-    """Make the Hub hold exactly this chunk's shards.
-
-    Args:
-        claim: the plan that the chunk is of.
+def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRecord:
+    """Make the Hub hold exactly this chunk's shards, as part of the claim's plan.
 
     Raises:
         AccessError: the Hub refuses the token, the repo or the quota.
@@ -89,7 +78,7 @@ def commit_chunk(
         return CommitRecord(oid, url, True, tuple(added), tuple(stale))
 
     # Repeating an attempt is safe: it begins by reading the head.
-    return ask(repo, "commit to", attempt, retry, log)
+    return repo.call_with_retry("commit to", attempt)
 
 
 def files_of_record(record: BuildRecord) -> dict[str, RemoteFile]:
@@ -112,28 +101,14 @@ def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[
         first, last, names = last, last + _PROBE_PARTS, []
 
 
-def check_claim(
-    repo: HubClient, claim: Claim, *, retry: Retry | None = None, log: Callable[[str], None] | None = None
-) -> None:
-    """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused.
-
-    Raises:
-        ForeignDataset: the repo belongs to another plan.
-        AccessError, GaveUp: the Hub can't be read.
-    """
-    ask(repo, "look at", lambda: check_ownership(repo, ensure_repo(repo), claim), retry, log)
+def check_claim(repo: HubClient, claim: Claim) -> None:
+    """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused."""
+    repo.call_with_retry("look at", lambda: check_ownership(repo, ensure_repo(repo), claim))
 
 
-def check_owner(
-    repo: HubClient, revision: str, plan_id: str | None, *, log: Callable[[str], None] | None = None
-) -> None:
-    """Check that the repo names this plan or none.
-
-    Raises:
-        ForeignDataset: it names another plan.
-        AccessError, GaveUp: the Hub can't be read.
-    """
-    ask(repo, "look at", lambda: refuse_other_plan(repo, revision, plan_id), log=log)
+def check_owner(repo: HubClient, revision: str, plan_id: str | None) -> None:
+    """Check that the repo names this plan or none. Raises ForeignDataset, AccessError or GaveUp."""
+    repo.call_with_retry("look at", lambda: refuse_other_plan(repo, revision, plan_id))
 
 
 def ensure_repo(repo: HubClient) -> str:
@@ -145,28 +120,3 @@ def ensure_repo(repo: HubClient) -> str:
     if head is None:
         raise NotVisibleYet
     return head
-
-
-def ask(
-    repo: HubClient,
-    what: str,
-    call: Callable[[], T],
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
-) -> T:
-    """Return the result of `call`, repeated after transient errors.
-
-    Args:
-        what: the operation, for messages, e.g. "commit to"; the repo's id follows it.
-
-    Raises:
-        AccessError: the Hub refuses the token, the repo or the quota; one line.
-        GaveUp: transient errors outlasted the retries.
-    """
-    try:
-        return (retry or COMMIT_RETRY).call(f"{what} {repo.repo_id}", call, classify, log)
-    except Exception as error:
-        refused = explain(error, repo.repo_id)
-        if refused is None:
-            raise
-        raise refused from None

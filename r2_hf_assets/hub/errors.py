@@ -7,31 +7,25 @@ uses; hf_xet and hf_transfer raise text without a status, which is wrapped in Tr
 import json
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import STATUSES, Trouble, status_trouble
+from r2_hf_assets.retry import Trouble, status_trouble
+
+if TYPE_CHECKING:
+    from httpx2 import Response
 
 BAD_REQUEST, NOT_FOUND, RATE_LIMITED = 400, 404, 429
 # httpx2 serves huggingface_hub 2.x, httpx 1.x, requests 0.x.
-_TRANSPORT_ERRORS = {
-    ("httpx2", "TransportError"),
-    ("httpx", "TransportError"),
-    ("requests", "ConnectionError"),
-    ("requests", "Timeout"),
-    ("requests", "ChunkedEncodingError"),
-}
+_TRANSPORT_ERRORS = {("httpx2", "TransportError"), ("httpx", "TransportError")}
+_TRANSPORT_ERRORS |= {("requests", name) for name in ("ConnectionError", "Timeout", "ChunkedEncodingError")}
 _ADVICE = {
     401: "the token is missing, wrong or revoked; set HF_TOKEN to a valid one",
     402: "the storage quota is used up; free space or upgrade the account",
     403: "the token may not write here; use one with write access to the repo",
     404: "there is no such repo; check HF_REPO_ID and that the token may see it",
 }
-
-
-class HeadMoved(Exception):
-    """Another writer committed the same content meanwhile."""
 
 
 class TransferBroken(ConnectionError):
@@ -44,14 +38,11 @@ class NotVisibleYet(Exception):
 
 def classify(error: BaseException) -> Trouble | None:
     """Return why an error is transient, None when it is not. A 429 is a quota: of commits or of requests."""
-    response = _response_of(error)
-    if response is not None:
+    if (response := _response_of(error)) is not None:
         trouble = status_trouble(response.status_code, response.headers)
         return trouble and replace(trouble, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
         return Trouble("the new repo does not show yet")
-    if isinstance(error, HeadMoved):
-        return Trouble(STATUSES[412])
     if isinstance(error, json.JSONDecodeError):
         return Trouble("the Hub's answer can't be read")  # a proxy's page
     if any((base.__module__.partition(".")[0], base.__name__) in _TRANSPORT_ERRORS for base in type(error).__mro__):
@@ -69,8 +60,7 @@ def explain(error: BaseException, repo_id: str) -> AccessError | None:
     """Return a refusal by the Hub as one line with advice, None when the error is something else."""
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
         return explain(error.__cause__, repo_id)
-    status = status_of(error)
-    if status is None:
+    if (status := status_of(error)) is None:
         return None
     return AccessError(f"the Hub refuses {repo_id}: {_ADVICE.get(status, f'it answers HTTP {status}')}")
 
@@ -91,7 +81,7 @@ def one_line(text: str) -> str:
     return re.sub(r"\?\S*", "", (text.splitlines() or [""])[0])[:200]
 
 
-def _response_of(error: BaseException) -> Any:
+def _response_of(error: BaseException) -> "Response | None":
     from huggingface_hub.errors import HfHubHTTPError
 
     return getattr(error, "response", None) if isinstance(error, HfHubHTTPError) else None

@@ -4,14 +4,12 @@ A commit adds the content that the Hub holds already under the new path and dele
 read as its parent. After a 412 or a lost response the next attempt reads the head again and renames what is left.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.settings import HubSettings
 
 # (old path, new path) of files that are renamed in one commit.
 Group = Sequence[tuple[str, str]]
@@ -20,16 +18,15 @@ Group = Sequence[tuple[str, str]]
 _FILES_PER_COMMIT = 50
 
 
-def rename_files(hub: HubSettings, groups: Iterable[Group], *, log: Callable[[str], None] | None = None) -> None:
+def rename_files(repo: HubClient, groups: Iterable[Group]) -> None:
     """Rename all files, each group whole within one commit. Idempotent.
 
     Raises:
         R2HfError: a new path is taken by another file, or an old one is not in LFS.
         AccessError, GaveUp: the Hub refuses, or can't be read.
     """
-    repo = HubClient(hub)
     for files in _batches(groups):
-        ask(repo, "rename files of", partial(_rename, repo, files), log=log)
+        repo.call_with_retry("rename files of", partial(_rename, repo, files))
 
 
 def _batches(groups: Iterable[Group]) -> Iterator[list[tuple[str, str]]]:

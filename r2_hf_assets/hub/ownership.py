@@ -1,4 +1,4 @@
-"""Which plan a dataset repo belongs to, and which of its files that plan may replace or remove.
+"""Check which plan a dataset repo belongs to, and which of its files that plan may replace or remove.
 
 `.r2_hf_assets.json` at the repo's root names the plan by its id. It is part of the plan's first commit, whose parent is
 the head that was checked, so of two plans that start in one repo at the same time the second is refused. A repo without
@@ -9,19 +9,26 @@ names every chunk file in it by SHA-256. Later the same rule protects each file 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
-from r2_hf_assets.hub.card.start import CARD_PATH, without_figures
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.shards.names import DATA, read_path
 
 OWNER_PATH = ".r2_hf_assets.json"
 
 Name = tuple[str, int]
-_NAMED = 3
+# In any language folder: the script used the bucket's.
 _CHUNK_FILE = re.compile(DATA + r"/[^/]+/chunk-\d{5,}(?:-part-\d{2,})?\.parquet", re.ASCII)
+_ADVICE = (
+    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove what is there "
+    "and begin anew with `r2-hf scan --start-anew`"
+)
+# Of a repo that names no plan: the script's names none.
+_OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,12 @@ class Claim:
 def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
     """Return whether the repo names this plan; False when it names none and this plan may take it over.
 
-    Lists all data files of a repo that names no plan.
-
     Raises:
         ForeignDataset: it names another plan, or holds chunk files that this plan does not know.
     """
     if refuse_other_plan(repo, revision, claim.plan_id):
         return True
-    files = chunk_files(repo, revision)
+    files = _chunk_files(repo, revision)
     known = claim.known({name for path in files if (name := read_path(path))}) if files else {}
     unknown = []
     for path, file in sorted(files.items()):
@@ -63,27 +68,31 @@ def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
     if unknown:
         raise ForeignDataset(
             f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
-            f"record names ({_listed(unknown)}): record them with `r2-hf reconcile --record`; if that does not name "
+            f"record names ({_shorten(unknown)}): record them with `r2-hf reconcile --record`; if that does not name "
             f"them, {_OR_IMPORT}"
         )
     return False
 
 
 def refuse_other_plan(repo: HubClient, revision: str, plan_id: str | None) -> bool:
-    """Return whether the repo names this plan; False when it names none.
-
-    Raises:
-        ForeignDataset: it names another plan.
-    """
-    owner = _owner_of(repo, revision)
-    if owner not in (None, plan_id):
+    """Return whether the repo names this plan, False when it names none. Raises ForeignDataset if another."""
+    content = repo.read(OWNER_PATH, revision)
+    if content is None:
+        return False
+    try:
+        owner = json.loads(content)["plan"]
+    except (ValueError, TypeError, KeyError):
+        owner = None
+    if not isinstance(owner, str):
+        raise ForeignDataset(f"{OWNER_PATH} in {repo.repo_id} can't be read: restore it from the repo's history")
+    if owner != plan_id:
         here = f"not {plan_id}" if plan_id else "and there is none here"
         raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
-    return owner is not None
+    return True
 
 
 def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
-    """Check, before an empty plan seals its first chunk, that the repo holds no chunk of a plan that is not here.
+    """Check, before an empty plan seals its first chunk, that the repo holds no chunk.
 
     Args:
         plan_id: None for a plan that was never begun.
@@ -94,13 +103,10 @@ def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
     revision = repo.head()
     if revision is None:
         return
-    owner = _owner_of(repo, revision)
-    there = sorted(chunk_files(repo, revision))
-    if there or owner not in (None, plan_id):
-        whose = f"belongs to plan {owner}" if owner else "was made by another plan, or by the script"
-        held = f"{len(there)} chunk files ({_listed(there)})" if there else "no chunk file"
+    advice = _ADVICE if refuse_other_plan(repo, revision, plan_id) else _OR_IMPORT
+    if there := sorted(_chunk_files(repo, revision)):
         raise ForeignDataset(
-            f"{repo.repo_id} {whose} and holds {held}, and this plan is empty: {_ADVICE if owner else _OR_IMPORT}"
+            f"{repo.repo_id} holds {len(there)} chunk files ({_shorten(there)}), and this plan is empty: {advice}"
         )
 
 
@@ -121,12 +127,11 @@ def begin_anew(repo: HubClient, claim: Claim, committed: Mapping[Name, Collectio
     if head is None:
         return 0, None
     ours = repo.read(OWNER_PATH, head) == claim.owner_file
-
-    def stays(path: str, file: RemoteFile) -> bool:
+    gone = []
+    for path, file in sorted(_chunk_files(repo, head).items()):
         name = read_path(path)
-        return name is not None and name in committed and (ours or _sha256(repo, head, file) in committed[name])
-
-    gone = sorted(path for path, file in chunk_files(repo, head).items() if not stays(path, file))
+        if name is None or name not in committed or not (ours or _sha256(repo, head, file) in committed[name]):
+            gone.append(path)
     if gone or not ours:
         contents = {} if ours else {OWNER_PATH: claim.owner_file}
         if gone and (card := repo.read(CARD_PATH, head)) is not None:
@@ -145,8 +150,7 @@ def refuse_unknown(repo: HubClient, revision: str, files: Iterable[RemoteFile], 
             )
 
 
-def chunk_files(repo: HubClient, revision: str) -> dict[str, RemoteFile]:
-    """Return the files with the name of a chunk, by path, in any language folder: the script used the bucket's."""
+def _chunk_files(repo: HubClient, revision: str) -> dict[str, RemoteFile]:
     return {path: file for path, file in repo.list_files(DATA, revision).items() if _CHUNK_FILE.fullmatch(path)}
 
 
@@ -155,27 +159,5 @@ def _sha256(repo: HubClient, revision: str, file: RemoteFile) -> str:
     return file.sha256 or hashlib.sha256(repo.read(file.path, revision) or b"").hexdigest()
 
 
-def _owner_of(repo: HubClient, revision: str) -> str | None:
-    content = repo.read(OWNER_PATH, revision)
-    if content is None:
-        return None
-    try:
-        owner = json.loads(content)["plan"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        owner = None
-    if not isinstance(owner, str):
-        raise ForeignDataset(f"{OWNER_PATH} in {repo.repo_id} can't be read: restore it from the repo's history")
-    return owner
-
-
-def _listed(paths: Collection[str]) -> str:
-    shown = list(paths)[:_NAMED]
-    return ", ".join(shown) + (", ..." if len(paths) > len(shown) else "")
-
-
-_ADVICE = (
-    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove what is there "
-    "and begin anew with `r2-hf scan --start-anew`"
-)
-# Of a repo that names no plan: the script's names none.
-_OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
+def _shorten(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")

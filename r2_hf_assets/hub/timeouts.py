@@ -9,13 +9,15 @@ HTTP clients of their own, which upload_xet.py and upload_files.py bound.
 """
 
 import importlib
-import threading
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from r2_hf_assets import activity
 from r2_hf_assets.hub.errors import RATE_LIMITED
+
+if TYPE_CHECKING:
+    from httpx2 import Client, Request, Response
 
 # In seconds, by httpx's names.
 TIMEOUTS = {
@@ -25,29 +27,25 @@ TIMEOUTS = {
     "pool": 120.0,  # for a connection in use, as long as it may stall
 }
 
-_bounding = threading.Lock()
-_bounded = False
 
-
+@cache
 def bound_requests() -> None:
     """Add timeouts to huggingface_hub's session, once a process: it closes the session that exists."""
-    global _bounded
-    with _bounding:
-        if _bounded:
-            return
-        from huggingface_hub.utils import _http
+    from huggingface_hub.utils import _http
 
-        http: Any = _http
-        if hasattr(http, "set_client_factory"):
-            http.set_client_factory(partial(_bounded_client, http))
-        else:
-            http.configure_http_backend(partial(_bounded_session, http))
-        _bounded = True
+    http: Any = _http  # its two generations
+    if hasattr(http, "set_client_factory"):
+        http.set_client_factory(_bounded_client)
+    else:
+        http.configure_http_backend(partial(_bounded_session, http._default_backend_factory))
 
 
-def _bounded_client(http: Any) -> Any:
+def _bounded_client() -> "Client":
     """Return huggingface_hub's own client with hooks that add timeouts. (httpx and httpx2)"""
-    client = http.default_client_factory()
+    from huggingface_hub.utils import hf_raise_for_status
+    from huggingface_hub.utils._http import default_client_factory
+
+    client: Client = default_client_factory()
     byte_stream = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
 
     class ProgressStream(byte_stream):  # type: ignore[misc, valid-type]
@@ -65,19 +63,19 @@ def _bounded_client(http: Any) -> Any:
             if hasattr(self._stream, "close"):
                 self._stream.close()
 
-    def on_request(request: Any) -> None:
+    def on_request(request: "Request") -> None:
         activity.advance()
         passed = {name: value for name, value in request.extensions.get("timeout", {}).items() if value is not None}
         request.extensions = {**request.extensions, "timeout": {**TIMEOUTS, **passed}}
         request.stream = ProgressStream(request.stream)
 
-    def on_response(response: Any) -> None:
+    def on_response(response: "Response") -> None:
         activity.advance()
         if response.status_code == RATE_LIMITED:
             # Else http_backoff sleeps as long as the Hub asks, unlogged, and a terminated run can't stop it. Quotas are
             # waited for in retry.py.
             response.read()
-            http.hf_raise_for_status(response)
+            hf_raise_for_status(response)
         response.stream = ProgressStream(response.stream)
 
     hooks = client.event_hooks
@@ -85,9 +83,9 @@ def _bounded_client(http: Any) -> Any:
     return client
 
 
-def _bounded_session(http: Any) -> Any:
+def _bounded_session(make_session: Any) -> Any:
     """Return huggingface_hub's own session with adapters that add timeouts. (requests)"""
-    session = http._default_backend_factory()
+    session = make_session()
     for adapter in session.adapters.values():
         adapter.send = partial(_send, adapter.send)
     return session

@@ -16,20 +16,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING
 
 from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
-from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient, lfs_only
-from r2_hf_assets.hub.commit import ask
+from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient
 from r2_hf_assets.hub.errors import TransferBroken
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
 from r2_hf_assets.shards.writer import Content, PartUpload, Upload
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 # A scratch file is locked right after it is created; one without a lock after a minute belongs to no process.
 _UNLOCKED_S = 60.0
@@ -48,14 +49,7 @@ print(json.dumps(hf_transfer.multipart_upload(**json.load(sys.stdin))))
 
 
 @contextmanager
-def open_files(
-    repo: HubClient,
-    limits: ShardSettings,
-    language: str,
-    number: int,
-    retry: Retry | None,
-    log: Callable[[str], None] | None,
-) -> Iterator[Upload]:
+def open_files(repo: HubClient, limits: ShardSettings, language: str, number: int) -> Iterator[Upload]:
     """Open an upload of several files, one after the other."""
     from huggingface_hub import constants
 
@@ -63,29 +57,47 @@ def open_files(
         import hf_transfer  # type: ignore[import-untyped]
 
         hf_transfer.multipart_upload = _upload_in_child
-    scratch = Path(limits.scratch)
+    scratch, kept, files = Path(limits.scratch), Path(limits.kept) / language, list[Path]()
+    _sweep(scratch)
     with on_disk(scratch.absolute()):
         scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        upload = _FileUpload(repo, scratch, language, number, limits.keep, retry, log, held)
-        yield upload
+        yield _FileUpload(repo, scratch, language, number, limits.keep, held, files)
         if limits.keep:
-            upload.keep_in(Path(limits.kept) / language)
+            _move(files, kept, number)
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove the scratch files of killed uploads: older than a minute and not locked."""
+    for path in stale(scratch.iterdir() if scratch.is_dir() else (), _UNLOCKED_S):
+        with suppress(OSError), path.open("rb") as file:  # a folder, of another user, in use, or removed meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _move(files: Sequence[Path], kept: Path, number: int) -> None:
+    """Rename the files into the folder of kept ones, and remove other files of this chunk there."""
+    names = shard_names(number, len(files))
+    with on_disk(kept.absolute()):
+        kept.mkdir(parents=True, exist_ok=True)
+        for path, name in zip(files, names, strict=True):
+            path.rename(kept / name)
+        for old in kept.glob(f"{stem(number)}[.-]*"):
+            if old.name not in names:
+                old.unlink()
 
 
 @dataclass
 class _FileUpload:
-    """Uploads parts by way of files. `held` closes and removes the files that are left."""
+    """Uploads parts by way of `files`. `held` closes and removes those that are left."""
 
     repo: HubClient
     scratch: Path
     language: str
     number: int
     keep: bool
-    retry: Retry | None
-    log: Callable[[str], None] | None
     held: ExitStack
-    files: list[Path] = field(default_factory=list)
+    files: list[Path]
 
     def begin(self) -> PartUpload:
         with on_disk(self.scratch.absolute()):
@@ -97,22 +109,11 @@ class _FileUpload:
         self.files.append(path)
         return _FilePart(self, file, path)
 
-    def keep_in(self, folder: Path) -> None:
-        """Rename the files into `folder`, and remove other files of this chunk there."""
-        names = shard_names(self.number, len(self.files))
-        with on_disk(folder.absolute()):
-            folder.mkdir(parents=True, exist_ok=True)
-            for path, name in zip(self.files, names, strict=True):
-                path.rename(folder / name)
-            for old in folder.glob(f"{stem(self.number)}[.-]*"):
-                if old.name not in names:
-                    old.unlink()
-
 
 @dataclass
 class _FilePart:
     upload: _FileUpload
-    file: Any
+    file: IO[bytes]
     path: Path
 
     def write(self, data: bytes) -> None:
@@ -120,24 +121,11 @@ class _FilePart:
             self.file.write(data)
 
     def finish(self) -> Content:
-        from huggingface_hub import CommitOperationAdd
-
-        repo, language, number = self.upload.repo, self.upload.language, self.upload.number
+        repo = self.upload.repo
         with on_disk(self.upload.scratch.absolute()):
             self.file.flush()
-
-        def send() -> Any:
-            # The final name depends on the number of parts; .gitattributes treat all of them alike.
-            path = path_in_repo(language, part_name(number, 0))
-            operation = CommitOperationAdd(path_in_repo=path, path_or_fileobj=str(self.path))
-            with lfs_only():
-                repo.api.preupload_lfs_files(
-                    repo.repo_id, [operation], repo_type=REPO_TYPE, revision=BRANCH, free_memory=False
-                )
-            return operation
-
         # Repeating it is safe: content that the Hub holds is not sent again.
-        sent = ask(repo, "upload to", send, self.upload.retry, self.upload.log)
+        sent = repo.call_with_retry("upload to", self._send)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(
                 f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to its .gitattributes and "
@@ -148,20 +136,33 @@ class _FilePart:
             self.file.close()
         return Content(sent.upload_info.size, sent.upload_info.sha256.hex())
 
+    def _send(self) -> "CommitOperationAdd":
+        from huggingface_hub import CommitOperationAdd
 
-def sweep(limits: ShardSettings) -> None:
-    """Remove the scratch files of killed uploads: older than a minute and not locked."""
-    scratch = Path(limits.scratch)
-    for path in stale(scratch.iterdir() if scratch.is_dir() else (), _UNLOCKED_S):
-        if not path.is_file():
-            continue
-        with suppress(OSError), path.open("rb") as file:  # of another user, in use, or removed meanwhile
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        # The final name depends on the number of parts; .gitattributes treat all of them alike.
+        path = path_in_repo(self.upload.language, part_name(self.upload.number, 0))
+        operation, repo = CommitOperationAdd(path, str(self.path)), self.upload.repo
+        with _lfs_only():
+            repo.api.preupload_lfs_files(
+                repo.repo_id, [operation], repo_type=REPO_TYPE, revision=BRANCH, free_memory=False
+            )
+        return operation
+
+
+@contextmanager
+def _lfs_only() -> Iterator[None]:
+    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_XET = before
 
 
 def _upload_in_child(
-    file_path: str, *, parts_urls: Sequence[str], callback: Callable[[int], Any] | None = None, **options: Any
+    file_path: str, *, parts_urls: Sequence[str], callback: Callable[[int], object] | None = None, **options: object
 ) -> list[dict[str, str]]:
     """Replace hf_transfer.multipart_upload: upload a file in parts, return the headers of each part's response.
 
@@ -182,4 +183,5 @@ def _upload_in_child(
         raise TransferBroken((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
     if callback:
         callback(size)
-    return json.loads(child.stdout)
+    headers: list[dict[str, str]] = json.loads(child.stdout)
+    return headers

@@ -1,12 +1,12 @@
 """Upload over Xet by hf_xet's streaming upload, which chunks, deduplicates, hashes and sends the bytes as they come.
 
-`write` blocks while hf_xet's buffers are full, which is the back-pressure of a build. hf_xet asks the Hub what it holds
-already. Its local cache of earlier uploads only repeats that, grows, and keeps naming content that the Hub has lost, so
-each upload has an empty cache of its own.
+`write` blocks while hf_xet's buffers are full, which is the back-pressure of a build. hf_xet deduplicates by requests
+to the Hub; its local cache of earlier uploads also names content that the Hub has lost, and grows. So each upload has
+an empty cache of its own.
 
-hf_xet (1.8) has no timeout on the upload of a shard, and its read timeout starts with the request, so it bounds the
-length of an upload and not a stall. So its calls run in a thread while the caller polls hf_xet's byte counts: after
-SILENCE_S without progress the session is aborted, which ends its calls, and a TimeoutError is raised.
+hf_xet (1.8) has no timeout on the upload of a shard, and its read timeout bounds the length of an upload, not a stall.
+So its calls run in a thread while the caller polls hf_xet's byte counts: after SILENCE_S without progress the session
+is aborted, which ends its calls, and a TimeoutError is raised. It comes without types; those that are used stand here.
 """
 
 import os
@@ -18,17 +18,16 @@ from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 from r2_hf_assets import activity
 from r2_hf_assets.background import Background
 from r2_hf_assets.disk import disk_error, on_disk, stale
 from r2_hf_assets.hub.client import HubClient, XetAccess
 from r2_hf_assets.hub.errors import TransferBroken, one_line
+from r2_hf_assets.retry import T
 from r2_hf_assets.settings import hub_home
 from r2_hf_assets.shards.writer import Content, PartUpload, Upload
-
-T = TypeVar("T")
 
 # Longer than hf_xet retries a request without sending anything (six minutes), and than two blocks of 64 MB take at
 # 3 Mbit/s: it counts no byte twice. Shorter than the ten minutes after which `lost_runs` ends a run.
@@ -49,6 +48,30 @@ _XET_SLOW = {"client.ac_max_upload_concurrency": 2}
 _STALE_S = 7 * 24 * 3600.0
 
 
+class _FileInfo(Protocol):
+    file_size: int
+    sha256: str
+
+
+class _Report(Protocol):
+    xet_info: _FileInfo
+
+
+class _Stream(Protocol):
+    def write(self, data: bytes) -> object: ...
+    def finish(self) -> _Report: ...
+
+
+class _Commit(Protocol):
+    def start_upload_stream(self, *, sha256: object) -> _Stream: ...
+    def wait_to_finish(self) -> object: ...
+    def progress(self) -> Any: ...  # counts of bytes, read by their names
+
+
+class _Session(Protocol):
+    def sigint_abort(self) -> object: ...
+
+
 @contextmanager
 def open_xet(repo: HubClient, access: XetAccess) -> Iterator[Upload]:
     """Open an upload of several files. All are registered when the block ends without an error, else none."""
@@ -59,7 +82,7 @@ def open_xet(repo: HubClient, access: XetAccess) -> Iterator[Upload]:
         config = _config(hf_xet.XetConfig(), fast=repo.fast).with_config("shard.cache_subdir", cache)
         session = hf_xet.XetSession(config)
         with closing(Watched(session)) as watched:
-            commit = watched.call(
+            commit: _Commit = watched.call(
                 lambda: session.new_upload_commit(
                     endpoint=access.endpoint,
                     token=access.token,
@@ -99,10 +122,10 @@ def _config(config: Any, *, fast: bool) -> Any:
 
 
 class Watched:
-    """Calls into one hf_xet session: a stalled one times out, and an interrupt does not wait for one."""
+    """Calls into one hf_xet session: a stall or an interrupt ends a call and the session."""
 
-    def __init__(self, session: Any) -> None:
-        self.commit: Any = None
+    def __init__(self, session: _Session) -> None:
+        self.commit: _Commit | None = None
         self._session = session
         self._ended = False
         self._thread = Background(1, "hub-upload")
@@ -158,9 +181,9 @@ class Watched:
 
 @dataclass(frozen=True)
 class _XetUpload:
-    commit: Any
+    commit: _Commit
     watched: Watched
-    sha256: Any
+    sha256: object
 
     def begin(self) -> PartUpload:
         return _XetPart(self.watched.call(lambda: self.commit.start_upload_stream(sha256=self.sha256)), self.watched)
@@ -168,7 +191,7 @@ class _XetUpload:
 
 @dataclass(frozen=True)
 class _XetPart:
-    stream: Any
+    stream: _Stream
     watched: Watched
 
     def write(self, data: bytes) -> None:

@@ -14,15 +14,27 @@ from r2_hf_assets.errors import PlanError
 
 _VERSION = 1
 
+# Language and number of a chunk.
+Name = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chunk by name and digest, without its members. `episodes` is their count."""
+
+    language: str
+    number: int
+    digest: str
+    episodes: int
+
+    @property
+    def name(self) -> Name:
+        return self.language, self.number
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """Chunk `number` of `language`.
-
-    Attributes:
-        prefix: the key prefix above the language folders, e.g. "processed/".
-        episodes: "<folder>/<episode_id>", in plan order; never empty.
-    """
+    """A chunk's members: "<folder>/<episode_id>" in plan order, below the key `prefix`, e.g. "processed/"."""
 
     language: str
     number: int
@@ -32,6 +44,14 @@ class Chunk:
     def __post_init__(self) -> None:
         if self.number < 0 or not self.episodes:
             raise PlanError(f"{self.language} chunk {self.number}: a chunk has a number and at least one episode")
+
+    @property
+    def name(self) -> Name:
+        return self.language, self.number
+
+    @property
+    def ref(self) -> Planned:
+        return Planned(self.language, self.number, self.digest, len(self.episodes))
 
     @cached_property
     def digest(self) -> str:
@@ -48,16 +68,6 @@ class Chunk:
         return f"{self.prefix}{episode}/{episode.rsplit('/', 1)[-1]}_"
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A chunk by name and digest, without its members. `episodes` is their count."""
-
-    language: str
-    number: int
-    digest: str
-    episodes: int
-
-
 def encode(chunk: Chunk) -> bytes:
     """The manifest's bytes: the same chunk gives the same bytes."""
     manifest = {
@@ -72,11 +82,7 @@ def encode(chunk: Chunk) -> bytes:
 
 
 def decode(data: bytes, where: str) -> Chunk:
-    """Read a manifest and check its digest.
-
-    Raises:
-        PlanError: damaged or of another version; says which file.
-    """
+    """Read a manifest and check its digest; a PlanError names the file `where` it is damaged."""
     try:
         manifest = json.loads(data.decode("utf-8", "surrogatepass"))
         chunk = Chunk(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))

@@ -6,38 +6,22 @@ decisions before it creates a chunk by them:
 
     plan/folders_0000.json    {"en-US": "en", "junk": "unknown"}
 
-The entries form a log like the chunks of a language: number n is created with a conditional PUT, by a scan that has
-read all numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder
-without a decision whose episodes are in the plan (imported, or from a release without this log) is decided by the
-manifests. A folder that no scan was to plan has no decision.
+The entries form a log like the chunks of a language: number n is created exclusively, by a scan that has read all
+numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder without a
+decision whose episodes are in the plan (imported, or from a release without this log) is decided by the manifests. A
+folder that no scan was to plan has no decision.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from r2_hf_assets.bucket.listing import LanguageFolder
-from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.store import PlanStore
 
 
-@dataclass(frozen=True)
-class OtherRule:
-    """A folder whose `decided` language is not what the rule gives now (`rule`). The decision holds."""
-
-    folder: str
-    decided: str
-    rule: str
-
-
 def decided_languages(plan: PlanStore) -> dict[str, str]:
-    """The language of every folder that has a decision.
-
-    Raises:
-        PlanError: an entry of the log is damaged.
-        GaveUp: the log can't be read now.
-    """
-    return _merged(_log(plan))
+    """The language of every folder that has a decision."""
+    return _merge(plan.folders())
 
 
 def decide_languages(
@@ -52,35 +36,20 @@ def decide_languages(
         folders: each with the language that the rule gives it.
         languages: those that are to be planned.
         numbers: chunk numbers by language, as PlanStore.numbers gives them.
-
-    Raises:
-        PlanError: the plan is damaged.
-        GaveUp: the plan can't be read or written now.
     """
-    planned: dict[str, str] | None = None
+    log = plan.folders()
+    wanted = {folder.name: folder.language for folder in folders if folder.language in languages}
+    if not log or wanted.keys() - _merge(log).keys():
+        wanted |= _planned_languages(plan, numbers)
     while True:
-        log = _log(plan)
-        decided = _merged(log)
-        new = {f.name: f.language for f in folders if f.name not in decided and f.language in languages}
-        if planned is None and (new or not log):
-            planned = _planned_languages(plan, numbers)
-        added = {name: word for name, word in {**new, **(planned or {})}.items() if name not in decided}
-        if not added:
-            return decided
-        if plan.add_folders(len(log), added):
-            return {**decided, **added}
-        if plan.folders(len(log)) is None:
-            raise PlanError("plan: an entry of plan/folders_*.json vanished; nothing may delete files of the plan")
+        decided = _merge(log)
+        added = {name: language for name, language in wanted.items() if name not in decided}
+        if not added or plan.add_folders(len(log), added):
+            return decided | added
+        log = plan.folders()
 
 
-def _log(plan: PlanStore) -> list[dict[str, str]]:
-    log: list[dict[str, str]] = []
-    while (entry := plan.folders(len(log))) is not None:
-        log.append(entry)
-    return log
-
-
-def _merged(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _merge(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The oldest entry that names a folder decides."""
     return {folder: language for entry in reversed(log) for folder, language in entry.items()}
 

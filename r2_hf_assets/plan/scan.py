@@ -11,23 +11,20 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.collector import no_collections
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import Chunk, Planned
-from r2_hf_assets.plan.folders import OtherRule, decide_languages
+from r2_hf_assets.plan.folders import decide_languages
 from r2_hf_assets.plan.store import PlanStore
 
 
 @dataclass(frozen=True)
 class ScanRules:
-    """What a scan plans.
+    """What a scan plans: only these languages, in chunks of so many episodes.
 
-    Attributes:
-        languages: only these (the grid's, or the user's choice of it).
-        episodes_per_chunk: members of a full chunk.
-        hold_back: None plans every new episode (a manual scan); else a remainder smaller than a chunk waits this long.
+    `hold_back` None plans every new episode (a manual scan); else a remainder smaller than a chunk waits this long.
     """
 
     languages: frozenset[str]
@@ -41,7 +38,7 @@ class ScanReport:
 
     Attributes:
         unreadable_folders: key prefixes that can't be requested; nothing below them is planned.
-        other_rules: folders that keep the language the plan decided, although the rule now gives another.
+        other_rules: by folder, the language that was decided for it and holds, and the other that the rule gives now.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
@@ -51,7 +48,7 @@ class ScanReport:
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
     unreadable_folders: list[str] = field(default_factory=list)
-    other_rules: list[OtherRule] = field(default_factory=list)
+    other_rules: dict[str, tuple[str, str]] = field(default_factory=dict)
     folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[Chunk] = field(default_factory=list)
     planned: list[Planned] = field(default_factory=list)
@@ -65,18 +62,9 @@ class ScanReport:
 
 
 def scan(
-    bucket: Store,
-    plan: PlanStore,
-    rules: ScanRules,
-    *,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    bucket: Bucket, plan: PlanStore, rules: ScanRules, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> ScanReport:
-    """List the bucket and append new chunks to the plan, both by the plan's retry policy.
-
-    Raises:
-        PlanError: the plan is damaged or of another bucket.
-        GaveUp: listing or writing kept failing.
-    """
+    """List the bucket and append new chunks to the plan, both by the plan's retry policy."""
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
@@ -101,7 +89,7 @@ def _group_by_language(
     for folder in found:
         language = decided.get(folder.name, folder.language)
         if language != folder.language:
-            report.other_rules.append(OtherRule(folder.name, language, folder.language))
+            report.other_rules[folder.name] = language, folder.language
         if language == UNKNOWN and folder.name != UNKNOWN:
             report.unknown_folders.append(folder.name)
         if language in rules.languages:
@@ -169,9 +157,8 @@ def _plan_language(
 def is_held_back(language: str, plan: PlanStore, hold_back: timedelta | None, now: datetime) -> bool:
     """Whether a remainder still waits to fill a chunk; records in the plan since when, if nothing is recorded yet.
 
-    Sealing a chunk does not restart the wait: chunks fill by name, so the oldest episode may be among the remainder. So
-    no episode waits longer than `hold_back` and one interval between scans, and a language gets at most one part-filled
-    chunk in that time.
+    Sealing a chunk does not restart the wait: chunks fill by name, so the oldest episode may be among the remainder. No
+    episode waits longer than `hold_back` and one interval between scans.
     """
     if hold_back is None:
         return False

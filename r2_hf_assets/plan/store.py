@@ -7,29 +7,32 @@
     plan/<language>/waiting.json   since when there has been a remainder, without a break
     plan/folders_0000.json         the language of each folder, as scans decided it (folders.py)
 
-Chunks of a language form a log: number n is created exclusively (files.py), by a scan that has read all numbers below n
-and leaves out their members. So two scans at once can neither take the same number nor plan an episode twice; the one
-that loses the race reads what the other wrote and continues behind it. Nothing is ever deleted, and nothing but
-index.json and waiting.json is written twice.
+Chunks of a language form a log: number n is created exclusively (S3: If-None-Match, folder: a hard link), by a scan
+that has read all numbers below n and leaves out their members. So two scans at once can neither take the same number
+nor plan an episode twice; the one that loses the race reads the other's chunk and continues behind it. Nothing is ever
+deleted, and nothing but index.json and waiting.json is written twice. Every call is idempotent.
 """
 
 import json
 import re
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import islice
+from typing import Any, TypeVar
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.background import Background
-from r2_hf_assets.bucket.client import Store, open_store
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_store
+from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk, Planned, decode, encode
-from r2_hf_assets.plan.files import PlanFiles, damaged
+from r2_hf_assets.plan.chunks import Chunk, Name, Planned, decode, encode
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -40,48 +43,48 @@ _ID = "plan/id.json"
 _READERS = 32
 _READ_AHEAD = 64
 
+T = TypeVar("T")
+
+
+def open_plan(plan: PlanSettings, r2: BucketSettings) -> "PlanStore":
+    """The plan of this bucket, where STATE_URL says."""
+    return PlanStore(open_store(plan.state_url, r2), r2.name, r2.prefix)
+
 
 @dataclass(frozen=True)
 class PlanStore:
-    """Reads and appends the plan of one bucket and prefix."""
+    """Reads and appends the plan of one bucket and prefix.
+
+    Raises from every method:
+        PlanError: a file of the plan is damaged or missing.
+        DiskError, AccessError, GaveUp: the store can't be read or written.
+    """
 
     store: Store
     bucket: str
     prefix: str
     retry: Retry = field(default_factory=default_retry)
 
-    @cached_property
-    def _files(self) -> PlanFiles:
-        return PlanFiles(self.store, self.retry)
-
     def check_identity(self) -> None:
-        """Bind an empty store to this bucket and prefix; refuse one that is bound to another.
-
-        Raises:
-            PlanError: the store holds the plan of another bucket or prefix.
-        """
-        if not self._files.create(_IDENTITY, json.dumps(self._identity).encode()):
+        """Bind an empty store to this bucket and prefix; refuse one that is bound to another."""
+        if not self._create(_IDENTITY, json.dumps(self._identity).encode()):
             self._require_plan()
 
     def find_id(self) -> str | None:
         """The plan's id; None when it has none yet."""
-        found = self._files.read_json(_ID, dict)
+        found = self._read_json(_ID)
         if found is None:
             return None
-        if not isinstance(found.get("id"), str):
-            raise damaged(_ID)
-        return found["id"]
+        if not isinstance(plan_id := found.get("id"), str):
+            raise _damaged(_ID)
+        return plan_id
 
     def id(self) -> str:
-        """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same.
-
-        Raises:
-            PlanError: there is no plan here, or it is of another bucket or prefix.
-        """
+        """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same."""
         while (found := self.find_id()) is None:
             self._require_plan()
-            self._files.create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
-            self._files.sync([_ID])
+            self._create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
+            self._sync([_ID])
         return found
 
     @property
@@ -89,7 +92,7 @@ class PlanStore:
         return {"bucket": self.bucket, "prefix": self.prefix}
 
     def _require_plan(self) -> None:
-        found = self._files.read_json(_IDENTITY, dict)
+        found = self._read_json(_IDENTITY)
         if found is None:
             raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
         if found != self._identity:
@@ -99,48 +102,38 @@ class PlanStore:
             )
 
     def numbers(self) -> dict[str, list[int]]:
-        """Chunk numbers by language, ascending.
-
-        Raises:
-            PlanError: a number is missing, so members of the plan are lost.
-        """
-        found: dict[str, list[int]] = defaultdict(list)
-        for path in self._files.list_paths("plan/"):
+        """Chunk numbers by language, ascending. A missing number is a PlanError: members of the plan are lost."""
+        listed: dict[str, set[int]] = defaultdict(set)
+        pages = self._ask("listing plan/", lambda: list(obstore.list(self.store, "plan/")))
+        for path in (item["path"] for page in pages for item in page):
             if match := _MANIFEST.match(path):
-                found[match[1]].append(int(match[2]))
-        return {language: self._without_gaps(language, numbers) for language, numbers in found.items()}
-
-    def _without_gaps(self, language: str, listed: list[int]) -> list[int]:
-        # A listing during another scan can show a number and not the one before it.
-        everything = range(max(listed) + 1)
-        for number in sorted(set(everything) - set(listed)):
-            if self.read(language, number) is None:
-                raise PlanError(f"plan: {_path(language, number)} is missing; restore it from a backup")
-        return list(everything)
+                listed[match[1]].add(int(match[2]))
+        for language, numbers in listed.items():
+            # A listing during another scan can show a number and not the one before it.
+            for number in sorted({*range(max(numbers))} - numbers):
+                if self.read(language, number) is None:
+                    raise PlanError(f"plan: {_path(language, number)} is missing; restore it from a backup")
+        return {language: list(range(max(numbers) + 1)) for language, numbers in listed.items()}
 
     def read(self, language: str, number: int) -> Chunk | None:
         """One chunk; None when it is not planned."""
         path = _path(language, number)
-        data = self._files.read(path)
+        data = self._read(path)
         if data is None:
             return None
         chunk = decode(data, path)
-        if (chunk.language, chunk.number) != (language, number):
+        if chunk.name != (language, number):
             raise PlanError(
                 f"plan: {path} holds chunk {chunk.number} of {chunk.language}; restore the right one from a backup"
             )
         return chunk
 
     def find(self, language: str, number: int) -> Chunk | None:
-        """The chunk of a partition; None when it is not planned.
-
-        Raises:
-            PlanError: there is no plan here, or it is of another bucket or prefix.
-        """
+        """The chunk of a partition; None when it is not planned. An error when there is no plan here."""
         self._require_plan()
         return self.read(language, number)
 
-    def read_many(self, wanted: Iterable[tuple[str, int]]) -> Iterator[Chunk]:
+    def read_many(self, wanted: Iterable[Name]) -> Iterator[Chunk]:
         """Chunks in the given order, read concurrently, a few ahead. All of them must exist."""
         names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
@@ -157,34 +150,29 @@ class PlanStore:
 
         A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
         """
-        if self._files.create(_path(chunk.language, chunk.number), encode(chunk)):
+        if self._create(_path(*chunk.name), encode(chunk)):
             return True
-        existing = self.read(chunk.language, chunk.number)
+        existing = self.read(*chunk.name)
         return existing is not None and existing.digest == chunk.digest
 
-    def folders(self, number: int) -> dict[str, str] | None:
-        """Entry `number` of the log of {folder: language}; None when there is none."""
-        path = _folders(number)
-        found = self._files.read_json(path, dict)
-        if found is not None and not all(language in LANGUAGES for language in found.values()):
-            raise damaged(path)
-        return found
+    def folders(self) -> list[dict[str, str]]:
+        """The log of decisions: entries of {folder: language}."""
+        log: list[dict[str, str]] = []
+        while (entry := self._read_json(_folders(len(log)))) is not None:
+            if not all(language in LANGUAGES for language in entry.values()):
+                raise _damaged(_folders(len(log)))
+            log.append(entry)
+        return log
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
         """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
-        created = self._files.create(_folders(number), json.dumps(languages).encode())
-        self._files.sync([_folders(number)])
+        created = self._create(_folders(number), json.dumps(languages).encode())
+        self._sync([_folders(number)])
         return created
 
     def planned(self) -> list[Planned]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
         return self._complete(self._read_index())
-
-    def _complete(self, index: Mapping[tuple[str, int], Planned]) -> list[Planned]:
-        names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
-        behind = [name for name in names if name not in index]
-        known = {**index, **_by_name(self.read_many(behind))}
-        return [known[name] for name in names]
 
     def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
@@ -195,42 +183,79 @@ class PlanStore:
             created: chunks that were just created, and need not be read again.
         """
         indexed = self._read_index()
-        planned = self._complete({**indexed, **_by_name(created)})
+        planned = self._complete({**indexed, **{chunk.name: chunk.ref for chunk in created}})
         rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
-        self._files.sync(_path(p.language, p.number) for p in planned if (p.language, p.number) not in indexed)
-        self._files.overwrite(_INDEX, json.dumps(rows).encode())
-        self._files.sweep()
+        self._sync(_path(*p.name) for p in planned if p.name not in indexed)
+        self._overwrite(_INDEX, json.dumps(rows).encode())
+        if folder := folder_of(self.store):
+            sweep_torn_writes(folder, "plan/**/*#*")
         return planned
+
+    def _read_index(self) -> dict[Name, Planned]:
+        try:
+            rows = [Planned(*row) for row in json.loads(self._read(_INDEX) or b"[]")]
+            return {planned.name: planned for planned in rows}
+        except (ValueError, TypeError, RecursionError):
+            return {}  # a damaged cache is no cache
+
+    def _complete(self, index: Mapping[Name, Planned]) -> list[Planned]:
+        names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
+        missing = self.read_many(name for name in names if name not in index)
+        known = {**index, **{chunk.name: chunk.ref for chunk in missing}}
+        return [known[name] for name in names]
 
     def waiting_since(self, language: str) -> datetime | None:
         """Since when this language has had a remainder, without a break; None when it has none."""
         path = _waiting(language)
-        stamp = (self._files.read_json(path, dict) or {}).get("since")
+        stamp = (self._read_json(path) or {}).get("since")
         try:
-            since = datetime.fromisoformat(stamp) if stamp else None
+            return datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None
         except (ValueError, TypeError):
-            raise damaged(path) from None
-        if since is not None and since.tzinfo is None:
-            raise damaged(path)
-        return since
+            raise _damaged(path) from None
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
         """Record since when there is a remainder, or that there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
-        if stamp or self._files.read(_waiting(language)) is not None:
-            self._files.overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
+        if stamp or self._read(_waiting(language)) is not None:
+            self._overwrite(_waiting(language), json.dumps({"since": stamp}).encode())
 
-    def _read_index(self) -> dict[tuple[str, int], Planned]:
+    def _ask(self, what: str, function: Callable[[], T]) -> T:
+        return ask(self.retry, what, function, self.store)
+
+    def _read(self, path: str) -> bytes | None:
         try:
-            rows = [Planned(*row) for row in self._files.read_json(_INDEX, list) or []]
-            return {(planned.language, planned.number): planned for planned in rows}
-        except (PlanError, TypeError):
-            return {}  # a damaged cache is no cache
+            return self._ask(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
+        except NOT_FOUND:
+            return None
 
+    def _read_json(self, path: str) -> dict[str, Any] | None:
+        data = self._read(path)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            raise _damaged(path) from None
+        if not isinstance(found, dict):
+            raise _damaged(path)
+        return found
 
-def open_plan(plan: PlanSettings, r2: BucketSettings) -> PlanStore:
-    """The plan of this bucket, where STATE_URL says."""
-    return PlanStore(open_store(plan.state_url, r2), r2.name, r2.prefix)
+    def _create(self, path: str, data: bytes) -> bool:
+        """Write a file that does not exist yet. False when it does."""
+        try:
+            self._ask(f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"))
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    def _overwrite(self, path: str, data: bytes) -> None:
+        self._ask(f"writing {path}", lambda: obstore.put(self.store, path, data))
+
+    def _sync(self, paths: Iterable[str]) -> None:
+        """Flush files to the disk: a host that loses power keeps them. On S3 there is nothing to do."""
+        if folder := folder_of(self.store):
+            with on_disk(folder):
+                sync(folder / path for path in paths)
 
 
 def _path(language: str, number: int) -> str:
@@ -245,5 +270,5 @@ def _waiting(language: str) -> str:
     return f"plan/{language}/waiting.json"
 
 
-def _by_name(chunks: Iterable[Chunk]) -> dict[tuple[str, int], Planned]:
-    return {(c.language, c.number): Planned(c.language, c.number, c.digest, len(c.episodes)) for c in chunks}
+def _damaged(path: str) -> PlanError:
+    return PlanError(f"plan: {path} is damaged; restore it from a backup")

@@ -147,4 +147,4 @@ def decide(
 
 def _wait_after(attempts: int) -> float:
     """Seconds between the end of an attempt and the next one."""
-    return RUN_FIRST_WAIT_S * RUN_WAIT_FACTOR ** max(0, attempts - 1)
+    return RUN_FIRST_WAIT_S * float(RUN_WAIT_FACTOR) ** max(0, attempts - 1)

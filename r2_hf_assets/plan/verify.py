@@ -2,22 +2,16 @@
 
 Each planned episode is in exactly one chunk, manifests are whole (digest, number, members), numbers have no gap, and
 the index agrees with the manifests. A folder is planned in one language, the one that was decided for it (folders.py).
-
-Memory: episodes are kept as 64-bit hashes (8 bytes each, of one language at a time), and manifests are read a few at a
-time. Only when two hashes are equal is that language read again, to name the episodes.
+The episodes of one language at a time are in memory, as in a scan.
 """
 
-from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
-from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.verdict import Findings, Severity, Verdict
@@ -26,14 +20,9 @@ _FOLDERS_NAMED = 100
 
 
 def check_plan(plan: PlanStore) -> Verdict:
-    """Read the whole plan. Failed with ERROR when it is damaged, with WARN when folders name no known language.
-
-    Raises:
-        GaveUp, AccessError: the state store can't be read.
-    """
+    """Read the whole plan. Failed with ERROR when it is damaged, with WARN when folders name no known language."""
     findings = Findings()
     episodes: Counter[str] = Counter()
-    chunks: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
     planned: list[Planned] = []
     decided: dict[str, str] = {}
@@ -43,16 +32,14 @@ def check_plan(plan: PlanStore) -> Verdict:
     except PlanError as error:
         findings.add("plan_damaged", str(error))
     for language, entries in groupby(planned, lambda entry: entry.language):
-        numbered = list(entries)
-        chunks[language] = len(numbered)
-        for folder, count in _check_language(plan, numbered, findings).items():
+        for folder, count in _check_language(plan, list(entries), findings).items():
             episodes[language] += count
             if folder in folders:
                 findings.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
             if decided.get(folder, language) != language:
                 findings.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
             folders[folder] = (language, count)
-    line = "LANGUAGES=" + ",".join(name for name in LANGUAGES if chunks[name])
+    chunks = Counter(entry.language for entry in planned)
     unknown = Counter({name: n for name, (own, n) in folders.items() if own == UNKNOWN and name != UNKNOWN})
     numbers = {
         "episodes": episodes.total(),
@@ -60,7 +47,7 @@ def check_plan(plan: PlanStore) -> Verdict:
         "languages": len(chunks),
         "episodes_by_language": dict(episodes),
         "chunks_by_language": dict(chunks),
-        "languages_that_fit": line,
+        "languages_that_fit": "LANGUAGES=" + ",".join(name for name in LANGUAGES if chunks[name]),
         "unknown_folders": len(unknown),
         "episodes_in_unknown_folders": unknown.total(),
         "episodes_by_unknown_folder": dict(unknown.most_common(_FOLDERS_NAMED)),
@@ -76,42 +63,22 @@ def check_plan(plan: PlanStore) -> Verdict:
 def _check_language(plan: PlanStore, planned: Sequence[Planned], findings: Findings) -> Counter[str]:
     """Check a language's chunks; returns its episodes by folder."""
     folders: Counter[str] = Counter()
-    hashes = array("q")
+    number_of: dict[str, int] = {}
     try:
-        for entry, chunk in zip(planned, _read(plan, planned), strict=True):
-            if (entry.digest, entry.episodes) != (chunk.digest, len(chunk.episodes)):
-                findings.add("index_differs", f"{chunk.language} chunk {chunk.number}: remove plan/index.json")
+        for entry, chunk in zip(planned, plan.read_many(entry.name for entry in planned), strict=True):
+            where = f"{chunk.language} chunk {chunk.number}"
+            if entry != chunk.ref:
+                findings.add("index_differs", f"{where}: remove plan/index.json")
             if chunk.prefix != plan.prefix:
-                findings.add("other_prefix", f"{chunk.language} chunk {chunk.number}: {chunk.prefix}")
+                findings.add("other_prefix", f"{where}: {chunk.prefix}")
             for episode in chunk.episodes:
                 folder, _, name = episode.partition("/")
                 if not folder or not name or "/" in name:
                     findings.add("episode_misnamed", episode)
+                if episode in number_of:
+                    findings.add("episode_planned_twice", f"{episode}: {where} and chunk {number_of[episode]}")
+                number_of[episode] = chunk.number
                 folders[folder] += 1
-            hashes.extend(map(hash, chunk.episodes))
     except PlanError as error:
         findings.add("plan_damaged", str(error))
-        return folders
-    # A sorted array needs a tenth of a set's memory.
-    unsorted = pa.Array.from_buffers(pa.int64(), len(hashes), [None, pa.py_buffer(hashes)])
-    ordered = unsorted.take(pc.sort_indices(unsorted))
-    repeated = ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1]))
-    if len(repeated):
-        _name_repeated(plan, planned, frozenset(repeated.to_pylist()), findings)
     return folders
-
-
-def _name_repeated(plan: PlanStore, planned: Sequence[Planned], hashes: frozenset[int], findings: Findings) -> None:
-    chunk_of: dict[str, int] = {}
-    for chunk in _read(plan, planned):
-        for episode in chunk.episodes:
-            if hash(episode) not in hashes:
-                continue
-            if episode in chunk_of:
-                where = f"chunks {chunk_of[episode]} and {chunk.number}"
-                findings.add("episode_planned_twice", f"{episode}: {chunk.language} {where}")
-            chunk_of[episode] = chunk.number
-
-
-def _read(plan: PlanStore, planned: Sequence[Planned]) -> Iterator[Chunk]:
-    return plan.read_many((entry.language, entry.number) for entry in planned)

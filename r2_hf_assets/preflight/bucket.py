@@ -6,12 +6,10 @@ and the audio of its first segment; two more for each episode before it that is 
 
 from dataclasses import replace
 
-from obstore.store import S3Store
-
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.pages import Page, first_page
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, UnusableMetadata, audio_fault, read_metadata
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.preflight.rules import Finding, fail, judge_clock, ok, warn
@@ -28,8 +26,8 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
     """Findings `bucket`, `episode` and `clock (S3)`; only the first when the bucket can't be listed."""
     once = replace(ONCE, silence=PATIENCE_S)
     try:
-        store = object_store(r2)
-        page = first_page(store, r2.prefix, once, "/")
+        bucket = Bucket(r2)
+        page = first_page(bucket, r2.prefix, once, "/")
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
     folders = _names(page)
@@ -44,7 +42,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
             clock,
         ]
     try:
-        episode = _look_at_an_episode(store, r2.prefix, folders, once)
+        episode = _look_at_an_episode(bucket, r2.prefix, folders, once)
     except R2HfError as error:
         episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
     return [_judge_folders(r2, folders, page.more), episode, clock]
@@ -60,10 +58,10 @@ def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Findin
     return ok("bucket", seen)
 
 
-def _look_at_an_episode(store: S3Store, prefix: str, folders: list[str], once: Retry) -> Finding:
+def _look_at_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Retry) -> Finding:
     folder = next((name for name in folders if normalize(name) != UNKNOWN), folders[0])
     below = f"{prefix}{folder}/"
-    episodes = _names(first_page(store, below, once, "/", most=_EPISODES))
+    episodes = _names(first_page(bucket, below, once, "/", most=_EPISODES))
     if not episodes:
         return warn("episode", f"no folder below {folder}/", f"episodes are {below}<episode_id>/")
     problem = ""
@@ -71,7 +69,7 @@ def _look_at_an_episode(store: S3Store, prefix: str, folders: list[str], once: R
         where = ascii(f"{folder}/{episode}")[1:-1]
         keys = (f"{below}{episode}/{METADATA_NAME}", f"{below}{episode}/{episode}_000000.mp3")
         bounds = {"workers": 2, "max_bytes": METADATA_MAX_BYTES, "limit": METADATA_MAX_BYTES}
-        metadata, audio = (found for _, found in fetch_in_order(keys, str, store, **bounds, retry=once))
+        metadata, audio = (found for _, found in fetch_in_order(keys, str, bucket, **bounds, retry=once))
         try:
             entries = read_metadata(metadata)[0] if metadata else []
             if entries and not audio_fault(audio):

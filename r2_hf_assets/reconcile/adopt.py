@@ -6,7 +6,7 @@
 
 Chunk i of a language is the i-th slice of its list. Chunks keep members, order and numbers, so their files keep their
 names. Where the script's name of a language is not ours (`fra`), its chunks come behind those of our name (`fr`), and
-hub/move.py renames their files. Anything written otherwise is an error of one line.
+hub/move.py renames their files.
 
 The script dropped a whole episode for one missing file, and called the chunk done. So the rows of each chunk are
 compared with the bucket's metadata. Only segments whose audio exists count as lost: a rebuild brings no others back.
@@ -18,20 +18,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
-from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.languages import normalize
-from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.chunks import Chunk, Name
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.reconcile.report import Due, Name, Recovered
-from r2_hf_assets.reconcile.verify import Source, map_concurrently, open_source, read_rows, shard_file
+from r2_hf_assets.reconcile.report import Due
+from r2_hf_assets.reconcile.verify import Content, map_concurrently, open_source, shard_file, verify_chunk
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.names import parts_in_order, path_in_repo, stem
-from r2_hf_assets.shards.record import ShardFile
+from r2_hf_assets.shards.names import path_in_repo, stem
 
 # Episodes ("<folder>/<id>") in order, by the script's language.
 WorkPlan = Mapping[str, Sequence[str]]
@@ -59,55 +56,18 @@ class Adopted:
     files: Mapping[str, RemoteFile]
 
     @property
-    def name(self) -> Name:
-        return self.chunk.language, self.chunk.number
-
-    @property
     def renames(self) -> list[tuple[str, str]]:
         """(path, our path) of the files that lie elsewhere."""
         return [(file.path, path) for path, file in self.files.items() if file.path != path]
 
-
-@dataclass(frozen=True)
-class Checked:
-    """What a chunk's files hold.
-
-    Attributes:
-        shards: the files as a record names them.
-        problem: why they can't be recorded as this chunk; None when they can.
-        foreign: the problem is a row of an episode that is not of this chunk.
-        lost: how many of its `segments` have no row although their audio exists.
-    """
-
-    adopted: Adopted
-    shards: tuple[ShardFile, ...] = ()
-    problem: str | None = None
-    foreign: bool = False
-    segments: int = 0
-    lost: int = 0
-
-    @property
-    def summary(self) -> str:
-        lacks = f"lacks {self.lost:,} of {self.segments:,} segments" if self.lost else None
-        return self.problem or lacks or f"{sum(file.rows for file in self.shards):,} rows"
-
-    def as_done(self) -> Recovered:
-        chunk = self.adopted.chunk
-        planned = Planned(chunk.language, chunk.number, chunk.digest, len(chunk.episodes))
-        return Recovered(planned, self.shards, f"footers and keys of the script's files: {self.summary}")
-
-    def as_due(self) -> Due:
+    def as_due(self, why: str) -> Due:
         """The next build may replace the script's files."""
-        there = (shard_file(path, file, 0) for path, file in sorted(self.adopted.files.items()))
-        return Due(self.adopted.name, f"the script's files: {self.summary}", tuple(there))
+        there = tuple(shard_file(path, file, 0) for path, file in sorted(self.files.items()))
+        return Due(self.chunk.name, f"the script's files: {why}", there)
 
 
 def read_work_plan(data: bytes, prefix: str) -> WorkPlan:
-    """Read work_plan.json.
-
-    Raises:
-        R2HfError: it has another form, or names an episode twice or outside `prefix`.
-    """
+    """Read work_plan.json; an error when it has another form, or names an episode twice or outside `prefix`."""
     try:
         raw = json.loads(data)
     except (ValueError, RecursionError):
@@ -126,11 +86,7 @@ def read_work_plan(data: bytes, prefix: str) -> WorkPlan:
 
 
 def read_progress(text: str, script: WorkPlan, episodes_per_chunk: int) -> set[Name]:
-    """(the script's language, chunk number) of the chunks that progress.log names.
-
-    Raises:
-        R2HfError: a line has another form, or names a chunk that the work plan has not.
-    """
+    """(the script's language, chunk number) of the chunks that progress.log names; all must be in the work plan."""
     finished: set[Name] = set()
     for place, line in enumerate(text.splitlines(), 1):
         match = _FINISHED.fullmatch(line)
@@ -151,7 +107,7 @@ def adopt_chunks(
     languages: Collection[str],
     hub: Inventory,
 ) -> list[Adopted]:
-    """The script's chunks as ours, with their files under the script's name or, once renamed, ours. Reads the plan.
+    """The script's chunks as ours, with their files under the script's name or, once renamed, ours.
 
     Raises:
         R2HfError: the plan has a chunk with other members or a folder in another language, `languages` lacks one, or
@@ -161,7 +117,7 @@ def adopt_chunks(
     for path, file in hub.files.items():
         if match := _FILE.fullmatch(path):
             there[match[1], match[2]][match[3]] = file
-    planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
+    planned = {chunk.name: chunk.digest for chunk in plan.planned()}
     decided, adopted, numbers = decided_languages(plan), list[Adopted](), Counter[str]()
     for name in sorted(script, key=lambda name: (normalize(name), name != normalize(name), name)):
         language = normalize(name)
@@ -174,7 +130,7 @@ def adopt_chunks(
             members = tuple(script[name][start : start + episodes_per_chunk])
             chunk = Chunk(language, numbers[language], plan.prefix, members)
             numbers[language] += 1
-            digest = planned.get((language, chunk.number))
+            digest = planned.get(chunk.name)
             if digest not in (None, chunk.digest):
                 raise R2HfError(
                     f"{language} chunk {chunk.number} is planned with other episodes than the script's: an import "
@@ -197,11 +153,7 @@ def _locate(
 
 
 def append_chunks(plan: PlanStore, chunks: Sequence[Chunk]) -> None:
-    """Write new chunks to the plan. Stopped in between, the next import goes on.
-
-    Raises:
-        R2HfError: a scan has taken a number meanwhile.
-    """
+    """Write new chunks to the plan. Stopped in between, the next import goes on."""
     for chunk in chunks:
         if not plan.create(chunk):
             raise R2HfError(f"{chunk.language} chunk {chunk.number} was planned by a scan meanwhile; see r2-hf status")
@@ -210,54 +162,18 @@ def append_chunks(plan: PlanStore, chunks: Sequence[Chunk]) -> None:
 
 def check_chunks(
     settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]
-) -> Iterator[Checked]:
-    """Check chunks at one revision of the Hub, in their order.
-
-    Raises:
-        AccessError, GaveUp: the Hub or the bucket can't be asked.
-    """
-    source, reader = open_source(settings), HubReader(settings.hub, revision, log=log)
-    return map_concurrently(lambda chunk: check_chunk(chunk, reader, source), chunks)
+) -> Iterator[tuple[Adopted, Content]]:
+    """Read the files of chunks at one revision of the Hub, in the chunks' order."""
+    source, reader = open_source(settings), HubReader(HubClient(settings.hub, log), revision)
+    return map_concurrently(lambda item: (item, verify_chunk(item.chunk, item.files, reader, source)), chunks)
 
 
 def refuse_other_size(settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]) -> None:
-    """Check whether chunks were as long when the script ran: the last one of a language shows it best.
-
-    Raises:
-        R2HfError: its files have rows of another slice of the work plan.
-    """
+    """Refuse chunks that were of another length when the script ran: the last one of a language shows it best."""
     last = {chunk.folder: chunk for chunk in chunks if chunk.files}
-    for found in check_chunks(settings, revision, last.values(), log):
+    for item, found in check_chunks(settings, revision, last.values(), log):
         if found.foreign:
             raise R2HfError(
-                f"{min(found.adopted.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
+                f"{min(item.files)}: {found.problem}; {_SIZE_ADVICE}; with --episodes-per-chunk as it is now, "
                 "such chunks are built anew"
             )
-
-
-def check_chunk(adopted: Adopted, reader: Reader, source: Source) -> Checked:
-    """Compare the rows of a chunk's files, in any order, with the segments of its episodes."""
-    chunk, files = adopted.chunk, adopted.files
-    paths = parts_in_order(chunk.language, chunk.number, files)
-    if not paths:
-        absent = f"its parts are not 00 to the last: {', '.join(sorted(files)[:5])}" if files else "no file on the Hub"
-        return Checked(adopted, problem=absent)
-    try:
-        shards, keys = read_rows(paths, files, reader, features=False)
-    except UnreadableShard as damage:
-        return Checked(adopted, problem=str(damage))
-    rows = Counter(keys)
-    prefixes = {chunk.audio_prefix(episode) for episode in chunk.episodes}
-    for key in rows:
-        if key is None or key[: key.rfind("_") + 1] not in prefixes:
-            return Checked(adopted, problem=f"its row {key} is of no episode of this chunk", foreign=True)
-    if twice := next((key for key, count in rows.items() if count > 1), None):
-        return Checked(adopted, problem=f"its row {twice} is there more than once")
-    if not rows:
-        return Checked(adopted, problem="no row in it")
-    segments, missing = 0, list[Segment]()
-    for segment in source.segments(chunk):
-        segments += 1
-        if segment.key not in rows:
-            missing.append(segment)
-    return Checked(adopted, tuple(shards), segments=segments, lost=len(source.to_be_had(missing)))

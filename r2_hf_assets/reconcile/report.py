@@ -1,19 +1,14 @@
-"""What a comparison found: kinds of differences with what to do about each, and the numbers.
-
-Apart from the comparison, because the command line, the job and the verification use it too.
-"""
+"""What a comparison found: kinds of differences with what to do about each, and the numbers."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import Name, Planned
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
-
-Name = tuple[str, int]
 
 
 class Kind(StrEnum):
@@ -23,7 +18,6 @@ class Kind(StrEnum):
     OTHER_CONTENT = "other_content"
     STALE = "stale_parts"
     OTHER_DIGEST = "recorded_for_other_digest"
-    OTHER_BUILD = "built_for_other_digest"
     NOT_PLANNED = "recorded_not_planned"
     UNRECORDED = "present_unrecorded"
     UNVERIFIABLE = "unverifiable"
@@ -36,15 +30,14 @@ ADVICE: Mapping[Kind, str] = {
     Kind.STALE: "files of a planned chunk that are none of its shards: the next run removes those that were ours, and "
     "names those that were not",
     Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run makes it anew",
-    Kind.OTHER_BUILD: "built for other members than the plan has: it is due, the next run builds it anew",
     Kind.NOT_PLANNED: "recorded, but the plan has no such chunk: was STATE_URL changed, or lost? restore the plan",
     Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run does it again",
     Kind.UNVERIFIABLE: "on the Hub, but it can't be shown to be this chunk, whole: it stays due, the next run mends it",
     Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be double: delete it, or restore its plan",
 }
 
-# These are due, so the next runs mend them, or a word of the user's; all others mean rows missing, other or double.
-_MENDED = (Kind.OTHER_DIGEST, Kind.OTHER_BUILD, Kind.UNRECORDED, Kind.UNVERIFIABLE)
+# Of chunks that are due, so the next runs mend them. All others mean that rows are missing, other or double.
+_MENDED = (Kind.OTHER_DIGEST, Kind.UNRECORDED, Kind.UNVERIFIABLE)
 _LISTED = 20
 
 
@@ -57,15 +50,9 @@ class Difference:
     detail: str
 
 
-def in_order(differences: Iterable[Difference]) -> tuple[Difference, ...]:
-    """By kind, language, chunk and path."""
-    order = list(Kind)
-    return tuple(sorted(differences, key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail)))
-
-
 @dataclass(frozen=True)
 class Recovered:
-    """A chunk that is verifiably on the Hub: what its record needs. `how` says by what it was verified.
+    """A chunk that is verifiably on the Hub: what its record needs. `how` names what it was verified by.
 
     `stats` are known from the build record alone.
     """
@@ -82,7 +69,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Due:
-    """A chunk that is to be recorded as due again: why, in one line, and its files that are on the Hub or were.
+    """A chunk that is to be recorded as due again, with the reason.
 
     The next commit of the chunk may replace these files, and no others.
     """
@@ -92,30 +79,40 @@ class Due:
     files: tuple[ShardFile, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
-    """The outcome. `recorded` + `due` = `planned`; of the due, `nothing` stand nowhere but in the plan.
+    """The outcome. Numbers are chunks, but for `files`.
 
     Attributes:
-        as_built: chunks whose files on the Hub are those of the build record.
-        unchecked: recorded chunks that are there and have no build record to compare with.
+        revision: the Hub's head; None when there is no repo.
+        nothing: of the due chunks, those that stand nowhere but in the plan.
+        as_built: chunks whose files on the Hub are those of the commit's record or the build record.
+        unchecked: recorded chunks that are there, with no record of their files to compare with.
+        recordable: chunks that are on the Hub as they were built, and not recorded.
+        unproven: due chunks of which the Hub has files that are not known to be theirs.
         lost: recorded chunks that are not on the Hub as they were committed.
-        redo: these, and those that were found lost before and are not made again yet.
     """
 
     revision: str | None
-    planned: int
-    recorded: int
-    due: int
-    nothing: int
-    as_built: int
-    unchecked: int
-    files: int
-    differences: tuple[Difference, ...]
-    recordable: tuple[Recovered, ...]
-    unproven: tuple[Planned, ...]
-    lost: tuple[Due, ...]
-    redo: tuple[Name, ...] = ()
+    planned: int = 0
+    recorded: int = 0
+    nothing: int = 0
+    as_built: int = 0
+    unchecked: int = 0
+    files: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    recordable: list[Recovered] = field(default_factory=list)
+    unproven: list[Planned] = field(default_factory=list)
+    lost: list[Due] = field(default_factory=list)
+
+    @property
+    def due(self) -> int:
+        return self.planned - self.recorded
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        names = ("planned", "recorded", "due", "nothing", "as_built", "unchecked", "files")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -123,20 +120,19 @@ class Report:
         found = Counter(difference.kind for difference in self.differences)
         return {kind.value: found[kind] for kind in Kind if found[kind]}
 
+    def sort(self) -> None:
+        """Order the differences by kind, language, chunk and detail."""
+        order = list(Kind)
+        self.differences.sort(key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail))
+
 
 def judge(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
     """The report as a check: ERROR when rows are missing, other or double, WARN when the next runs mend it.
 
-    Args:
-        lines: the differences in words.
+    `lines` are the differences in words.
     """
     numbers = {
-        "planned": report.planned,
-        "recorded": report.recorded,
-        "due": report.due,
-        "files": report.files,
-        "as_built": report.as_built,
-        "unchecked": report.unchecked,
+        **report.numbers,
         "revision": report.revision or "none",
         "differences": len(report.differences),
         "differences_by_kind": report.counts,

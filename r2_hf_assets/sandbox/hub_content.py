@@ -14,7 +14,8 @@ from pathlib import Path
 
 from r2_hf_assets.sandbox.hub_disk import HubRefusal, git_blob_oid, publish, temporary_beside, write_whole
 from r2_hf_assets.sandbox.hub_repos import RepoFile
-from r2_hf_assets.sandbox.hub_xet import XetFile, XetStore
+from r2_hf_assets.sandbox.hub_xet import XetStore
+from r2_hf_assets.sandbox.hub_xet_shards import XetFile
 
 READ_BYTES = 1 << 20
 

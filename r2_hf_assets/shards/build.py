@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from r2_hf_assets.bucket.client import Store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import age_of_newest
 from r2_hf_assets.bucket.response import Fetched, Found
@@ -26,6 +25,7 @@ from r2_hf_assets.bucket.segments import (
     read_metadata,
     to_segment,
 )
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import StillUploading
 from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import Chunk
@@ -73,7 +73,7 @@ class _Source:
     """Reads a chunk's segments and their audio from the bucket."""
 
     chunk: Chunk
-    store: Store
+    bucket: Bucket
     workers: int
     settle: timedelta
     tally: Tally
@@ -85,7 +85,7 @@ class _Source:
         fetch = fetch_in_order(
             self.chunk.episodes,
             self.chunk.metadata_key,
-            self.store,
+            self.bucket,
             workers=_METADATA_WORKERS,
             max_bytes=_LOOKAHEAD_BYTES,
             limit=METADATA_MAX_BYTES,
@@ -101,7 +101,7 @@ class _Source:
 
     def _entries(self, episode: str, fetched: Found) -> Iterator[Segment | Reject]:
         if fetched is None:
-            age = age_of_newest(self.store, f"{self.chunk.prefix}{episode}/", self.retry)
+            age = age_of_newest(self.bucket, f"{self.chunk.prefix}{episode}/", self.retry)
             if age is not None and age < self.settle:
                 raise self._still_uploading(episode, "all_segments.json")
             raise UnusableMetadata("metadata_missing", "no all_segments.json in the episode's folder")
@@ -129,7 +129,7 @@ class _Source:
             yield from fetch_in_order(
                 items,
                 lambda item: item.key if isinstance(item, Segment) else None,
-                self.store,
+                self.bucket,
                 workers=self.workers,
                 max_bytes=_LOOKAHEAD_BYTES,
                 limit=MAX_ROWGROUP_BYTES,
@@ -220,7 +220,7 @@ class _Output:
 
 def build_chunk(
     chunk: Chunk,
-    store: Store,
+    bucket: Bucket,
     upload: Upload,
     limits: ShardSettings,
     *,
@@ -239,7 +239,7 @@ def build_chunk(
         ShardError: other bytes arrived than were written.
     """
     try:
-        return _build(chunk, store, upload, limits, workers, retry or default_retry(), progress)
+        return _build(chunk, bucket, upload, limits, workers, retry or default_retry(), progress)
     except BaseException as error:
         clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
         raise
@@ -247,7 +247,7 @@ def build_chunk(
 
 def _build(
     chunk: Chunk,
-    store: Store,
+    bucket: Bucket,
     upload: Upload,
     limits: ShardSettings,
     workers: int,
@@ -258,7 +258,7 @@ def _build(
     tally = Tally(episodes=len(chunk.episodes))
     settle = timedelta(minutes=limits.settle_minutes)
     audit, ledger = Audit(chunk), RejectLedger()
-    source = _Source(chunk, store, workers, settle, tally, audit, retry)
+    source = _Source(chunk, bucket, workers, settle, tally, audit, retry)
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     observer = Observer()
     with _frozen(), PartWriter(upload, limits.max_bytes, audit.given) as writer:

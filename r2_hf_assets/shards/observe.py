@@ -55,7 +55,7 @@ class Observed:
     stats: Stats
     counts: Counter[str]
     sample: tuple[Sampled, ...]
-    hashes: array
+    hashes: "array[int]"
 
 
 class Observer:

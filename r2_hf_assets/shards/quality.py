@@ -89,7 +89,7 @@ def check_texts(counts: Counter[str]) -> Verdict:
     return findings.verdict(f"{empty} of {rows} texts are empty", numbers, Severity.WARN)
 
 
-def check_duplicates(hashes: array, key_of: Callable[[int], str]) -> Verdict:
+def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verdict:
     """Whether the same audio stands in more than one row.
 
     Args:
@@ -121,7 +121,7 @@ def _add_share(findings: Findings, kind: str, count: int, rows: int, allowed: fl
     findings.add(kind, f"{count / rows:.1%} of the rows, above {allowed:.0%}", count)
 
 
-def _repeated(sketches: array) -> frozenset[int]:
+def _repeated(sketches: "array[int]") -> frozenset[int]:
     """The values that are there more than once. A sorted array needs a tenth of a set's memory."""
     unsorted = pa.Array.from_buffers(pa.uint64(), len(sketches), [None, pa.py_buffer(sketches)])
     ordered = unsorted.take(pc.sort_indices(unsorted))

@@ -23,7 +23,7 @@ class RowGroup:
     size: int = 0
     _audio: pa.Buffer | None = None
     _filled: int = 0
-    _offsets: array = field(default_factory=lambda: array("i", [0]))
+    _offsets: "array[int]" = field(default_factory=lambda: array("i", [0]))
     _segments: list[Segment] = field(default_factory=list)
 
     def __len__(self) -> int:

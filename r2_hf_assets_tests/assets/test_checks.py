@@ -15,7 +15,7 @@ from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets_tests.world import World, materializations
 
@@ -170,12 +170,10 @@ def test_a_cell_without_a_chunk_passes(planned: World) -> None:
 
 
 def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = commit_module.commit_chunk
-
     def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> CommitRecord:
         before = repo.head()
         assert before is not None
-        return replace(real(repo, *arguments, **options), oid=before)
+        return replace(commit_chunk(repo, *arguments, **options), oid=before)
 
     monkeypatch.setattr(commit_module, "commit_chunk", forgetful)
     assert not run(SHARDS, COMMIT)
@@ -185,7 +183,7 @@ def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pyt
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
     # The record stays, so no build is needed.
     assert "chunk-00000.json" in _recorded(planned)
-    monkeypatch.setattr(commit_module, "commit_chunk", real)
+    monkeypatch.setattr(commit_module, "commit_chunk", commit_chunk)
     assert run(COMMIT)
     assert results(ON_HUB, "en|chunk_0000")[0][0] == "SUCCEEDED"
     assert len(planned.commits()) == 1

@@ -14,7 +14,7 @@ from r2_hf_assets.assets import history
 from r2_hf_assets.assets.card_facts import read_facts
 from r2_hf_assets.assets.launch import execute, refresh_card
 from r2_hf_assets.assets.reconcile import examine
-from r2_hf_assets.hub.card.start import BEGIN
+from r2_hf_assets.hub.card.merge import BEGIN
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.settings import load

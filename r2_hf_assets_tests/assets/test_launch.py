@@ -10,6 +10,7 @@ from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.launch import due_chunks, run_chunks
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub import build as build_module
+from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests.world import World, materializations
 
@@ -39,12 +40,10 @@ def test_each_is_one_commit_and_who_watches_is_told_of_each_build(planned: World
 
 
 def test_a_build_that_fails_fails_its_own_run_and_no_other(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = build_module.build_chunk
-
     def fails(chunk: Any, *arguments: Any, **options: Any) -> Any:
         if chunk.number == 1:
             raise ShardError("no luck with this one")
-        return real(chunk, *arguments, **options)
+        return build_chunk(chunk, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "build_chunk", fails)

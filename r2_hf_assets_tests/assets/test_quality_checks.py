@@ -10,7 +10,7 @@ from dagster import AssetCheckKey, AssetKey
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets.checks import QUALITY
 from r2_hf_assets.hub import build as build_module
-from r2_hf_assets.shards.build import Build
+from r2_hf_assets.shards.build import Build, build_chunk
 from r2_hf_assets_tests.assets.test_checks import number, results, run
 from r2_hf_assets_tests.build_samples import entry, put_episode
 from r2_hf_assets_tests.world import World, materializations
@@ -53,10 +53,9 @@ def test_a_value_that_no_input_gives_stops_the_chunk(in_process: World, monkeypa
     world = in_process
     world.upload(episodes={"en": 1}, awkward=False, expect=False)
     world.scan()
-    real = build_module.build_chunk
 
     def spoilt(*arguments: Any, **options: Any) -> Build:
-        build = real(*arguments, **options)
+        build = build_chunk(*arguments, **options)
         return replace(build, observed=replace(build.observed, counts=Counter(rows=7, impossible=1)))
 
     with monkeypatch.context() as patch:

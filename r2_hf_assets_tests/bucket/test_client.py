@@ -13,36 +13,33 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, S3Store
 
 from r2_hf_assets.bucket.client import object_store, open_store
-from r2_hf_assets.bucket.s3_errors import transient
-from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.bucket.s3_errors import classify_obstore_error
+from r2_hf_assets.errors import AccessError, SettingsError
 from r2_hf_assets.settings import BucketSettings
 
 R2 = BucketSettings("https://account.r2.example", "key-id", "secret-to-hide", "podcasts")
 
 
 def test_trouble_that_may_pass():
-    trouble = transient(GenericError("503"))
+    trouble = classify_obstore_error("GET k", GenericError("503"))
     assert trouble is not None and trouble.reason
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        NotFoundError("k"),
-        PermissionDeniedError("k"),
-        UnauthenticatedError("k"),
-        AlreadyExistsError("k"),
-        ValueError("k"),
-    ],
-)
-def test_answers_about_the_object_or_the_credentials_will_not_pass(error):
-    assert transient(error) is None
+@pytest.mark.parametrize("error", [NotFoundError("k"), AlreadyExistsError("k"), ValueError("k")])
+def test_answers_about_the_object_will_not_pass(error):
+    assert classify_obstore_error("GET k", error) is None
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError("k"), UnauthenticatedError("k")])
+def test_refused_credentials_are_one_line(error):
+    with pytest.raises(AccessError, match="GET k: the bucket refuses the credentials"):
+        classify_obstore_error("GET k", error)
 
 
 def test_the_object_store_speaks_r2s_dialect():
     store = object_store(R2, bucket="other", prefix="state")
     assert store.config["region"] == "auto"
-    assert store.config["virtual_hosted_style_request"] == "false"
+    assert str(store.config["virtual_hosted_style_request"]) == "false"
     assert (store.config["bucket"], store.prefix) == ("other", "state")
     assert object_store(R2).config["bucket"] == "podcasts"
     assert "secret-to-hide" not in repr(store)

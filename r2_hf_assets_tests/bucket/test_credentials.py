@@ -15,6 +15,7 @@ from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import check_access, first_page
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
@@ -30,9 +31,9 @@ TOKEN = "FwoGZXIvYXdzEBYaD+/k4A=="
 
 CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     "libcurl's GETs": lambda r2: list(
-        fetch_in_order(["a b/k+1"], str, object_store(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
+        fetch_in_order(["a b/k+1"], str, Bucket(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
     ),
-    "libcurl's listings": lambda r2: language_folders(object_store(r2), "processed/en us/", QUICK),
+    "libcurl's listings": lambda r2: language_folders(Bucket(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
     "doctor": look_at_bucket,
 }
@@ -73,8 +74,8 @@ def test_a_real_server_takes_another_region(world: World) -> None:
     s3 = world.sandbox.s3
     r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket, region="eu-central-1")
     obstore.put(object_store(r2), "processed/en/ep1/all_segments.json", b"[]")
-    check_access(object_store(r2), r2.prefix)
-    assert episode_ids(object_store(r2), r2.prefix, "en", QUICK) == ["ep1"]
+    check_access(Bucket(r2), r2.prefix)
+    assert episode_ids(Bucket(r2), r2.prefix, "en", QUICK) == ["ep1"]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_real_server_takes_another_region(world: World) -> None:
 )
 def test_a_refusal_is_one_line_that_names_the_variable(status: int, code: str, advice: str) -> None:
     with ObjectsServer({}, lambda key, n: error(status, code)) as server, pytest.raises(AccessError) as caught:
-        check_access(server.store(), "processed/")
+        check_access(server.bucket(), "processed/")
     said = str(caught.value)
     assert said.startswith("listing processed/: ") and advice in said and "\n" not in said
     assert server.asked.total() == 1 and caught.value.__cause__ is caught.value.__context__ is None
@@ -116,7 +117,7 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(scheme: str, monk
         ):
             monkeypatch.setenv(f"{scheme}_proxy", f"http://user:{password}@127.0.0.1:{proxy.server_port}")
             with pytest.raises(GaveUp) as caught:
-                first_page(object_store(r2), "processed/", Retry(attempts=1))
+                first_page(Bucket(r2), "processed/", Retry(attempts=1))
             assert "Pa55" not in str(caught.value)
             assert words in str(caught.value) or (scheme, password) == ("http", "Pa55")
         proxy.shutdown()

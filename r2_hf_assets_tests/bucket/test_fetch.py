@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from r2_hf_assets.bucket import client, fetch
+from r2_hf_assets.bucket import fetch, transfers
 from r2_hf_assets.bucket.byte_budget import ByteBudget
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
@@ -44,15 +44,15 @@ def same(item: str) -> str:
 
 def test_every_item_with_its_body_in_order():
     with served(50) as server:
-        assert bodies(fetch_in_order(keys(50), same, server.store(), **USUAL)) == [*objects(50).items()]
-        assert bodies(fetch_in_order([], same, server.store(), **USUAL)) == []
+        assert bodies(fetch_in_order(keys(50), same, server.bucket(), **USUAL)) == [*objects(50).items()]
+        assert bodies(fetch_in_order([], same, server.bucket(), **USUAL)) == []
         assert server.connections <= 4, "connections are used again"
     assert fetch_threads() == []
 
 
 def test_the_facts_of_an_object():
     with ObjectsServer({"a": b"12345", "empty": b""}) as server:
-        (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.store(), **USUAL)
+        (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.bucket(), **USUAL)
     assert isinstance(found, Fetched) and (found.size, found.body()) == (5, b"12345")
     assert abs(datetime.now(UTC) - found.age - datetime.fromtimestamp(WRITTEN, UTC)) < timedelta(minutes=1)
     assert isinstance(empty, Fetched) and (empty.size, empty.body()) == (0, b"")
@@ -61,7 +61,7 @@ def test_the_facts_of_an_object():
 def test_a_large_body_comes_in_pieces_and_whole():
     large = bytes(range(256)) * 40_000
     with ObjectsServer({"large": large}) as server:
-        [(_, found)] = fetch_in_order(["large"], same, server.store(), **USUAL)
+        [(_, found)] = fetch_in_order(["large"], same, server.bucket(), **USUAL)
     assert isinstance(found, Fetched) and len(found.pieces) > 1 and found.body() == large
 
 
@@ -76,20 +76,20 @@ def test_the_order_is_kept_when_the_first_answers_come_last():
         done[key].set()
 
     with served(16, backwards) as server:
-        assert bodies(fetch_in_order(keys(16), same, server.store(), **USUAL)) == [*objects(16).items()]
+        assert bodies(fetch_in_order(keys(16), same, server.bucket(), **USUAL)) == [*objects(16).items()]
 
 
 def test_what_is_missing_is_none_in_its_place():
     items = ["k000", "absent", "k001", "folder/absent"]
     with served(2) as server:
-        got = bodies(fetch_in_order(items, same, server.store(), **USUAL))
+        got = bodies(fetch_in_order(items, same, server.bucket(), **USUAL))
     assert got == [("k000", b"body 0"), ("absent", None), ("k001", b"body 1"), ("folder/absent", None)]
 
 
 def test_items_without_a_key_pass_through_in_their_place():
     items = ["-", "k000", "-", "-", "k001", "-"]
     with served(2) as server:
-        store = server.store()
+        store = server.bucket()
         got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, **USUAL))
     assert [item for item, _ in got] == items
     assert [body for _, body in got] == [None, b"body 0", None, None, b"body 1", None]
@@ -98,12 +98,12 @@ def test_items_without_a_key_pass_through_in_their_place():
 
 def test_the_same_key_twice_is_two_answers():
     with served(1) as server:
-        assert bodies(fetch_in_order(["k000", "k000"], same, server.store(), **USUAL)) == [("k000", b"body 0")] * 2
+        assert bodies(fetch_in_order(["k000", "k000"], same, server.bucket(), **USUAL)) == [("k000", b"body 0")] * 2
 
 
 def test_a_key_that_is_longer_than_s3_allows_is_not_asked_for():
     with served(1) as server:
-        got = bodies(fetch_in_order(["é" * 513, "k000"], same, server.store(), **USUAL))
+        got = bodies(fetch_in_order(["é" * 513, "k000"], same, server.bucket(), **USUAL))
     assert [body for _, body in got] == [None, b"body 0"]
     assert [*server.asked] == ["k000"]
 
@@ -118,7 +118,7 @@ def test_reads_its_items_only_a_window_ahead(monkeypatch):
             yield key
 
     with served(40) as server:
-        stream = fetch_in_order(items(), same, server.store(), **USUAL)
+        stream = fetch_in_order(items(), same, server.bucket(), **USUAL)
         assert drawn == []
         for taken in range(1, 41):
             next(stream)
@@ -129,7 +129,7 @@ def test_reads_its_items_only_a_window_ahead(monkeypatch):
 @pytest.mark.parametrize("times", [1, 4])
 def test_passing_trouble_is_retried(times):
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" and n <= times else None) as server:
-        assert bodies(fetch_in_order(keys(8), same, server.store(), **USUAL)) == [*objects(8).items()]
+        assert bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL)) == [*objects(8).items()]
     assert server.asked["k003"] == times + 1 and server.asked["k002"] == 1
 
 
@@ -137,7 +137,7 @@ def test_trouble_that_does_not_pass_is_never_a_missing_object():
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" else None) as server:
         taken: list[Any] = []
         with pytest.raises(GaveUp, match=r"GET k003: the bucket answers HTTP 503 SlowDown, still"):
-            taken += fetch_in_order(keys(8), same, server.store(), **USUAL)
+            taken += fetch_in_order(keys(8), same, server.bucket(), **USUAL)
     assert server.asked["k003"] == 5
     assert fetch_threads() == []
 
@@ -150,7 +150,7 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time():
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
         with pytest.raises(GaveUp, match="after 1 tries"):
             bodies(
-                fetch_in_order(["k000"], same, server.store(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
+                fetch_in_order(["k000"], same, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )
     assert server.asked["k000"] == 1
 
@@ -169,7 +169,7 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_an_answer_that_is_no_whole_object_is_asked_for_again(broken):
     with served(2, lambda key, n: broken if n == 1 and key == "k000" else None) as server:
-        assert bodies(fetch_in_order(keys(2), same, server.store(), **USUAL)) == [*objects(2).items()]
+        assert bodies(fetch_in_order(keys(2), same, server.bucket(), **USUAL)) == [*objects(2).items()]
     assert server.asked == {"k000": 2, "k001": 1}
 
 
@@ -184,7 +184,7 @@ def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
 
     monkeypatch.setattr(Transfers, "__init__", watched)
     with served(8, lambda key, n: Answer(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
-        stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.store(), **USUAL)
+        stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.bucket(), **USUAL)
         assert len(bodies(stream)) == 9
     assert server.asked["k004"] == 3
     (budget,) = budgets
@@ -195,7 +195,7 @@ def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
 def test_refused_credentials_are_one_line_and_not_repeated(status):
     refused = Answer(status, b"<html>no</html>")
     with served(8, lambda key, n: refused if key == "k002" else None) as server, pytest.raises(AccessError) as caught:
-        bodies(fetch_in_order(keys(8), same, server.store(), **USUAL))
+        bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL))
     assert server.asked["k002"] == 1
     assert "R2_ACCESS_KEY_ID" in str(caught.value) and "\n" not in str(caught.value)
     assert fetch_threads() == []
@@ -205,7 +205,7 @@ def test_an_error_in_the_middle_comes_after_all_that_was_before_it():
     taken = []
     refused = error(403, "AccessDenied")
     with served(20, lambda key, n: refused if key == "k005" else None) as server, pytest.raises(AccessError):
-        for item, _ in fetch_in_order(keys(20), same, server.store(), **USUAL):
+        for item, _ in fetch_in_order(keys(20), same, server.bucket(), **USUAL):
             taken.append(item)
     assert taken == keys(5)
     assert fetch_threads() == []
@@ -217,7 +217,7 @@ def test_an_error_of_the_items_propagates_and_leaves_no_thread():
         raise LookupError("no more")
 
     with served(3) as server, pytest.raises(LookupError):
-        bodies(fetch_in_order(items(), same, server.store(), **USUAL))
+        bodies(fetch_in_order(items(), same, server.bucket(), **USUAL))
     assert fetch_threads() == []
 
 
@@ -230,14 +230,14 @@ def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
 
     monkeypatch.setattr(ByteBudget, where, broken)
     with served(1) as server, pytest.raises(RuntimeError, match="fetching ended"):
-        bodies(fetch_in_order(keys(1), same, server.store(), **USUAL))
+        bodies(fetch_in_order(keys(1), same, server.bucket(), **USUAL))
     assert server.asked.total() <= 1
     assert fetch_threads() == []
 
 
 def test_closed_early_it_leaves_no_thread():
     with served(100) as server:
-        stream = fetch_in_order(keys(100), same, server.store(), workers=4, max_bytes=10, limit=LIMIT, retry=QUICK)
+        stream = fetch_in_order(keys(100), same, server.bucket(), workers=4, max_bytes=10, limit=LIMIT, retry=QUICK)
         assert next(stream)[0] == "k000"
         assert fetch_threads() != []
         stream.close()
@@ -248,7 +248,7 @@ def test_closed_early_it_stops_repeating():
     """A consumer that leaves while the bucket is down must not wait for every retry of every request in flight."""
     with served(2, lambda key, n: error(503, "SlowDown") if key == "k001" else None) as server:
         patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
-        stream = fetch_in_order(keys(2), same, server.store(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
+        stream = fetch_in_order(keys(2), same, server.bucket(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
         next(stream)
         wait_for(lambda: server.asked["k001"] == 1)
         stream.close()
@@ -265,7 +265,7 @@ def test_closed_while_nothing_comes_it_does_not_wait_for_it():
             over.wait(20)
 
     with served(2, hold) as server:
-        stream = fetch_in_order(keys(2), same, server.store(), **USUAL)
+        stream = fetch_in_order(keys(2), same, server.bucket(), **USUAL)
         next(stream)
         assert held.wait(20)
         stream.close()
@@ -274,7 +274,7 @@ def test_closed_while_nothing_comes_it_does_not_wait_for_it():
 
 
 def test_silence_is_noticed_and_asked_again(monkeypatch):
-    monkeypatch.setattr(client, "READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(transfers, "READ_TIMEOUT_S", 0.3)
     over = threading.Event()
 
     def silent(key: str, count: int) -> None:
@@ -282,7 +282,7 @@ def test_silence_is_noticed_and_asked_again(monkeypatch):
             over.wait(20)
 
     with served(3, silent) as server:
-        assert bodies(fetch_in_order(keys(3), same, server.store(), **USUAL)) == [*objects(3).items()]
+        assert bodies(fetch_in_order(keys(3), same, server.bucket(), **USUAL)) == [*objects(3).items()]
         over.set()
     assert server.asked == {"k000": 1, "k001": 2, "k002": 1}
 
@@ -291,13 +291,13 @@ def test_nobody_listens():
     server = served(1)
     server._server.server_close()
     with pytest.raises(GaveUp, match=r"no connection\); check R2_ENDPOINT_URL if this lasts"):
-        bodies(fetch_in_order(["k000"], same, server.store(), **USUAL))
+        bodies(fetch_in_order(["k000"], same, server.bucket(), **USUAL))
     assert fetch_threads() == []
 
 
 def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch):
     with served(2) as server:
-        proxied = server.store()
+        proxied = server.bucket()
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         with pytest.raises(GaveUp, match="no connection"):
             bodies(fetch_in_order(keys(2), same, proxied, **USUAL))

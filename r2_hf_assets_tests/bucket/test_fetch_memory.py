@@ -47,7 +47,7 @@ def stream(counting: Counting, monkeypatch: pytest.MonkeyPatch, **options: int) 
     order = []
     indexes = range(len(counting.sizes))
     with counting.server as server:
-        for index, found in fetch_in_order(indexes, str, server.store(), limit=2**31, retry=NO_WAIT, **options):
+        for index, found in fetch_in_order(indexes, str, server.bucket(), limit=2**31, retry=NO_WAIT, **options):
             assert isinstance(found, Fetched) and found.size == counting.sizes[index]
             counting.held -= found.size
             order.append(index)

@@ -20,7 +20,7 @@ UNTIL_IT_CLOSES = {"Content-Length": ""}
 
 def fetched(rule: Rule, limit: int = 10**6) -> tuple[Found, ObjectsServer]:
     with ObjectsServer({"k": b"body"}, rule) as server:
-        [(_, found)] = fetch_in_order(["k"], str, server.store(), workers=2, max_bytes=100, limit=limit, retry=QUICK)
+        [(_, found)] = fetch_in_order(["k"], str, server.bucket(), workers=2, max_bytes=100, limit=limit, retry=QUICK)
     assert server.endless_bytes < READ_AT_MOST
     return found, server
 
@@ -68,7 +68,7 @@ def test_an_error_without_an_end_is_classified_by_its_beginning():
 def listed(answer: Answer) -> Any:
     with ObjectsServer({}, lambda key, n: answer) as server:
         try:
-            return list(pages(server.store(), "processed/", QUICK, "/"))
+            return list(pages(server.bucket(), "processed/", QUICK, "/"))
         finally:
             assert server.endless_bytes < READ_AT_MOST + QUICK.attempts * 8 * 2**20
 

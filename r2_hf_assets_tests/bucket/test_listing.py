@@ -2,18 +2,18 @@
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
-    store = MemoryStore()
+def bucket() -> MemoryBucket:
+    store = MemoryBucket()
     put_folders(store, "en-US/a", "ENG/b", "in/c", "123/d", "unknown/e", "yue/f", "en us/g")
     store.put(f"{PREFIX}README.md", b"a file beside the folders")
     store.put("elsewhere/de/x/all_segments.json", b"[]")
@@ -33,7 +33,7 @@ def test_folders_come_in_byte_order_with_their_language(bucket):
 
 
 def test_episodes_of_one_folder_in_byte_order():
-    store = MemoryStore()
+    store = MemoryBucket()
     put_folders(store, "en/b", "en/a", "en/B", "en/é", "en/a b", "en/a%20b", "en-US/z")
     put_episode(store, "en/with-audio")
     store.put(f"{PREFIX}en/stray.json", b"[]")
@@ -42,14 +42,14 @@ def test_episodes_of_one_folder_in_byte_order():
 
 
 def test_an_empty_prefix_means_the_top_of_the_bucket():
-    store = MemoryStore()
+    store = MemoryBucket()
     store.put("de/x/all_segments.json", b"[]")
     assert language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
     assert list(episode_ids(store, "", "de", NO_WAIT)) == ["x"]
 
 
 def test_an_empty_bucket_has_no_folders():
-    assert language_folders(MemoryStore(), PREFIX, NO_WAIT) == []
+    assert language_folders(MemoryBucket(), PREFIX, NO_WAIT) == []
 
 
 def no_object(*_: object) -> None:

@@ -7,10 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.listing import episode_pages
 from r2_hf_assets.bucket.pages import pages
-from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import NAMES, Bucket, episode_ids
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.objects_server import ObjectsServer
@@ -39,9 +37,7 @@ def check_from_every_place(store: Any, whole: list[str]) -> int:
 def test_a_real_server_gives_what_the_whole_listing_holds_from_any_place_on(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3 = world.sandbox.s3
-    r2 = BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket)
-    store, client = object_store(r2), s3.client()  # obstore can't write all of these keys
+    store, client = world.reader(), world.sandbox.s3.client()  # obstore can't write all of these keys
     keys = [f"en/{name}/all_segments.json" for name in AWKWARD]
     for key in [*keys, "en/ep11.txt", "de/ep1/all_segments.json"]:
         client.put_object(Bucket=world.bucket, Key=f"processed/{key}", Body=b"[]")
@@ -57,13 +53,13 @@ def test_a_real_server_gives_what_the_whole_listing_holds_from_any_place_on(
 def test_every_name_once_in_either_order_from_any_place_on(names, size, by_name, repeats):
     bucket = Bucket(names, size, by_name=by_name, repeats=repeats)
     with ObjectsServer({}, bucket.answer) as server:
-        check_from_every_place(server.store(), bucket.names)
+        check_from_every_place(server.bucket(), bucket.names)
 
 
 def test_few_more_pages_are_asked_for_than_are_read() -> None:
     bucket = Bucket((f"ep{number:03d}" for number in range(100)), 10, by_name=False)
     with ObjectsServer({}, bucket.answer) as server:
-        found = episode_pages(server.store(), "processed/", "en", "", NO_WAIT)
+        found = episode_pages(server.bucket(), "processed/", "en", "", NO_WAIT)
         assert next(found) == ([f"ep{number:03d}" for number in range(10)], "ep009/")
         found.close()
     assert bucket.asked <= 2

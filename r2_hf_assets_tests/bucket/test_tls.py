@@ -10,11 +10,11 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.client import object_store
+from r2_hf_assets.bucket.client import ask, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.pages import check_access, pages
 from r2_hf_assets.bucket.response import Fetched
-from r2_hf_assets.bucket.s3_errors import transient
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import GaveUp, SettingsError
 from r2_hf_assets.preflight.bucket import look_at_bucket
 from r2_hf_assets.retry import Retry
@@ -31,19 +31,19 @@ Client = Callable[[BucketSettings], object]
 
 
 def by_libcurl(r2: BucketSettings) -> None:
-    ((_, found),) = fetch_in_order(["k"], str, object_store(r2), workers=1, max_bytes=10, limit=10, retry=QUICK)
+    ((_, found),) = fetch_in_order(["k"], str, Bucket(r2), workers=1, max_bytes=10, limit=10, retry=QUICK)
     assert isinstance(found, Fetched) and found.body() == b"x"
 
 
 def by_obstore(r2: BucketSettings) -> None:
-    assert bytes(QUICK.call("GET", lambda: obstore.get(object_store(r2), "k"), transient).bytes()) == b"x"
+    assert bytes(ask(QUICK, "GET", lambda: obstore.get(object_store(r2), "k").bytes())) == b"x"
 
 
 CLIENTS: dict[str, Client] = {
     "libcurl's GETs": by_libcurl,
-    "libcurl's listings": lambda r2: list(pages(object_store(r2), "", QUICK)),
+    "libcurl's listings": lambda r2: list(pages(Bucket(r2), "", QUICK)),
     "obstore": by_obstore,
-    "a scan's first look": lambda r2: check_access(object_store(r2), ""),
+    "a scan's first look": lambda r2: check_access(Bucket(r2), ""),
 }
 
 

@@ -24,7 +24,7 @@ OBJECTS = {key: bytes(SIZE) for key in KEYS}
 
 
 def stream(server: ObjectsServer, retry: Retry = QUICK, workers: int = 4) -> Iterator[tuple[str, Any]]:
-    return fetch_in_order(KEYS, str, server.store(), workers=workers, max_bytes=BUDGET, limit=10**6, retry=retry)
+    return fetch_in_order(KEYS, str, server.bucket(), workers=workers, max_bytes=BUDGET, limit=10**6, retry=retry)
 
 
 def rest(found: Iterator[tuple[str, Any]]) -> list[tuple[str, int]]:
@@ -119,7 +119,7 @@ def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
         raise pycurl.error(27, "out of memory")
 
     if step == "setopt":
-        monkeypatch.setattr(module.pycurl, "HEADERFUNCTION", -1)
+        monkeypatch.setattr(pycurl, "HEADERFUNCTION", -1)
     else:
         real = CurlLoop.__init__
 
@@ -172,7 +172,7 @@ def test_closing_clears_every_state(made):
 
     keys = ["done", "paused", "running", "waiting", "queued"]
     with ObjectsServer({key: bytes(SIZE) for key in keys}, rule) as server:
-        transfers = Transfers(server.store(), workers=4, max_bytes=BUDGET, retry=patient)
+        transfers = server.bucket().open_transfers(workers=4, max_bytes=BUDGET, retry=patient)
         asked = {key: transfers.submit(key, 10**6) for key in keys[:1]}
         wait_for(lambda: asked["done"].state is State.DONE)
         transfers._free.pop()  # so that three are under way and the last is queued
@@ -196,7 +196,7 @@ def test_closing_ends_the_waiting_of_another_thread():
         over.wait(20)
 
     with ObjectsServer({}, silent) as server:
-        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
         asked = transfers.submit("k0", 10)
 
         def consume() -> None:
@@ -225,7 +225,7 @@ def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
 
     monkeypatch.setattr(CurlLoop, "close", hanging)
     with ObjectsServer({}) as server:
-        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
         transfers.close()
         assert fetch_threads() and not over.is_set()
         over.set()
@@ -234,7 +234,7 @@ def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
 
 def test_an_error_is_raised_once_and_then_called_so():
     with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
-        transfers = Transfers(server.store(), workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
         asked = transfers.submit("k0", 10)
         with pytest.raises(GaveUp):
             transfers.take(asked)

@@ -76,7 +76,7 @@ def test_the_command_is_installed() -> None:
         (["--language", "klingon"], "--language klingon: no language"),
         (["process", "--lang", "en,klingon"], "--language klingon: no language"),
         (["scan", "--language", ","], "it names no language"),
-        (["reconcile", "--redo", "--record"], "--redo goes alone"),
+        (["reconcile", "--record", "--dry-run"], "--record and --dry-run exclude each other"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),
         (["sandbox", "sideways"], "sideways"),

@@ -161,9 +161,10 @@ def test_what_the_script_lost_is_said_and_can_be_made_anew(world: World, capfd: 
     world.api().delete_file("data/en/chunk-00001.parquet", repo_id=world.repo_id, repo_type="dataset")
     shutil.copytree(world.env["DAGSTER_HOME"], "home_before")
 
+    lacks = f"lacks 3 of 12 segments, the first is processed/en/{dropped}/{dropped}_000000.mp3"
     found = do(capfd, *IMPORT)
     assert found.data == [
-        "en|chunk_0000: recorded: lacks 3 of 12 segments",
+        f"en|chunk_0000: recorded: {lacks}",
         "en|chunk_0001: left due: no file on the Hub",
         "en|chunk_0002: recorded: 12 rows",
     ]
@@ -175,7 +176,7 @@ def test_what_the_script_lost_is_said_and_can_be_made_anew(world: World, capfd: 
     shutil.rmtree(world.env["DAGSTER_HOME"])
     shutil.move("home_before", world.env["DAGSTER_HOME"])
     found = do(capfd, *IMPORT, "--rebuild-incomplete")
-    assert found.data[0] == "en|chunk_0000: left due: lacks 3 of 12 segments"
+    assert found.data[0] == f"en|chunk_0000: left due: {lacks}"
     assert world.due() == ["en|chunk_0000", "en|chunk_0001"]
     go_on(capfd)
     assert rows(world) == once(audio_in_bucket(world))
@@ -189,7 +190,8 @@ def test_a_chunk_that_the_script_did_not_finish_is_made_anew(world: World, capfd
     script.progress_file.write_text("")
     world.api().delete_file("data/fra/chunk-00000-part-02.parquet", repo_id=world.repo_id, repo_type="dataset")
     found = do(capfd, *IMPORT)
-    assert found.data == ["fr|chunk_0000: left due: lacks 2 of 12 segments, from data/fra/"]
+    (line,) = found.data
+    assert line.startswith("fr|chunk_0000: left due: lacks 2 of 12 segments, ") and line.endswith(", from data/fra/")
     go_on(capfd)
     assert world.files() == ["data/fr/chunk-00000.parquet"]
     assert rows(world) == once(audio_in_bucket(world))

@@ -14,7 +14,9 @@ from r2_hf_assets.assets.history import recorded_digests
 from r2_hf_assets.assets.launch import execute
 from r2_hf_assets.assets.partitions import partition_key
 from r2_hf_assets.assets.reconcile import examine
+from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.errors import DiskError
+from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.plan import scan as scans
 from r2_hf_assets.plan.due import UNPLANNED, lost
 from r2_hf_assets.plan.store import PlanStore
@@ -92,10 +94,9 @@ def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_ane
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
-    build = assets.build_on_hub
 
     def gone(*arguments, **options):
-        done = build(*arguments, **options)
+        done = build_on_hub(*arguments, **options)
         state.rename(state.with_name("away"))
         return done
 
@@ -115,10 +116,9 @@ def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
 ) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
-    folders = scans.language_folders
 
     def gone(*arguments):
-        found = folders(*arguments)
+        found = language_folders(*arguments)
         shutil.rmtree(state)
         return found
 
@@ -146,7 +146,7 @@ def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Pa
     head = done.head()
     shutil.rmtree(state / "builds")
     with DagsterInstance.get() as instance:
-        assert examine(instance, load()).differences == ()
+        assert examine(instance, load()).differences == []
     assert (done.due(), done.build("en|chunk_0000"), done.head()) == ([], None, head)
 
 
@@ -173,7 +173,7 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
     assert len(materializations(world, "hub_commit", "en|chunk_0000")) == 1
     assert sorted(shards.rglob("*")) == before, "it is the user's to delete"
     with DagsterInstance.get() as instance:
-        assert examine(instance, load()).differences == ()
+        assert examine(instance, load()).differences == []
 
 
 def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from obstore.store import S3Store
 
 from r2_hf_assets import retry
-from r2_hf_assets.bucket import client, pages
-from r2_hf_assets.hub import commit
+from r2_hf_assets.bucket import client, curl, pages, transfers
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.hub import HubServer, start_hub
 from r2_hf_assets.sandbox.s3_faults import S3Faults
@@ -31,12 +30,14 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     milliseconds = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=5), "base": 2}
     inner = {"max_retries": INNER_TRIES - 1, "retry_timeout": timedelta(seconds=20), "backoff": milliseconds}
     monkeypatch.setattr(client, "OBSTORE_RETRIES", inner)
-    monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 2)
-    monkeypatch.setattr(client, "READ_TIMEOUT_S", READ_TIMEOUT_S)
+    for module in (client, curl):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 2)
+    for module in (client, transfers):
+        monkeypatch.setattr(module, "READ_TIMEOUT_S", READ_TIMEOUT_S)
     short = Retry(attempts=TRIES, base=0.005, cap=0.02, quota_limit=0.1)
     monkeypatch.setattr(pages, "FIRST_REQUEST", short)
     monkeypatch.setattr(retry, "DEFAULT", short)
-    monkeypatch.setattr(commit, "COMMIT_RETRY", short)
+    monkeypatch.setattr(retry, "COMMIT_RETRY", short)
     from huggingface_hub.utils import _http, _xet
 
     # http_backoff tries 6 times and waits 1 to 8 s in between; the tries stay, the waits go.
@@ -69,9 +70,9 @@ def r2(world: World, proxy: S3Faults) -> BucketSettings:
 
 
 @pytest.fixture
-def store(r2: BucketSettings) -> S3Store:
+def store(r2: BucketSettings) -> Bucket:
     """The product's own client for the bucket, through the proxy."""
-    return client.object_store(r2)
+    return Bucket(r2)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import hashlib
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord, ask, check_claim, commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.sandbox.hub import HubServer
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
@@ -71,18 +69,14 @@ class HubCase:
         method, path = route
         self.hub.faults({"method": method, "path_regex": path, **trouble})
 
-    def upload(self, retry: Retry | None = None, log: Callable[[str], None] | None = None) -> BuildRecord:
+    def upload(self) -> BuildRecord:
         """Make the repo and bring the content there, as `parquet_shards` does."""
-        check_claim(self.client, self.claim, retry=retry, log=log)
+        check_claim(self.client, self.claim)
+        return self.client.call_with_retry("upload to", lambda: upload_chunk(self.client, self.folder, self.body))
 
-        def attempt() -> BuildRecord:
-            return upload_chunk(self.client, self.folder, self.body, retry=retry, log=log)
-
-        return ask(self.client, "upload to", attempt, retry, log)
-
-    def commit(self, retry: Retry | None = None, log: Callable[[str], None] | None = None) -> CommitRecord:
+    def commit(self) -> CommitRecord:
         """Upload the chunk and commit it."""
-        return commit_chunk(self.client, self.upload(retry, log), self.claim, retry=retry, log=log)
+        return commit_chunk(self.client, self.upload(), self.claim)
 
     def data_commits(self) -> int:
         found = self.api.list_repo_commits(self.client.repo_id, repo_type="dataset")

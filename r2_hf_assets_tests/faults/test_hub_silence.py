@@ -7,12 +7,11 @@ from huggingface_hub import constants
 from huggingface_hub.utils import http_backoff
 
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.hub import commit, timeouts, upload_xet
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub import timeouts, upload_xet
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.commit import ask
-from r2_hf_assets.hub.inventory import take_inventory
-from r2_hf_assets.hub.reading import HubReader, UnreadableShard
+from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
 from r2_hf_assets.preflight import collect
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
@@ -63,8 +62,9 @@ def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -
 @pytest.mark.parametrize("route", [name for name in WRITES if name not in ("LFS, LFS verify", "Xet, deduplication")])
 def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
     case.order(WRITES[route], silence="read", times=FOR_EVER)
+    case.client.retry = TWICE
     with pytest.raises(GaveUp, match="after 2 tries") as caught:
-        case.commit(retry=TWICE)
+        case.commit()
     assert "\n" not in str(caught.value) and caught.value.transient
     case.hub.clear_faults()
     case.check_nothing_visible()
@@ -78,42 +78,32 @@ def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: H
     case.check_whole()
 
 
-@pytest.mark.parametrize("route", ["/api/validate-yaml$", "/preupload/main$", "/commit/main$"])
-def test_silence_is_given_up_for_a_card_too(case: HubCase, route: str) -> None:
-    """Its commit is huggingface_hub's own."""
-    case.client.create_repo()
-    case.order(("POST", route), silence="read", times=FOR_EVER)
-
-    def write() -> None:
-        case.client.commit_contents({"README.md": b"# Mine\n"}, case.client.head() or "", "Update the card")
-
+def test_silence_is_given_up_for_the_validation_of_a_card_too(case: HubCase) -> None:
+    case.order(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
     with pytest.raises(GaveUp, match="after 2 tries"):
-        ask(case.client, "write the card of", write, TWICE)
+        case.client.call_with_retry("write the card of", lambda: case.client.validate_card(CARD), TWICE)
 
 
 def read_all(case: HubCase) -> list[RemoteFile]:
     """Every way in which the product reads: a listing, files by path, a small file in whole, a file by ranges."""
-    hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    found = take_inventory(hub)
+    repo, found = case.client, take_inventory(case.client)
     assert found.revision
-    assert ask(case.client, "read", lambda: case.client.read(CARD_PATH, found.revision or "")) == CARD
-    assert ask(case.client, "list", lambda: case.client.files([PART], found.revision or "")) == found.files
+    assert repo.call_with_retry("read", lambda: repo.read(CARD_PATH, found.revision or "")) == CARD
+    assert repo.call_with_retry("list", lambda: repo.files([PART], found.revision or "")) == found.files
     with pytest.raises(UnreadableShard):  # what is there is no Parquet
-        HubReader(hub, found.revision).footer(found.files[PART])
+        HubReader(repo, found.revision).footer(found.files[PART])
     return list(found.files.values())
 
 
 @pytest.mark.parametrize("reads", READS)
-def test_reading_outlasts_silence_and_ends_where_it_does_not(
-    case: HubCase, reads: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, reads: str) -> None:
     case.commit()
     case.order(READS[reads], silence="read")
     mark = case.hub.mark()
     assert [file.path for file in read_all(case)] == [PART]
     assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
     case.order(READS[reads], silence="read", times=FOR_EVER)
-    monkeypatch.setattr(commit, "COMMIT_RETRY", TWICE)
+    case.client.retry = TWICE
     with pytest.raises(GaveUp, match="after 2 tries"):
         read_all(case)
 
@@ -131,7 +121,8 @@ def test_a_large_upload_that_flows_takes_as_long_as_it_needs(case: HubCase, monk
     set_bounds(monkeypatch, 2.0, 2.5)
     case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
     started = time.monotonic()
-    assert case.commit(retry=Retry(attempts=1)).committed
+    case.client.retry = Retry(attempts=1)
+    assert case.commit().committed
     assert time.monotonic() - started > 2.5
     case.hub.clear_faults()
     case.check_whole()

@@ -87,7 +87,8 @@ def test_a_busy_hub_is_given_the_time_it_asks_for(case: HubCase, form):
     }[form]
     slept: list[float] = []
     case.order(ROUTES["commit"], status=429, headers=headers)
-    case.commit(retry=Retry(attempts=3, sleep=slept.append))
+    case.client.retry = Retry(attempts=3, sleep=slept.append)
+    case.commit()
     assert len(slept) == 1 and 5.0 <= slept[0] <= 7.0
     case.check_whole()
 
@@ -98,7 +99,8 @@ def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
     slept: list[float] = []
     said: list[str] = []
     case.order(EVERY[route], status=429, headers={"Retry-After": "3600"}, times=8)
-    case.commit(retry=Retry(attempts=2, sleep=slept.append), log=said.append)
+    case.client.retry, case.client.log = Retry(attempts=2, sleep=slept.append), said.append
+    case.commit()
     assert slept == [3600.0] * 8 and len(said) == 8
     assert all("rate limited (HTTP 429), waiting for the quota, again in 3600.0 s" in line for line in said)
     case.check_whole()
@@ -156,8 +158,9 @@ def test_a_repo_deleted_midway_is_one_line_and_comes_back(case: HubCase, monkeyp
         return real(*arguments)
 
     monkeypatch.setattr(case.client, moment, delete_first)
+    case.client.retry = Retry(attempts=5, base=0.01)
     with pytest.raises(AccessError, match="check HF_REPO_ID") as caught:
-        case.commit(retry=Retry(attempts=5, base=0.01))
+        case.commit()
     assert "\n" not in str(caught.value)
     assert case.commit().committed
     case.check_whole()

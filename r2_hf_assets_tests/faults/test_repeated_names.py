@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
-from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
@@ -15,9 +12,7 @@ from r2_hf_assets_tests.objects_server import Answer, ObjectsServer
 NAMES = [f"ep{number:03d}" for number in range(40)]
 
 
-@pytest.mark.parametrize("pages_before_split", [1, 100], ids=["in ranges", "in a row"])
-def test_each_episode_is_planned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages_before_split: int) -> None:
-    monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
+def test_each_episode_is_planned_once(tmp_path: Path) -> None:
     bucket = Bucket(NAMES, 7, by_name=False, repeats=True)
 
     def answer(key: str, count: int) -> Answer:
@@ -27,7 +22,7 @@ def test_each_episode_is_planned_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with ObjectsServer({}, answer) as server:
         plan = PlanStore(open_store(str(tmp_path), None), "speech", "processed/")
-        report = scan(server.store(), plan, ScanRules(frozenset({"en"}), episodes_per_chunk=16))
+        report = scan(server.bucket(), plan, ScanRules(frozenset({"en"}), episodes_per_chunk=16))
     planned = [episode for chunk in report.new_chunks for episode in chunk.episodes]
     assert planned == [f"en/{name}" for name in NAMES]
     assert report.seen == {"en": 40} and report.folders == {"en": 40}

@@ -5,13 +5,12 @@ import threading
 import obstore
 import pytest
 
-from r2_hf_assets.bucket import client
 from r2_hf_assets.bucket.byte_budget import ByteBudget
-from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched, Found
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, GaveUp
-from r2_hf_assets.retry import default_retry
+from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.build_samples import (
@@ -88,7 +87,7 @@ def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, trouble):
 
 
 def test_a_connection_that_is_refused_for_a_while(bucket, proxy, store, monkeypatch):
-    patient = client.Retry(attempts=50, base=0.02, cap=0.05)
+    patient = Retry(attempts=50, base=0.02, cap=0.05)
     monkeypatch.setattr("r2_hf_assets.retry.DEFAULT", patient)
     proxy.refuse()
     threading.Timer(0.5, proxy.listen).start()
@@ -121,7 +120,7 @@ def test_a_refusal_midway_is_one_line_and_no_reject(bucket, proxy, store, code, 
 def test_a_bucket_that_is_gone_rejects_nothing(bucket, r2):
     gone = BucketSettings(r2.endpoint_url, r2.access_key_id, r2.secret_access_key, f"{r2.name}-gone")
     with pytest.raises(AccessError, match="check R2_BUCKET"):
-        build(object_store(gone))
+        build(Bucket(gone))
 
 
 def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(bucket, proxy, store, monkeypatch):

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from r2_hf_assets.bucket.client import object_store, open_store
+from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.bucket.pages import check_access
+from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
@@ -31,7 +32,7 @@ def plan(world, r2) -> PlanStore:
 
 
 def rescan(plan: PlanStore, r2) -> ScanReport:
-    return scan(object_store(r2), plan, RULES)
+    return scan(Bucket(r2), plan, RULES)
 
 
 def check_whole(plan: PlanStore) -> None:

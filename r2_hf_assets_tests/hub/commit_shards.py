@@ -22,19 +22,18 @@ from r2_hf_assets_tests.hub.uploads import upload_chunk
 
 
 def main(folder: Path, silence_s: float | None = None) -> None:
-    retry = _impatient(silence_s) if silence_s else None
     settings = load_partial()
     assert settings.hub is not None
-    repo = HubClient(settings.hub)
+    repo = HubClient(settings.hub, retry=_impatient(silence_s) if silence_s else None)
     rng = random.Random(7)
     bodies = [b"PAR1" + rng.randbytes(size) for size in (2_500_000, 900_000, 50_000)]
     runs = []
     known: dict[tuple[str, int], frozenset[str]] = {("en", 7): frozenset()}
     claim = Claim("0" * 32, lambda _: known)
     for parts in (3, 3, 1, 1):
-        check_claim(repo, claim, retry=retry)
-        record = upload_chunk(repo, folder, *bodies[:parts], retry=retry)
-        runs.append(commit_chunk(repo, record, claim, retry=retry))
+        check_claim(repo, claim)
+        record = upload_chunk(repo, folder, *bodies[:parts])
+        runs.append(commit_chunk(repo, record, claim))
         known["en", 7] |= record.sha256s
     import huggingface_hub
 

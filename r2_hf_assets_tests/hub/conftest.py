@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.hub import commit
+from r2_hf_assets import retry
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.build_samples import NO_WAIT
@@ -17,7 +17,7 @@ Body = Callable[[int], bytes]
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "COMMIT_RETRY", NO_WAIT)
+    monkeypatch.setattr(retry, "COMMIT_RETRY", NO_WAIT)
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from r2_hf_assets.hub.card.start import CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.errors import HeadMoved
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
+from r2_hf_assets_tests.build_samples import NO_WAIT
 
 Files = dict[str, RemoteFile]
 # What a file reads as that was put here without its content.
@@ -41,7 +41,9 @@ class FakeRepo(HubClient):
     repo_id = "me/speech"
 
     def __init__(self, files: Sequence[RemoteFile] = (), *, exists: bool = True) -> None:
+        self.log, self.retry = None, NO_WAIT
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
+        self.wrong_with_card = ""
         self.calls: Counter[str] = Counter()
         self.named: list[str] = []
         self._known: dict[str, bytes] = {}
@@ -150,13 +152,8 @@ class FakeRepo(HubClient):
         with self._call("holds"):
             return all(self._holds(file) for file in files)
 
-    def commit_contents(self, contents: Mapping[str, bytes], parent: str, message: str) -> tuple[str, str]:
-        """As huggingface_hub does it, what the branch holds by now is left out."""
-        with self._lock:
-            left = {path: data for path, data in contents.items() if self.now.get(path) != remote(path, data)}
-        if not left:
-            raise HeadMoved
-        return self.commit([], [], parent, message, left)
+    def validate_card(self, card: bytes) -> str:
+        return self.wrong_with_card
 
     def commit_url(self, oid: str) -> str:
         return f"https://hub/datasets/{self.repo_id}/commit/{oid}"

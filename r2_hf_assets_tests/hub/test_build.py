@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.errors import GaveUp, StillUploading
-from r2_hf_assets.hub.build import LEDGER, STREAM_RETRY, CheckFailed, build_on_hub
+from r2_hf_assets.hub.build import LEDGER, CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import Build
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets_tests.build_samples import NO_WAIT, audio, chunk_of, limits, put_episode
+from r2_hf_assets_tests.build_samples import audio, chunk_of, limits, put_episode
 from r2_hf_assets_tests.world import World
 
 SIZE = 20_000
@@ -48,7 +49,8 @@ def brief_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def build(chunk: Chunk, line: Line, folder: Path, said: list[str], **changes: Any) -> Build:
     settings = limits(folder, max_bytes=100_000, rowgroup_bytes=30_000, **changes)
-    return build_on_hub(chunk, *line, settings, retry=NO_WAIT, log=said.append)
+    line[1].log = said.append
+    return build_on_hub(chunk, *line, settings)
 
 
 def registered(world: World, mark: int) -> int:

@@ -5,7 +5,8 @@ import json
 from datasets import Features
 from huggingface_hub import DatasetCard
 
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.shards.schema import SCHEMA
 
 

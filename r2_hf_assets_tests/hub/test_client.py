@@ -10,9 +10,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.commit import ask
 from r2_hf_assets.hub.errors import classify, status_of
-from r2_hf_assets.hub.inventory import take_inventory
+from r2_hf_assets.hub.reads import take_inventory
 from r2_hf_assets.retry import Trouble
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.hub.conftest import Body
@@ -62,15 +61,16 @@ def test_a_refusal_is_not_a_repo_that_is_not_there(
     world.sandbox.hub.faults(refusal)
     client = HubClient(settings)
     with pytest.raises(AccessError, match=advice):
-        ask(client, "look at", client.head)
+        client.call_with_retry("look at", client.head)
     with pytest.raises(AccessError, match=advice):
-        take_inventory(settings)
-    assert take_inventory(settings).revision == head
+        take_inventory(client)
+    assert take_inventory(client).revision == head
 
 
 def test_a_404_is_a_repo_that_is_not_there(settings: HubSettings) -> None:
-    assert HubClient(settings).head() is None
-    assert take_inventory(settings).revision is None
+    client = HubClient(settings)
+    assert client.head() is None
+    assert take_inventory(client).revision is None
 
 
 def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
-from r2_hf_assets.hub.commit import COMMIT_RETRY, CommitRecord, commit_chunk
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
+from r2_hf_assets.retry import COMMIT_RETRY, Retry
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
@@ -16,8 +16,8 @@ from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 ONE = "data/en/chunk-00007.parquet"
 
 
-def commit(repo: FakeRepo, record: BuildRecord | None = None, retry: Retry = NO_WAIT, log=None) -> CommitRecord:
-    return commit_chunk(repo, record or built(b"rows"), repo.claim(), retry=retry, log=log)
+def commit(repo: FakeRepo, record: BuildRecord | None = None) -> CommitRecord:
+    return commit_chunk(repo, record or built(b"rows"), repo.claim())
 
 
 def test_a_head_that_moved_is_looked_at_again():
@@ -111,7 +111,8 @@ class Clock:
 def test_a_busy_hub_is_given_the_time_it_asks_for(headers):
     repo, clock = FakeRepo(), Clock()
     repo.fail("commit", 429, headers=headers)
-    commit(repo, retry=clock.retry())
+    repo.retry = clock.retry()
+    commit(repo)
     assert clock.slept == [47.0] and repo.calls["commit"] == 2
 
 
@@ -119,7 +120,8 @@ def test_every_wait_is_told():
     said: list[str] = []
     repo = FakeRepo()
     repo.fail("commit", 503, 412)
-    commit(repo, log=said.append)
+    repo.log = said.append
+    commit(repo)
     assert len(said) == 2
     assert "commit to me/speech: service unavailable (HTTP 503)" in said[0] and "HTTP 412" in said[1]
 
@@ -175,9 +177,9 @@ def test_eight_committers_at_once_all_get_in():
     for _ in range(8):
         repo.before("commit", lambda: together.wait(20))
     records = [built(b"chunk %d" % number, number=number) for number in range(8)]
-    patient = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
+    repo.retry = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda record: commit(repo, record, retry=patient), records))
+        done = list(pool.map(lambda record: commit(repo, record), records))
     assert all(record.committed for record in done)
     assert len({record.oid for record in done}) == 8
     assert len(repo.revisions) == 9 and repo.calls["commit"] >= 15
@@ -192,8 +194,8 @@ def test_committers_of_the_same_chunk_make_one_commit():
     for _ in range(4):
         repo.before("commit", lambda: together.wait(20))
     record = built(b"rows")
-    patient = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
+    repo.retry = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: commit(repo, record, retry=patient), range(4)))
+        done = list(pool.map(lambda _: commit(repo, record), range(4)))
     assert sorted(record.committed for record in done) == [False, False, False, True]
     assert {record.oid for record in done} == {"oid-1"} and len(repo.revisions) == 2

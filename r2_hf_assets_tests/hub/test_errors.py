@@ -9,7 +9,6 @@ import requests
 from huggingface_hub.utils import get_session
 
 from r2_hf_assets.hub.errors import (
-    HeadMoved,
     NotVisibleYet,
     TransferBroken,
     classify,
@@ -58,7 +57,6 @@ def test_statuses_that_will_not(status):
         chained(RuntimeError("upload failed"), requests.ConnectionError("reset")),
         json.JSONDecodeError("a proxy's page", "<html>", 0),
         NotVisibleYet(),
-        HeadMoved(),
     ],
     ids=repr,
 )

@@ -4,7 +4,7 @@ import pytest
 
 from r2_hf_assets.errors import AccessError, R2HfError
 from r2_hf_assets.hub.move import rename_files
-from r2_hf_assets_tests.hub.test_inventory import commit, settings
+from r2_hf_assets_tests.hub.test_reads import client, commit
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
 from r2_hf_assets_tests.world import World
 
@@ -31,11 +31,11 @@ def renamed(hashes: dict[str, str]) -> dict[str, str]:
 def test_groups_stay_whole_and_nothing_is_uploaded(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("r2_hf_assets.hub.move._FILES_PER_COMMIT", 5)
     before, count, mark = file_hashes(filled), commits(filled), filled.sandbox.hub.mark()
-    rename_files(settings(filled), GROUPS)
+    rename_files(client(filled), GROUPS)
     assert file_hashes(filled) == renamed(before)
     assert commits(filled) == count + 2  # two groups, and one
     assert not [r for r in filled.sandbox.hub.requests(since=mark) if r["method"] == "PUT" or "/v1/" in r["path"]]
-    rename_files(settings(filled), GROUPS)
+    rename_files(client(filled), GROUPS)
     assert commits(filled) == count + 2
 
 
@@ -44,7 +44,7 @@ def test_an_answer_that_never_came(filled: World, after: bool) -> None:
     before, count = file_hashes(filled), commits(filled)
     route = {"method": "POST", "path_regex": f"{filled.repo_id}/commit/main$"}
     filled.sandbox.hub.faults({**route, "times": 1, "drop": True, "after": after})
-    rename_files(settings(filled), GROUPS)
+    rename_files(client(filled), GROUPS)
     assert (file_hashes(filled), commits(filled)) == (renamed(before), count + 1)
 
 
@@ -52,7 +52,7 @@ def test_another_file_in_the_way_is_refused(filled: World) -> None:
     commit(filled.api(), filled, {"data/fr/y-a.parquet": b"another"})
     before = file_hashes(filled)
     with pytest.raises(R2HfError, match=r"fra/y-a.parquet can't be renamed: data/fr/y-a.parquet is there already"):
-        rename_files(settings(filled), GROUPS)
+        rename_files(client(filled), GROUPS)
     assert file_hashes(filled) == before
     with pytest.raises(AccessError, match="HF_TOKEN"):
-        rename_files(settings(filled, token="hf_nobody"), GROUPS)
+        rename_files(client(filled, token="hf_nobody"), GROUPS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
-from r2_hf_assets.hub.card.start import BEGIN, END
+from r2_hf_assets.hub.card.merge import BEGIN, END
 from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import (
     OWNER_PATH,

@@ -14,13 +14,14 @@ from r2_hf_assets.errors import AccessError, DiskError, DiskFull, ShardError
 from r2_hf_assets.hub import upload_files as module
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.commit import ask, commit_chunk
+from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.hub.verify import check_on_hub, on_hub
+from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.sandbox.hub import start_hub
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.build_samples import limits
 from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.fake_repo import FakeRepo
 from r2_hf_assets_tests.hub.uploads import send, upload_chunk
 from r2_hf_assets_tests.world import World
 
@@ -166,7 +167,7 @@ def test_a_repo_that_keeps_parquet_out_of_lfs_is_mended_by_what_the_error_says(
     gitattributes("*.mp3 filter=lfs\n")
     text = b"PAR1 and no byte that is binary"
     with pytest.raises(ShardError, match="keeps Parquet files out of LFS; add") as refused:
-        ask(lfs, "upload to", lambda: upload_chunk(lfs, tmp_path, text))
+        lfs.call_with_retry("upload to", lambda: upload_chunk(lfs, tmp_path, text))
     said = str(refused.value)
     assert "\n" not in said and not refused.value.transient and names(tmp_path / "scratch") == []
     advice = said.split("`")[1]
@@ -174,7 +175,7 @@ def test_a_repo_that_keeps_parquet_out_of_lfs_is_mended_by_what_the_error_says(
     record = upload_chunk(lfs, tmp_path, text)
     assert check_on_hub(lfs, record, commit_chunk(lfs, record, CLAIM).oid).passed
     path = "data/en/chunk-00007.parquet"
-    verdict = on_hub(record, {path: RemoteFile(path, len(text), None)})
+    verdict = check_on_hub(FakeRepo([RemoteFile(path, len(text), None)]), record, "oid-0")
     assert verdict.summary.split("`")[1] == advice, "the commit check says the same"
 
 
@@ -201,5 +202,5 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(lfs: HubClient, tmp_path: Pa
 def test_a_refusal_leaves_no_file(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
     world.sandbox.hub.faults({"path_regex": "/info/lfs/objects/batch$", "status": 403, "times": 1})
     with pytest.raises(AccessError, match="write access"):
-        ask(lfs, "upload to", lambda: upload_chunk(lfs, tmp_path, body(2_000)))
+        lfs.call_with_retry("upload to", lambda: upload_chunk(lfs, tmp_path, body(2_000)))
     assert names(tmp_path / "scratch") == []

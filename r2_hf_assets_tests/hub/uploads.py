@@ -1,11 +1,10 @@
 """Chunks on a Hub that is there: their parts go into its content store with the product's own client."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.writer import Content, Upload
@@ -23,17 +22,10 @@ def send(upload: Upload, data: bytes) -> Content:
 
 
 def upload_chunk(
-    repo: HubClient,
-    folder: Path,
-    *parts: bytes,
-    number: int = 7,
-    language: str = "en",
-    keep: bool = False,
-    retry: Retry | None = None,
-    log: Callable[[str], None] | None = None,
+    repo: HubClient, folder: Path, *parts: bytes, number: int = 7, language: str = "en", keep: bool = False
 ) -> BuildRecord:
     """Upload a chunk of these parts, and give the record of it. `folder` is for scratch files."""
-    with open_upload(repo, limits(folder, keep=keep), language, number, retry=retry, log=log) as upload:
+    with open_upload(repo, limits(folder, keep=keep), language, number) as upload:
         found = [send(upload, data) for data in parts]
     return record_of(found, number, language)
 

@@ -1,15 +1,16 @@
 """What the tests of plans share."""
 
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore
 
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
-    return MemoryStore()
+def bucket() -> MemoryBucket:
+    return MemoryBucket()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.languages import LANGUAGES
@@ -12,6 +11,7 @@ from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_folders, use_obstore
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 EVERY = frozenset(LANGUAGES)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -139,7 +139,7 @@ def test_a_language_left_out_is_not_listed(bucket, plan, monkeypatch):
 def test_the_languages_line_keeps_what_is_planned_but_gone(bucket, plan):
     put_folders(bucket, "de/b")
     look(bucket, plan)
-    assert look(MemoryStore(), plan).languages_line == "LANGUAGES=de"
+    assert look(MemoryBucket(), plan).languages_line == "LANGUAGES=de"
 
 
 def test_a_remainder_waits_until_it_fills_or_its_time_is_up(bucket, plan):

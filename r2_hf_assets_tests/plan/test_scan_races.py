@@ -5,19 +5,20 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore
 
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, put_folders
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 EPISODES = [f"{folder}/{n:03d}" for folder in ("en", "en-US", "eng") for n in range(19)]
 
 
-def bucket_of(*episodes: str) -> MemoryStore:
-    store = MemoryStore()
+def bucket_of(*episodes: str) -> MemoryBucket:
+    store = MemoryBucket()
     put_folders(store, *episodes)
     return store
 
@@ -27,7 +28,7 @@ def state(tmp_path) -> LocalStore:
     return LocalStore(tmp_path, mkdir=True)
 
 
-def look(bucket: MemoryStore, state: LocalStore, size: int = 5) -> ScanReport:
+def look(bucket: MemoryBucket, state: LocalStore, size: int = 5) -> ScanReport:
     """A scan of its own, as another process would make it."""
     plan = PlanStore(state, "podcasts", PREFIX, NO_WAIT)
     return scan(bucket, plan, ScanRules(frozenset(LANGUAGES), size))
@@ -44,7 +45,7 @@ def test_scans_in_threads_plan_every_episode_once(state, sizes):
     buckets = [bucket_of(*EPISODES), bucket_of(*EPISODES[::2]), bucket_of(*EPISODES[7:]), bucket_of(*EPISODES)]
     together = threading.Barrier(len(sizes))
 
-    def run(bucket: MemoryStore, size: int) -> ScanReport:
+    def run(bucket: MemoryBucket, size: int) -> ScanReport:
         together.wait(20)
         return look(bucket, state, size)
 

@@ -10,7 +10,7 @@ import pytest
 from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import GaveUp, PlanError
-from r2_hf_assets.plan import files
+from r2_hf_assets.plan import store
 from r2_hf_assets.plan.chunks import Planned, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
@@ -60,23 +60,25 @@ def test_creating_the_same_chunk_again_counts_as_created(plan):
     assert [plan.create(ONE), plan.create(ONE)] == [True, True]
 
 
-def test_an_answer_that_is_lost_after_the_write_is_found_out(plan, monkeypatch):
+def test_an_answer_that_is_lost_after_the_write_is_found_out(monkeypatch):
+    plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
+
     class LostAnswer(Flaky):
         def __call__(self, store, path=None, *rest, **options):
             obstore.put(store, path, *rest, **options)
             return super().__call__(store, path, *rest, **options)
 
-    use_obstore(monkeypatch, files, put=LostAnswer(lambda *_, **__: None, times=1))
+    use_obstore(monkeypatch, store, put=LostAnswer(lambda *_, **__: None, times=1))
     assert plan.create(ONE) is True
     assert plan.create(OTHER) is False
     assert plan.read("en", 1) == ONE
 
 
 def test_passing_trouble_is_retried_and_then_given_up(plan, monkeypatch):
-    use_obstore(monkeypatch, files, put=Flaky(obstore.put, 4), get=Flaky(obstore.get, 4), list=Flaky(obstore.list, 4))
+    use_obstore(monkeypatch, store, put=Flaky(obstore.put, 4), get=Flaky(obstore.get, 4), list=Flaky(obstore.list, 4))
     assert plan.create(ZERO)
     assert plan.write_index() == summary(ZERO)
-    use_obstore(monkeypatch, files, get=Flaky(obstore.get, 5))
+    use_obstore(monkeypatch, store, get=Flaky(obstore.get, 5))
     with pytest.raises(GaveUp, match=r"reading plan/en/chunk_0000\.json"):
         plan.read("en", 0)
 
@@ -103,7 +105,7 @@ def test_a_gap_is_refused(plan, gone):
 def test_a_listing_that_lags_behind_another_scan_is_no_gap(plan, monkeypatch):
     for chunk in (ZERO, ONE):
         plan.create(chunk)
-    use_obstore(monkeypatch, files, list=lambda store, prefix: [[{"path": "plan/en/chunk_0001.json"}]])
+    use_obstore(monkeypatch, store, list=lambda store, prefix: [[{"path": "plan/en/chunk_0001.json"}]])
     assert plan.numbers() == {"en": [0, 1]}
 
 
@@ -188,7 +190,7 @@ def test_an_index_that_is_up_to_date_saves_reading_the_manifests(plan, monkeypat
         plan.create(chunk)
     plan.write_index()
     counting = Flaky(obstore.get, times=0)
-    use_obstore(monkeypatch, files, get=counting)
+    use_obstore(monkeypatch, store, get=counting)
     assert plan.planned() == summary(ZERO, ONE)
     assert counting.calls == {"plan/index.json": 1}
 

@@ -10,6 +10,7 @@ from obstore.store import MemoryStore
 from r2_hf_assets.plan.scan import ScanRules, is_held_back, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, put_folders
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT, INTERVAL = timedelta(hours=24), timedelta(hours=6)
@@ -23,7 +24,7 @@ class Month:
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
-        self.bucket = MemoryStore()
+        self.bucket = MemoryBucket()
         self.plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
         self.arrived = {
             f"{language}/{chance.randbytes(6).hex()}": START + timedelta(days=chance.uniform(0, DAYS))

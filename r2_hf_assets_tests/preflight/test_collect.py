@@ -121,7 +121,7 @@ def test_a_store_in_which_a_second_writer_wins(
     r2: BucketSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = obstore.put
-    monkeypatch.setattr(collect.obstore, "put", lambda store, path, data, mode: real(store, path, data))
+    monkeypatch.setattr(obstore, "put", lambda store, path, data, mode: real(store, path, data))
     (found,) = look_at_state(str(tmp_path), r2)
     assert found.level == FAIL and "second writer" in found.seen
     assert list(tmp_path.glob(".preflight*")) == []

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2_hf_assets.hub.card.commit import whole_card
-from r2_hf_assets.hub.card.merge import read_card
-from r2_hf_assets.hub.card.start import BEGIN, END
+from r2_hf_assets.hub.card.merge import BEGIN, END, read_card
 from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts
 
 FACTS = facts(chunk("de"), chunk("en"))

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
-from r2_hf_assets.hub.card.start import CARD, CARD_PATH
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.hub.ownership import OWNER_PATH
-from r2_hf_assets.hub.verify import check_on_hub
+from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import BuildRecord
@@ -63,6 +64,7 @@ class Case:
 
     def __init__(self, head: list[RemoteFile] | None, events: list[Event]) -> None:
         self.repo = FakeRepo(head or (), exists=head is not None)
+        self.repo.retry = PATIENT
         self.others = theirs(self.repo.now) if head is not None else {}
         self.disturbed = self.puts = 0
         for event in events:
@@ -79,7 +81,7 @@ class Case:
             self.others |= theirs({file.path: file})
 
     def commit(self, record: BuildRecord, repo: Any = None) -> CommitRecord:
-        return commit_chunk(repo or self.repo, record, self.repo.claim(), retry=PATIENT)
+        return commit_chunk(repo or self.repo, record, self.repo.claim())
 
     def calm(self) -> None:
         """From now on nothing happens any more."""

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.shards.names import part_name, rejects_name, shard_names
 from r2_hf_assets.shards.rowgroup import row_size
 from r2_hf_assets.shards.writer import group_limit
 from r2_hf_assets_tests.build_samples import MemoryBuild, audio, build_in_memory, chunk_of, put_episode, segment
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 MISSING = None
 # Sizes of an episode's audio in bytes. Small ones are many, a few are larger than any limit.
@@ -24,7 +24,7 @@ bytes_limits = st.one_of(st.integers(1, 5_000), st.integers(60_000, 500_000))
 
 
 def build(given_: list[list[int | None]], max_bytes: int, rowgroup_bytes: int) -> MemoryBuild:
-    store, names = MemoryStore(), [f"en/e{number}" for number in range(len(given_))]
+    store, names = MemoryBucket(), [f"en/e{number}" for number in range(len(given_))]
     for name, sizes_ in zip(names, given_, strict=True):
         put_episode(store, name, len(sizes_), without=range(len(sizes_)))
         for index, size in enumerate(sizes_):

@@ -5,6 +5,7 @@ from itertools import islice
 import pytest
 
 from r2_hf_assets.bucket import segments
+from r2_hf_assets.languages import normalize
 from r2_hf_assets_tests.properties import fuzz
 
 
@@ -31,8 +32,7 @@ def test_inputs_are_of_every_kind():
 
 def test_a_failing_input_is_saved_and_fails_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    real = segments.normalize
-    monkeypatch.setattr(segments, "normalize", lambda tag: real(tag) if tag.isascii() else tag[1])
+    monkeypatch.setattr(segments, "normalize", lambda tag: normalize(tag) if tag.isascii() else tag[1])
     assert fuzz.main(["--inputs", "5000"]) == 1
     (saved,) = tmp_path.iterdir()
     assert f"again with: python -m r2_hf_assets_tests.properties.fuzz {saved.name}" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from r2_hf_assets.languages import LANGUAGES, normalize
-from r2_hf_assets.plan import files as plan_files
+from r2_hf_assets.plan import store as plan_store
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
@@ -25,6 +25,7 @@ from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, use_obstore
 from r2_hf_assets_tests.properties.turns import Killed, Turns
+from r2_hf_assets_tests.store_gets import StoreBucket
 
 EPISODES = [f"{folder}/{n}" for folder in ("en", "en-US", "ENG", "deu", "junk") for n in range(5)]
 EVERY = frozenset(LANGUAGES)
@@ -95,7 +96,7 @@ class Scanners:
         self.plan = self.of(None)
         self.now = START
         names = ("get", "put", "list")
-        use_obstore(patch, plan_files, **{name: self._in_turn(name) for name in names})
+        use_obstore(patch, plan_store, **{name: self._in_turn(name) for name in names})
         use_obstore(
             patch, store_gets, list_with_delimiter=lambda look, prefix: {"common_prefixes": look.folders(prefix)}
         )
@@ -115,8 +116,7 @@ class Scanners:
         return call
 
     def scan(self, look: Look, seat: Any = None) -> ScanReport:
-        bucket: Any = look
-        return scan(bucket, self.of(seat), look.rules, now=lambda: self.now)
+        return scan(StoreBucket(look), self.of(seat), look.rules, now=lambda: self.now)
 
     def play(self, round_: Round) -> list[Any]:
         turns = Turns(round_.order, len(round_.looks), round_.dies_at)

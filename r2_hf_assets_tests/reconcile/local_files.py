@@ -2,37 +2,32 @@
 
 import hashlib
 from pathlib import Path
+from typing import IO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.reading import UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader
 from r2_hf_assets.shards.names import path_in_repo, shard_names
+from r2_hf_assets_tests.build_samples import NO_WAIT
 
 
-class LocalReader:
-    """What HubReader answers, from files by their path in the repo."""
+class LocalRepo(HubClient):
+    """Opens local files by their path in the repo."""
+
+    repo_id = "me/speech"
 
     def __init__(self, files: dict[str, Path]) -> None:
+        self.log, self.retry = None, NO_WAIT
         self._files = files
 
-    def footer(self, file: RemoteFile) -> tuple[pa.Schema, int]:
-        try:
-            with pq.ParquetFile(self._files[file.path]) as parquet:
-                return parquet.schema_arrow, parquet.metadata.num_rows
-        except pa.ArrowException:
-            raise UnreadableShard(f"{file.path} is no sound Parquet file") from None
-
-    def keys(self, file: RemoteFile) -> list[str | None]:
-        return pq.read_table(self._files[file.path]).column("audio").combine_chunks().field("path").to_pylist()
+    def open_file(self, path: str, revision: str) -> IO[bytes]:
+        return self._files[path].open("rb")
 
 
-def as_on_hub(*paths: Path, number: int = 7) -> tuple[list[RemoteFile], LocalReader]:
-    """The parts of chunk `number` of `en`, in order."""
+def as_on_hub(*paths: Path, number: int = 7) -> tuple[dict[str, RemoteFile], HubReader]:
+    """The parts of chunk `number` of `en`, by their paths in the repo."""
     named = dict(zip((path_in_repo("en", name) for name in shard_names(number, len(paths))), paths, strict=True))
-    files = [
-        RemoteFile(name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    files = {
+        name: RemoteFile(name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         for name, path in named.items()
-    ]
-    return files, LocalReader(named)
+    }
+    return files, HubReader(LocalRepo(named), "main")

@@ -4,15 +4,12 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import obstore
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
+from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanRules, scan
@@ -20,18 +17,14 @@ from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.reconcile.adopt import (
     Adopted,
-    Checked,
     WorkPlan,
     adopt_chunks,
     append_chunks,
-    check_chunk,
     read_progress,
     read_work_plan,
 )
-from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_episode, put_folders
-from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.reconcile.test_verify import source
+from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 def test_the_work_plan() -> None:
@@ -120,7 +113,7 @@ def test_members_order_and_numbers_are_kept(plan: PlanStore) -> None:
 
 
 def test_a_second_import_has_nothing_to_do_and_a_stopped_one_goes_on(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b", "en-US/c", "en/new", "de/d")
     append_chunks(plan, new(adopt(plan, SCRIPT))[:2])
     assert members(new(adopt(plan, SCRIPT))) == [("en", 1, ("en-US/c",))]
@@ -146,7 +139,7 @@ def test_languages_outside_the_grid_are_refused(plan: PlanStore) -> None:
 
 
 def test_another_planner_in_between_is_noticed(plan: PlanStore) -> None:
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_folders(bucket, "en/a", "en/b")
     found = adopt(plan, SCRIPT)
     scan(bucket, plan, ScanRules(frozenset({"en"}), 1))
@@ -163,7 +156,7 @@ def on_hub(*paths: str) -> Inventory:
 
 def test_two_names_of_one_language_follow_each_other(plan: PlanStore) -> None:
     found = adopt(plan, SEVERAL, ("fra", 0), ("fr", 0))
-    assert [(*item.name, item.folder, item.finished) for item in found] == [
+    assert [(*item.chunk.name, item.folder, item.finished) for item in found] == [
         ("fr", 0, "fr", True),
         ("fr", 1, "fra", True),
         ("fr", 2, "fra", False),
@@ -181,7 +174,7 @@ def test_files_are_found_under_the_scripts_name_or_ours(plan: PlanStore) -> None
         "data/fr/x",
     ]
     hub = on_hub("data/fr/chunk-00000.parquet", *parts, "data/fr/chunk-00002.parquet", *others)
-    found = {item.name: item for item in adopt(plan, SEVERAL, hub=hub)}
+    found = {item.chunk.name: item for item in adopt(plan, SEVERAL, hub=hub)}
     assert [len(item.files) for item in found.values()] == [1, 2, 1, 0, 0]
     assert found["fr", 1].renames == [(path, path.replace("fra/chunk-00000", "fr/chunk-00001")) for path in parts]
     assert not any(item.renames for name, item in found.items() if name != ("fr", 1))
@@ -193,100 +186,9 @@ def test_files_under_both_names_are_refused(plan: PlanStore) -> None:
         adopt(plan, SEVERAL, hub=both)
 
 
-CHUNK = chunk_of("en/a", "en-US/b", "en/c", "en/d")
-
-
-@pytest.fixture
-def bucket() -> MemoryStore:
-    """Three segments of `a` can be had, three of four of `b`; the metadata of `c` is no JSON, `d` has a bad entry."""
-    store = MemoryStore()
-    put_episode(store, "en/a", 3)
-    put_episode(store, "en-US/b", 4, without=[2])
-    put_episode(store, "en/c", metadata=b"nonsense")
-    put_episode(store, "en/d", [{"text": "first"}, None, {"text": "third"}])
-    return store
-
-
-def of(episode: str, *segments: int) -> list[str]:
-    return [f"{PREFIX}{episode}/{episode.rpartition('/')[2]}_{segment:06d}.mp3" for segment in segments]
-
-
-A, B, D = of("en/a", 0, 1, 2), of("en-US/b", 0, 1, 3), of("en/d", 0, 2)
-
-
-PLAIN = SCHEMA.remove_metadata()  # the script writes no features
-
-
-def write(path: Path, keys: Sequence[str | None], schema: pa.Schema = PLAIN) -> Path:
-    rows = [{"audio": {"path": key, "bytes": b"mp3"}, "dnsmos": 0} for key in keys]
-    pq.write_table(pa.Table.from_pylist(rows, schema), path)
-    return path
-
-
-def check(bucket: MemoryStore, *parts: Path, missing: int | None = None) -> Checked:
-    """What is found of these files on the Hub, but for the `missing` one."""
-    files, reader = as_on_hub(*parts)
-    there = {file.path: file for number, file in enumerate(files) if number != missing}
-    return check_chunk(Adopted(CHUNK, "en", True, False, there), reader, source(bucket))
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ([*A, *B, *D], "8 rows"),
-        ([*D[::-1], *A[1:], *B, A[0]], "8 rows"),
-        (A, "lacks 5 of 9 segments"),
-        ([*D, *B], "lacks 3 of 9 segments"),
-        # The bad entry of `d`, and `c`, whose metadata was sound when the script read it.
-        ([*A, *of("en/c", 0, 1), *B, *of("en/d", 0, 1, 2)], "11 rows"),
-    ],
-)
-def test_what_the_script_lost_is_counted_in_any_order(
-    bucket: MemoryStore, tmp_path: Path, keys: list[str], said: str
-) -> None:
-    found = check(bucket, write(tmp_path / "file", keys))
-    assert (found.problem, found.summary) == (None, said)
-    done = found.as_done()
-    assert (done.chunk.digest, done.rows) == (CHUNK.digest, len(keys))
-
-
-def test_audio_that_came_later_counts_as_lost(bucket: MemoryStore, tmp_path: Path) -> None:
-    obstore.put(bucket, of("en-US/b", 2)[0], b"mp3")
-    assert check(bucket, write(tmp_path / "file", [*A, *B, *D])).summary == "lacks 1 of 9 segments"
-
-
-def test_parts_are_recorded_in_their_order(bucket: MemoryStore, tmp_path: Path) -> None:
-    parts = write(tmp_path / "0", [*D, *B]), write(tmp_path / "1", A)
-    done, due = check(bucket, *parts).as_done(), check(bucket, *parts, missing=0).as_due()
-    assert [(file.name, file.rows) for file in done.files] == [
-        ("chunk-00007-part-00.parquet", 5),
-        ("chunk-00007-part-01.parquet", 3),
-    ]
-    assert due.why == "the script's files: its parts are not 00 to the last: data/en/chunk-00007-part-01.parquet"
-    assert [(file.name, file.sha256) for file in due.files] == [(done.files[1].name, done.files[1].sha256)]
-
-
-@pytest.mark.parametrize(
-    ("keys", "problem", "foreign"),
-    [
-        ([], "no row in it", False),
-        ([*A, A[1]], f"its row {A[1]} is there more than once", False),
-        ([*A, *of("en/e", 0)], "its row processed/en/e/e_000000.mp3 is of no episode of this chunk", True),
-        ([*A, *of("de/a", 0)], "its row processed/de/a/a_000000.mp3 is of no episode of this chunk", True),
-        ([*A, "a_000000.mp3"], "its row a_000000.mp3 is of no episode of this chunk", True),
-        ([*A, A[0], None], "its row None is of no episode of this chunk", True),
-    ],
-)
-def test_rows_that_do_not_belong_there(
-    bucket: MemoryStore, tmp_path: Path, keys: list[str | None], problem: str, foreign: bool
-) -> None:
-    found = check(bucket, write(tmp_path / "file", keys))
-    assert (found.problem, found.foreign) == (problem, foreign)
-
-
-def test_files_that_are_not_the_datasets(bucket: MemoryStore, tmp_path: Path) -> None:
-    other = pa.schema([SCHEMA.field("audio"), pa.field("dnsmos", pa.int64())])
-    assert "other columns than the dataset's" in check(bucket, write(tmp_path / "other", A, other)).summary
-    (tmp_path / "broken").write_bytes(b"PAR1 and no more")
-    assert "no sound Parquet" in check(bucket, tmp_path / "broken").summary
-    assert check(bucket).problem == "no file on the Hub"
+def test_what_is_left_due_names_all_files_as_replaceable() -> None:
+    files = {f"data/fr/{name}": RemoteFile(f"data/fra/{name}", 7, name) for name in ("b", "a")}
+    item = Adopted(chunk_of("fra/a", language="fr", number=0), "fra", True, False, files)
+    due = item.as_due("no row in it")
+    assert (due.name, due.why) == (("fr", 0), "the script's files: no row in it")
+    assert [(file.name, file.size, file.sha256) for file in due.files] == [("a", 7, "a"), ("b", 7, "b")]

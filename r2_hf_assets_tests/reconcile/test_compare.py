@@ -1,4 +1,4 @@
-"""compare: each kind of difference from plain data, and what is counted, recordable, unproven or to be done again."""
+"""compare: each kind of difference from plain data, and what is counted, recordable, unproven or lost."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import Inventory
+from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.reconcile.compare import compare, update
+from r2_hf_assets.reconcile.compare import State, compare, update
 from r2_hf_assets.reconcile.report import ADVICE, Due, Kind, Recovered
-from r2_hf_assets.reconcile.state import State
 from r2_hf_assets.shards.names import path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
@@ -76,7 +75,7 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     ),
     "a part replaced, no build record": (
         state(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
     ),
     "all gone, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
     "committed, then built otherwise": (
@@ -90,19 +89,19 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: sha 1 was built, other is there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
     ),
     "other size": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
-        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes were built, 7 are there")],
+        [(Kind.OTHER_CONTENT, "were built, 7 bytes, SHA-256 sha 1 are there")],
     ),
     "not in LFS": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
-        [(Kind.OTHER_CONTENT, "is not in LFS")],
+        [(Kind.OTHER_CONTENT, "101 bytes, SHA-256 None are there")],
     ),
     "an older build, to be replaced": (
         state(built=build(), hub=on_hub(build(), sha256="older")),
-        [(Kind.OTHER_CONTENT, "older is there")],
+        [(Kind.UNRECORDED, "2 files, not those of a build record")],
     ),
     "a stale part": (
         state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
@@ -117,16 +116,16 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
         [(Kind.UNRECORDED, "not recorded: parquet_shards")],
     ),
     "without a row": (state(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
-    "neither recorded nor a build record": (state(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files without")]),
+    "neither recorded nor a build record": (state(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files, not")]),
     "not recorded, a part gone": (
         state(built=build(), hub={ONE: on_hub(build())[ONE]}),
-        [(Kind.UNVERIFIABLE, "absent: 1 of 2 files")],
+        [(Kind.UNRECORDED, "1 files, not those of a build record")],
     ),
     "recorded for others": (
         state(recorded={NAME: "before"}),
         [(Kind.OTHER_DIGEST, "hub_commit: before is recorded"), (Kind.OTHER_DIGEST, "parquet_shards: before")],
     ),
-    "built for others": (state(built=build(digest="before")), [(Kind.OTHER_BUILD, "before was built")]),
+    "built for others": (state(built=build(digest="before")), []),
     "recorded, not planned": (
         state(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
         [(Kind.NOT_PLANNED, "digest gone")],
@@ -149,7 +148,7 @@ def test_each_difference(case: str) -> None:
 
 def test_every_kind_is_tried_and_has_advice() -> None:
     tried = {kind for _, expected in CASES.values() for kind, _ in expected}
-    assert tried == set(Kind) == set(ADVICE)
+    assert tried | {Kind.UNVERIFIABLE} == set(Kind) == set(ADVICE)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +176,12 @@ LOST = {name for name, (given, found) in CASES.items() if given.commits_recorded
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_can_be_recorded_what_must_be_read_and_what_done_again(case: str) -> None:
+def test_what_can_be_recorded_what_must_be_read_and_what_is_lost(case: str) -> None:
     report = compare(CASES[case][0])
     assert [item.chunk for item in report.recordable] == ([CHUNK] if case in RECORDABLE else [])
     read = ("neither recorded nor a build record", "an older build, to be replaced", "not recorded, a part gone")
-    assert report.unproven == ((CHUNK,) if case in read else ())
+    assert report.unproven == ([CHUNK] if case in read else [])
     assert [due.name for due in report.lost] == ([NAME] if case in LOST else [])
-    assert report.redo == ((NAME,) if case in LOST or case == "due again" else ())
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
@@ -202,22 +200,13 @@ def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
     ]
 
 
-READ = {
-    "neither recorded nor a build record": ("1 files without a build record", None),
-    "an older build, to be replaced": ("2 files, other than the build record's", Kind.OTHER_CONTENT),
-    "not recorded, a part gone": ("2 files, other than the build record's", Kind.UNVERIFIABLE),
-}
-
-
-@pytest.mark.parametrize("case", READ)
-def test_a_chunk_that_was_read_is_recordable_or_unverifiable(case: str) -> None:
-    said, kept = READ[case]
-    report = compare(CASES[case][0])
-    whole = Recovered(CHUNK, build().files, "its rows")
-    good = update(report, [whole])
-    assert [(d.kind, d.chunk, d.detail) for d in good.differences] == [(Kind.UNRECORDED, NAME, said)]
-    assert (good.recordable, good.unproven) == ((whole,), ())
-    bad = update(report, [Due(NAME, "a row is lost")])
-    assert [d.kind for d in bad.differences] == [*([kept] if kept else []), Kind.UNVERIFIABLE]
-    assert "a row is lost" in [d.detail for d in bad.differences]
-    assert (bad.recordable, bad.unproven) == ((), ())
+def test_a_chunk_that_was_read_is_recordable_or_unverifiable() -> None:
+    given = CASES["an older build, to be replaced"][0]
+    whole, lost = Recovered(CHUNK, build().files, "its rows"), Due(NAME, "a row is lost")
+    good, bad = compare(given), compare(given)
+    update(good, [whole])
+    assert [(d.kind, d.chunk) for d in good.differences] == [(Kind.UNRECORDED, NAME)]
+    assert (good.recordable, good.unproven) == ([whole], [])
+    update(bad, [lost])
+    assert [(d.kind, d.chunk, d.detail) for d in bad.differences] == [(Kind.UNVERIFIABLE, NAME, "a row is lost")]
+    assert (bad.recordable, bad.unproven) == ([], [])

@@ -1,6 +1,6 @@
 """verify_chunk, on real builds in a real store: what is whole passes, and whatever is not is named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,10 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from obstore.store import MemoryStore
 
-from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.plan.chunks import Chunk
-from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.reconcile.verify import Source, verify_chunk
+from r2_hf_assets.reconcile.verify import Content, Source, verify_chunk
+from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.build_samples import (
     NO_WAIT,
     PREFIX,
@@ -23,16 +21,17 @@ from r2_hf_assets_tests.build_samples import (
     chunk_of,
     put_episode,
 )
-from r2_hf_assets_tests.reconcile.local_files import LocalReader, as_on_hub
+from r2_hf_assets_tests.reconcile.local_files import as_on_hub
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
 SETTLED = timedelta(minutes=15)
 
 
 @pytest.fixture
-def bucket() -> MemoryStore:
+def bucket() -> MemoryBucket:
     """Ten segments; one has no audio, one is no object, and one episode's metadata is no JSON."""
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, "en/a", 4, without=[2])
     put_episode(store, "en-US/b", metadata=b"nonsense")
     put_episode(store, "en/c", [{"text": "first"}, None, *({"text": str(n)} for n in range(4))], without=[5])
@@ -40,7 +39,7 @@ def bucket() -> MemoryStore:
     return store
 
 
-def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
+def parts(bucket: MemoryBucket, tmp_path: Path, **changes: Any) -> list[Path]:
     """The files of a build."""
     built = build_in_memory(CHUNK, bucket, **changes)
     paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
@@ -49,19 +48,13 @@ def parts(bucket: MemoryStore, tmp_path: Path, **changes: Any) -> list[Path]:
     return paths
 
 
-def source(bucket: MemoryStore, settle: timedelta = timedelta(0)) -> Source:
+def source(bucket: MemoryBucket, settle: timedelta = timedelta(0)) -> Source:
     return Source(bucket, settle, NO_WAIT)
 
 
-def fault(bucket: MemoryStore, *paths: Path, chunk: Chunk = CHUNK) -> str:
-    """Why these files are not the chunk."""
-    return due(bucket, *as_on_hub(*paths), chunk=chunk).why
-
-
-def due(bucket: MemoryStore, files: Sequence[RemoteFile], reader: LocalReader, chunk: Chunk = CHUNK) -> Due:
-    found = verify_chunk(chunk, files, reader, source(bucket))
-    assert isinstance(found, Due) and found.name == ("en", 7)
-    return found
+def check(bucket: MemoryBucket, *paths: Path, chunk: Chunk = CHUNK) -> Content:
+    files, reader = as_on_hub(*paths)
+    return verify_chunk(chunk, files, reader, source(bucket))
 
 
 def change(path: Path, edit: Callable[[pa.Table], pa.Table]) -> Path:
@@ -75,67 +68,77 @@ def rows(*order: int) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.take(pa.array(order, pa.int64()))
 
 
-def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
-    files, reader = as_on_hub(whole)
-    found = verify_chunk(CHUNK, files, reader, source(bucket))
-    assert isinstance(found, Recovered)
-    assert (found.chunk.digest, found.chunk.episodes) == (CHUNK.digest, 3)
-    assert [(file.name, file.rows, file.sha256) for file in found.files] == [
-        ("chunk-00007.parquet", 7, files[0].sha256),
-    ]
+    found = check(bucket, whole)
+    assert (found.problem, found.segments, found.lost, found.summary) == (None, 9, (), "7 rows")
+    assert [(file.name, file.rows) for file in found.files] == [("chunk-00007.parquet", 7)]
     split = parts(bucket, tmp_path, max_bytes=450, rowgroup_bytes=300)
     assert len(split) > 2
     files, reader = as_on_hub(*split)
-    assert isinstance(verify_chunk(CHUNK, files[::-1], reader, source(bucket)), Recovered)
-    gap, short = due(bucket, files[:-2] + files[-1:], reader), due(bucket, files[:-1], reader)
-    assert "parts are not 00 to the last" in gap.why and "in no file" in short.why
-    assert (len(gap.files), len(short.files)) == (len(files) - 1, len(files) - 1), "they may be replaced"
+    backwards = dict(reversed(files.items()))
+    found = verify_chunk(CHUNK, backwards, reader, source(bucket))
+    assert (found.summary, [file.sha256 for file in found.files]) == ("7 rows", [f.sha256 for f in files.values()])
+    *begin, before_last, last = files
+    gap = verify_chunk(CHUNK, {path: files[path] for path in (*begin, last)}, reader, source(bucket))
+    short = verify_chunk(CHUNK, {path: files[path] for path in (*begin, before_last)}, reader, source(bucket))
+    assert gap.problem is not None and gap.problem.startswith("its parts are not 00 to the last: ")
+    assert short.problem is None and short.lost
+    assert len(gap.files) == len(short.files) == len(split) - 1, "they may be replaced"
+    assert verify_chunk(CHUNK, {}, reader, source(bucket)).problem == "no file on the Hub"
+
+
+C = "processed/en/c/c_00000"
 
 
 @pytest.mark.parametrize(
-    ("order", "reason"),
+    ("order", "summary"),
     [
-        ((0, 1, 2, 3, 4, 5), "1 segments are in the bucket and in no file, the first is processed/en/c/c_000004.mp3"),
-        ((1, 2, 3, 4, 5, 6), "the first is processed/en/a/a_000000.mp3"),
-        ((0, 1, 2, 3, 3, 4, 5, 6), "row processed/en/c/c_000000.mp3 is no segment"),
-        ((1, 0, 2, 3, 4, 5, 6), "row processed/en/a/a_000000.mp3 is no segment"),
-        ((), "7 segments are in the bucket"),
+        ((0, 1, 2, 3, 4, 5), f"lacks 1 of 9 segments, the first is {C}4.mp3"),
+        ((1, 2, 3, 4, 5, 6), "lacks 1 of 9 segments, the first is processed/en/a/a_000000.mp3"),
+        ((6, 1, 0, 2, 5, 4, 3), "7 rows"),  # in any order: the script wrote episodes as they were completed
+        ((0, 1, 2, 3, 3, 4, 5, 6), f"its row {C}0.mp3 is there more than once"),
+        ((), "no row in it"),
     ],
 )
-def test_rows_lost_double_or_out_of_order(
-    bucket: MemoryStore, tmp_path: Path, order: tuple[int, ...], reason: str
-) -> None:
+def test_rows_lost_or_double(bucket: MemoryBucket, tmp_path: Path, order: tuple[int, ...], summary: str) -> None:
     (whole,) = parts(bucket, tmp_path)
-    assert reason in fault(bucket, change(whole, rows(*order)))
+    assert check(bucket, change(whole, rows(*order))).summary == summary
 
 
-def test_rows_of_another_chunk(bucket: MemoryStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["processed/en/d/d_000000.mp3", "processed/de/a/a_000000.mp3", "a_000000.mp3", None])
+def test_rows_of_another_chunk(bucket: MemoryBucket, tmp_path: Path, key: str | None) -> None:
+    file, keys = tmp_path / "file", ["processed/en/a/a_000000.mp3", key]
+    pq.write_table(pa.Table.from_pylist([{"audio": {"path": k, "bytes": b"mp3"}} for k in keys], SCHEMA), file)
+    found = check(bucket, file)
+    assert (found.problem, found.foreign) == (f"its row {key} is of no episode of this chunk", True)
+    assert found.files == (), "they may not be replaced"
+
+
+def test_what_the_bucket_no_longer_names_may_stay(bucket: MemoryBucket, tmp_path: Path) -> None:
+    """The metadata of an episode was sound, and an entry was no object, when the file was written."""
     (whole,) = parts(bucket, tmp_path)
-    fewer = chunk_of("en/a", "en-US/b")
-    foreign = due(bucket, *as_on_hub(whole), chunk=fewer)
-    assert "row processed/en/c/c_000000.mp3 is no segment of this chunk" in foreign.why
-    assert foreign.files == (), "they may not be replaced"
+    put_episode(bucket, "en/a", metadata=b"nonsense")
+    assert check(bucket, whole).summary == "7 rows"
 
 
-def test_another_schema_or_no_parquet(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_other_columns_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
-    featureless = change(whole, lambda table: table.replace_schema_metadata(None))
-    assert "its schema is not the one that this project writes" in fault(bucket, featureless)
-    assert "schema" in fault(bucket, change(whole, lambda table: table.drop_columns(["dnsmos"])))
+    assert check(bucket, change(whole, lambda table: table.replace_schema_metadata(None))).problem is None
+    fewer = check(bucket, change(whole, lambda table: table.drop_columns(["dnsmos"])))
+    assert "other columns than the dataset's" in fewer.summary
     broken = tmp_path / "broken"
     broken.write_bytes(b"PAR1 and no more")
-    assert "no sound Parquet" in fault(bucket, broken)
+    assert "no sound Parquet" in check(bucket, broken).summary
 
 
-def test_audio_that_came_later_is_missing_now(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_audio_that_came_later_is_missing_now(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     obstore.put(bucket, f"{PREFIX}en/a/a_000002.mp3", audio("en/a", 2))
-    assert "1 segments are in the bucket and in no file" in fault(bucket, whole)
+    assert check(bucket, whole).lost == (f"{PREFIX}en/a/a_000002.mp3",)
 
 
-def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryStore, tmp_path: Path) -> None:
+def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
-    young = verify_chunk(CHUNK, files, reader, source(bucket, SETTLED))
-    assert isinstance(young, Due) and young.why == "en/a is still uploading"
+    assert verify_chunk(CHUNK, files, reader, source(bucket, SETTLED)).problem == "en/a is still uploading"

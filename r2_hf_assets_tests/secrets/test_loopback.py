@@ -61,5 +61,6 @@ def test_another_address_would_be_seen(address: str) -> None:
         except OSError as error:
             pytest.skip(f"no {address} here: {error}")
         opened.listen()
-        assert (address, opened.getsockname()[1]) in listeners(os.getpid())
-    assert (address, opened) not in listeners(os.getpid())
+        listened = (address, opened.getsockname()[1])
+        assert listened in listeners(os.getpid())
+    assert listened not in listeners(os.getpid())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.chunks import Chunk
@@ -17,6 +16,7 @@ from r2_hf_assets.settings import PlanSettings
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, MemoryUpload, limits, put_episode
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 HOSTILE = {
     "climbs": "../../../escaped",
@@ -50,7 +50,7 @@ def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
     """The plan may have been written by another version or by hand, so every name is tried, plannable or not."""
     inside = tmp_path / "deep" / "er" / "home"
     inside.mkdir(parents=True)
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_episode(bucket, "en/good", 2)
     chunk = Chunk("en", 7, PREFIX, ("en/good", f"en/{name}"))
     plan = PlanStore(open_store(str(inside / "state"), None), "b", PREFIX)
@@ -67,7 +67,7 @@ def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["..\\..\\escaped", "$HOME", ".git", "chunk-00000.parquet", "x" * 200])
 def test_a_scan_writes_names_of_its_own(name: str, tmp_path: Path) -> None:
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, f"en/{name}", 2)
     put_episode(store, f"{name}/episode", 1)
     plan = PlanStore(open_store(str(tmp_path / "own" / "state"), None), "b", PREFIX)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
@@ -28,6 +27,7 @@ from r2_hf_assets_tests.build_samples import (
     entry,
     put_episode,
 )
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 # Several parts of several row groups, segments rejected in three episodes, and two episodes rejected whole.
 CHUNK = chunk_of("en/a", "en-US/a", "en/none", "en/lost", "en/b")
@@ -122,7 +122,7 @@ class Built:
 
 def build() -> MemoryBuild:
     """CHUNK, built."""
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_episode(bucket, "en/a", 10, size=5000, without=[3])
     put_episode(bucket, "en-US/a", [*(entry(index) for index in range(6)), "no object"], size=5000)
     put_episode(bucket, "en/none", [])

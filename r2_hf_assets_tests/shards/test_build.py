@@ -5,7 +5,6 @@ from datetime import timedelta
 import obstore
 import pytest
 from obstore.exceptions import PermissionDeniedError
-from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
 from r2_hf_assets.shards import build as module
@@ -24,11 +23,12 @@ from r2_hf_assets_tests.build_samples import (
     put_episode,
     use_obstore,
 )
+from r2_hf_assets_tests.store_gets import FolderBucket, MemoryBucket
 
 
 @pytest.fixture(params=["memory", "folder"])
 def bucket(request, tmp_path):
-    return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "bucket", mkdir=True)
+    return MemoryBucket() if request.param == "memory" else FolderBucket(tmp_path / "bucket", mkdir=True)
 
 
 def build(bucket, *episodes: str, **options) -> MemoryBuild:

@@ -5,18 +5,18 @@ import hashlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests.build_samples import MemoryBuild, build_in_memory, chunk_of, put_episode
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 EPISODES = [f"en/{n:02d}" for n in range(6)]
 
 
 @pytest.fixture(scope="module")
-def bucket() -> MemoryStore:
+def bucket() -> MemoryBucket:
     """Six episodes of 20 segments of 5 kB, two of them with holes."""
-    store = MemoryStore()
+    store = MemoryBucket()
     for number, episode in enumerate(EPISODES):
         put_episode(store, episode, 20, size=5000, without=[3, 4] if number % 3 == 0 else [])
     return store

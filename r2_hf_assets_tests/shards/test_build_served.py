@@ -10,7 +10,6 @@ from typing import Any
 import obstore
 import pyarrow as pa
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
@@ -28,6 +27,7 @@ from r2_hf_assets_tests.build_samples import (
     put_episode,
 )
 from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error
+from r2_hf_assets_tests.store_gets import MemoryBucket
 from r2_hf_assets_tests.world import World
 
 QUICK = Retry(attempts=4, base=0.004, cap=0.01)
@@ -41,14 +41,14 @@ def key(index: int, episode: str = "a") -> str:
 
 def episode(segments: int = 3, **options: Any) -> dict[str, bytes]:
     """The objects of the episode en/a."""
-    store = MemoryStore()
+    store = MemoryBucket()
     put_episode(store, "en/a", segments, **options)
     listed = [item["path"] for batch in obstore.list(store) for item in batch]
     return {path: bytes(obstore.get(store, path).bytes()) for path in listed}
 
 
 def build(server: ObjectsServer, **options: Any) -> MemoryBuild:
-    return build_in_memory(chunk_of("en/a"), server.store(), retry=QUICK, **options)
+    return build_in_memory(chunk_of("en/a"), server.bucket(), retry=QUICK, **options)
 
 
 def rows(built: MemoryBuild) -> list[tuple[str, bytes]]:
@@ -106,7 +106,7 @@ def test_what_is_still_uploading_goes_by_the_servers_clock(ahead, missing):
 def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
     for ago, settling in ((YOUNG, True), (OLD, False)):
         with ObjectsServer({}, Clock(episode(1), ahead, ago)) as server:
-            (segment,) = Source(server.store(), timedelta(minutes=SETTLE), QUICK).segments(chunk_of("en/a"))
+            (segment,) = Source(server.bucket(), timedelta(minutes=SETTLE), QUICK).segments(chunk_of("en/a"))
         assert segment.settling is settling
 
 
@@ -167,7 +167,7 @@ def test_a_real_server_with_packed_objects(world: World):
     client, objects = world.sandbox.s3.client(), episode()
     for name, body in objects.items():
         client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
-    built = build_in_memory(chunk_of("en/a"), world.store(), workers=2, retry=QUICK)
+    built = build_in_memory(chunk_of("en/a"), world.reader(), workers=2, retry=QUICK)
     assert rows(built) == [(key(index), audio("en/a", index)) for index in range(3)]
 
 
@@ -185,8 +185,8 @@ def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(damage):
     spoilt = packed(damage(gzip.compress(objects[key(1)])))
     with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
         built = build(server)
-        missing = Source(server.store(), timedelta(0), QUICK)
-        assert [found.key for found in missing.to_be_had([*missing.segments(chunk_of("en/a"))])] == [key(0)]
+        missing = Source(server.bucket(), timedelta(0), QUICK)
+        assert [found.key for found in missing.keep_usable([*missing.segments(chunk_of("en/a"))])] == [key(0)]
     found = ledger(built)
     assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
     assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]

@@ -103,6 +103,7 @@ def test_the_record_is_the_last_to_come(builds, monkeypatch):
     assert steps == [f"delete {LEDGER}", f"put {RECORD}"]
 
 
+@pytest.mark.parametrize("builds", ["s3"], indirect=True)
 def test_a_record_that_is_not_written_is_no_build(builds, monkeypatch):
     with monkeypatch.context() as patch:
         use_obstore(patch, module, put=Flaky(obstore.put, 99, match=".json"))
@@ -216,6 +217,7 @@ def test_a_build_of_another_chunk_is_none(builds):
     assert builds.find(*NAME, "another", DATASET) is None
 
 
+@pytest.mark.parametrize("builds", ["s3"], indirect=True)
 def test_passing_trouble_is_retried_and_then_given_up(builds, monkeypatch):
     use_obstore(
         monkeypatch, module, get=Flaky(obstore.get, 4), put=Flaky(obstore.put, 4), delete=Flaky(obstore.delete, 4)

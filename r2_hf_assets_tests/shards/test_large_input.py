@@ -1,8 +1,7 @@
 """Sizes that no uploader means: 100,000 segments in one episode, megabytes of text in one of them."""
 
-from obstore.store import MemoryStore
-
 from r2_hf_assets_tests.build_samples import build_in_memory, chunk_of, entry, put_episode
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 SEGMENTS = 100_000
 EVERY = 50  # one in so many has audio
@@ -10,7 +9,7 @@ TEXT_CHARACTERS = 5_000_000
 
 
 def test_an_episode_of_100_000_segments_has_a_row_or_a_reject_for_each():
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     absent = [index for index in range(SEGMENTS) if index % EVERY]
     put_episode(bucket, "en/ep", SEGMENTS, size=50, without=absent)
     built = build_in_memory(chunk_of("en/ep"), bucket)
@@ -23,7 +22,7 @@ def test_an_episode_of_100_000_segments_has_a_row_or_a_reject_for_each():
 
 
 def test_a_text_of_megabytes_is_kept_to_the_letter():
-    bucket, text = MemoryStore(), "é" * TEXT_CHARACTERS
+    bucket, text = MemoryBucket(), "é" * TEXT_CHARACTERS
     put_episode(bucket, "en/ep", [entry(0, text=text), entry(1)])
     built = build_in_memory(chunk_of("en/ep"), bucket)
     assert [row["text"] for row in built.rows()] == [text, "words of segment 1"]

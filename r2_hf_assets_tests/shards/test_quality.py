@@ -5,7 +5,6 @@ from typing import Any
 
 import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.decode import Decoded, decode
 from r2_hf_assets.shards.observe import Sampled
@@ -13,6 +12,7 @@ from r2_hf_assets.shards.quality import check_all, check_audio, check_duplicates
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 
 def warned(verdict: Verdict) -> dict[str, int]:
@@ -158,7 +158,7 @@ def test_audio_that_is_nearly_equal_passes() -> None:
 
 def test_a_build_names_both_of_two_equal_segments() -> None:
     """By the keys that its audit knows, across what became no row."""
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     put_episode(bucket, "en/a", 4, without=[0])
     put_episode(bucket, "en/none", [])
     put_episode(bucket, "en/b", 4, without=[1])

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
-from obstore.store import MemoryStore
 
 from r2_hf_assets.shards.schema import REJECT_SCHEMA
 from r2_hf_assets.shards.verify import Audit
 from r2_hf_assets_tests.build_samples import PREFIX, MemoryBuild, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.damaged_build import CHUNK, ROWS, Built, Lines, build, built_again, key, row
+from r2_hf_assets_tests.store_gets import MemoryBucket
 
 # Of the row that should be there instead, nothing is left.
 ANOTHERS = {"row_not_planned": 1, "segment_lost": 1}
@@ -55,7 +55,7 @@ def test_the_damaged_build_of_these_tests_is_sound_without_damage(sound, built):
 
 @pytest.mark.parametrize(("episodes", "rows"), [([], 0), (["en/a"], 3)], ids=["no rows", "no rejects"])
 def test_a_chunk_without_rows_and_one_without_rejects_pass(episodes, rows):
-    bucket = MemoryStore()
+    bucket = MemoryBucket()
     for episode in episodes:
         put_episode(bucket, episode, 3)
     made = build_in_memory(chunk_of("en/a"), bucket)

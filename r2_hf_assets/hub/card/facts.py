@@ -1,15 +1,14 @@
-"""What the card tells, as figures: of each committed chunk, of each language, of the whole.
+"""The figures on the card: of each committed chunk, of each language, of the whole.
 
 A chunk's rows and bytes are always known. Its Stats (hours, speakers, histograms) are counted when it is built, so a
-chunk that was found on the Hub, or taken over from the script, has none: then the sums over Stats are of fewer chunks,
-and the card says of how many.
+chunk that was found on the Hub or taken over from the script has none. Then the sums over Stats cover fewer chunks,
+and the card says how many.
 """
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property, reduce
-from itertools import groupby
 from operator import add
 
 from r2_hf_assets.shards.stats import Stats
@@ -17,7 +16,7 @@ from r2_hf_assets.shards.stats import Stats
 
 @dataclass(frozen=True)
 class ChunkFacts:
-    """One committed chunk. `bytes` are of its Parquet files; `stats` is None where nobody counted."""
+    """One committed chunk. `bytes` are of its Parquet files; `stats` is None where none were counted."""
 
     language: str
     number: int
@@ -38,13 +37,7 @@ class Figures:
     stats: Stats = field(default_factory=Stats)
 
     def __add__(self, other: "Figures") -> "Figures":
-        return Figures(
-            self.chunks + other.chunks,
-            self.rows + other.rows,
-            self.bytes + other.bytes,
-            self.counted + other.counted,
-            self.stats + other.stats,
-        )
+        return Figures(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @property
     def hours(self) -> float:
@@ -77,21 +70,16 @@ class CardFacts:
 
 
 def digest_of(chunks: Iterable[ChunkFacts]) -> str:
-    """128 bits of SHA-256 over the chunks' names and digests, in order of their names."""
+    """Return 128 bits of SHA-256 over the chunks' names and digests, in order of their names."""
     lines = sorted(f"{chunk.language} {chunk.number} {chunk.digest}\n" for chunk in chunks)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
 def by_language(chunks: Iterable[ChunkFacts]) -> dict[str, Figures]:
-    """The figures of each language that has rows; a language without any has no files to load."""
-    ordered = sorted(chunks, key=lambda chunk: (chunk.language, chunk.number))
-    sums = {
-        language: reduce(add, map(_figures, group), Figures())
-        for language, group in groupby(ordered, lambda chunk: chunk.language)
-    }
+    """Return the figures of each language that has rows; one without any has no files to load."""
+    sums: dict[str, Figures] = {}
+    for chunk in sorted(chunks, key=lambda chunk: (chunk.language, chunk.number)):
+        counted = chunk.stats is not None
+        figures = Figures(1, chunk.rows, chunk.bytes, int(counted), chunk.stats or Stats())
+        sums[chunk.language] = sums.get(chunk.language, Figures()) + figures
     return {language: figures for language, figures in sums.items() if figures.rows}
-
-
-def _figures(chunk: ChunkFacts) -> Figures:
-    known = Figures(chunks=1, rows=chunk.rows, bytes=chunk.bytes)
-    return known if chunk.stats is None else replace(known, counted=1, stats=chunk.stats)

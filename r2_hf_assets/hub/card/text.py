@@ -1,22 +1,25 @@
-"""The card's own part: keys of its YAML, and the section between the markers. Pure: the same facts, the same text.
+"""Generate the card's own part from figures: keys of its YAML, and the section between the markers.
 
-`dataset_info` names no splits: `datasets` refuses to load a dataset that has more rows than they say, so that between
-a chunk's commit and the next card nobody could load it. What is written instead is `download_size`, which nothing
-checks, and which tells people how much they are about to fetch; and the table of the section.
+The shards' audio column is struct<path, bytes>, while `datasets` takes its Audio feature from a file only when the
+struct reads <bytes, path>; but it casts either order to the features that the card declares. So the first commit to a
+repo without a README adds CARD, and only then do load_dataset and the viewer play the audio.
 
-The section ends with when and at which revision it was true. These two alone are no reason for a commit: `stamp_of`
-reads them back, and a section that is otherwise the same is written with them again.
+`dataset_info` names no splits: `datasets` refuses to load a dataset that has more rows than they say, so nobody could
+load it between a chunk's commit and the next card. `download_size` is checked by nothing.
+
+The section ends with its stamp: when and for which revision it was made. A stamp alone is no reason for a commit.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from tqdm import tqdm
+
 from r2_hf_assets.hub.card.facts import CardFacts, Figures
-from r2_hf_assets.hub.card.merge import ALL
+from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
 from r2_hf_assets.shards.schema import SCHEMA
 
@@ -26,9 +29,34 @@ _TASKS = ["automatic-speech-recognition", "text-to-speech"]
 _TAGS = ["audio", "speech"]
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _STAMP = re.compile(r"As of (\d{4}-\d\d-\d\d \d\d:\d\d UTC), at revision \[`([^`\s]+)`\]")
-
-
 _CHUNKS = re.compile(r"^([\d,]+) chunks of the plan, by digest", re.MULTILINE)
+_START_TEXT = """\
+Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and language.
+Files are `data/<language>/chunk-NNNNN[-part-NN].parquet`.
+
+```python
+from datasets import load_dataset
+
+speech = load_dataset("<this repo>", split="train", streaming=True)
+```"""
+_ABOUT, _FILES = _START_TEXT.splitlines()[:2]
+
+
+def features() -> list[dict[str, str]]:
+    """Return the columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
+    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
+    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
+
+
+# What a new dataset starts with.
+_START_YAML = {"dataset_info": {"features": features()}, "task_categories": _TASKS, "tags": _TAGS}
+CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode()
+
+
+def without_figures(card: bytes) -> bytes:
+    """Return the card with its first section: figures of files that were removed would not be true."""
+    section = re.compile(re.escape(BEGIN.encode()) + rb".*?" + re.escape(END.encode()), re.DOTALL)
+    return section.sub(f"{BEGIN}\n{_START_TEXT}\n{END}".encode(), card, count=1)
 
 
 @dataclass(frozen=True)
@@ -40,22 +68,21 @@ class Stamp:
 
 
 def stamp_of(section: str | None) -> Stamp | None:
-    """The stamp of a section as it stands on the Hub."""
+    """Return the stamp of a section that is on the Hub, None when it has none."""
     found = _STAMP.search(section or "")
     return Stamp(found[1], found[2]) if found else None
 
 
 def chunks_of(section: str | None) -> int:
-    """How many chunks a section as it stands on the Hub counts; 0 when it does not say."""
+    """Return how many chunks a section that is on the Hub counts; 0 when it does not say."""
     found = _CHUNKS.search(section or "")
     return int(found[1].replace(",", "")) if found else 0
 
 
 def owned_yaml(facts: CardFacts) -> dict[str, Any]:
-    """The keys that are ours whatever the card said."""
+    """Return the keys that are generated whatever the card has for them."""
     names = [name for name in facts.languages if name != UNKNOWN]
-    owned: dict[str, Any] = {"language": names} if names else {}
-    return owned | {
+    return ({"language": names} if names else {}) | {
         "size_categories": [size_category(facts.all.rows)],
         "configs": [
             {"config_name": ALL, "default": True, **_files("*")},
@@ -66,7 +93,7 @@ def owned_yaml(facts: CardFacts) -> dict[str, Any]:
 
 
 def default_yaml(facts: CardFacts) -> dict[str, Any]:
-    """The keys that are set where a person set none."""
+    """Return the keys that are set where a person set none."""
     named = {"pretty_name": facts.title, "license": facts.license}
     return {**{key: value for key, value in named.items() if value}, "task_categories": _TASKS, "tags": _TAGS}
 
@@ -76,23 +103,13 @@ def _files(folder: str) -> dict[str, Any]:
 
 
 def _info(name: str, figures: Figures) -> dict[str, Any]:
-    # The audio lies in the files as it is, so what `datasets` makes of them is of their size.
-    return {
-        "config_name": name,
-        "features": features(),
-        "download_size": figures.bytes,
-        "dataset_size": figures.bytes,
-    }
-
-
-def features() -> list[dict[str, str]]:
-    """The columns as the card's YAML has them: [{"name": "audio", "dtype": "audio"}, ...]"""
-    declared = json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"]
-    return [{"name": name, "dtype": found.get("dtype", found["_type"].lower())} for name, found in declared.items()]
+    # The files hold the audio as it is, so a loaded dataset has their size.
+    sizes = {"download_size": figures.bytes, "dataset_size": figures.bytes}
+    return {"config_name": name, "features": features(), **sizes}
 
 
 def size_category(rows: int) -> str:
-    """The Hub's name for a number of rows, e.g. "10K<n<100K"."""
+    """Return the Hub's name for a number of rows, e.g. "10K<n<100K"."""
     if rows < 1000:
         return f"n<{_SIZES[0]}"
     place = len(str(rows)) - 3
@@ -100,19 +117,20 @@ def size_category(rows: int) -> str:
 
 
 def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
-    """What stands between the markers. `alone`: there is no other text, so the title heads it."""
+    """Return the text between the markers. `alone`: there is no other text, so the title heads it."""
     parts = [
         f"# {facts.title or facts.repo_id.partition('/')[2]}" if alone else "",
-        "Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and "
-        "language.",
+        _ABOUT,
         "## Contents",
         _table(facts),
         _notes(facts),
-        *_picture(facts),
+        _picture(facts),
         "## Loading",
         _loading(facts),
         "## Provenance",
-        _provenance(facts, stamp),
+        f"{facts.all.chunks:,} chunks of the plan, by digest `{facts.digest}`. As of {stamp.at}, at revision "
+        f"[`{stamp.revision}`]({facts.endpoint}/datasets/{facts.repo_id}/tree/{stamp.revision}).",
+        f"<!-- r2_hf_assets: figures {fingerprint(facts)} -->",
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -121,20 +139,14 @@ def _table(facts: CardFacts) -> str:
     rows = [_row(f"`{name}`", found) for name, found in facts.languages.items()]
     if len(rows) != 1:
         rows.append(_row(f"**`{ALL}`**", facts.all))
-    return "\n".join(
-        [
-            "| config | hours | episodes | segments | speakers | size |",
-            "|---|--:|--:|--:|--:|--:|",
-            *rows,
-        ]
-    )
+    return "\n".join(["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|", *rows])
 
 
 def _row(name: str, found: Figures) -> str:
     stats = found.stats
     counted = (f"{found.hours:,.{1 if found.hours >= 10 else 2}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
     hours, episodes, speakers = (text if found.counted else "?" for text in counted)
-    return f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {size(found.bytes)} |"
+    return f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {tqdm.format_sizeof(found.bytes, 'B')} |"
 
 
 def _notes(facts: CardFacts) -> str:
@@ -152,16 +164,14 @@ def _notes(facts: CardFacts) -> str:
     return "\n".join(notes)
 
 
-def _picture(facts: CardFacts) -> Iterable[str]:
-    stats = facts.all.stats
-    if not has_picture(facts):
-        return
-    known, scored = sum(stats.duration_s), sum(stats.dnsmos)
-    yield f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
+def _picture(facts: CardFacts) -> str:
+    known, scored = sum(facts.all.stats.duration_s), sum(facts.all.stats.dnsmos)
+    picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
+    return picture if has_picture(facts) else ""
 
 
 def has_picture(facts: CardFacts) -> bool:
-    """Whether there is anything to draw."""
+    """Return whether there is anything to draw."""
     return bool(sum(facts.all.stats.duration_s) or sum(facts.all.stats.dnsmos))
 
 
@@ -175,28 +185,14 @@ one_language = load_dataset("{facts.repo_id}", "{name}", split="train", streamin
 print(next(iter(one_language))["text"])
 ```
 
-Without `streaming=True` all files are fetched first ({size(facts.all.bytes)}). Files are \
-`data/<language>/chunk-NNNNN[-part-NN].parquet`."""
-
-
-def _provenance(facts: CardFacts, stamp: Stamp) -> str:
-    tree = f"{facts.endpoint}/datasets/{facts.repo_id}/tree/{stamp.revision}"
-    return (
-        f"{facts.all.chunks:,} chunks of the plan, by digest `{facts.digest}`. "
-        f"As of {stamp.at}, at revision [`{stamp.revision}`]({tree}).\n\n"
-        f"<!-- r2_hf_assets: figures {fingerprint(facts)} -->"
-    )
+Without `streaming=True` all files are fetched first ({_size(facts.all.bytes)}). {_FILES}"""
 
 
 def fingerprint(facts: CardFacts) -> str:
-    """Changes with any figure, drawn ones included, which the text does not show."""
-    stats = facts.all.stats
-    return hashlib.sha256(json.dumps([facts.digest, astuple(stats)]).encode()).hexdigest()[:16]
+    """Return what changes with any figure, drawn ones included, which the text does not show."""
+    return hashlib.sha256(json.dumps([facts.digest, astuple(facts.all.stats)]).encode()).hexdigest()[:16]
 
 
-def size(number: int) -> str:
-    """Bytes for people, e.g. "1.5 GB"; powers of 1000, as the Hub shows them."""
-    amount, units = float(number), ["bytes", "kB", "MB", "GB", "TB"]
-    while amount >= 999.5 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:.0f} {units[0]}" if amount >= 100 or units[0] == "bytes" else f"{amount:.1f} {units[0]}"
+def _size(number: int) -> str:
+    size: str = tqdm.format_sizeof(number, "B")
+    return size

@@ -6,18 +6,17 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from r2_hf_assets.errors import AccessError, GaveUp
-from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.inventory import take_inventory
-from r2_hf_assets.hub.reading import HubReader, UnreadableShard
+from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import parts_in_order, read_path
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 from r2_hf_assets_tests.world import World
 
 
-def settings(world: World, **changes: str) -> HubSettings:
+def client(world: World, token: str = "") -> HubClient:
     hub = world.sandbox.hub
-    return HubSettings(**{"repo_id": world.repo_id, "token": hub.token, "endpoint": hub.endpoint, **changes})  # type: ignore[arg-type]
+    return HubClient(HubSettings(world.repo_id, token or hub.token, hub.endpoint))
 
 
 def commit(api: HfApi, world: World, files: dict[str, bytes]) -> str:
@@ -27,9 +26,9 @@ def commit(api: HfApi, world: World, files: dict[str, bytes]) -> str:
 
 
 def test_no_repo_and_no_data_are_empty(world: World) -> None:
-    assert take_inventory(settings(world)).revision is None
+    assert take_inventory(client(world)).revision is None
     head = commit(world.api(), world, {"README.md": b"words"})
-    found = take_inventory(settings(world))
+    found = take_inventory(client(world))
     assert (found.revision, found.files) == (head, {})
 
 
@@ -37,7 +36,7 @@ def test_every_page_and_nothing_beside_data(world: World) -> None:
     names = [f"data/en/{number:04d}.txt" for number in range(1005)]
     head = commit(world.api(), world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"not ours"})
     mark = world.sandbox.hub.mark()
-    found = take_inventory(settings(world))
+    found = take_inventory(client(world))
     assert (found.revision, list(found.files)) == (head, names)
     listings = [request["path"] for request in world.sandbox.hub.requests(since=mark) if "/tree/" in request["path"]]
     assert len(listings) == 2
@@ -49,9 +48,9 @@ def test_size_and_sha256_of_a_shard(world: World) -> None:
 
     body = b"PAR1" * 1000
     commit(world.api(), world, {"data/en/chunk-00007.parquet": body})
-    (file,) = take_inventory(settings(world)).files.values()
+    (file,) = take_inventory(client(world)).files.values()
     assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
-    assert take_inventory(settings(world)).by_chunk() == {("en", 7): [file]}
+    assert take_inventory(client(world)).by_chunk() == {("en", 7): [file]}
 
 
 def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) -> None:
@@ -59,13 +58,13 @@ def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) ->
     # A status that the library does not wait out by itself.
     trouble = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
     world.sandbox.hub.faults({**trouble, "times": 2})
-    assert len(take_inventory(settings(world)).files) == 1
+    assert len(take_inventory(client(world)).files) == 1
     world.sandbox.hub.faults({**trouble, "times": 100})
     with pytest.raises(GaveUp, match="list"):
-        take_inventory(settings(world))
+        take_inventory(client(world))
     world.sandbox.hub.clear_faults()
     with pytest.raises(AccessError, match="HF_TOKEN"):
-        take_inventory(settings(world, token="hf_nobody"))
+        take_inventory(client(world, token="hf_nobody"))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +116,7 @@ def test_a_file_is_read_by_ranges(world: World) -> None:
         writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
     body = sink.getvalue().to_pybytes()
     head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1 is no proof"})
-    reader = HubReader(settings(world), head)
+    reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
     world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
     schema, count = reader.footer(file)

@@ -1,0 +1,116 @@
+"""Read the dataset repo at one fixed revision: list and compare its files, and read Parquet files by ranges.
+
+The listing is recursive, a thousand files a request: 25,000 shards are 25 requests instead of one a chunk. A Parquet
+footer is one request of some kilobytes, the audio keys without the audio are one small request a row group; a file of
+2 GB costs about a megabyte. The revision is fixed, so a repeated read has the same result.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from r2_hf_assets.hub.client import LFS_ATTRIBUTES, HubClient, RemoteFile
+from r2_hf_assets.hub.commit import files_of_chunk, files_of_record
+from r2_hf_assets.hub.errors import one_line
+from r2_hf_assets.retry import T
+from r2_hf_assets.shards.names import DATA, read_path
+from r2_hf_assets.shards.record import BuildRecord
+from r2_hf_assets.verdict import Findings, Verdict
+
+_NOT_IN_LFS = f"not in LFS, so it can't be verified; add `{LFS_ATTRIBUTES}` to the repo's .gitattributes and run again"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files under data/ by path. `revision` is the commit they were listed at, None when there is no repo."""
+
+    revision: str | None
+    files: Mapping[str, RemoteFile] = field(default_factory=dict)
+
+    def by_chunk(self) -> dict[tuple[str, int] | None, list[RemoteFile]]:
+        """Return the files by language and chunk number, as read from their names; None for other names."""
+        chunks: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
+        for path, file in self.files.items():
+            chunks[read_path(path)].append(file)
+        return chunks
+
+
+def take_inventory(repo: HubClient) -> Inventory:
+    """List data/ at the head. Raises AccessError or GaveUp if the Hub can't be read."""
+    revision = repo.call_with_retry("look at", repo.head)
+    if revision is None:
+        return Inventory(None)
+    return Inventory(revision, repo.call_with_retry("list", lambda: repo.list_files(DATA, revision)))
+
+
+def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict:
+    """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no part left over.
+
+    The Hub reports no SHA-256 of a file that the repo's .gitattributes keep out of LFS, so such a file fails.
+
+    Raises:
+        AccessError, GaveUp: the Hub can't be read.
+    """
+    there = repo.call_with_retry("look at", lambda: files_of_chunk(repo, record, revision))
+    expected = files_of_record(record)
+    findings = Findings()
+    for path, file in expected.items():
+        remote = there.get(path)
+        if remote is None:
+            findings.add("absent", path)
+        elif remote.sha256 is None:
+            findings.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
+        elif remote.sha256 != file.sha256:
+            findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
+    for path in sorted(there.keys() - expected.keys()):
+        findings.add("stale", path)
+    numbers = {"files": len(expected), "files_on_hub": len(there), "bytes": record.bytes}
+    numbers["bytes_on_hub"] = sum(file.size for file in there.values())
+    return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 as built", numbers)
+
+
+class UnreadableShard(Exception):
+    """The file exists and is damaged; the message says how."""
+
+
+@dataclass(frozen=True)
+class HubReader:
+    """Reads Parquet files of one repo at one revision.
+
+    Raises from every method:
+        UnreadableShard: the file is damaged.
+        AccessError, GaveUp: the Hub can't be read.
+    """
+
+    repo: HubClient
+    revision: str
+
+    def footer(self, file: RemoteFile) -> tuple[pa.Schema, int]:
+        """Return the schema, with its metadata, and the number of rows."""
+        return self._read(file, lambda parquet: (parquet.schema_arrow, parquet.metadata.num_rows))
+
+    def keys(self, file: RemoteFile) -> list[str | None]:
+        """Return audio.path of every row, in order."""
+
+        def read(parquet: pq.ParquetFile) -> list[str | None]:
+            groups = (parquet.read_row_group(index, ["audio.path"]) for index in range(parquet.num_row_groups))
+            return [key for group in groups for part in group["audio"].chunks for key in part.field(0).to_pylist()]
+
+        return self._read(file, read)
+
+    def _read(self, file: RemoteFile, use: Callable[[pq.ParquetFile], T]) -> T:
+        def attempt() -> T:
+            # Without pre_buffer exactly the ranges that Parquet needs are fetched.
+            with (
+                self.repo.open_file(file.path, self.revision) as opened,
+                pq.ParquetFile(opened, pre_buffer=False) as parquet,
+            ):
+                return use(parquet)
+
+        try:
+            return self.repo.call_with_retry(f"read {file.path} of", attempt)
+        except pa.ArrowException as error:
+            raise UnreadableShard(f"{file.path} is no sound Parquet file: {one_line(str(error))}") from None
