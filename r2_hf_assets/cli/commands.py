@@ -22,21 +22,14 @@ from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.sandbox import sandbox
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
-from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_option, say
+from r2_hf_assets.cli.talk import say
 from r2_hf_assets.errors import R2HfError, SettingsError
 
 _BY_SIGNAL = 128  # a shell adds the signal's number
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--scan", "only_scan", is_flag=True, help="The same as the command scan.")
-@language_option
-@chunk_mod_option
-@chunk_rem_option
-@click.pass_context
-def commands(
-    context: click.Context, only_scan: bool, language: tuple[str, ...], chunk_mod: int | None, chunk_rem: int | None
-) -> None:
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
     """Podcast speech from an S3 bucket (Cloudflare R2) to a Hugging Face dataset.
 
     Settings come from the environment and from .env in the current folder, which goes before the shell, as it does for
@@ -69,16 +62,6 @@ def commands(
     from dotenv import load_dotenv
 
     load_dotenv(".env", override=True)
-    of_machine = chunk_mod is not None or chunk_rem is not None
-    if context.invoked_subcommand is not None:
-        if only_scan or language or of_machine:
-            raise click.UsageError(f"options go behind the command: r2-hf {context.invoked_subcommand} ...")
-    elif only_scan:
-        if of_machine:
-            raise click.UsageError("--scan plans all chunks; --chunk-mod and --chunk-rem are for processing them")
-        context.invoke(scan, language=language)
-    else:
-        context.invoke(process, language=language, chunk_mod=chunk_mod, chunk_rem=chunk_rem)
 
 
 for _command in (doctor, scan, process, status, reconcile, adopt, sandbox):
@@ -103,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        return commands.main(arguments, prog_name="r2-hf", standalone_mode=False) or 0
+        called = _as_command(sys.argv[1:] if arguments is None else arguments)
+        return commands.main(called, prog_name="r2-hf", standalone_mode=False) or 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         say(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
@@ -113,6 +97,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except R2HfError as error:
         say(f"r2-hf: {error}")
         return 2 if isinstance(error, SettingsError) else 1
+
+
+def _as_command(arguments: Sequence[str]) -> list[str]:
+    """The arguments behind a command: calls of the replaced script have options alone."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
+        return list(arguments)
+    return ["scan" if "--scan" in arguments else "process", *(word for word in arguments if word != "--scan")]
 
 
 @contextmanager

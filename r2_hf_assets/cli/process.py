@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.talk import chunk_mod_option, chunk_rem_option, language_option, say
+from r2_hf_assets.cli.talk import language_option, say
 
 if TYPE_CHECKING:
     from r2_hf_assets.assets.launch import ChunkRun
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @language_option
-@chunk_mod_option
-@chunk_rem_option
+@click.option("--chunk-mod", type=click.IntRange(1), metavar="N", help="Only chunks whose number modulo N ...")
+@click.option("--chunk-rem", type=click.IntRange(0), metavar="R", help="... is R: machine R of N.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many chunks.")
 @click.option(
     "--partition", "keys", metavar="KEY", multiple=True, help="This one, due or not; - reads keys from stdin."
@@ -45,18 +45,17 @@ def process(
     language: tuple[str, ...],
     chunk_mod: int | None,
     chunk_rem: int | None,
-    limit: int | None = None,
-    keys: tuple[str, ...] = (),
-    dry_run: bool = False,
-    no_card: bool = False,
+    limit: int | None,
+    keys: tuple[str, ...],
+    dry_run: bool,
+    no_card: bool,
 ) -> None:
     """Build and commit every due chunk.
 
-    One after the other, each as a Dagster run of its own. A chunk that fails is said and left due, and the rest is
-    still done; then the exit code is 1. A failure that every chunk would meet (a wrong token, a missing right, a disk
-    that can't be written) ends the call at once, and so do eight failures in a row. Ctrl-C stops after leaving things
-    clean. Started again, it goes on with what is due. On a terminal, a bar shows how far it is, in episodes and
-    bytes; a pipe gets a line a chunk. --dry-run prints what would be done, on stdout.
+    One after the other, each as a Dagster run of its own. A chunk that fails stays due, and the rest is still done;
+    then the exit code is 1. A failure that every chunk would meet (a wrong token, a missing right, a disk that can't
+    be written) ends the call at once, and so do eight failures in a row. Stopped with Ctrl-C and started again, it
+    goes on with what is due. A terminal shows a bar, in episodes and bytes; a pipe gets a line a chunk.
     The dataset's card is written anew at the end, and every half hour until then; with --chunk-mod it is not, as the
     history may be one machine's.
 
@@ -75,6 +74,7 @@ def process(
 
     settings = load()
     from r2_hf_assets.assets.launch import due_chunks, open_instance
+    from r2_hf_assets.assets.partitions import partition_key
 
     with open_instance() as instance:
         chunks: Sequence[Planned] = _planned(keys, settings) if keys else due_chunks(instance)
@@ -82,8 +82,6 @@ def process(
         if not chunks:
             say("nothing to do" if keys else "nothing is due")
         elif dry_run:
-            from r2_hf_assets.assets.partitions import partition_key
-
             for chunk in chunks:
                 click.echo(partition_key(chunk.language, chunk.number))
             say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
@@ -100,15 +98,11 @@ def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_car
     with show_progress(chunks) as progress, heard_by(progress.say):
         for run in run_chunks(instance, chunks, only_due=only_due, watch=progress.watch):
             last = progress.finish(run)
-            if not with_card or run.stop:
-                continue
-            error = refresh_card(instance, at_once=last, asked=card_failed_at)
-            if error and error != card_error:
-                progress.say(f"card: FAILED: {error}")
-            if error:
-                card_error, card_failed_at = error, time.time()
-            elif last:  # before that, None may mean that no card was due
-                card_error = None
+            if with_card and not run.stop:
+                card_error = refresh_card(instance, at_once=last, asked=card_failed_at)
+                if card_error:
+                    card_failed_at = time.time()
+                    progress.say(f"card: FAILED: {card_error}")
     say(progress.summary())
     return not progress.failed and not card_error
 

@@ -13,7 +13,7 @@ from r2_hf_assets.cli.talk import language_option, say
     help="Remove another plan's files from the dataset, whose history keeps them; a lost plan is numbered anew.",
 )
 @click.pass_context
-def scan(context: click.Context, language: tuple[str, ...], start_anew: bool = False) -> None:
+def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) -> None:
     """Plan what is new in the bucket.
 
     Lists the episode folders and puts new episodes into new chunks; sealed chunks never change, so scanning again is

@@ -28,10 +28,6 @@ language_option = click.option(
     callback=_languages,
     help="Only these languages, e.g. en or en,de; may be repeated.",
 )
-chunk_mod_option = click.option(
-    "--chunk-mod", type=click.IntRange(1), metavar="N", help="Only chunks whose number modulo N ..."
-)
-chunk_rem_option = click.option("--chunk-rem", type=click.IntRange(0), metavar="R", help="... is R: machine R of N.")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 

@@ -75,8 +75,8 @@ def test_the_command_is_installed() -> None:
     [
         (["frobnicate"], "No such command 'frobnicate'"),
         (["status", "--frobnicate"], "No such option"),
-        (["--language", "en", "status"], "options go behind the command"),
-        (["--scan", "--chunk-mod", "2"], "--scan plans all chunks"),
+        (["--language", "en", "status"], "unexpected extra argument (status)"),
+        (["--scan", "--chunk-mod", "2"], "No such option '--chunk-mod'"),
         (["process", "--chunk-mod", "4"], "--chunk-mod and --chunk-rem go together"),
         (["--chunk-mod", "4", "--chunk-rem", "4"], "--chunk-rem must be below --chunk-mod: 0 to 3"),
         (["process", "--limit", "0"], "--limit"),

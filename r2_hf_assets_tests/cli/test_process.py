@@ -38,7 +38,7 @@ def test_languages_left_out_are_said_and_nothing_else_is_done_with_them(
 ) -> None:
     monkeypatch.setenv("LANGUAGES", "en")
     refused = call(capfd, "process", "--partition", "en|chunk_0000", "--partition", "de|chunk_0000")
-    said = "r2-hf: --partition de|chunk_0000: not planned, or left out by LANGUAGES; see r2-hf status"
+    said = "r2-hf: --partition de|chunk_0000: not planned, or left out by LANGUAGES; scan first, or see status"
     assert (refused.code, refused.data, refused.talk) == (2, [], [f"{said} (see r2-hf process --help)"])
     four.write_dotenv(LANGUAGES="en")
     process = start(four, "process", "--limit", "1")  # the grid is made when the definitions are loaded
