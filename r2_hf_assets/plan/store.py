@@ -32,7 +32,7 @@ from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of, open_st
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk, Name, Planned, decode, encode
+from r2_hf_assets.plan.chunks import Chunk, Name, Planned, damaged, decode, encode
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -76,7 +76,7 @@ class PlanStore:
         if found is None:
             return None
         if not isinstance(found.get("id"), str):
-            raise _damaged(_ID)
+            raise damaged(_ID)
         return found["id"]
 
     def id(self) -> str:
@@ -123,9 +123,7 @@ class PlanStore:
             return None
         chunk = decode(data, path)
         if chunk.name != (language, number):
-            raise PlanError(
-                f"plan: {path} holds chunk {chunk.number} of {chunk.language}; restore the right one from a backup"
-            )
+            raise damaged(path)
         return chunk
 
     def find(self, language: str, number: int) -> Chunk | None:
@@ -160,7 +158,7 @@ class PlanStore:
         log: list[dict[str, str]] = []
         while (entry := self._read_json(_folders(len(log)))) is not None:
             if not all(language in LANGUAGES for language in entry.values()):
-                raise _damaged(_folders(len(log)))
+                raise damaged(_folders(len(log)))
             log.append(entry)
         return log
 
@@ -211,7 +209,7 @@ class PlanStore:
         try:
             return datetime.fromisoformat(stamp).astimezone(UTC) if stamp else None
         except (ValueError, TypeError):
-            raise _damaged(path) from None
+            raise damaged(path) from None
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
         """Record since when there is a remainder, or that there is none."""
@@ -235,9 +233,9 @@ class PlanStore:
         try:
             found = json.loads(data)
         except (ValueError, RecursionError):
-            raise _damaged(path) from None
+            raise damaged(path) from None
         if not isinstance(found, dict):
-            raise _damaged(path)
+            raise damaged(path)
         return found
 
     def _create(self, path: str, data: bytes) -> bool:
@@ -268,7 +266,3 @@ def _folders(number: int) -> str:
 
 def _waiting(language: str) -> str:
     return f"plan/{language}/waiting.json"
-
-
-def _damaged(path: str) -> PlanError:
-    return PlanError(f"plan: {path} is damaged; restore it from a backup")

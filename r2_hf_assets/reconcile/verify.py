@@ -27,7 +27,6 @@ from r2_hf_assets.bucket.segments import (
     read_metadata,
     to_segment,
 )
-from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.inventory import Inventory
 from r2_hf_assets.hub.reading import HubReader, Reader, UnreadableShard
@@ -135,10 +134,7 @@ def verify_remote(
     def verify(planned: Planned) -> Recovered | Due:
         chunk = plan.read(*planned.name)
         assert chunk is not None, "nothing deletes manifests"
-        try:
-            found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
-        except GaveUp as error:
-            return Due(planned.name, f"it could not be read this time: {error}")
+        found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
         if found.problem or found.lost:
             return Due(planned.name, found.summary, found.files)
         return Recovered(planned, found.files, "its rows on the Hub, against the bucket")
