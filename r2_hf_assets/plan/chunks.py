@@ -87,8 +87,13 @@ def decode(data: bytes, where: str) -> Chunk:
         manifest = json.loads(data.decode("utf-8", "surrogatepass"))
         chunk = Chunk(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
         sound = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PlanError(f"plan: {where} can't be read ({type(error).__name__}); restore it from a backup") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise damaged(where) from None
     if not sound:
-        raise PlanError(f"plan: {where} was changed by hand or by another version; restore it from a backup")
+        raise damaged(where)
     return chunk
+
+
+def damaged(where: str) -> PlanError:
+    """The error of a file that can't be what a scan wrote."""
+    return PlanError(f"plan: {where} is damaged, or was changed by hand; restore it from a backup")

@@ -15,7 +15,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
-from r2_hf_assets.errors import PlanError
+from r2_hf_assets.plan.chunks import damaged
 from r2_hf_assets.retry import Retry
 
 
@@ -85,8 +85,3 @@ class PlanFiles:
         if folder := folder_of(self.store):
             for names in ("plan/**/*#*", "builds/**/*#*"):
                 sweep_torn_writes(folder, names)
-
-
-def damaged(path: str) -> PlanError:
-    """The error of a file that can't be what a scan wrote."""
-    return PlanError(f"plan: {path} is damaged; restore it from a backup")

@@ -27,8 +27,8 @@ from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk, Name, Planned, decode, encode
-from r2_hf_assets.plan.files import PlanFiles, damaged
+from r2_hf_assets.plan.chunks import Chunk, Name, Planned, damaged, decode, encode
+from r2_hf_assets.plan.files import PlanFiles
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -120,9 +120,7 @@ class PlanStore:
             return None
         chunk = decode(data, path)
         if chunk.name != (language, number):
-            raise PlanError(
-                f"plan: {path} holds chunk {chunk.number} of {chunk.language}; restore the right one from a backup"
-            )
+            raise damaged(path)
         return chunk
 
     def find(self, language: str, number: int) -> Chunk | None:

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 from r2_hf_assets.bucket.segments import Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import Chunk, Planned
@@ -95,10 +94,7 @@ def verify_remote(
     def verify(planned: Planned) -> Recovered | Due:
         chunk = plan.read(*planned.name)
         assert chunk is not None, "nothing deletes manifests"
-        try:
-            found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
-        except GaveUp as error:
-            return Due(planned.name, f"it could not be read this time: {error}")
+        found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
         if found.problem or found.lost:
             return Due(planned.name, found.summary, found.files)
         return Recovered(planned, found.files, "its rows on the Hub, against the bucket")
