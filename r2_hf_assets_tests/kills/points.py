@@ -50,7 +50,7 @@ PLAN_POINTS = (
     Point("in the middle of a manifest", "plan.store:PlanStore.create", "torn", (RUN,)),
     Point("between manifests", "plan.store:PlanStore.create", "after"),
     Point("between manifests and index", "plan.store:PlanStore.write_index", "before"),
-    Point("in the middle of the index", "plan.store:PlanStore._overwrite", "torn", (RUN,)),
+    Point("in the middle of the index", "plan.files:PlanFiles.overwrite", "torn", (RUN,), "an_index"),
     Point("between index and partitions", "plan.store:PlanStore.write_index", "after"),
     Point("between partitions and event", "assets.work_plan:scan_metadata", "before"),
     # Once in a site's life, and soon after its first scan.
@@ -275,6 +275,7 @@ def _event_of(asset: str) -> Callable[[tuple[Any, ...]], bool]:
 
 _FILTERS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
     "": lambda _: True,
+    "an_index": lambda args: args[1] == "plan/index.json",
     "a_ledger": lambda args: str(args[1]).endswith(".rejects.parquet"),
     "a_record": lambda args: "/chunk-" in args[1] and args[1].endswith(".json"),
     "shards_event": _event_of("parquet_shards"),
