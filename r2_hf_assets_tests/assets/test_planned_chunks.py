@@ -39,6 +39,7 @@ def test_it_asks_for_what_is_due_and_adds_the_partitions(ticks: Ticks) -> None:
     assert ticks.said() == "nothing is due"
 
 
+@pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning")  # Dagster's own
 def test_a_request_carries_language_and_chunk(ticks: Ticks) -> None:
     add_partitions(ticks.instance, [0, 1, 2])
     (request, *_) = ticks.requests()
