@@ -84,8 +84,8 @@ class Transfers:
         self._silence_s: float = retry.silence or READ_TIMEOUT_S
         self._retry = retry
         self._budget = ByteBudget(max_bytes)
+        self._free = [make_handle(r2) for _ in range(workers)]  # may raise, so before what has to be closed
         self._loop = CurlLoop(workers)
-        self._free = [make_handle(r2) for _ in range(workers)]
         self._active: dict[Any, Transfer] = {}  # running or paused, by handle
         self._paused: dict[int, Transfer] = {}  # by turn
         self._retries: list[tuple[float, int, Transfer]] = []  # a heap of (due, turn, transfer)
