@@ -45,7 +45,7 @@ def look_at_bucket(r2: BucketSettings) -> list[Finding]:
         episode = _look_at_an_episode(bucket, r2.prefix, folders, once)
     except R2HfError as error:
         episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
-    return [_judge_folders(r2, folders, page.more), episode, clock]
+    return [_judge_folders(r2, folders, page.token is not None), episode, clock]
 
 
 def _judge_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
