@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from obstore.exceptions import GenericError
 from obstore.store import LocalStore, ObjectStore, S3Store
 
 from r2_hf_assets.background import in_background
@@ -35,29 +34,27 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
     Raises:
         SettingsError: the certificate authorities that the user names can't be read.
     """
-    plain_http, bundle = r2.endpoint_url.startswith("http://"), ca_bundle()
-    try:
-        return S3Store(
-            bucket or r2.name,
-            prefix=prefix or None,
-            endpoint=r2.endpoint_url,
-            access_key_id=r2.access_key_id,
-            secret_access_key=r2.secret_access_key,
-            config={"session_token": r2.session_token} if r2.session_token else {},
-            region=r2.region,
-            virtual_hosted_style_request=False,
-            client_options={
-                "allow_http": plain_http,
-                # Trusted besides the system's: obstore can't be told to trust no others.
-                **({} if plain_http else {"root_certificate": Path(bundle).read_bytes()}),
-                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-                "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
-                "timeout": timedelta(minutes=30),
-            },
-            retry_config=OBSTORE_RETRIES,
-        )
-    except (ValueError, GenericError):
-        raise SettingsError(f"settings: obstore can't read the certificates in {bundle}; name another file") from None
+    # Trusted besides the system's: obstore can't be told to trust no others.
+    authorities = Path(ca_bundle()).read_bytes()
+    plain_http = r2.endpoint_url.startswith("http://")
+    return S3Store(
+        bucket or r2.name,
+        prefix=prefix or None,
+        endpoint=r2.endpoint_url,
+        access_key_id=r2.access_key_id,
+        secret_access_key=r2.secret_access_key,
+        config={"session_token": r2.session_token} if r2.session_token else {},
+        region=r2.region,
+        virtual_hosted_style_request=False,
+        client_options={
+            "allow_http": plain_http,
+            **({} if plain_http else {"root_certificate": authorities}),
+            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+            "timeout": timedelta(minutes=30),
+        },
+        retry_config=OBSTORE_RETRIES,
+    )
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
@@ -77,12 +74,11 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
 
 
 def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
-    """Call obstore, and retry transient errors of a bucket. `function` must be idempotent.
+    """Call obstore, and retry transient errors of a bucket. `function` must be idempotent; `what` names it in errors.
 
     Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another thread.
 
     Args:
-        what: names the request in errors.
         store: the store that `function` uses, when it may be a folder.
 
     Raises:

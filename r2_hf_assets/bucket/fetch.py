@@ -38,8 +38,7 @@ def fetch_in_order(
         limit: bytes of one object; a larger one is not read.
 
     Yields:
-        The item with its object; None when it has no key or no object exists, Unusable when the object is too large or
-        is not what its Content-Encoding says.
+        The item with its object; None when it has no key or no object exists.
 
     Raises:
         GaveUp: transient errors outlasted the retries.

@@ -88,7 +88,7 @@ def episode_pages(
     with closing(pages(bucket, below, retry, "/", after=below + after if after else "")) as listing:
         for page in listing:
             end = page.end.removeprefix(below) or after
-            yield _readable(below, page.prefixes), end if page.more else None
+            yield _readable(below, page.prefixes), end if page.token else None
 
 
 def age_of_newest(bucket: Bucket, prefix: str, retry: Retry) -> timedelta | None:

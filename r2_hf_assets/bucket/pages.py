@@ -28,26 +28,13 @@ _HIGHEST = "\U0010fffd"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a listing.
+    """A page of a listing."""
 
-    Attributes:
-        prefixes: keys up to the delimiter, in order.
-        written: when each object without a delimiter in its key was last written.
-        end: the last prefix or key, behind which a later listing continues.
-        token: where the server continues; None for the last page.
-        served: when, by the clock that `written` goes by; None where the response has no Date.
-    """
-
-    prefixes: list[str]
-    written: list[datetime]
-    end: str = ""
-    token: str | None = field(default=None, repr=False)
-    served: datetime | None = field(default=None, compare=False)
-
-    @property
-    def more(self) -> bool:
-        """Whether it is not the last page."""
-        return self.token is not None
+    prefixes: list[str]  # keys up to the delimiter, in order
+    written: list[datetime]  # when each object without a delimiter in its key was last written
+    end: str = ""  # the last prefix or key, behind which a later listing continues
+    token: str | None = field(default=None, repr=False)  # where the server continues; None for the last page
+    served: datetime | None = field(default=None, compare=False)  # by the clock of `written`; None without a Date
 
 
 class Order:
@@ -102,7 +89,6 @@ def pages(
     Raises:
         GaveUp: transient errors outlasted the retries.
         AccessError: the credentials are refused, or there is no such bucket.
-        RuntimeError: `transfers` was closed.
     """
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
     query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
@@ -116,12 +102,11 @@ def pages(
         while True:
             page: Page = running.take(submitted)
             running.release(submitted)
-            is_last = only_first or not page.more
-            if not is_last:
-                query["continuation-token"] = page.token or ""
+            if page.token and not only_first:
+                query["continuation-token"] = page.token
                 submitted = running.submit_listing(urlencode(query), what, _PAGE_BYTES, read)
             yield page
-            if is_last:
+            if only_first or not page.token:
                 return
 
 

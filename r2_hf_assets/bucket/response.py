@@ -30,18 +30,12 @@ _NO_ENCODING = frozenset((b"", b"identity", b"aws-chunked"))  # the last: how th
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The body of an object, in pieces.
-
-    Attributes:
-        size: bytes of all pieces.
-        age: time from its writing to this response, by the server's clock (by ours, where responses have no Date).
-        packed: the pieces are gzip's.
-    """
+    """The body of an object, in pieces of `size` bytes in all."""
 
     pieces: Sequence[bytes]
     size: int
-    age: timedelta
-    packed: bool = False
+    age: timedelta  # from its writing to this response, by the server's clock (by ours, where responses have no Date)
+    packed: bool = False  # by gzip
 
     def body(self) -> bytes:
         """Join the pieces."""

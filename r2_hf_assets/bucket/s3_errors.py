@@ -28,7 +28,6 @@ _ADVICE = {
     "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
 }
 _REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
-_SKEWED = "RequestTimeTooSkewed"
 _UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
 
 # What obstore raises for a missing object and for refused credentials: a builtin, or a class of its own.
@@ -66,8 +65,8 @@ def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) ->
     """
     if status == 404 and code == "NoSuchKey":
         return None
-    if code == _SKEWED:
-        return Trouble(f"this machine's clock is wrong ({_SKEWED}); set it")
+    if code == "RequestTimeTooSkewed":
+        return Trouble(f"this machine's clock is wrong ({code}); set it")
     if code in _ADVICE or status in (401, 403):
         raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}") from None
     if code:

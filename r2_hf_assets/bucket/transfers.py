@@ -6,9 +6,8 @@ here. A transfer that waits for its retry counts as in flight, so a server with 
 The head of a response gives the size of the body. A body that exceeds the byte budget pauses its transfer, and TCP's
 back-pressure holds the server. So no bytes beyond the budget are held, but for the object that is the next to be taken.
 
-A transfer is in one State, and only `_move` changes it: what a state registers (the handle in libcurl's loop, the byte
-budget, the pending retries, the free handles) is cleared there. Time limits count running time only, and retries count
-from the first request. Callers' threads and the loop's share the deques and flags below and a condition.
+A transfer is queued, running, paused, waiting for its retry, or done. Time limits count running time only, and retries
+count from the first request. Callers' threads and the loop's share the deques and flags below and a condition.
 """
 
 import contextlib
@@ -18,7 +17,6 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -42,16 +40,6 @@ _PAUSE: int = pycurl.WRITEFUNC_PAUSE
 _CLOSE_S = 1.0
 
 
-class State(Enum):
-    """The states of a transfer."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSED = "paused"  # in libcurl's loop, until the byte budget has room for its body
-    WAITING = "waiting"  # for its next attempt
-    DONE = "done"  # with a result or an error
-
-
 @dataclass(slots=True, eq=False)
 class Transfer:
     """One GET, from when it is submitted until it is taken. Times are of the monotonic clock, in seconds."""
@@ -61,22 +49,20 @@ class Transfer:
     turn: int
     attempt: Attempt
     tries: Tries
-    state: State = State.QUEUED
     handle: Any = None
     last_byte: float = 0.0
     deadline: float = 0.0  # of the attempt
     paused: float = 0.0  # when the pause began
+    done: bool = False
     result: Any = None
     error: Exception | None = None
     awaited: bool = False
 
 
 class Transfers:
-    """GETs, `workers` in flight. One thread takes the objects, in the order of submission; listings, which the byte
-    budget does not count, may be taken by any thread in any order.
+    """GETs, `workers` in flight, and up to `max_bytes` of bodies that have arrived and were not yet taken.
 
-    Args:
-        max_bytes: of bodies that have arrived and were not yet taken.
+    One thread takes the objects, in the order of submission; listings, which are not counted, any thread in any order.
     """
 
     def __init__(self, r2: BucketSettings, *, workers: int, max_bytes: int, retry: Retry) -> None:
@@ -84,8 +70,8 @@ class Transfers:
         self._silence_s: float = retry.silence or READ_TIMEOUT_S
         self._retry = retry
         self._budget = ByteBudget(max_bytes)
+        self._free = [make_handle(r2) for _ in range(workers)]  # may raise, so before what has to be closed
         self._loop = CurlLoop(workers)
-        self._free = [make_handle(r2) for _ in range(workers)]
         self._active: dict[Any, Transfer] = {}  # running or paused, by handle
         self._paused: dict[int, Transfer] = {}  # by turn
         self._retries: list[tuple[float, int, Transfer]] = []  # a heap of (due, turn, transfer)
@@ -121,16 +107,15 @@ class Transfers:
         """Wait for the result; None when there is no such object. `release` is to be called next.
 
         Raises:
-            GaveUp: transient errors outlasted the retries.
-            AccessError: the credentials are refused.
+            GaveUp, AccessError: transient errors outlasted the retries; the credentials are refused.
             RuntimeError: the loop was closed, or has failed.
         """
-        if transfer.state is not State.DONE:
+        if not transfer.done:
             with self._changed:
                 transfer.awaited = True
-                self._changed.wait_for(lambda: transfer.state is State.DONE or self._ended)
+                self._changed.wait_for(lambda: transfer.done or self._ended)
         error = transfer.error
-        if error is None and transfer.state is State.DONE:
+        if error is None and transfer.done:
             found = transfer.result
             return unpack(found, transfer.attempt.limit) if isinstance(found, Fetched) else found
         transfer.error = RuntimeError(f"{transfer.what}: its error was raised before")
@@ -189,9 +174,13 @@ class Transfers:
             handle.setopt(pycurl.URL, transfer.url)
             handle.setopt(pycurl.HEADERFUNCTION, transfer.attempt.lines.append)
             handle.setopt(pycurl.WRITEFUNCTION, partial(self._receive, transfer, transfer.attempt))
-            self._move(transfer, State.RUNNING)
+            self._loop.add(handle)
         except Exception as error:
             self._finish(transfer, error=error)
+        else:
+            self._active[handle] = transfer
+            transfer.last_byte = time.monotonic()
+            transfer.deadline = transfer.last_byte + _ATTEMPT_S
 
     def _receive(self, transfer: Transfer, attempt: Attempt, piece: bytes) -> int | None:
         transfer.last_byte = time.monotonic()
@@ -202,7 +191,8 @@ class Transfers:
                 if attempt.outcome:
                     return 0  # libcurl ends the attempt
                 if size and not self._budget.try_acquire(transfer.turn, size):
-                    self._move(transfer, State.PAUSED)
+                    self._paused[transfer.turn] = transfer
+                    transfer.paused = time.monotonic()
                     return _PAUSE  # the same piece is passed again
             return None if attempt.add(piece) else 0
         except Exception as error:
@@ -214,7 +204,7 @@ class Transfers:
             self._budget.release(self._released.popleft())
         for turn in self._budget.granted():
             transfer = self._paused[turn]
-            self._move(transfer, State.RUNNING)
+            self._end_pause(transfer)
             try:
                 transfer.handle.pause(pycurl.PAUSE_CONT)
             except pycurl.error as error:  # the attempt ended with the pieces that were passed
@@ -225,7 +215,7 @@ class Transfers:
             outcome = interpret_response(transfer.handle, transfer.what, transfer.attempt, number, message)
             if isinstance(outcome, Trouble):
                 due = time.monotonic() + transfer.tries.wait_after(outcome)
-                self._move(transfer, State.WAITING)
+                self._end_transfer(transfer)
                 heapq.heappush(self._retries, (due, transfer.turn, transfer))
             else:
                 self._finish(transfer, outcome)
@@ -237,7 +227,7 @@ class Transfers:
         if now - self._timeouts_checked < self._silence_s / 4:
             return
         self._timeouts_checked = now
-        for transfer in [one for one in self._active.values() if one.state is State.RUNNING]:
+        for transfer in [one for one in self._active.values() if one.turn not in self._paused]:
             silent = now - transfer.last_byte > self._silence_s
             if silent or now > transfer.deadline:
                 problem = "silence" if silent else f"not whole after {_ATTEMPT_S / 60:g} minutes"
@@ -246,35 +236,28 @@ class Transfers:
 
     def _finish(self, transfer: Transfer, result: Any = None, error: Exception | None = None) -> None:
         transfer.result, transfer.error = result, error
-        self._move(transfer, State.DONE)
+        self._end_transfer(transfer)
+        transfer.done = True
         self._free.append(transfer.handle)
         transfer.handle = None
         if transfer.awaited:
             with self._changed:
                 self._changed.notify_all()
 
-    def _move(self, transfer: Transfer, state: State) -> None:
-        """Change the state, and clear what the old one registered."""
-        now, handle = time.monotonic(), transfer.handle
-        if transfer.state is State.PAUSED:
-            del self._paused[transfer.turn]
-            transfer.tries.extend(now - transfer.paused)
-            transfer.deadline += now - transfer.paused
-            transfer.last_byte = now
-        elif state is State.RUNNING:
-            self._loop.add(handle)
-            self._active[handle] = transfer
-            transfer.last_byte, transfer.deadline = now, now + _ATTEMPT_S
-        if state is State.PAUSED:
-            self._paused[transfer.turn] = transfer
-            transfer.paused = now
-        elif state is not State.RUNNING:
-            if self._active.pop(handle, None) is not None:
-                self._loop.remove(handle)
-            transfer.attempt = Attempt(transfer.attempt.limit, transfer.attempt.read_listing)
-            if not isinstance(transfer.result, Fetched):
-                self._budget.cancel(transfer.turn)
-        transfer.state = state
+    def _end_pause(self, transfer: Transfer) -> None:
+        if self._paused.pop(transfer.turn, None):
+            transfer.last_byte = time.monotonic()
+            transfer.deadline += transfer.last_byte - transfer.paused
+            transfer.tries.extend(transfer.last_byte - transfer.paused)
+
+    def _end_transfer(self, transfer: Transfer) -> None:
+        """Remove it from libcurl's loop, and drop what has arrived, but for a result."""
+        self._end_pause(transfer)
+        if self._active.pop(transfer.handle, None):
+            self._loop.remove(transfer.handle)
+        transfer.attempt = Attempt(transfer.attempt.limit, transfer.attempt.read_listing)
+        if not isinstance(transfer.result, Fetched):
+            self._budget.cancel(transfer.turn)
 
     def _clean_up(self) -> None:
         """Fail what is unfinished, and drop all references. Consumers are notified first."""

@@ -37,7 +37,7 @@ def check_bucket(r2: BucketSettings) -> list[Finding]:
         episode = _check_an_episode(bucket, r2.prefix, folders, once)
     except R2HfError as error:
         episode = fail("episode", "none can be read, though the bucket can be listed", str(error))
-    return [_check_folders(r2, folders, page.more), episode]
+    return [_check_folders(r2, folders, page.token is not None), episode]
 
 
 def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
