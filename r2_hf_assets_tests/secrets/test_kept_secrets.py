@@ -194,8 +194,9 @@ def test_the_ui_shows_names_only(in_process: World, hunt: Hunt) -> None:
     assert "check R2_ACCESS_KEY_ID" in shown, "the failure is there"
     resources = answers[RESOURCES]["allTopLevelResourceDetailsOrError"]["results"]
     (settings,) = (resource for resource in resources if resource["name"] == "settings")
-    values = {value["key"]: (value["value"], value["type"]) for value in settings["configuredValues"]}
-    assert {name: values[name.lower()] for name in SECRET} == {name: (name, "ENV_VAR") for name in SECRET}
+    (configured,) = settings["configuredValues"]
+    variables = json.loads(configured["value"])
+    assert {name: variables[name] for name in SECRET} == {name: {"env": name} for name in SECRET}
     assert left_behind(world, hunt) == []
     # The control: the same hunt, of the same places, for something that must be there.
     known = Hunt({"the advice": "check R2_ACCESS_KEY_ID"})
