@@ -23,7 +23,7 @@ _ROOT = "ListBucketResult"
 # A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
 _PAGE_BYTES = 8 * 2**20
 # Sorts behind every other text that begins alike; XML can hold it.
-_HIGHEST = "\U0010fffd"
+HIGHEST = "\U0010fffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def pages(
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
     query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
     if after:
-        query["start-after"] = after + _HIGHEST if behind_prefix else after
+        query["start-after"] = after + HIGHEST if behind_prefix else after
     what = f"listing {prefix or 'the bucket'}"
     read = partial(_read_page, Order(after if behind_prefix else ""))
     shared = nullcontext(transfers) if transfers else None

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
@@ -12,7 +15,9 @@ from r2_hf_assets_tests.objects_server import Answer, ObjectsServer
 NAMES = [f"ep{number:03d}" for number in range(40)]
 
 
-def test_each_episode_is_planned_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages_before_split", [1, 100], ids=["in ranges", "in a row"])
+def test_each_episode_is_planned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages_before_split: int) -> None:
+    monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
     bucket = Bucket(NAMES, 7, by_name=False, repeats=True)
 
     def answer(key: str, count: int) -> Answer:
