@@ -1,7 +1,7 @@
 """The checks of the UI: `plan` on work_plan; `ledger`, `audio`, `ranges`, `texts` and `duplicates` on parquet_shards;
 `on_hub` on hub_commit.
 
-The rules are the data plane's (plan/verify.py, shards/verify.py, shards/quality.py, hub/verify.py); here a verdict
+The rules are the data plane's (plan/verify.py, shards/verify.py, shards/quality.py, hub/reads.py); here a verdict
 becomes a check result.
 
 `ledger` and `on_hub` are evaluated inside the step that makes what they judge, not by steps of their own, because they
