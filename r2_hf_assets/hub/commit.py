@@ -134,7 +134,6 @@ def rename_files(repo: HubClient, groups: Iterable[Renames]) -> None:
 
     Raises:
         R2HfError: a new path is taken by another file, or an old one is not in LFS.
-        AccessError, GaveUp: the Hub refuses, or can't be read.
     """
     for files in _batches(groups):
         repo.call_with_retry("rename files of", partial(_rename, repo, files))

@@ -51,9 +51,7 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
     Raises:
         CardError: the card on the Hub can't be read, or the Hub refuses the new one; nothing changed.
-        AccessError: the Hub refuses the token or the repo.
-        ForeignDataset: the repo belongs to another plan.
-        GaveUp: transient errors outlasted the retries.
+        AccessError, ForeignDataset, GaveUp: as of commit_chunk.
     """
 
     def attempt() -> CardRecord:
@@ -84,11 +82,7 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
 
 def whole_card(before: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
-    """Return the card that `facts` make of the one on the Hub; the very same one when only the stamp would differ.
-
-    Raises:
-        CardError: the card on the Hub can't be read.
-    """
+    """Return the card that `facts` make of the one on the Hub; the very same one when only the stamp would differ."""
     card = read_card(before)
     owned, defaults = owned_yaml(facts), default_yaml(facts)
 
