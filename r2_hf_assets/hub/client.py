@@ -239,8 +239,7 @@ def _fields(response: "Response", *names: str) -> list[Any]:
 
 
 def _by_path(listed: "Iterable[RepoFile | RepoFolder]") -> dict[str, RemoteFile]:
-    return {
-        info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
-        for info in listed
-        if hasattr(info, "size")  # a folder has none
-    }
+    from huggingface_hub.hf_api import RepoFile
+
+    files = [info for info in listed if isinstance(info, RepoFile)]
+    return {file.path: RemoteFile(file.path, file.size, file.lfs.sha256 if file.lfs else None) for file in files}
