@@ -32,7 +32,6 @@ class CommitRecord:
 
     Attributes:
         oid: the commit that was made, or the head that held everything already.
-        committed: whether this call made a commit.
         added, removed: paths in the repo that the commit changed.
     """
 

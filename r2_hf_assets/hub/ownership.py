@@ -33,12 +33,7 @@ _OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
 
 @dataclass(frozen=True)
 class Claim:
-    """A plan's right to a dataset.
-
-    Attributes:
-        plan_id: 32 hex digits.
-        known: SHA-256 of every file that the history or a build record names, by chunk, for the chunks asked for.
-    """
+    """A plan's right to a dataset. `known` returns, for chunks, the SHA-256 of every file that is recorded of them."""
 
     plan_id: str
     known: Callable[[Collection[Name]], Mapping[Name, frozenset[str]]]

@@ -30,10 +30,7 @@ from r2_hf_assets.shards.picture import draw
 class CardRecord:
     """The state of the card.
 
-    Attributes:
-        oid: the commit that was made, or the head whose card was up to date; None when there is no repo yet.
-        committed: whether this call made a commit.
-        text: the card as it is now.
+    `oid` is the commit that was made, or the head whose card was up to date; None when there is no repo yet.
     """
 
     oid: str | None
@@ -46,7 +43,6 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
     Args:
         at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
-        plan_id: the plan that the facts are of.
         may_shrink: write also when the card on the Hub counts more chunks.
 
     Raises:
