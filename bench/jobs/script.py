@@ -145,7 +145,7 @@ def process_chunk(api: HfApi, language: str, number: int, prefixes: list[str]) -
         operations.append(CommitOperationAdd(path_in_repo=f"data/{name}{suffix}.parquet", path_or_fileobj=path))
     api.create_commit(os.environ["HF_REPO_ID"], operations, commit_message=f"Add {name}", repo_type="dataset")
     for operation in operations:
-        Path(operation.path_or_fileobj).unlink()
+        Path(str(operation.path_or_fileobj)).unlink()
     return len(rows)
 
 

@@ -4,8 +4,8 @@
 `ledger` and `on_hub` are evaluated inside the step that makes what they check: the rows while they are written, and a
 commit before it is recorded as done. When one fails, the step yields the failed result and then fails, so its asset is
 not materialized and the next step can't start, however the run was launched. The others on parquet_shards check the
-input: they warn, and the chunk goes on, unless one finds what no input gives: then its severity is ERROR, and the step
-fails. Checking again means materializing again, which for the same input gives the same bytes.
+input: they warn, and the chunk goes on. Checking again means materializing again, which for the same input gives the
+same bytes.
 
 `plan` reads what is stored, so it is a step of its own: it runs with every scan and can be run alone. It blocks
 nothing: a plan that is damaged for one language must not stop the others.

@@ -54,8 +54,7 @@ def adopt(
     from r2_hf_assets.assets.recovered import record, record_due
     from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
-    from r2_hf_assets.hub.commit import check_owner
-    from r2_hf_assets.hub.move import rename_files
+    from r2_hf_assets.hub.commit import check_owner, rename_files
     from r2_hf_assets.hub.reads import take_inventory
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script

@@ -4,8 +4,7 @@ Over Xet (upload_xet.py) the bytes are sent as they are produced, without a disk
 HF_HUB_DISABLE_XET or KEEP_SHARDS, a part is a scratch file that is uploaded over LFS (upload_files.py).
 
 A chunk whose upload breaks off is built once more. hf_xet itself retries requests for minutes, and its errors do not
-tell a refusal from a transient one, so further attempts are left to a later run. Each attempt sends its content anew:
-the Hub deduplicates only against files that were finished.
+tell a refusal from a transient one, so further attempts are left to a later run.
 """
 
 from collections.abc import Callable
@@ -67,9 +66,7 @@ def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: i
     """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
 
     Raises:
-        AccessError, GaveUp: the Hub refuses, or its transient errors outlasted the retries.
-        DiskError: a scratch file can't be written.
-        TransferBroken, TimeoutError: the stream broke off or stalled.
+        TransferBroken, TimeoutError: the stream broke off or stalled; beside AccessError, GaveUp and DiskError.
     """
     access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
     return open_xet(repo, access) if access else open_files(repo, limits, language, number)

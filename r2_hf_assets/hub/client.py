@@ -5,7 +5,7 @@ route with huggingface_hub's session, headers and errors: the content is on the 
 size, while `create_commit` needs local files. Timeouts are set in timeouts.py and upload_xet.py.
 
 huggingface_hub is imported when a client is made, not before: HF_HUB_ENABLE_HF_TRANSFER=1 means "go fast", which 1.0
-and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transfer. The same calls work on both.
+and later read as HF_XET_HIGH_PERFORMANCE=1 at import, while 0.36 uses hf_transfer.
 """
 
 import base64
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from r2_hf_assets import retry as retries
-from r2_hf_assets.hub.errors import BAD_REQUEST, NOT_FOUND, classify, explain, status_of
+from r2_hf_assets.hub.errors import NOT_FOUND, classify, explain, status_of
 from r2_hf_assets.hub.timeouts import bound_requests
 from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.settings import HubSettings, is_on
@@ -106,8 +106,7 @@ class HubClient:
 
         try:
             # Without `expand` the response names all files.
-            head: str = self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
-            return head
+            return self.api.dataset_info(self.repo_id, revision=BRANCH, expand=["sha"]).sha
         except RepositoryNotFoundError as error:
             if status_of(error) == NOT_FOUND:
                 return None
@@ -135,16 +134,12 @@ class HubClient:
         """Return the content of a small file at `revision`, None when it is not there."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
-        from huggingface_hub.utils import hf_raise_for_status
 
         url = hf_hub_url(self.repo_id, path, repo_type=REPO_TYPE, revision=revision, endpoint=self.endpoint)
-        response = self._request("GET", url)
         try:
-            hf_raise_for_status(response)
+            return self._request("GET", url).content
         except EntryNotFoundError:
             return None
-        content: bytes = response.content
-        return content
 
     def open_file(self, path: str, revision: str) -> IO[bytes]:
         """Open a file for reads of ranges, without a cache."""
@@ -159,10 +154,12 @@ class HubClient:
         if self._xet_disabled:
             return None
         url = f"{self._api_url}/xet-write-token/{BRANCH}"
-        response = self._request("GET", url)
-        if response.status_code in _NO_ROUTE:
-            return None
-        cas_url, token, expires = _fields(response, "casUrl", "accessToken", "exp")
+        try:
+            cas_url, token, expires = _fields(self._request("GET", url), "casUrl", "accessToken", "exp")
+        except Exception as error:
+            if status_of(error) in _NO_ROUTE:
+                return None
+            raise
         return XetAccess(cas_url, token, int(expires), url)
 
     def commit(
@@ -175,15 +172,11 @@ class HubClient:
     ) -> tuple[str, str]:
         """Commit on top of `parent` and no other head; return the commit's oid and URL.
 
-        The route is described in huggingface_hub issue 1085.
-
-        Args:
-            files: LFS pointers to add; the Hub must hold the content.
-            contents: small files to add, by path.
+        `files` are LFS pointers, whose content the Hub must hold, and `contents` are small files, by path. The route is
+        described in huggingface_hub issue 1085.
         """
-        lines: list[tuple[str, dict[str, object]]] = [
-            ("header", {"summary": message, "description": "", "parentCommit": parent})
-        ]
+        header = {"summary": message, "description": "", "parentCommit": parent}
+        lines: list[tuple[str, Mapping[str, object]]] = [("header", header)]
         for path, data in (contents or {}).items():
             encoded = base64.b64encode(data).decode()
             lines.append(("file", {"path": path, "content": encoded, "encoding": "base64"}))
@@ -191,9 +184,8 @@ class HubClient:
             lines.append(("lfsFile", {"path": file.path, "algo": "sha256", "oid": file.sha256, "size": file.size}))
         lines += [("deletedFile", {"path": path}) for path in deleted]
         body = "".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in lines)
-        response = self._request(
-            "POST", f"{self._api_url}/commit/{BRANCH}", {"Content-Type": "application/x-ndjson"}, body
-        )
+        headers = {"Content-Type": "application/x-ndjson"}
+        response = self._request("POST", f"{self._api_url}/commit/{BRANCH}", headers, body)
         oid, url = _fields(response, "commitOid", "commitUrl")
         return oid, url
 
@@ -208,13 +200,13 @@ class HubClient:
 
     def validate_card(self, card: bytes) -> str:
         """Return what the Hub's validation finds wrong with a card's YAML, "" when it is valid."""
-        from huggingface_hub.utils import hf_raise_for_status
+        from huggingface_hub.errors import BadRequestError
 
         query, headers = {"repoType": REPO_TYPE, "content": card.decode()}, {"Content-Type": "application/json"}
-        response = self._request("POST", f"{self.endpoint}/api/validate-yaml", headers, json.dumps(query))
-        if response.status_code == BAD_REQUEST:
-            return " ".join("; ".join(error["message"] for error in response.json()["errors"]).split())
-        hf_raise_for_status(response)
+        try:
+            self._request("POST", f"{self.endpoint}/api/validate-yaml", headers, json.dumps(query))
+        except BadRequestError as error:
+            return " ".join("; ".join(one["message"] for one in error.response.json()["errors"]).split())
         return ""
 
     def commit_url(self, oid: str) -> str:
@@ -231,19 +223,18 @@ class HubClient:
     def _request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: str | None = None
     ) -> "Response":
-        from huggingface_hub.utils import get_session
+        """Return the response. Raises HfHubHTTPError for a status of 400 and above."""
+        from huggingface_hub.utils import get_session, hf_raise_for_status
 
         session: Any = get_session()  # of requests (0.x) or httpx
         name = "data" if type(session).__module__.startswith("requests") else "content"
         response: Response = session.request(method, url, headers={**self.headers(), **(headers or {})}, **{name: body})
+        hf_raise_for_status(response)
         return response
 
 
 def _fields(response: "Response", *names: str) -> list[Any]:
     """Return fields of a JSON response. Raises JSONDecodeError if one is absent, as for a page that is no JSON."""
-    from huggingface_hub.utils import hf_raise_for_status
-
-    hf_raise_for_status(response)
     given = response.json()
     if not isinstance(given, dict) or not given.keys() >= set(names):
         raise json.JSONDecodeError(f"an answer without {', '.join(names)}", response.text[:200], 0)
@@ -251,8 +242,7 @@ def _fields(response: "Response", *names: str) -> list[Any]:
 
 
 def _by_path(listed: "Iterable[RepoFile | RepoFolder]") -> dict[str, RemoteFile]:
-    return {
-        info.path: RemoteFile(info.path, info.size, info.lfs.sha256 if info.lfs else None)
-        for info in listed
-        if hasattr(info, "size")  # a folder has none
-    }
+    from huggingface_hub.hf_api import RepoFile
+
+    files = [info for info in listed if isinstance(info, RepoFile)]
+    return {file.path: RemoteFile(file.path, file.size, file.lfs.sha256 if file.lfs else None) for file in files}

@@ -6,9 +6,11 @@ or the response is lost, the next attempt compares again, so many machines may c
 twice. Files of other chunks, repos of another plan and files unknown to this plan (ownership.py) are never touched.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from r2_hf_assets.errors import AccessError, DamagedShard
+from r2_hf_assets.errors import AccessError, DamagedShard, R2HfError
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
@@ -19,6 +21,9 @@ from r2_hf_assets.shards.record import BuildRecord
 
 # An earlier build of the chunk may have had more parts: this many beyond the record's are looked up at a time.
 _PROBE_PARTS = 32
+# The Hub recommends fewer than 100 files a commit, and a rename changes two paths.
+_RENAMES_PER_COMMIT = 50
+Renames = Sequence[tuple[str, str]]  # (old path, new path)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,6 @@ class CommitRecord:
 
     Attributes:
         oid: the commit that was made, or the head that held everything already.
-        committed: whether this call made a commit.
         added, removed: paths in the repo that the commit changed.
     """
 
@@ -120,3 +124,44 @@ def ensure_repo(repo: HubClient) -> str:
     if head is None:
         raise NotVisibleYet
     return head
+
+
+def rename_files(repo: HubClient, groups: Iterable[Renames]) -> None:
+    """Rename files without moving bytes, each group whole within one commit: at every revision each file exists once.
+
+    Idempotent: after a 412 or a lost response the next attempt reads the head again and renames what is left.
+
+    Raises:
+        R2HfError: a new path is taken by another file, or an old one is not in LFS.
+    """
+    for files in _batches(groups):
+        repo.call_with_retry("rename files of", partial(_rename, repo, files))
+
+
+def _batches(groups: Iterable[Renames]) -> Iterator[list[tuple[str, str]]]:
+    """Yield whole groups, as many together as fit into one commit, at least one."""
+    files: list[tuple[str, str]] = []
+    for group in groups:
+        if files and len(files) + len(group) > _RENAMES_PER_COMMIT:
+            yield files
+            files = []
+        files += group
+    if files:
+        yield files
+
+
+def _rename(repo: HubClient, files: Renames) -> None:
+    head = repo.head()
+    there = repo.files([path for pair in files for path in pair], head) if head else {}
+    left = [(old, new) for old, new in files if old in there]
+    for old, new in left:
+        if new in there:
+            raise R2HfError(f"{old} can't be renamed: {new} is there already on the Hub")
+        if there[old].sha256 is None:
+            raise R2HfError(f"{old} can't be renamed: it is not in LFS on the Hub")
+    if not left or head is None:
+        return
+    old, new = left[0]
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    renamed = [replace(there[old], path=new) for old, new in left]
+    repo.commit(renamed, [old for old, _ in left], head, f"Rename {old} to {new}{more}")

@@ -1,9 +1,9 @@
 """Check which plan a dataset repo belongs to, and which of its files that plan may replace or remove.
 
 `.r2_hf_assets.json` at the repo's root names the plan by its id. It is part of the plan's first commit, whose parent is
-the head that was checked, so of two plans that start in one repo at the same time the second is refused. A repo without
-the file, made by an earlier release or by the script, is taken over when the history or a build record of the plan
-names every chunk file in it by SHA-256. Later the same rule protects each file from being replaced or removed.
+the head that was checked: of two plans that start in one repo at once the second is refused. A repo without the file,
+made by 0.1.0 or by the script, is taken over when the history or a build record of the plan names every chunk file in
+it by SHA-256. Later the same rule protects each file from being replaced or removed.
 """
 
 import hashlib
@@ -33,12 +33,7 @@ _OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
 
 @dataclass(frozen=True)
 class Claim:
-    """A plan's right to a dataset.
-
-    Attributes:
-        plan_id: 32 hex digits.
-        known: SHA-256 of every file that the history or a build record names, by chunk, for the chunks asked for.
-    """
+    """A plan's right to a dataset. `known` returns, for chunks, the SHA-256 of every file that is recorded of them."""
 
     plan_id: str
     known: Callable[[Collection[Name]], Mapping[Name, frozenset[str]]]
@@ -92,14 +87,7 @@ def refuse_other_plan(repo: HubClient, revision: str, plan_id: str | None) -> bo
 
 
 def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
-    """Check, before an empty plan seals its first chunk, that the repo holds no chunk.
-
-    Args:
-        plan_id: None for a plan that was never begun.
-
-    Raises:
-        ForeignDataset: it holds one, or it names another plan.
-    """
+    """Raise ForeignDataset, before an empty plan seals its first chunk, if the repo holds one or names another plan."""
     revision = repo.head()
     if revision is None:
         return
@@ -111,9 +99,7 @@ def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
 
 
 def begin_anew(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
-    """Make the repo this plan's by one commit that names the plan and removes the chunk files of any other.
-
-    Their bytes stay in the repo's history. Nothing is committed where nothing would change. Idempotent.
+    """Make the repo this plan's by one commit that names the plan and removes the chunk files of any other. Idempotent.
 
     Args:
         committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. In a repo

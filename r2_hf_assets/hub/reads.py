@@ -50,9 +50,6 @@ def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict
     """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no part left over.
 
     The Hub reports no SHA-256 of a file that the repo's .gitattributes keep out of LFS, so such a file fails.
-
-    Raises:
-        AccessError, GaveUp: the Hub can't be read.
     """
     there = repo.call_with_retry("look at", lambda: files_of_chunk(repo, record, revision))
     expected = files_of_record(record)
@@ -78,12 +75,7 @@ class UnreadableShard(Exception):
 
 @dataclass(frozen=True)
 class HubReader:
-    """Reads Parquet files of one repo at one revision.
-
-    Raises from every method:
-        UnreadableShard: the file is damaged.
-        AccessError, GaveUp: the Hub can't be read.
-    """
+    """Reads Parquet files of one repo at one revision. Every method raises UnreadableShard for a damaged file."""
 
     repo: HubClient
     revision: str

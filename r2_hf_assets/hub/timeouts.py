@@ -4,8 +4,8 @@ huggingface_hub's session has no timeout, and some of its calls pass `timeout=No
 request as it is sent: by hooks of the HTTP client (httpx2 in 2.x, httpx in 1.x), by the adapters of requests (0.x).
 HfApi, HfFileSystem, hf_hub_download and LFS uploads share that session. A timeout that a call passes is kept.
 
-A timeout bounds a stall, not a duration: it restarts with every block sent or received. hf_xet and hf_transfer have
-HTTP clients of their own, which upload_xet.py and upload_files.py bound.
+A timeout bounds a stall, not a duration: it restarts with every block. hf_xet and hf_transfer have HTTP clients of
+their own, which upload_xet.py and upload_files.py bound.
 """
 
 import importlib

@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
-from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, REPO_TYPE, HubClient
+from r2_hf_assets.hub.client import LFS_ATTRIBUTES, REPO_TYPE, HubClient
 from r2_hf_assets.hub.errors import TransferBroken
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
@@ -57,22 +57,17 @@ def open_files(repo: HubClient, limits: ShardSettings, language: str, number: in
         import hf_transfer  # type: ignore[import-untyped]
 
         hf_transfer.multipart_upload = _upload_in_child
-    scratch, kept, files = Path(limits.scratch), Path(limits.kept) / language, list[Path]()
-    _sweep(scratch)
+    scratch, files = Path(limits.scratch), list[Path]()
     with on_disk(scratch.absolute()):
         scratch.mkdir(parents=True, exist_ok=True)
+        for path in stale(scratch.iterdir(), _UNLOCKED_S):
+            with suppress(OSError), path.open("rb") as file:  # of another user, in use, or removed meanwhile
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
     with ExitStack() as held:
         yield _FileUpload(repo, scratch, language, number, limits.keep, held, files)
         if limits.keep:
-            _move(files, kept, number)
-
-
-def _sweep(scratch: Path) -> None:
-    """Remove the scratch files of killed uploads: older than a minute and not locked."""
-    for path in stale(scratch.iterdir() if scratch.is_dir() else (), _UNLOCKED_S):
-        with suppress(OSError), path.open("rb") as file:  # a folder, of another user, in use, or removed meanwhile
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            _move(files, Path(limits.kept) / language, number)
 
 
 def _move(files: Sequence[Path], kept: Path, number: int) -> None:
@@ -124,7 +119,6 @@ class _FilePart:
         repo = self.upload.repo
         with on_disk(self.upload.scratch.absolute()):
             self.file.flush()
-        # Repeating it is safe: content that the Hub holds is not sent again.
         sent = repo.call_with_retry("upload to", self._send)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(
@@ -137,39 +131,25 @@ class _FilePart:
         return Content(sent.upload_info.size, sent.upload_info.sha256.hex())
 
     def _send(self) -> "CommitOperationAdd":
-        from huggingface_hub import CommitOperationAdd
+        """Upload the file. Repeating it is safe: content that the Hub holds is not sent again."""
+        from huggingface_hub import CommitOperationAdd, constants
 
         # The final name depends on the number of parts; .gitattributes treat all of them alike.
         path = path_in_repo(self.upload.language, part_name(self.upload.number, 0))
         operation, repo = CommitOperationAdd(path, str(self.path)), self.upload.repo
-        with _lfs_only():
-            repo.api.preupload_lfs_files(
-                repo.repo_id, [operation], repo_type=REPO_TYPE, revision=BRANCH, free_memory=False
-            )
+        # LFS requests have timeouts (timeouts.py), those of the library's Xet session have none.
+        before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
+        try:
+            repo.api.preupload_lfs_files(repo.repo_id, [operation], repo_type=REPO_TYPE, free_memory=False)
+        finally:
+            constants.HF_HUB_DISABLE_XET = before
         return operation
-
-
-@contextmanager
-def _lfs_only() -> Iterator[None]:
-    """Make huggingface_hub upload over LFS: those requests have timeouts (timeouts.py), its Xet session's have none."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_DISABLE_XET = before
 
 
 def _upload_in_child(
     file_path: str, *, parts_urls: Sequence[str], callback: Callable[[int], object] | None = None, **options: object
 ) -> list[dict[str, str]]:
-    """Replace hf_transfer.multipart_upload: upload a file in parts, return the headers of each part's response.
-
-    Raises:
-        TimeoutError: it took longer than a slow line takes.
-        TransferBroken: it failed; the message is the last line of its traceback.
-    """
+    """Replace hf_transfer.multipart_upload: upload a file in parts, return the headers of each part's response."""
     size = Path(file_path).stat().st_size
     limit_s = _LEAST_S + size / _SLOWEST_BYTES_PER_S
     activity.advance(limit_s)

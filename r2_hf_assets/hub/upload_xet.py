@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,28 +49,15 @@ _XET_SLOW = {"client.ac_max_upload_concurrency": 2}
 _STALE_S = 7 * 24 * 3600.0
 
 
-class _FileInfo(Protocol):
-    file_size: int
-    sha256: str
-
-
-class _Report(Protocol):
-    xet_info: _FileInfo
-
-
 class _Stream(Protocol):
     def write(self, data: bytes) -> object: ...
-    def finish(self) -> _Report: ...
+    def finish(self) -> Any: ...  # .xet_info has file_size and sha256
 
 
 class _Commit(Protocol):
     def start_upload_stream(self, *, sha256: object) -> _Stream: ...
     def wait_to_finish(self) -> object: ...
     def progress(self) -> Any: ...  # counts of bytes, read by their names
-
-
-class _Session(Protocol):
-    def sigint_abort(self) -> object: ...
 
 
 @contextmanager
@@ -82,17 +70,17 @@ def open_xet(repo: HubClient, access: XetAccess) -> Iterator[Upload]:
         config = _config(hf_xet.XetConfig(), fast=repo.fast).with_config("shard.cache_subdir", cache)
         session = hf_xet.XetSession(config)
         with closing(Watched(session)) as watched:
-            commit: _Commit = watched.call(
-                lambda: session.new_upload_commit(
-                    endpoint=access.endpoint,
-                    token=access.token,
-                    token_expiry_unix_secs=access.expires,
-                    token_refresh_url=access.refresh_url,
-                    token_refresh_headers=headers,
-                    # A request to the content store carries a token of its own.
-                    custom_headers={name: value for name, value in headers.items() if name.lower() != "authorization"},
-                )
+            open_commit = partial(
+                session.new_upload_commit,
+                endpoint=access.endpoint,
+                token=access.token,
+                token_expiry_unix_secs=access.expires,
+                token_refresh_url=access.refresh_url,
+                token_refresh_headers=headers,
+                # A request to the content store carries a token of its own.
+                custom_headers={name: value for name, value in headers.items() if name.lower() != "authorization"},
             )
+            commit: _Commit = watched.call(open_commit)
             watched.commit = commit
             try:
                 yield _XetUpload(commit, watched, hf_xet.COMPUTE_SHA256)
@@ -124,20 +112,14 @@ def _config(config: Any, *, fast: bool) -> Any:
 class Watched:
     """Calls into one hf_xet session: a stall or an interrupt ends a call and the session."""
 
-    def __init__(self, session: _Session) -> None:
+    def __init__(self, session: Any) -> None:
         self.commit: _Commit | None = None
-        self._session = session
+        self._abort: Callable[[], object] = session.sigint_abort
         self._ended = False
         self._thread = Background(1, "hub-upload")
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return the result of the call.
-
-        Raises:
-            DiskError: hf_xet can't write its cache.
-            TransferBroken: any other error of hf_xet.
-            TimeoutError: no progress for SILENCE_S seconds.
-        """
+        """Return the result of the call. Raises DiskError, TimeoutError, or TransferBroken for any other error."""
         future = self._thread.submit(function, *arguments)
         progress, since = self._progress(), time.monotonic()
         try:
@@ -164,7 +146,7 @@ class Watched:
         """Abort the session and every call that waits for it."""
         if not self._ended:
             self._ended = True
-            self._session.sigint_abort()
+            self._abort()
 
     def close(self) -> None:
         self._thread.close()

@@ -6,7 +6,7 @@
 
 Chunk i of a language is the i-th slice of its list. Chunks keep members, order and numbers, so their files keep their
 names. Where the script's name of a language is not ours (`fra`), its chunks come behind those of our name (`fr`), and
-hub/move.py renames their files.
+hub/commit.py renames their files.
 
 The script dropped a whole episode for one missing file, and called the chunk done. So the rows of each chunk are
 compared with the bucket's metadata. Only segments whose audio exists count as lost: a rebuild brings no others back.

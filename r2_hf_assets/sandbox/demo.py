@@ -140,9 +140,9 @@ def _report(sandbox: Sandbox) -> None:
     root = f"datasets/{sandbox.repo_id}/data"
     _say(f"\n{sandbox.hub.endpoint}/datasets/{sandbox.repo_id} now holds\n")
     _say(f"  {'language':10}{'files':>6}{'rows':>8}{'hours':>9}")
-    for language in sorted(Path(path).name for path in hub.ls(root, detail=False)):
+    for language in sorted(Path(str(path)).name for path in hub.ls(root, detail=False)):
         files = hub.ls(f"{root}/{language}", detail=False)
-        seconds = [_column(hub, file, "duration_seconds") for file in files]
+        seconds = [_column(hub, str(file), "duration_seconds") for file in files]
         rows = sum(len(column) for column in seconds)
         hours = sum(pc.sum(column).as_py() or 0.0 for column in seconds) / 3600
         _say(f"  {language:10}{len(files):>6}{rows:>8}{hours:>9.3f}")

@@ -42,7 +42,7 @@ def set_bounds(monkeypatch: pytest.MonkeyPatch, request_s: float, transfer_s: fl
 def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each bound as in earnest, but below a second; and two tries of http_backoff in place of six."""
     set_bounds(monkeypatch, REQUEST_S, TRANSFER_S)
-    monkeypatch.setitem(http_backoff.__kwdefaults__, "max_retries", 1)
+    monkeypatch.setitem(http_backoff.__kwdefaults__ or {}, "max_retries", 1)
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
         monkeypatch.setattr(constants, name, REQUEST_S)
 

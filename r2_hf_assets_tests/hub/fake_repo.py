@@ -31,7 +31,7 @@ _BUILT: dict[str, bytes] = {}
 def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPError:
     """What huggingface_hub raises for a status."""
     response = SimpleNamespace(status_code=status, headers=headers or {}, request=None)
-    return HfHubHTTPError(f"{status} Error\nfor url: https://hub", response=response)
+    return HfHubHTTPError(f"{status} Error\nfor url: https://hub", response=response)  # type: ignore[arg-type]
 
 
 class FakeRepo(HubClient):

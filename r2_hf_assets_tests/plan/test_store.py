@@ -74,7 +74,8 @@ def test_an_answer_that_is_lost_after_the_write_is_found_out(monkeypatch):
     assert plan.read("en", 1) == ONE
 
 
-def test_passing_trouble_is_retried_and_then_given_up(plan, monkeypatch):
+def test_passing_trouble_is_retried_and_then_given_up(monkeypatch):
+    plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
     use_obstore(monkeypatch, files, put=Flaky(obstore.put, 4), get=Flaky(obstore.get, 4), list=Flaky(obstore.list, 4))
     assert plan.create(ZERO)
     assert plan.write_index() == summary(ZERO)

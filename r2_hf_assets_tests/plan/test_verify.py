@@ -8,7 +8,7 @@ import pytest
 from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.plan import store as plan_store
+from r2_hf_assets.plan import files as plan_files
 from r2_hf_assets.plan.chunks import Chunk, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
@@ -128,7 +128,7 @@ def test_an_index_that_says_otherwise_is_found(plan, column):
 
 def test_manifests_are_read_once(plan, monkeypatch):
     reads = Flaky(obstore.get, 0)
-    use_obstore(monkeypatch, plan_store, get=reads)
+    use_obstore(monkeypatch, plan_files, get=reads)
     check_plan(plan)
     manifests = {path: count for path, count in reads.calls.items() if "/chunk_" in path}
     assert manifests == dict.fromkeys(
@@ -137,6 +137,6 @@ def test_manifests_are_read_once(plan, monkeypatch):
 
 
 def test_a_store_that_can_not_be_read_is_no_verdict(plan, monkeypatch):
-    use_obstore(monkeypatch, plan_store, get=Flaky(obstore.get, 99, match="chunk_0001"))
+    use_obstore(monkeypatch, plan_files, get=Flaky(obstore.get, 99, match="chunk_0001"))
     with pytest.raises(GaveUp):
         check_plan(plan)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from r2_hf_assets.languages import LANGUAGES, normalize
-from r2_hf_assets.plan import store as plan_store
+from r2_hf_assets.plan import files as plan_files
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
@@ -96,7 +96,7 @@ class Scanners:
         self.plan = self.of(None)
         self.now = START
         names = ("get", "put", "list")
-        use_obstore(patch, plan_store, **{name: self._in_turn(name) for name in names})
+        use_obstore(patch, plan_files, **{name: self._in_turn(name) for name in names})
         use_obstore(
             patch, store_gets, list_with_delimiter=lambda look, prefix: {"common_prefixes": look.folders(prefix)}
         )

@@ -30,10 +30,7 @@ from r2_hf_assets.shards.picture import draw
 class CardRecord:
     """The state of the card.
 
-    Attributes:
-        oid: the commit that was made, or the head whose card was up to date; None when there is no repo yet.
-        committed: whether this call made a commit.
-        text: the card as it is now.
+    `oid` is the commit that was made, or the head whose card was up to date; None when there is no repo yet.
     """
 
     oid: str | None
@@ -46,14 +43,11 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
     Args:
         at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
-        plan_id: the plan that the facts are of.
         may_shrink: write also when the card on the Hub counts more chunks.
 
     Raises:
         CardError: the card on the Hub can't be read, or the Hub refuses the new one; nothing changed.
-        AccessError: the Hub refuses the token or the repo.
-        ForeignDataset: the repo belongs to another plan.
-        GaveUp: transient errors outlasted the retries.
+        AccessError, ForeignDataset, GaveUp: as of commit_chunk.
     """
 
     def attempt() -> CardRecord:
@@ -84,11 +78,7 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
 
 def whole_card(before: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
-    """Return the card that `facts` make of the one on the Hub; the very same one when only the stamp would differ.
-
-    Raises:
-        CardError: the card on the Hub can't be read.
-    """
+    """Return the card that `facts` make of the one on the Hub; the very same one when only the stamp would differ."""
     card = read_card(before)
     owned, defaults = owned_yaml(facts), default_yaml(facts)
 

@@ -51,8 +51,7 @@ class CardFacts:
     Attributes:
         languages: figures of those with rows, in order of their names.
         planned: chunks of the plan, committed or not.
-        digest: over the committed chunks' names and digests; names what the dataset holds.
-        title, license: as set; empty for not set.
+        digest: over the committed chunks' names and digests.
     """
 
     repo_id: str

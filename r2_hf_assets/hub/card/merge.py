@@ -44,11 +44,7 @@ class Card:
 
 
 def read_card(data: bytes | None) -> Card:
-    """Split a card; None is a repo without one.
-
-    Raises:
-        CardError: it is no text, its YAML block does not end, or its markers are no pair.
-    """
+    """Split a card; None is a repo without one. Raises CardError if it is damaged."""
     from huggingface_hub.repocard import REGEX_YAML_BLOCK  # the Hub's own
 
     try:
@@ -77,9 +73,6 @@ def write_card(card: Card, owned: dict[str, Any], defaults: dict[str, Any], sect
     Args:
         owned: YAML keys that are ours. `configs` and `dataset_info` are lists of entries with a `config_name`.
         defaults: keys that are set only where the card sets none.
-
-    Raises:
-        CardError: the card's YAML can't be read.
     """
     there = read_yaml(card)
     wanted = there | {key: value for key, value in defaults.items() if there.get(key) is None} | owned

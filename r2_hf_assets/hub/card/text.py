@@ -1,11 +1,9 @@
 """Generate the card's own part from figures: keys of its YAML, and the section between the markers.
 
-The shards' audio column is struct<path, bytes>, while `datasets` takes its Audio feature from a file only when the
-struct reads <bytes, path>; but it casts either order to the features that the card declares. So the first commit to a
-repo without a README adds CARD, and only then do load_dataset and the viewer play the audio.
-
-`dataset_info` names no splits: `datasets` refuses to load a dataset that has more rows than they say, so nobody could
-load it between a chunk's commit and the next card. `download_size` is checked by nothing.
+`datasets` takes an Audio feature from a file only when the struct reads <bytes, path>, and the shards' reads <path,
+bytes>; but it casts either to the features that the card declares. So the first commit to a repo without a README adds
+CARD: without it load_dataset and the viewer do not play the audio. `dataset_info` names no splits: `datasets` refuses
+to load more rows than they say, so nobody could load the dataset between a chunk's commit and the next card.
 
 The section ends with its stamp: when and for which revision it was made. A stamp alone is no reason for a commit.
 """
@@ -18,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from r2_hf_assets.hub.card.facts import CardFacts, Figures
+from r2_hf_assets.hub.card.facts import CardFacts
 from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
 from r2_hf_assets.shards.schema import COLUMNS
@@ -77,30 +75,31 @@ def chunks_of(section: str | None) -> int:
 def owned_yaml(facts: CardFacts) -> dict[str, Any]:
     """Return the keys that are generated whatever the card has for them."""
     names = [name for name in facts.languages if name != UNKNOWN]
-    return ({"language": names} if names else {}) | {
-        "size_categories": [size_category(facts.all.rows)],
-        "configs": [
-            {"config_name": ALL, "default": True, **_files("*")},
-            *({"config_name": name, **_files(name)} for name in facts.languages),
-        ],
-        "dataset_info": [_info(ALL, facts.all), *(_info(name, found) for name, found in facts.languages.items())],
-    }
-
-
-def default_yaml(facts: CardFacts) -> dict[str, Any]:
-    """Return the keys that are set where a person set none."""
-    named = {"pretty_name": facts.title, "license": facts.license}
-    return {**{key: value for key, value in named.items() if value}, "task_categories": _TASKS, "tags": _TAGS}
+    configs: list[dict[str, Any]] = [{"config_name": ALL, "default": True, **_files("*")}]
+    configs += [{"config_name": name, **_files(name)} for name in facts.languages]
+    # The files hold the audio as it is, so a loaded dataset has their size.
+    infos = [
+        {
+            "config_name": name,
+            "features": _FEATURES,
+            "download_size": figures.bytes,
+            "dataset_size": figures.bytes,
+        }
+        for name, figures in {ALL: facts.all, **facts.languages}.items()
+    ]
+    sizes = [size_category(facts.all.rows)]
+    owned = {"size_categories": sizes, "configs": configs, "dataset_info": infos}
+    return {"language": names, **owned} if names else owned
 
 
 def _files(folder: str) -> dict[str, Any]:
     return {"data_files": [{"split": "train", "path": f"data/{folder}/*.parquet"}]}
 
 
-def _info(name: str, figures: Figures) -> dict[str, Any]:
-    # The files hold the audio as it is, so a loaded dataset has their size.
-    sizes = {"download_size": figures.bytes, "dataset_size": figures.bytes}
-    return {"config_name": name, "features": _FEATURES, **sizes}
+def default_yaml(facts: CardFacts) -> dict[str, Any]:
+    """Return the keys that are set where a person set none."""
+    named = {"pretty_name": facts.title, "license": facts.license}
+    return {**{key: value for key, value in named.items() if value}, "task_categories": _TASKS, "tags": _TAGS}
 
 
 def size_category(rows: int) -> str:
@@ -113,13 +112,16 @@ def size_category(rows: int) -> str:
 
 def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
     """Return the text between the markers. `alone`: there is no other text, so the title heads it."""
+    stats = facts.all.stats
+    known, scored = sum(stats.duration_s), sum(stats.dnsmos)
+    picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
     parts = [
         f"# {facts.title or facts.repo_id.partition('/')[2]}" if alone else "",
         _ABOUT,
         "## Contents",
         _table(facts),
         _notes(facts),
-        _picture(facts),
+        picture if has_picture(facts) else "",
         "## Loading",
         _loading(facts),
         "## Provenance",
@@ -131,17 +133,16 @@ def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
 
 
 def _table(facts: CardFacts) -> str:
-    rows = [_row(f"`{name}`", found) for name, found in facts.languages.items()]
+    rows = {f"`{name}`": figures for name, figures in facts.languages.items()}
     if len(rows) != 1:
-        rows.append(_row(f"**`{ALL}`**", facts.all))
-    return "\n".join(["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|", *rows])
-
-
-def _row(name: str, found: Figures) -> str:
-    stats = found.stats
-    counted = (f"{found.hours:,.{1 if found.hours >= 10 else 2}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
-    hours, episodes, speakers = (text if found.counted else "?" for text in counted)
-    return f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {tqdm.format_sizeof(found.bytes, 'B')} |"
+        rows[f"**`{ALL}`**"] = facts.all
+    lines = ["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|"]
+    for name, found in rows.items():
+        stats, digits = found.stats, 1 if found.hours >= 10 else 2
+        counted = (f"{found.hours:,.{digits}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
+        hours, episodes, speakers = counted if found.counted else ("?",) * 3
+        lines.append(f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {_size(found.bytes)} |")
+    return "\n".join(lines)
 
 
 def _notes(facts: CardFacts) -> str:
@@ -157,12 +158,6 @@ def _notes(facts: CardFacts) -> str:
     if whole.chunks < facts.planned:
         notes.append(f"The dataset still grows: {whole.chunks:,} of {facts.planned:,} planned chunks are here.")
     return "\n".join(notes)
-
-
-def _picture(facts: CardFacts) -> str:
-    known, scored = sum(facts.all.stats.duration_s), sum(facts.all.stats.dnsmos)
-    picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
-    return picture if has_picture(facts) else ""
 
 
 def has_picture(facts: CardFacts) -> bool:

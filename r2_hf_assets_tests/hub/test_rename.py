@@ -3,7 +3,7 @@
 import pytest
 
 from r2_hf_assets.errors import AccessError, R2HfError
-from r2_hf_assets.hub.move import rename_files
+from r2_hf_assets.hub.commit import rename_files
 from r2_hf_assets_tests.hub.test_reads import client, commit
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
 from r2_hf_assets_tests.world import World
@@ -29,7 +29,7 @@ def renamed(hashes: dict[str, str]) -> dict[str, str]:
 
 
 def test_groups_stay_whole_and_nothing_is_uploaded(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("r2_hf_assets.hub.move._FILES_PER_COMMIT", 5)
+    monkeypatch.setattr("r2_hf_assets.hub.commit._RENAMES_PER_COMMIT", 5)
     before, count, mark = file_hashes(filled), commits(filled), filled.sandbox.hub.mark()
     rename_files(client(filled), GROUPS)
     assert file_hashes(filled) == renamed(before)
