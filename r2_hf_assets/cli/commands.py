@@ -19,7 +19,6 @@ from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
 from r2_hf_assets.cli.process import process
 from r2_hf_assets.cli.reconcile import reconcile
-from r2_hf_assets.cli.sandbox import sandbox
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
 from r2_hf_assets.cli.talk import say
@@ -55,7 +54,6 @@ def commands() -> None:
       0    done
       1    something failed; the rest was done, or is still due
       2    wrong usage or settings; nothing was done
-      3    sandbox status: it is not up
       130  stopped by Ctrl-C, 143 by SIGTERM; what is recorded is done,
            the rest is due
     """
@@ -64,7 +62,7 @@ def commands() -> None:
     load_dotenv(".env", override=True)
 
 
-for _command in (doctor, scan, process, status, reconcile, adopt, sandbox):
+for _command in (doctor, scan, process, status, reconcile, adopt):
     commands.add_command(_command)
 
 

@@ -123,12 +123,6 @@ def test_a_scan_that_is_refused_is_one_line_and_1(
     assert "check R2_SECRET_ACCESS_KEY" in answer.talk[-1]
 
 
-def test_a_sandbox_that_is_not_there(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
-    answer = call(capfd, "sandbox", "status", "--folder", "nowhere")
-    assert (answer.code, answer.data) == (1, [])
-    assert "there is no sandbox" in answer.talk[0]
-
-
 def test_a_key_that_is_not_planned_is_wrong_usage(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 1}, expect=False)
     shell.scan()

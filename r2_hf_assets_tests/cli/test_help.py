@@ -12,7 +12,7 @@ from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.world import BIN, ROOT
 
-COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import", "sandbox"]
+COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import"]
 HEAVY = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
 
 
@@ -87,7 +87,6 @@ def test_the_command_is_installed() -> None:
         (["reconcile", "--record", "--dry-run"], "--record and --dry-run exclude each other"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),
-        (["sandbox", "sideways"], "sideways"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(
