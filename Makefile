@@ -19,10 +19,10 @@ $(STAMP): requirements.lock pyproject.toml setup.cfg
 	@touch $@
 
 demo: env  ## Run the main job on a sandbox. KEEP=1 leaves it up, with a .env for dagster.
-	@$(BIN)/python -m r2_hf_assets.sandbox demo $(if $(KEEP),--keep)
+	@$(BIN)/python -m r2_hf_sandbox demo $(if $(KEEP),--keep)
 
 demo-down: env  ## Stop what `make demo KEEP=1` left up.
-	@$(BIN)/python -m r2_hf_assets.sandbox demo-down
+	@$(BIN)/python -m r2_hf_sandbox demo-down
 
 test: env  ## Run the tests.
 	@sh scripts/get-chromium.sh || true
@@ -47,13 +47,13 @@ audit: env  ## Look for known vulnerabilities in the locks; says so where the se
 	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock deploy/celery/requirements.lock
 
 fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
-	@$(BIN)/python -m r2_hf_assets_tests.properties.fuzz $(ARGS)
+	@$(BIN)/python -m r2_hf_assets_tests.property.fuzz $(ARGS)
 
 soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.
-	@$(BIN)/python -m r2_hf_assets_tests.kills $(ARGS)
+	@$(BIN)/python -m r2_hf_assets_tests.soak $(ARGS)
 
 cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.
-	@$(BIN)/python -m r2_hf_assets_tests.cluster $(ARGS)
+	@$(BIN)/python -m r2_hf_assets_tests.integration.cluster $(ARGS)
 
 style: env  ## Format the code and mend what ruff can mend.
 	@$(BIN)/ruff format .

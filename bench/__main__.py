@@ -15,8 +15,8 @@ from bench.compare import Row
 from bench.errors import BenchError
 from bench.rows import ROWS
 from bench.sizes import DEFAULT, FULL, QUICK, Sizes
-from r2_hf_assets.sandbox.processes import SandboxError
-from r2_hf_assets.sandbox.s3 import start_s3
+from r2_hf_sandbox.processes import SandboxError
+from r2_hf_sandbox.s3.server import start_s3
 
 
 def main() -> int:

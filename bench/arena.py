@@ -24,9 +24,9 @@ from bench.line import Line
 from bench.measure import Sample, cpu_seconds, measure
 from bench.sizes import Sizes
 from r2_hf_assets.bucket.client import object_store
-from r2_hf_assets.sandbox.hub import start_hub
-from r2_hf_assets.sandbox.s3 import S3Server
 from r2_hf_assets.settings import BucketSettings
+from r2_hf_sandbox.hub.server import start_hub
+from r2_hf_sandbox.s3.server import S3Server
 
 ROOT = Path(__file__).parents[1]
 HUB = "hub"  # the folder of a place in which its Hub keeps everything

@@ -13,7 +13,7 @@ from typing import Any
 
 import obstore
 
-from r2_hf_assets.sandbox.samples import sample_episodes
+from r2_hf_sandbox.samples.bucket import sample_episodes
 
 _PUTTERS = 32
 _BATCH = 1000  # objects held at once

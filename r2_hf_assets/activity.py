@@ -1,7 +1,7 @@
 """The time of the latest progress, by which a run's heartbeat tells slow work from work that hangs.
 
 Code that makes progress calls `advance`: for bytes received or sent, a try of a call, a row group, a page. A wait that
-a server requests counts as progress until it is over. The heartbeat reads it (assets/signs_of_life.py).
+a server requests counts as progress until it is over. The heartbeat reads it (runs/heartbeat.py).
 """
 
 import time

@@ -2,20 +2,20 @@
 
 from dagster import Definitions, in_process_executor
 
-from r2_hf_assets.assets.checks import plan
-from r2_hf_assets.assets.dataset import dataset, episodes, whole_dataset
 from r2_hf_assets.assets.dataset_card import card_job, dataset_card
+from r2_hf_assets.assets.external import dataset, episodes, whole_dataset
 from r2_hf_assets.assets.hub_commit import hub_commit
-from r2_hf_assets.assets.jobs import build_job, check_job, scan_job
-from r2_hf_assets.assets.lost_runs import lost_runs
-from r2_hf_assets.assets.new_episodes import new_episodes
 from r2_hf_assets.assets.parquet_shards import parquet_shards
-from r2_hf_assets.assets.planned_chunks import planned_chunks
-from r2_hf_assets.assets.resources import settings_resource
-from r2_hf_assets.assets.schedules import check_schedule, scan_schedule
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.assets.stale_card import stale_card
 from r2_hf_assets.assets.work_plan import work_plan
+from r2_hf_assets.checks import plan
+from r2_hf_assets.jobs import build_job, check_job, scan_job
+from r2_hf_assets.resources import settings_resource
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.schedules import check_schedule, scan_schedule
+from r2_hf_assets.sensors.lost_runs import lost_runs
+from r2_hf_assets.sensors.new_episodes import new_episodes
+from r2_hf_assets.sensors.planned_chunks import planned_chunks
+from r2_hf_assets.sensors.stale_card import stale_card
 
 defs = Definitions(
     assets=[episodes, work_plan, parquet_shards, hub_commit, dataset, dataset_card],

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.sandbox.sandbox import Sandbox, start_sandbox
 from r2_hf_assets.settings import VARIABLES
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
 # Before anything imports huggingface_hub: no user's cache or token is touched, and nothing is asked of the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from r2_hf_assets.sandbox.processes import free_port
+from r2_hf_sandbox.processes import free_port
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "audit.py"
 HASH = "--hash=sha256:" + "0" * 64

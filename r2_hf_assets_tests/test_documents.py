@@ -35,7 +35,7 @@ def test_the_example_lists_every_variable_with_its_default() -> None:
 
 
 def test_the_locks_name_no_index_and_every_file_has_hashes() -> None:
-    for lock in ("requirements.lock", "r2_hf_assets_tests/hub/hub036.lock", "deploy/celery/requirements.lock"):
+    for lock in ("requirements.lock", "r2_hf_assets_tests/contract/hub036.lock", "deploy/celery/requirements.lock"):
         text = (ROOT / lock).read_text()
         assert "://" not in text
         assert "index-url" not in text

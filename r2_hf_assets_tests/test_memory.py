@@ -7,7 +7,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from r2_hf_assets_tests.world import ROOT
+from r2_hf_assets_tests.support.world import ROOT
 
 POOL = "ARROW_DEFAULT_MEMORY_POOL"
 

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from bench.jobs import say
-from r2_hf_assets.assets.launch import due_chunks
+from r2_hf_assets.cli.in_process import due_chunks
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from bench.jobs import say
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.partitions import chunk_key, partition_key, plan_chunk_partitions
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.partitions import chunk_key, partition_key, plan_chunk_partitions
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load_for_scan

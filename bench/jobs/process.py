@@ -14,7 +14,7 @@ from bench.jobs import say
 
 def main() -> None:
     atexit.register(gc.freeze)
-    from r2_hf_assets.assets.launch import due_chunks, open_instance, run_chunks, run_scan
+    from r2_hf_assets.cli.in_process import due_chunks, open_instance, run_chunks, run_scan
 
     limit = int(sys.argv[1]) if len(sys.argv) > 1 else None
     with open_instance() as instance:

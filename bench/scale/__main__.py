@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.sandbox.processes import LOOPBACK, SandboxError
-from r2_hf_assets.sandbox.samples import upload_samples
-from r2_hf_assets.sandbox.sandbox import start_sandbox
-from r2_hf_assets_tests.cluster import installed
-from r2_hf_assets_tests.cluster.databases import DATABASE, USER, postgres
+from r2_hf_assets_tests.integration.cluster import installed
+from r2_hf_assets_tests.integration.cluster.databases import DATABASE, USER, postgres
+from r2_hf_sandbox.processes import LOOPBACK, SandboxError
+from r2_hf_sandbox.samples.bucket import upload_samples
+from r2_hf_sandbox.sandbox import start_sandbox
 
 ROOT = Path(__file__).parents[2]
 _SMALL = {"PARQUET_ROWGROUP_BYTES": "30000", "PARQUET_MAX_BYTES": "35000", "SETTLE_MINUTES": "0"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy
 from sqlalchemy import text
 
-from r2_hf_assets.assets.partitions import chunk_key, partition_key
+from r2_hf_assets.partitions import chunk_key, partition_key
 from r2_hf_assets.plan.chunks import Planned
 
 _COPIES = "create temporary table copies (run_id text, key text, language text, chunk text, digest text)"

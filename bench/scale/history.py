@@ -19,10 +19,10 @@ from dagster._core.events.log import EventLogEntry
 from dagster._serdes import deserialize_value, serialize_value
 
 from bench.scale.copies import copy_rows
-from r2_hf_assets.assets.launch import due_chunks, run_chunks, run_scan
-from r2_hf_assets.assets.partitions import add_partitions, chunk_key, partition_key
-from r2_hf_assets.assets.signs_of_life import ALIVE_TAG
+from r2_hf_assets.cli.in_process import due_chunks, run_chunks, run_scan
+from r2_hf_assets.partitions import add_partitions, chunk_key, partition_key
 from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.runs.heartbeat import ALIVE_TAG
 
 # Engine events of the launcher and the process, which a run in this process lacks.
 _LAUNCHED = (

@@ -15,11 +15,11 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster_graphql.cli import execute_query
 
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.due import due
+from r2_hf_assets.runs.history import recorded_digests
+from r2_hf_assets.runs.progress import overall
 
 _RUNS = """{ runsOrError(limit: 30) { ... on Runs { results {
   runId status startTime endTime tags { key value } assetSelection { path } } } } }"""

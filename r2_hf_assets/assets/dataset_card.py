@@ -22,19 +22,19 @@ from dagster import (
 from pydantic import Field
 
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.history import latest_commits, latest_ids, recorded_digests
 from r2_hf_assets.assets.hub_commit import hub_commit
-from r2_hf_assets.assets.metadata import STATS
-from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
-from r2_hf_assets.assets.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
 from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
 from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.history import latest_commits, latest_ids, recorded_digests
+from r2_hf_assets.runs.metadata import STATS
+from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
 

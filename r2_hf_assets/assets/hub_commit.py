@@ -8,19 +8,19 @@ from datetime import timedelta
 from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, asset
 
 from r2_hf_assets import retry as retries
-from r2_hf_assets.assets.checks import ON_HUB, check_result
-from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.metadata import commit_metadata, result_for, unplanned_result
 from r2_hf_assets.assets.parquet_shards import parquet_shards
-from r2_hf_assets.assets.partitions import chunk_partitions, read_key
-from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
+from r2_hf_assets.checks import ON_HUB, check_result
 from r2_hf_assets.errors import DamagedShard, ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.reads import check_on_hub
+from r2_hf_assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.claim import claim_of
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.metadata import commit_metadata, result_for, unplanned_result
+from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
 from r2_hf_assets.shards.builds import open_builds
 
 

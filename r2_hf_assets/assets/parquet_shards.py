@@ -7,21 +7,21 @@ from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, 
 
 from r2_hf_assets import retry as retries
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.build_progress import BuildProgress
-from r2_hf_assets.assets.checks import BUILD_CHECKS, check_results
-from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.history import recorded_digests
-from r2_hf_assets.assets.metadata import build_metadata, result_for, unplanned_result
-from r2_hf_assets.assets.partitions import chunk_partitions, read_key
-from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.assets.work_plan import work_plan
+from r2_hf_assets.checks import BUILD_CHECKS, check_results
 from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import check_claim
+from r2_hf_assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.plan.due import DUE_AGAIN
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.build_progress import BuildProgress
+from r2_hf_assets.runs.claim import claim_of
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.history import recorded_digests
+from r2_hf_assets.runs.metadata import build_metadata, result_for, unplanned_result
+from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
 from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, Tally
 

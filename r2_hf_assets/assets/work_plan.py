@@ -6,23 +6,23 @@ from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, Materi
 from pydantic import Field
 
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.assets.claim import claim_of
-from r2_hf_assets.assets.history import committed_files, lost_chunks, recorded_digests
-from r2_hf_assets.assets.metadata import PLAN_VERSION, scan_metadata
-from r2_hf_assets.assets.partitions import add_partitions, partition_key
-from r2_hf_assets.assets.reconcile import examine
-from r2_hf_assets.assets.recovered import record_unplanned
-from r2_hf_assets.assets.resources import SettingsResource
-from r2_hf_assets.assets.runs import user_errors, warn_if_forgetful
-from r2_hf_assets.assets.signs_of_life import SignsOfLife
 from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
 from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.claim import claim_of
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.history import committed_files, lost_chunks, recorded_digests
+from r2_hf_assets.runs.metadata import PLAN_VERSION, scan_metadata
+from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.runs.reconcile import examine
+from r2_hf_assets.runs.recovered import record_unplanned
 from r2_hf_assets.settings import ScanSettings, Settings
 from r2_hf_assets.shards.builds import open_builds
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.talk import say
+from r2_hf_assets.cli.output import say
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -48,17 +48,17 @@ def adopt(
 
     settings = load()
     from r2_hf_assets.asset_keys import COMMIT
-    from r2_hf_assets.assets.history import recorded_digests
-    from r2_hf_assets.assets.launch import open_instance
-    from r2_hf_assets.assets.partitions import add_partitions, partition_key
-    from r2_hf_assets.assets.recovered import record, record_due
+    from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
     from r2_hf_assets.hub.commit import check_owner, rename_files
     from r2_hf_assets.hub.reads import take_inventory
+    from r2_hf_assets.partitions import add_partitions, partition_key
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
     from r2_hf_assets.reconcile.report import Due, Recovered
+    from r2_hf_assets.runs.history import recorded_digests
+    from r2_hf_assets.runs.recovered import record, record_due
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
     listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)

@@ -17,11 +17,11 @@ import click
 
 from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
+from r2_hf_assets.cli.output import say
 from r2_hf_assets.cli.process import process
 from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
-from r2_hf_assets.cli.talk import say
 from r2_hf_assets.errors import R2HfError, SettingsError
 
 _BY_SIGNAL = 128  # a shell adds the signal's number

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.talk import json_option, say
+from r2_hf_assets.cli.output import json_option, say
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 

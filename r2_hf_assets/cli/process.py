@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.talk import language_option, say
+from r2_hf_assets.cli.output import language_option, say
 
 if TYPE_CHECKING:
-    from r2_hf_assets.assets.launch import ChunkRun
+    from r2_hf_assets.cli.in_process import ChunkRun
     from r2_hf_assets.plan.chunks import Planned
     from r2_hf_assets.settings import Settings
     from r2_hf_assets.shards.record import Tally
@@ -73,8 +73,8 @@ def process(
     from r2_hf_assets.settings import load
 
     settings = load()
-    from r2_hf_assets.assets.launch import due_chunks, open_instance
-    from r2_hf_assets.assets.partitions import partition_key
+    from r2_hf_assets.cli.in_process import due_chunks, open_instance
+    from r2_hf_assets.partitions import partition_key
 
     with open_instance() as instance:
         chunks: Sequence[Planned] = _planned(keys, settings) if keys else due_chunks(instance)
@@ -91,7 +91,7 @@ def process(
 
 def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_card: bool) -> bool:
     """Run the chunks, and refresh the dataset's card; returns whether all went well."""
-    from r2_hf_assets.assets.launch import heard_by, refresh_card, run_chunks
+    from r2_hf_assets.cli.in_process import heard_by, refresh_card, run_chunks
 
     card_error: str | None = None
     card_failed_at: float | None = None
@@ -117,7 +117,7 @@ def choose(
 
 def _planned(keys: Sequence[str], settings: "Settings") -> list["Planned"]:
     """The planned chunks of these partition keys, each once; UsageError for a key that has none."""
-    from r2_hf_assets.assets.partitions import partition_key
+    from r2_hf_assets.partitions import partition_key
     from r2_hf_assets.plan.due import in_grid
     from r2_hf_assets.plan.store import open_plan
 

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from r2_hf_assets.cli.talk import json_option, say
+from r2_hf_assets.cli.output import json_option, say
 
 _KEYS_NAMED = 20
 
@@ -37,10 +37,10 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     from r2_hf_assets.settings import load
 
     settings = load()
-    from r2_hf_assets.assets.launch import open_instance
-    from r2_hf_assets.assets.partitions import partition_key
-    from r2_hf_assets.assets.reconcile import as_plain, examine, line, summary
+    from r2_hf_assets.cli.in_process import open_instance
+    from r2_hf_assets.partitions import partition_key
     from r2_hf_assets.reconcile.report import ADVICE, Kind
+    from r2_hf_assets.runs.reconcile import as_plain, examine, line, summary
 
     with open_instance() as instance:
         report = examine(instance, settings, mark_lost=not dry_run, record_found=do_record, log=say)

@@ -2,7 +2,7 @@
 
 import click
 
-from r2_hf_assets.cli.talk import language_option, say
+from r2_hf_assets.cli.output import language_option, say
 
 
 @click.command()
@@ -27,7 +27,7 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
     from r2_hf_assets.settings import load_for_scan
 
     load_for_scan()
-    from r2_hf_assets.assets.launch import last_scan, open_instance, run_scan
+    from r2_hf_assets.cli.in_process import last_scan, open_instance, run_scan
 
     with open_instance() as instance:
         error = run_scan(instance, language, start_anew=start_anew)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from r2_hf_assets.cli.talk import json_option, say
+from r2_hf_assets.cli.output import json_option, say
 
 _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next")
 
@@ -28,9 +28,9 @@ def status(as_json: bool) -> None:
     from r2_hf_assets.settings import load_for_scan
 
     settings = load_for_scan()
-    from r2_hf_assets.assets.launch import open_instance
-    from r2_hf_assets.assets.progress import overall
+    from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.plan.store import open_plan
+    from r2_hf_assets.runs.progress import overall
 
     with open_instance() as instance:
         planned = open_plan(settings.plan, settings.r2).planned()

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from r2_hf_assets.assets import history
 from r2_hf_assets.assets.dataset_card import read_facts
-from r2_hf_assets.assets.launch import execute, refresh_card
-from r2_hf_assets.assets.reconcile import examine
+from r2_hf_assets.cli.in_process import execute, refresh_card
 from r2_hf_assets.hub.card.merge import BEGIN
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.runs import history
+from r2_hf_assets.runs.reconcile import examine
 from r2_hf_assets.settings import load
-from r2_hf_assets_tests.world import World, materializations
+from r2_hf_assets_tests.support.world import World, materializations
 
 CARD = AssetKey("dataset_card")
 SMALL: dict[str, Any] = {"awkward": False, "expect": False, "segments": (3, 3), "seconds": (0.3, 0.4)}

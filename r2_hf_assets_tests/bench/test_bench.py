@@ -15,7 +15,7 @@ from bench.compare import Figure, Row
 from bench.measure import measure
 from bench.report import terminal, write
 from bench.rows import ROWS
-from r2_hf_assets_tests.world import BIN, ROOT
+from r2_hf_assets_tests.support.world import BIN, ROOT
 
 FIGURES = {
     "script": ["wall", "CPU"],

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import VARIABLES
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")

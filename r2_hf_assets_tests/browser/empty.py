@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.sandbox.processes import wait_until
-from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets_tests.browser.conftest import shared_world
 from r2_hf_assets_tests.browser.ui import Ui, open_ui
-from r2_hf_assets_tests.runs.services import LOCATION
+from r2_hf_assets_tests.integration.services import LOCATION
+from r2_hf_sandbox.processes import wait_until
+from r2_hf_sandbox.sandbox import Sandbox
 
 REPOSITORY = defs.get_repository_def()
 ASSETS = sorted(key.to_user_string() for key in REPOSITORY.asset_graph.get_all_asset_keys())

@@ -13,12 +13,12 @@ from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from r2_hf_assets.asset_keys import WORK_PLAN
-from r2_hf_assets.assets.metadata import PLAN_VERSION
-from r2_hf_assets.assets.partitions import add_partitions, chunk_key
-from r2_hf_assets.assets.recovered import record
+from r2_hf_assets.partitions import add_partitions, chunk_key
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Recovered
+from r2_hf_assets.runs.metadata import PLAN_VERSION
+from r2_hf_assets.runs.recovered import record
 from r2_hf_assets.settings import load
 
 _COPY_EVENT = """

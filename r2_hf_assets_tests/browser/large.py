@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import expect
 
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets_tests.browser.conftest import shared_world
 from r2_hf_assets_tests.browser.history import fill
 from r2_hf_assets_tests.browser.ui import Ui, open_ui
+from r2_hf_sandbox.sandbox import Sandbox
 
 SPOKEN = ["de", "en", "fr"]
 GRID = sorted({*SPOKEN, *LANGUAGES[:27]})

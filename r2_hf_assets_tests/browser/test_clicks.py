@@ -5,7 +5,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from r2_hf_assets_tests.browser.ui import open_ui
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path, monkeypatch) -> None:

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Locator, Page, Request, Response, expect, sync_playwright
 
-from r2_hf_assets.sandbox.processes import LOOPBACK
-from r2_hf_assets_tests.runs.services import Services, services
-from r2_hf_assets_tests.world import ROOT, World
+from r2_hf_assets_tests.integration.services import Services, services
+from r2_hf_assets_tests.support.world import ROOT, World
+from r2_hf_sandbox.processes import LOOPBACK
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),

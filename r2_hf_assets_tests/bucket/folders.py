@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.objects_server import Answer
+from r2_hf_assets_tests.support.objects_server import Answer
 
 BELOW = "processed/en/"
 LETTERS = st.characters(min_codepoint=0x20, exclude_characters="/\x7f", exclude_categories=["Cs"])

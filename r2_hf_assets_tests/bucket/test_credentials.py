@@ -22,8 +22,8 @@ from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.bucket.listener import Listener
-from r2_hf_assets_tests.objects_server import ObjectsServer, error
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, error
+from r2_hf_assets_tests.support.world import World
 
 QUICK = Retry(attempts=2, base=0.001)
 TOKEN = "FwoGZXIvYXdzEBYaD+/k4A=="

@@ -9,8 +9,8 @@ from r2_hf_assets.bucket import fetch
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets_tests.build_samples import NO_WAIT, fetch_threads
-from r2_hf_assets_tests.objects_server import ObjectsServer, wait_for
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, fetch_threads
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, wait_for
 
 
 class Counting:

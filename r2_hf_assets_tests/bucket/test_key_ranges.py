@@ -15,9 +15,9 @@ from r2_hf_assets.bucket.transfers import Bucket as RealBucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket, episode_ids
-from r2_hf_assets_tests.build_samples import fetch_threads
-from r2_hf_assets_tests.objects_server import ObjectsServer
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import fetch_threads
+from r2_hf_assets_tests.support.objects_server import ObjectsServer
+from r2_hf_assets_tests.support.world import World
 
 QUICK = Retry(attempts=2, base=0.001)
 BY_KEY = ["p/a b/", "p/a-x/", "p/a/", "p/a0/", "p/b/"]

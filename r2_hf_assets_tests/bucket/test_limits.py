@@ -9,7 +9,7 @@ from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.bucket.response import Found, Unusable
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule
+from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule
 
 QUICK = Retry(attempts=3, base=0.004, cap=0.01)
 # The kernel takes some megabytes of each try for a client that reads no more.

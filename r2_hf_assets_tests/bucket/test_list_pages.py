@@ -14,8 +14,8 @@ from r2_hf_assets.bucket.listing import LanguageFolder, age_of_newest, episodes_
 from r2_hf_assets.bucket.pages import Page, check_access, pages
 from r2_hf_assets.errors import AccessError, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.build_samples import fetch_threads
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error, wait_for
+from r2_hf_assets_tests.support.build_samples import fetch_threads
+from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule, error, wait_for
 
 QUICK = Retry(attempts=4, base=0.004, cap=0.01)
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

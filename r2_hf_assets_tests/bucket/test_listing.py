@@ -5,10 +5,10 @@ import pytest
 
 from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets_tests import store_gets
 from r2_hf_assets_tests.bucket.folders import episode_ids
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support import store_gets
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 @pytest.fixture

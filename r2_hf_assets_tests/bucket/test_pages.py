@@ -10,9 +10,9 @@ from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.listing import episode_pages
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets_tests.bucket.folders import NAMES, Bucket, episode_ids
-from r2_hf_assets_tests.build_samples import NO_WAIT
-from r2_hf_assets_tests.objects_server import ObjectsServer
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import NO_WAIT
+from r2_hf_assets_tests.support.objects_server import ObjectsServer
+from r2_hf_assets_tests.support.world import World
 
 # Neighbours of "/" in the order, names that are prefixes of others, and such that have to be encoded.
 AWKWARD = ["ep1", "ep1-x", "ep1.y", "ep10", "ep12", "a b", "a+b", "a%20b", "é", "日本", "z\u007fz", "q=1&r"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.bucket.segments import Reject, Segment, to_segment
-from r2_hf_assets_tests.build_samples import entry
+from r2_hf_assets_tests.support.build_samples import entry
 
 WHERE: dict[str, Any] = {
     "episode": "en-US/ep",

@@ -19,7 +19,7 @@ from r2_hf_assets.errors import GaveUp, SettingsError
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
-from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer
+from r2_hf_assets_tests.support.objects_server import BUCKET, Answer, ObjectsServer
 
 # Of 127.0.0.1, with its key; and the authority that signed it, whose key is gone. Good for nothing else.
 CERTIFICATE = Path(__file__).with_name("loopback.pem")

@@ -14,8 +14,8 @@ from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.build_samples import fetch_threads
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, error, wait_for
+from r2_hf_assets_tests.support.build_samples import fetch_threads
+from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
 SIZE, BUDGET = 50_000, 60_000  # of the objects, and for them: one at a time

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from r2_hf_assets.cli import main
-from r2_hf_assets_tests.world import BIN, World
+from r2_hf_assets_tests.support.world import BIN, World
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 
 import r2_hf_assets.definitions  # noqa: F401  (loaded before any test sets a variable: it reads them when it is loaded)
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 @pytest.fixture

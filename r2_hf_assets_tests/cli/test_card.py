@@ -5,8 +5,9 @@ from contextlib import nullcontext
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets import launch, stale_card
+from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.sensors import stale_card
 from r2_hf_assets_tests.cli.calls import call
 
 CHUNKS = [Planned("en", number, f"digest-{number}", 10) for number in range(3)]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from r2_hf_assets_tests.cli.calls import call
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets.progress import overall
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.runs.progress import overall
 from r2_hf_assets.settings import load
-from r2_hf_assets_tests.build_samples import put_episode
 from r2_hf_assets_tests.cli.calls import call, start
-from r2_hf_assets_tests.world import World, materializations
+from r2_hf_assets_tests.support.build_samples import put_episode
+from r2_hf_assets_tests.support.world import World, materializations
 
 
 def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from r2_hf_assets.cli import main
 from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
-from r2_hf_assets_tests.world import BIN, ROOT
+from r2_hf_assets_tests.support.world import BIN, ROOT
 
 COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import"]
 HEAVY = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]

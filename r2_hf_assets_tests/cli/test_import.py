@@ -10,7 +10,7 @@ import pytest
 
 from r2_hf_assets_tests.cli.calls import Answer, call
 from r2_hf_assets_tests.reconcile.script_imitation import Script, file_hashes
-from r2_hf_assets_tests.world import World, materializations
+from r2_hf_assets_tests.support.world import World, materializations
 
 IMPORT = ("import", "--work-plan", "work_plan.json", "--progress", "progress.log")
 

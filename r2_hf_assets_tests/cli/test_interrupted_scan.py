@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from r2_hf_assets.sandbox.processes import wait_until
-from r2_hf_assets.sandbox.s3_faults import FOR_EVER, S3Fault, S3Faults
 from r2_hf_assets_tests.cli.calls import call, start
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.processes import wait_until
+from r2_hf_sandbox.s3.faults import FOR_EVER, S3Fault, S3Faults
 
 PATIENCE_S = 90.0
 SOON_S = 10.0  # two seconds, and what a busy machine adds; a scan that waits takes minutes

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.assets import launch, parquet_shards
+from r2_hf_assets.assets import parquet_shards
+from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.cli.process import choose
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.plan import turns
+from r2_hf_assets.plan import dispatch as turns
 from r2_hf_assets.plan.chunks import Planned
 from r2_hf_assets_tests.cli.calls import call, start
-from r2_hf_assets_tests.world import World, materializations
+from r2_hf_assets_tests.support.world import World, materializations
 
 SMALL = {"awkward": False, "expect": False, "segments": (2, 2), "seconds": (0.3, 0.4)}
 

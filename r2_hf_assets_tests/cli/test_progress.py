@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from tqdm import tqdm
 
-from r2_hf_assets.assets.launch import ChunkRun
+from r2_hf_assets.cli.in_process import ChunkRun
 from r2_hf_assets.cli.process import Progress, show_progress
 from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.sandbox.processes import wait_until
 from r2_hf_assets.shards.record import Tally
+from r2_hf_sandbox.processes import wait_until
 
 CHUNKS = [Planned("en", 0, "a", 2), Planned("en", 1, "b", 3)]
 

@@ -3,9 +3,9 @@
 import pytest
 
 from r2_hf_assets.bucket import listing
-from r2_hf_assets_tests.build_samples import put_folders
 from r2_hf_assets_tests.cli.calls import call
-from r2_hf_assets_tests.world import World, materializations
+from r2_hf_assets_tests.support.build_samples import put_folders
+from r2_hf_assets_tests.support.world import World, materializations
 
 
 def test_a_rule_that_changed_is_said_and_moves_no_folder(

@@ -9,8 +9,8 @@ import pytest
 from r2_hf_assets import retry
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.settings import HubSettings
-from r2_hf_assets_tests.build_samples import NO_WAIT
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import NO_WAIT
+from r2_hf_assets_tests.support.world import World
 
 Body = Callable[[int], bytes]
 

@@ -19,7 +19,7 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets_tests.build_samples import NO_WAIT
+from r2_hf_assets_tests.support.build_samples import NO_WAIT
 
 Files = dict[str, RemoteFile]
 # What a file reads as that was put here without its content.

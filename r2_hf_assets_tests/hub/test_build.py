@@ -16,8 +16,8 @@ from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import LEDGER, Build
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets_tests.build_samples import audio, chunk_of, limits, put_episode
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import audio, chunk_of, limits, put_episode
+from r2_hf_assets_tests.support.world import World
 
 SIZE = 20_000
 

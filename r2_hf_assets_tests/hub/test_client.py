@@ -16,7 +16,7 @@ from r2_hf_assets.retry import Trouble
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.uploads import upload_chunk
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 @pytest.fixture

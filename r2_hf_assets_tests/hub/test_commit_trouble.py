@@ -10,8 +10,8 @@ from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.retry import COMMIT_RETRY, Retry
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets_tests.build_samples import NO_WAIT
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
+from r2_hf_assets_tests.support.build_samples import NO_WAIT
 
 ONE = "data/en/chunk-00007.parquet"
 

@@ -11,7 +11,7 @@ from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import parts_in_order, read_path
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 def client(world: World, token: str = "") -> HubClient:

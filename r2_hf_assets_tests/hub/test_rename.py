@@ -6,7 +6,7 @@ from r2_hf_assets.errors import AccessError, R2HfError
 from r2_hf_assets.hub.commit import rename_files
 from r2_hf_assets_tests.hub.test_reads import client, commit
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 GROUPS = [[(f"data/fra/{group}-{part}.parquet", f"data/fr/{group}-{part}.parquet") for part in "ab"] for group in "xyz"]
 

@@ -17,13 +17,13 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.reads import check_on_hub
-from r2_hf_assets.sandbox.hub import start_hub
 from r2_hf_assets.settings import HubSettings
-from r2_hf_assets_tests.build_samples import limits
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo
 from r2_hf_assets_tests.hub.uploads import send, upload_chunk
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import limits
+from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.hub.server import start_hub
 
 CLAIM = Claim("0" * 32, lambda _: {})
 

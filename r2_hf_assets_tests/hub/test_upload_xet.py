@@ -22,11 +22,11 @@ from r2_hf_assets.hub.errors import TransferBroken
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.upload_xet import _XET, _XET_SLOW, Watched, _config, _XetUpload
 from r2_hf_assets.shards.writer import Content
-from r2_hf_assets_tests.build_samples import limits
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.fake_repo import built
 from r2_hf_assets_tests.hub.uploads import record_of, send, upload_chunk
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.build_samples import limits
+from r2_hf_assets_tests.support.world import World
 
 CLAIM = Claim("0" * 32, lambda _: {})
 SILENCE_S = 0.4

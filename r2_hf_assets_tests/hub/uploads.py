@@ -8,7 +8,7 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.writer import Content, Upload
-from r2_hf_assets_tests.build_samples import limits
+from r2_hf_assets_tests.support.build_samples import limits
 
 WRITE_BYTES = 100_000
 

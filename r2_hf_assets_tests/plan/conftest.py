@@ -4,8 +4,8 @@ import pytest
 from obstore.store import LocalStore
 
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.plan.chunks import Chunk, decode, encode
-from r2_hf_assets_tests.build_samples import chunk_of
+from r2_hf_assets_tests.support.build_samples import chunk_of
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/é 世", number=12)
 

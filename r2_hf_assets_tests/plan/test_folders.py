@@ -13,7 +13,7 @@ from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
-from r2_hf_assets_tests.build_samples import chunk_of, put_folders
+from r2_hf_assets_tests.support.build_samples import chunk_of, put_folders
 
 EVERY = frozenset(LANGUAGES)
 

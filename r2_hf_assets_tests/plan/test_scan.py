@@ -9,9 +9,9 @@ from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests import store_gets
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, put_folders, use_obstore
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support import store_gets
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, put_folders, use_obstore
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 EVERY = frozenset(LANGUAGES)
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, put_folders
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, put_folders
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 EPISODES = [f"{folder}/{n:03d}" for folder in ("en", "en-US", "eng") for n in range(19)]
 

@@ -13,7 +13,7 @@ from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.plan import files
 from r2_hf_assets.plan.chunks import Planned, encode
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
 
 ZERO = chunk_of("en/a", "en/b", number=0)
 ONE = chunk_of("en/c", number=1)

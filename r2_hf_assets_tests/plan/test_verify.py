@@ -13,7 +13,7 @@ from r2_hf_assets.plan.chunks import Chunk, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
 
 
 @pytest.fixture

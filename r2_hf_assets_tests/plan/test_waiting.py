@@ -9,8 +9,8 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.plan.scan import ScanRules, is_held_back, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, put_folders
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, put_folders
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT, INTERVAL = timedelta(hours=24), timedelta(hours=6)

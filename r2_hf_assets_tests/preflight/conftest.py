@@ -7,7 +7,7 @@ import pytest
 
 from r2_hf_assets.preflight import bucket, hub
 from r2_hf_assets.settings import BucketSettings, load
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 
 @pytest.fixture

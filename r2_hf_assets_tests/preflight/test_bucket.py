@@ -9,8 +9,8 @@ import pytest
 from r2_hf_assets.preflight import FAIL, WARN, Finding
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.objects_server import BUCKET, Answer, ObjectsServer, error
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.objects_server import BUCKET, Answer, ObjectsServer, error
+from r2_hf_assets_tests.support.world import World
 
 
 def levels(found: list[Finding]) -> dict[str, str]:

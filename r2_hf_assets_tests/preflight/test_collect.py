@@ -11,7 +11,7 @@ from r2_hf_assets.preflight import FAIL, OK, WARN, Finding, collect, ok
 from r2_hf_assets.preflight.collect import check_settings, check_shell, check_state
 from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.settings import BucketSettings, HubSettings
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 FULL = {
     "R2_ENDPOINT_URL": "http://127.0.0.1:9",

@@ -7,7 +7,7 @@ from typing import IO
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader
 from r2_hf_assets.shards.names import path_in_repo, shard_names
-from r2_hf_assets_tests.build_samples import NO_WAIT
+from r2_hf_assets_tests.support.build_samples import NO_WAIT
 
 
 class LocalRepo(HubClient):

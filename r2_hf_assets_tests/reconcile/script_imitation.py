@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.world import World
 
 _MAPPED = {"eng": "en", "deu": "de", "spa": "es"}
 

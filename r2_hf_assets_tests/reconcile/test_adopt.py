@@ -23,8 +23,8 @@ from r2_hf_assets.reconcile.adopt import (
     read_progress,
     read_work_plan,
 )
-from r2_hf_assets_tests.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 def test_the_work_plan() -> None:

@@ -14,7 +14,8 @@ from r2_hf_assets.plan.chunks import Chunk
 from r2_hf_assets.reconcile.verify import Content, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.source import Source
-from r2_hf_assets_tests.build_samples import (
+from r2_hf_assets_tests.reconcile.local_files import as_on_hub
+from r2_hf_assets_tests.support.build_samples import (
     NO_WAIT,
     PREFIX,
     audio,
@@ -22,8 +23,7 @@ from r2_hf_assets_tests.build_samples import (
     chunk_of,
     put_episode,
 )
-from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
 SETTLED = timedelta(minutes=15)

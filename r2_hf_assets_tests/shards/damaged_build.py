@@ -17,7 +17,7 @@ from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA
 from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import Part, PartWriter
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.build_samples import (
+from r2_hf_assets_tests.support.build_samples import (
     PREFIX,
     MemoryBuild,
     MemoryUpload,
@@ -26,7 +26,7 @@ from r2_hf_assets_tests.build_samples import (
     entry,
     put_episode,
 )
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 # Several parts of several row groups, segments rejected in three episodes, and two episodes rejected whole.
 CHUNK = chunk_of("en/a", "en-US/a", "en/none", "en/lost", "en/b")

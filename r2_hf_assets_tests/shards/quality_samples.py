@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from r2_hf_assets.sandbox.sample_audio import make_voices, splice
 from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.schema import SCHEMA
+from r2_hf_sandbox.samples.audio import make_voices, splice
 
 Row = dict[str, Any]
 

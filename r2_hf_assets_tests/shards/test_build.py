@@ -9,8 +9,8 @@ from obstore.exceptions import PermissionDeniedError
 from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.record import Tally
-from r2_hf_assets_tests import store_gets
-from r2_hf_assets_tests.build_samples import (
+from r2_hf_assets_tests.support import store_gets
+from r2_hf_assets_tests.support.build_samples import (
     PREFIX,
     Flaky,
     MemoryBuild,
@@ -23,7 +23,7 @@ from r2_hf_assets_tests.build_samples import (
     put_episode,
     use_obstore,
 )
-from r2_hf_assets_tests.store_gets import FolderBucket, MemoryBucket
+from r2_hf_assets_tests.support.store_gets import FolderBucket, MemoryBucket
 
 
 @pytest.fixture(params=["memory", "folder"])

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from r2_hf_assets.shards.record import Tally
-from r2_hf_assets_tests.build_samples import MemoryBuild, build_in_memory, chunk_of, put_episode
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import MemoryBuild, build_in_memory, chunk_of, put_episode
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 EPISODES = [f"en/{n:02d}" for n in range(6)]
 

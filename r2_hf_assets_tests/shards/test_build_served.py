@@ -17,7 +17,7 @@ from r2_hf_assets.reconcile.verify import keep_usable, segments_of
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.source import Source
-from r2_hf_assets_tests.build_samples import (
+from r2_hf_assets_tests.support.build_samples import (
     PREFIX,
     MemoryBuild,
     MemoryUpload,
@@ -27,9 +27,9 @@ from r2_hf_assets_tests.build_samples import (
     fetch_threads,
     put_episode,
 )
-from r2_hf_assets_tests.objects_server import Answer, ObjectsServer, Rule, error
-from r2_hf_assets_tests.store_gets import MemoryBucket
-from r2_hf_assets_tests.world import World
+from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule, error
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.world import World
 
 QUICK = Retry(attempts=4, base=0.004, cap=0.01)
 SETTLE = 15.0

@@ -14,7 +14,7 @@ from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.build_samples import NO_WAIT, Flaky, use_obstore
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, Flaky, use_obstore
 
 RECORD, LEDGER = "en/chunk-00007.json", "en/chunk-00007.rejects.parquet"
 NAME = ("en", 7)

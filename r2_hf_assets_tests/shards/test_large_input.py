@@ -1,7 +1,7 @@
 """Sizes that no uploader means: 100,000 segments in one episode, megabytes of text in one of them."""
 
-from r2_hf_assets_tests.build_samples import build_in_memory, chunk_of, entry, put_episode
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import build_in_memory, chunk_of, entry, put_episode
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 SEGMENTS = 100_000
 EVERY = 50  # one in so many has audio

@@ -17,9 +17,9 @@ from r2_hf_assets.shards.quality import (
     decode,
 )
 from r2_hf_assets.verdict import Severity, Verdict
-from r2_hf_assets_tests.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import PREFIX, audio, build_in_memory, chunk_of, put_episode
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 def warned(verdict: Verdict) -> dict[str, int]:

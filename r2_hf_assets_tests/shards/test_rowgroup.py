@@ -5,7 +5,7 @@ import pytest
 
 from r2_hf_assets.shards.rowgroup import RowGroup, row_size
 from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets_tests.build_samples import audio, segment
+from r2_hf_assets_tests.support.build_samples import audio, segment
 
 
 def filled(group: RowGroup, *sizes: int) -> list[bytes]:

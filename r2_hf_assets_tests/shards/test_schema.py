@@ -10,7 +10,7 @@ from datasets.table import table_cast
 
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.writer import PartWriter
-from r2_hf_assets_tests.build_samples import MemoryUpload, audio, segment
+from r2_hf_assets_tests.support.build_samples import MemoryUpload, audio, segment
 
 COLUMNS = "audio.path audio.bytes text speaker_id duration_seconds dnsmos language".split()
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from r2_hf_assets.shards.verify import Audit
-from r2_hf_assets_tests.build_samples import PREFIX, MemoryBuild, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.shards.damaged_build import CHUNK, ROWS, Built, Lines, build, built_again, key, row
-from r2_hf_assets_tests.store_gets import MemoryBucket
+from r2_hf_assets_tests.support.build_samples import PREFIX, MemoryBuild, build_in_memory, chunk_of, put_episode
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 # Of the row that should be there instead, nothing is left.
 ANOTHERS = {"row_not_planned": 1, "segment_lost": 1}

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets_tests.build_samples import MemoryBuild
 from r2_hf_assets_tests.shards.damaged_build import Built, build, built_again
+from r2_hf_assets_tests.support.build_samples import MemoryBuild
 
 
 @pytest.fixture(scope="module")

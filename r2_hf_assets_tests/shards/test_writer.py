@@ -15,7 +15,7 @@ from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards import writer as module
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.writer import Content, Part, PartWriter
-from r2_hf_assets_tests.build_samples import MemoryPart, MemoryUpload, audio, segment
+from r2_hf_assets_tests.support.build_samples import MemoryPart, MemoryUpload, audio, segment
 
 Row = tuple[Segment, bytes]
 

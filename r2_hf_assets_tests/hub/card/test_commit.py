@@ -16,12 +16,12 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import CARD_RETRY, COMMIT_RETRY, Retry
-from r2_hf_assets.sandbox.sandbox import Sandbox
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets_tests.hub.card.samples import THEN, chunk, facts
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 from r2_hf_assets_tests.hub.uploads import upload_chunk
+from r2_hf_sandbox.sandbox import Sandbox
 
 PLAN = "0" * 32
 FACTS = facts(chunk("de"), chunk("en"))

@@ -1,0 +1,103 @@
+"""The checks of the UI: `plan` on work_plan; `ledger`, `audio`, `ranges`, `texts` and `duplicates` on parquet_shards;
+`on_hub` on hub_commit. The rules are the data plane's; here a verdict becomes a check result.
+
+`ledger` and `on_hub` are evaluated inside the step that makes what they check: the rows while they are written, and a
+commit before it is recorded as done. When one fails, the step yields the failed result and then fails, so its asset is
+not materialized and the next step can't start, however the run was launched. The others on parquet_shards check the
+input: they warn, and the chunk goes on. Checking again means materializing again, which for the same input gives the
+same bytes.
+
+`plan` reads what is stored, so it is a step of its own: it runs with every scan and can be run alone. It blocks
+nothing: a plan that is damaged for one language must not stop the others.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    MetadataValue,
+    asset_check,
+)
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.dagster_internals import PreviewWarning
+from r2_hf_assets.partitions import chunk_partitions
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plan.verify import check_plan
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.outcome import user_errors
+from r2_hf_assets.verdict import Verdict
+
+
+def _in_step(name: str, asset: AssetKey, description: str, *, blocking: bool = True) -> AssetCheckSpec:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PreviewWarning)  # of checks with partitions
+        return AssetCheckSpec(
+            name, asset=asset, blocking=blocking, partitions_def=chunk_partitions, description=description
+        )
+
+
+BUILD_CHECKS = [
+    _in_step(
+        "ledger",
+        SHARDS,
+        "Counted again where the rows are written, against the metadata and each file's footer: every planned episode "
+        "has rows or is rejected, every segment is one row or one reject, nothing twice, in order. Fails before "
+        "anything is recorded.",
+    ),
+    *(
+        _in_step(name, SHARDS, description, blocking=False)
+        for name, description in (
+            ("audio", "A sample of the audio decodes and is as long as duration_seconds says. Warns."),
+            ("ranges", "Durations lie within 0.1 s and an hour, DNSMOS within 1 and 5, few are null. Warns."),
+            ("texts", "At most one text in a hundred is null or blank. Warns."),
+            ("duplicates", "No two rows of the chunk hold the same audio, byte for byte. Warns."),
+        )
+    ),
+]
+ON_HUB = _in_step(
+    "on_hub",
+    COMMIT,
+    "At the recorded commit, SHA-256 and size of each file on the Hub are ours, no stale part is left.",
+)
+
+
+def check_results(specs: Iterable[AssetCheckSpec], verdicts: Mapping[str, Verdict]) -> list[AssetCheckResult]:
+    """Return the results of those of these checks that gave a verdict."""
+    return [check_result(spec, verdicts[spec.name]) for spec in specs if spec.name in verdicts]
+
+
+def check_result(spec: AssetCheckSpec, verdict: Verdict) -> AssetCheckResult:
+    """Return a verdict as the result of this check, its numbers as metadata."""
+    return AssetCheckResult(
+        check_name=spec.name,
+        asset_key=spec.asset_key,
+        passed=verdict.passed,
+        severity=AssetCheckSeverity[verdict.severity.value],
+        description=verdict.summary,
+        metadata={
+            name: MetadataValue.json(value) if isinstance(value, dict | list) else value
+            for name, value in verdict.numbers.items()
+        },
+    )
+
+
+@asset_check(
+    asset=WORK_PLAN,
+    description="Every planned episode stands in one chunk, manifests are whole and without gaps. Warns of folders "
+    "that name no known language.",
+)
+def plan(
+    context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+) -> AssetCheckResult:
+    with user_errors(context):
+        loaded = settings.load_for_scan()
+        verdict = check_plan(open_plan(loaded.plan, loaded.r2))
+    context.log.info(verdict.summary)
+    return check_result(next(iter(plan.check_specs)), verdict)

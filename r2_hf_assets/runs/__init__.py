@@ -1,0 +1,1 @@
+"""What serves runs: their history, heartbeat, metadata and progress."""

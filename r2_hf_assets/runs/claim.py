@@ -1,0 +1,40 @@
+"""What the history and the build records know of the files in a dataset: a plan's claim on it (hub/ownership.py)."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+from dagster import AssetRecordsFilter, DagsterInstance
+
+from r2_hf_assets.asset_keys import COMMIT
+from r2_hf_assets.hub.ownership import Claim, Name
+from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.runs.history import PAGE, by_partition, files_of
+from r2_hf_assets.shards.builds import BuildStore
+
+_KEYS_PER_QUERY = 500
+
+
+def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
+    """Return this plan's claim on its dataset."""
+
+    def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
+        recorded, built = _recorded_sha256(instance, chunks), builds.built_sha256(chunks)
+        return {name: frozenset(recorded[name]) | built.get(name, frozenset()) for name in chunks}
+
+    return Claim(plan.id(), known)
+
+
+def _recorded_sha256(instance: DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
+    """Return the SHA-256 of every file that any record of these chunks' commits names, the latest or an earlier one."""
+    keys = [str(partition_key(*name)) for name in chunks]
+    found: dict[Name, set[str]] = defaultdict(set)
+    for first in range(0, len(keys), _KEYS_PER_QUERY):
+        wanted = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+            for name, event, _ in by_partition(page.records):
+                found[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
+            cursor, more = page.cursor, page.has_more
+    return found

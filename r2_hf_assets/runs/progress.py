@@ -1,0 +1,127 @@
+"""Progress by language and the pace of commits, from the plan and the history: a handful of queries, and one more for
+every thousand chunks that are committed.
+
+The pace is that of the chunks that runs committed in the last two hours: what reconcile or import recorded took no
+time, and a night in which nothing ran must not make it slow.
+"""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from dagster import AssetKey, DagsterInstance
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.dagster_internals import AssetPartitionStatus
+from r2_hf_assets.partitions import chunk_partitions, partition_key
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.due import due, in_grid
+from r2_hf_assets.runs.history import Name, latest_commits, recorded_digests
+
+_PACE_WINDOW_S = 2 * 3600.0
+# Fewer chunks than this give no pace.
+_PACE_CHUNKS = 3
+
+
+@dataclass(frozen=True)
+class LanguageProgress:
+    """Counts of chunks; `failed` are those of the due ones whose last run failed.
+
+    `built` counts chunks whose shards are recorded, committed or not; `next` is the first due partition; `hours` of
+    audio are those of the committed chunks, but for `hours_unknown` of them, which no run recorded.
+    """
+
+    language: str
+    planned: int
+    episodes: int
+    built: int
+    committed: int
+    failed: int
+    due: int
+    next: str | None
+    hours: float = 0.0
+    hours_unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """`chunks` were committed in the last `hours_measured`; `hours_left` is for all that is due."""
+
+    episodes_per_hour: float
+    hours_left: float
+    chunks: int
+    hours_measured: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Every language of the plan that is in the grid, in the plan's order; their sum; and the pace, where it is known.
+
+    `left_out`: planned chunks by language that LANGUAGES leaves out; no other figure counts them.
+    """
+
+    languages: list[LanguageProgress]
+    total: LanguageProgress
+    pace: Pace | None
+    left_out: dict[str, int]
+
+
+def overall(
+    instance: DagsterInstance, everything: Iterable[Planned], languages: Collection[str], dataset: str | None = None
+) -> Progress:
+    """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
+    planned, left_out = in_grid(everything, languages)
+    built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
+    failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
+    done = {(c.language, c.number): c.episodes for c in planned if committed.get((c.language, c.number)) == c.digest}
+    hours: dict[Name, float] = {}
+    by_runs: list[tuple[float, int]] = []
+    for name, event, record in latest_commits(instance):
+        if name in done and (known := event.metadata.get("hours")) is not None:
+            hours[name] = float(str(known.value))
+        if name in done and "recorded_by" not in event.metadata:
+            by_runs.append((record.timestamp, done[name]))
+
+    def count(language: str, chunks: Sequence[Planned]) -> LanguageProgress:
+        left = due(chunks, committed)
+        known = [hours[name] for chunk in chunks if (name := (chunk.language, chunk.number)) in hours]
+        return LanguageProgress(
+            language=language,
+            planned=len(chunks),
+            episodes=sum(chunk.episodes for chunk in chunks),
+            built=len(chunks) - len(due(chunks, built)),
+            committed=len(chunks) - len(left),
+            failed=sum((chunk.language, chunk.number) in failed for chunk in left),
+            due=len(left),
+            next=str(partition_key(left[0].language, left[0].number)) if left else None,
+            hours=round(sum(known, 0.0), 2),
+            hours_unknown=len(chunks) - len(left) - len(known),
+        )
+
+    return Progress(
+        languages=[count(language, list(group)) for language, group in groupby(planned, lambda chunk: chunk.language)],
+        total=count("total", planned),
+        pace=pace_of(by_runs, sum(chunk.episodes for chunk in due(planned, committed)), time.time()),
+        left_out=dict(left_out),
+    )
+
+
+def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float) -> Pace | None:
+    """Return the pace of the last two hours, from (Unix seconds, episodes) of each commit; None for too few."""
+    recent = [(at, episodes) for at, episodes in commits if now - at < _PACE_WINDOW_S]
+    if len(recent) < _PACE_CHUNKS:
+        return None
+    # The first commit begins the clock: how long its own chunk took is not known.
+    first = min(at for at, _ in recent)
+    seconds, episodes = now - first, sum(episodes for at, episodes in recent if at > first)
+    if not episodes or seconds <= 0:
+        return None
+    an_hour = episodes / seconds * 3600
+    return Pace(round(an_hour, 1), round(episodes_due / an_hour, 2), len(recent), round(seconds / 3600, 2))
+
+
+def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[Planned]) -> set[Name]:
+    names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
+    statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
+    return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

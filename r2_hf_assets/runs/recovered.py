@@ -1,0 +1,138 @@
+"""Record events that no run makes: chunks found on the Hub by reconcile or import, chunks that are due again, chunks of
+a plan that is given up.
+
+The events carry all the tags that a run's would, so that what is due, the grid in the UI and Dagster's staleness treat
+both alike. Their metadata names who recorded them, and by what they were verified.
+
+Dagster can't take a materialization of a partition back. So a lost chunk gets one more, whose data version says that it
+is due again; and, because the grid would still show it as made, a run that failed to make it: red, and part of a
+backfill of "missing and failed".
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterInstance,
+    DagsterRun,
+    MetadataValue,
+    MultiPartitionKey,
+)
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.dagster_internals import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    MAX_RETRIES_TAG,
+    NULL_EVENT_POINTER,
+    AssetMaterializationPlannedData,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+    get_tags_from_multi_partition_key,
+    make_new_run_id,
+)
+from r2_hf_assets.partitions import add_partitions, partition_key
+from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED
+from r2_hf_assets.reconcile.report import Due, Recovered
+from r2_hf_assets.runs.history import data_version
+from r2_hf_assets.runs.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, Metadata, files_table
+
+Emit = Callable[[AssetMaterialization], Any]
+
+
+def record(
+    instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str, emit: Emit
+) -> None:
+    """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile".
+
+    `emit` takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
+    """
+    chunks = list(recovered)
+    add_partitions(instance, (item.chunk.number for item in chunks))
+    for item in chunks:
+        key = partition_key(item.chunk.language, item.chunk.number)
+        metadata: Metadata = {
+            "dagster/row_count": item.rows,
+            "planned": True,
+            "chunk_digest": item.chunk.digest,
+            "recorded_by": by,
+            "verified_by": item.how,
+            "revision": revision or "none",
+            "dataset": dataset,
+            "episodes_planned": item.chunk.episodes,
+            "bytes": sum(file.size for file in item.files),
+            "files": files_table(item.files, item.chunk.language),
+        }
+        if item.stats:
+            metadata[STATS] = MetadataValue.json(item.stats.as_json())
+        # hub_commit is the record of "done", so it comes last: a chunk that was interrupted in between is done again.
+        for asset, made_in in ((SHARDS, None), (COMMIT, dataset)):
+            tags = _tags(asset, item.chunk.digest, key, by, made_in)
+            description = f"Found on the Hub by {by}, verified by {item.how}."
+            emit(AssetMaterialization(asset, description, metadata, partition=key, tags=tags))
+
+
+def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
+    """Record chunks as due, whatever was recorded before, and the files that their next commits may replace."""
+    if not chunks:
+        return
+    add_partitions(instance, (due.name[1] for due in chunks))
+    keys = [partition_key(*due.name) for due in chunks]
+    for due, key in zip(chunks, keys, strict=True):
+        instance.report_runless_asset_event(
+            AssetMaterialization(
+                COMMIT,
+                description=f"Due again, says {by}: {due.why}.",
+                partition=key,
+                tags=_tags(COMMIT, DUE_AGAIN, key, by),
+                metadata={
+                    "dagster/row_count": 0,
+                    "planned": True,
+                    "recorded_by": by,
+                    "dataset": dataset,
+                    "due_because": due.why,
+                    "files": files_table(due.files, due.name[0]),
+                },
+            )
+        )
+    # No daemon must try this run again: it has no code.
+    run = DagsterRun(
+        job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
+    )
+    instance.add_run(run)
+    for key in keys:
+        planned = AssetMaterializationPlannedData(COMMIT, partition=key)
+        event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
+        instance.report_dagster_event(event, run.run_id)
+    instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they should be, and due.")
+
+
+def record_unplanned(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
+    """Record cells as holding nothing, as of a plan that never had these chunks."""
+    tags = {DATA_VERSION_TAG: UNPLANNED, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
+    for name in chunks:
+        for asset in (SHARDS, COMMIT):
+            key = partition_key(*name)
+            instance.report_runless_asset_event(
+                AssetMaterialization(asset, partition=key, metadata=UNPLANNED_METADATA, tags=tags)
+            )
+
+
+def _tags(asset: AssetKey, digest: str, key: MultiPartitionKey, by: str, dataset: str | None = None) -> dict[str, str]:
+    """Return the tags that Dagster gives to the result of a run: digest, partition, and what it was made from.
+
+    Without the latter Dagster compares times, and the next scan would show every recorded chunk as out of date.
+    """
+    upstream, version = (WORK_PLAN, PLAN_VERSION) if asset == SHARDS else (SHARDS, digest)
+    return {
+        DATA_VERSION_TAG: data_version(digest, dataset),
+        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+        CODE_VERSION_TAG: by,
+        get_input_data_version_tag(upstream): version,
+        get_input_event_pointer_tag(upstream): NULL_EVENT_POINTER,
+        **get_tags_from_multi_partition_key(key),
+    }

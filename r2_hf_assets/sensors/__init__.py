@@ -1,0 +1,1 @@
+"""Sensors: what starts and ends runs by itself."""

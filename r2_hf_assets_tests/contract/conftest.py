@@ -1,0 +1,74 @@
+"""One S3 server and one Hub for all sandbox tests of a worker, and clients that touch no user's cache.
+
+Every test takes a bucket or a repository of its own, so they may run in any order and side by side.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from r2_hf_sandbox import HubServer, S3Server, start_hub, start_s3
+from r2_hf_sandbox.hub.server import PACKAGE_ROOT
+
+_numbers = itertools.count()
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_progress_bars() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with start_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    name = f"bucket-{next(_numbers)}"
+    s3.create_bucket(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    with start_hub(tmp_path_factory.mktemp("hub"), lfs_part_bytes=1_000_000) as server:
+        yield server
+
+
+@pytest.fixture
+def api(hub: HubServer) -> Iterator[HfApi]:
+    yield HfApi(endpoint=hub.endpoint, token=hub.token)
+    hub.clear_faults()
+
+
+@pytest.fixture
+def repo(api: HfApi) -> str:
+    repo_id = f"sandbox/repo-{next(_numbers)}"
+    api.create_repo(repo_id, repo_type="dataset")
+    return repo_id
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Run Python code in a process of its own, with these variables set; its output, or what it raised."""
+
+    def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "HF_HOME": str(tmp_path / "hf_home"), **variables}
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    return run

@@ -1,0 +1,149 @@
+"""The S3 server answers as R2 would where the product relies on it, keeps to loopback, and dies with its parent."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import obstore
+import pytest
+from botocore.exceptions import ClientError
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import S3Store
+
+from r2_hf_sandbox import S3Server, SandboxError, start_s3
+from r2_hf_sandbox.hub.server import PACKAGE_ROOT
+from r2_hf_sandbox.processes import start_time, wait_until
+from r2_hf_sandbox.s3 import server as s3_module
+
+
+def _store(s3: S3Server, bucket: str, secret: str | None = None) -> S3Store:
+    return S3Store(
+        bucket,
+        endpoint=s3.endpoint_url,
+        access_key_id=s3.access_key,
+        secret_access_key=secret or s3.secret_key,
+        region="auto",
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+
+
+def test_put_get_and_list(s3: S3Server, bucket: str) -> None:
+    client = s3.client()
+    for name in ("a/1", "a/2", "b/1"):
+        client.put_object(Bucket=bucket, Key=name, Body=name.encode())
+    assert client.get_object(Bucket=bucket, Key="a/2")["Body"].read() == b"a/2"
+    listed = client.list_objects_v2(Bucket=bucket, Delimiter="/")
+    assert [prefix["Prefix"] for prefix in listed["CommonPrefixes"]] == ["a/", "b/"]
+
+
+def test_creating_a_bucket_twice_is_no_error(s3: S3Server, bucket: str) -> None:
+    s3.client().put_object(Bucket=bucket, Key="kept", Body=b"1")
+    s3.create_bucket(bucket)
+    assert s3.client().get_object(Bucket=bucket, Key="kept")["Body"].read() == b"1"
+
+
+def test_a_put_with_if_none_match_is_refused_when_the_key_exists(s3: S3Server, bucket: str) -> None:
+    client = s3.client()
+    client.put_object(Bucket=bucket, Key="once", Body=b"first", IfNoneMatch="*")
+    with pytest.raises(ClientError) as refused:
+        client.put_object(Bucket=bucket, Key="once", Body=b"second", IfNoneMatch="*")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert client.get_object(Bucket=bucket, Key="once")["Body"].read() == b"first"
+
+
+def test_obstore_create_mode_is_refused_when_the_key_exists(s3: S3Server, bucket: str) -> None:
+    store = _store(s3, bucket)
+    obstore.put(store, "once", b"first", mode="create")
+    with pytest.raises(AlreadyExistsError):
+        obstore.put(store, "once", b"second", mode="create")
+    assert bytes(obstore.get(store, "once").bytes()) == b"first"
+
+
+def test_a_wrong_secret_is_refused(s3: S3Server, bucket: str) -> None:
+    with pytest.raises(Exception, match=r"403|[Pp]ermission|Signature"):
+        obstore.put(_store(s3, bucket, secret="wrong"), "key", b"")
+
+
+def test_nothing_listens_outside_loopback(s3: S3Server) -> None:
+    listening = _listening(s3.process.pid)
+    assert len(listening) >= 2
+    assert {address for address, _ in listening} == {"127.0.0.1"}
+
+
+def test_data_and_keys_survive_a_restart_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with start_s3(tmp_path) as first:
+        first.create_bucket("kept")
+        first.client().put_object(Bucket="kept", Key="key", Body=b"value")
+    assert not first.process.alive()
+    assert [path for path in first.sockets if Path(path).exists()] == []
+    with start_s3(tmp_path) as second:
+        assert (second.access_key, second.secret_key) == (first.access_key, first.secret_key)
+        assert second.client().get_object(Bucket="kept", Key="key")["Body"].read() == b"value"
+
+
+def test_a_taken_port_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = s3_module._ports, []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        def ports() -> dict[str, int]:
+            calls.append(1)
+            return real() | ({"master": taken.getsockname()[1]} if len(calls) == 1 else {})
+
+        monkeypatch.setattr(s3_module, "_ports", ports)
+        with start_s3(tmp_path) as server:
+            assert server.process.alive()
+    assert len(calls) == 2
+
+
+def test_a_server_that_does_not_come_up_tells_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weed = tmp_path / "weed"
+    weed.write_text("#!/bin/sh\necho 'no disk for me'\nexit 1\n")
+    weed.chmod(0o755)
+    monkeypatch.setattr(s3_module, "weed_binary", lambda: str(weed))
+    with pytest.raises(SandboxError, match="no disk for me"):
+        start_s3(tmp_path / "s3")
+
+
+def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from r2_hf_sandbox import start_s3\n"
+        "server = start_s3(Path(sys.argv[1])); print(server.process.pid, *server.sockets, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+    ) as parent:
+        assert parent.stdout is not None
+        pid, *sockets = parent.stdout.readline().split()
+        assert start_time(int(pid)) is not None
+        parent.send_signal(signal.SIGKILL)
+    assert wait_until(lambda: start_time(int(pid)) is None, 5)
+    assert wait_until(lambda: not any(Path(path).exists() for path in sockets), 5)
+
+
+def _listening(pid: int) -> list[tuple[str, int]]:
+    """Address and port of every TCP socket that the process listens on."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(descriptor))
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                address, port = fields[1].split(":")
+                packed = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+                family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+                found.append((socket.inet_ntop(family, packed), int(port, 16)))
+    return found

@@ -1,0 +1,73 @@
+"""The real job through the proxy: a run that meets trouble succeeds whole, or fails with one line and shows nothing."""
+
+import pytest
+
+from r2_hf_assets_tests.fault.transient_errors import CAUSES, end, order
+from r2_hf_assets_tests.support.world import World, materializations
+
+
+@pytest.fixture
+def planned(troubled: World) -> tuple[World, set[str]]:
+    """A world with one chunk planned, and the keys of its rows."""
+    summary = troubled.upload(episodes={"en": 2}, segments=(3, 3), seconds=(0.3, 0.4))
+    assert troubled.scan() is None
+    return troubled, {row.key for row in summary.rows}
+
+
+def check_whole(world: World, keys: set[str]) -> None:
+    found = [row["audio"]["path"] for row in world.table().to_pylist()]
+    assert sorted(found) == sorted(keys)
+    assert len(world.commits()) == 1 and world.due() == []
+    (shards,) = materializations(world, "parquet_shards")
+    assert shards["rejects_by_reason"] == {} and shards["rejects_ledger"] == "none"
+
+
+@pytest.mark.parametrize("trouble", ["503 SlowDown", "truncated"])
+def test_a_burst_costs_no_row(planned, proxy, trouble):
+    world, keys = planned
+    order(proxy, trouble, r"processed/en", times=4)
+    assert [run.error for run in world.build_due()] == [None]
+    check_whole(world, keys)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "target"),
+    [("503 SlowDown", "mp3"), ("wrong clock", "all_segments"), ("refused", "")],
+)
+def test_trouble_for_ever_fails_the_partition_and_a_later_run_completes_it(planned, proxy, trouble, target):
+    world, keys = planned
+    order(proxy, trouble, target)
+    (run,) = world.build_due()
+    assert run.error is not None and CAUSES[trouble] in run.error and "\n" not in run.error
+    assert world.due() == ["en|chunk_0000"]
+    assert materializations(world, "parquet_shards") == materializations(world, "hub_commit") == []
+    home = world.folder / "dagster_home" / "r2_hf_assets"
+    assert [path for path in (home / "state" / "builds").rglob("*") if path.is_file()] == [], "no record, no ledger"
+    assert world.files() == []
+    end(proxy, trouble)
+    assert [run.error for run in world.build_due()] == [None]
+    check_whole(world, keys)
+
+
+def test_a_scan_that_fails_says_why_and_the_next_one_plans(troubled, proxy):
+    troubled.upload(episodes={"en": 2}, segments=(2, 2), seconds=(0.3, 0.4))
+    proxy.refuse()
+    error = troubled.scan()
+    assert error is not None and "R2_ENDPOINT_URL" in error and "\n" not in error
+    proxy.listen()
+    assert troubled.scan() is None and troubled.due() == ["en|chunk_0000"]
+
+
+def test_a_build_whose_record_s3_never_takes_is_not_built(troubled, proxy, monkeypatch):
+    world = troubled
+    monkeypatch.setenv("STATE_URL", f"s3://{world.bucket}/state")
+    summary = world.upload(episodes={"en": 2}, segments=(3, 3), seconds=(0.3, 0.4))
+    assert world.scan() is None
+    order(proxy, "503 SlowDown", "/state/builds/en/.*json")
+    (run,) = world.build_due()
+    assert run.error is not None and "HTTP 503 SlowDown" in run.error and "\n" not in run.error
+    assert materializations(world, "parquet_shards") == [] and world.files() == []
+    proxy.clear()
+    order(proxy, "reset", "/state/builds/en/chunk-00000", times=3)
+    assert [run.error for run in world.build_due()] == [None]
+    check_whole(world, {row.key for row in summary.rows})

@@ -1,0 +1,15 @@
+"""The project's definitions, with signs of life by the half second, and looks as often as the daemon makes any."""
+
+from dagster import SensorDefinition
+
+from r2_hf_assets.definitions import defs
+from r2_hf_assets.runs import heartbeat as signs_of_life
+from r2_hf_assets.sensors import lost_runs
+
+signs_of_life.BEAT_SECONDS = 0.5
+lost_runs.LOOKS = 2
+
+for sensor in defs.sensors or ():
+    if sensor.name == "lost_runs":
+        assert isinstance(sensor, SensorDefinition)
+        sensor._min_interval = 1

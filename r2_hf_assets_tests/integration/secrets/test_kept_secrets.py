@@ -1,0 +1,204 @@
+"""No secret is stored or shown: after failures of every kind, nothing that the product left behind holds one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.assets import hub_commit, parquet_shards, work_plan
+from r2_hf_assets.cli.in_process import execute
+from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.settings import VARIABLES
+from r2_hf_assets_tests.integration.secrets.find_secrets import Hunt
+from r2_hf_assets_tests.integration.test_backfill import _wait, dagster_dev, graphql
+from r2_hf_assets_tests.support.world import World, materializations
+
+SECRET = [variable.name for variable in VARIABLES if variable.secret]
+# Unlike the sandbox's own, these change when they are URL-encoded.
+WRONG = {
+    "R2_SECRET_ACCESS_KEY": "wrong/secret+of=the&house0123456789",
+    "R2_SESSION_TOKEN": "wrong/session+token/0123456789==",
+    "HF_TOKEN": "hf_wrong/token+0123456789==",
+}
+SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
+
+
+@pytest.fixture
+def hunt(world: World) -> Hunt:
+    hub = world.sandbox.hub
+    right = {name: world.env[name] for name in SECRET if name in world.env} | {"the read token": hub.read_token}
+    return Hunt(right | {f"the wrong {name}": value for name, value in WRONG.items()})
+
+
+def left_behind(world: World, hunt: Hunt) -> list[str]:
+    """What is found in the instance, the state, the Hub client's home: all but .env, its right place."""
+    return hunt.in_folder(world.folder, [world.folder / ".env"])
+
+
+def fail(world: World, assets: list[Any], key: str | None = None) -> None:
+    with DagsterInstance.get() as instance:
+        assert not execute(instance, assets, key and partition_key("en", 0)).success
+
+
+def crash(*arguments: Any, **named: Any) -> None:
+    """An error that nobody foresaw, raised among the secrets."""
+    settings = [value for value in (*arguments, *named.values()) if hasattr(value, "__dataclass_fields__")]
+    raise RuntimeError(f"unforeseen, with {settings}, {arguments} and {named}")
+
+
+def test_failures_of_every_kind_leave_no_secret(
+    in_process: World, hunt: Hunt, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world, hub = in_process, in_process.sandbox.hub
+    world.upload(episodes={"en": 1}, **SMALL)
+    both = [SHARDS, COMMIT]
+
+    def with_env(assets: list[Any], key: str | None = None, **env: str) -> None:
+        with monkeypatch.context() as patch:
+            for name, value in env.items():
+                patch.setenv(name, value)
+            fail(world, assets, key)
+
+    def with_fault(**fault: Any) -> None:
+        hub.faults({"times": 100, **fault})
+        try:
+            fail(world, both, "en|chunk_0000")
+        finally:
+            hub.clear_faults()
+
+    def with_crash(module: Any, name: str, assets: list[Any], key: str | None = None) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, crash)
+            fail(world, assets, key)
+
+    with_env([WORK_PLAN], **{"R2_SECRET_ACCESS_KEY": WRONG["R2_SECRET_ACCESS_KEY"]})
+    with_env([WORK_PLAN], R2_SESSION_TOKEN=WRONG["R2_SESSION_TOKEN"])
+    with_env([WORK_PLAN], R2_BUCKET="no-such-bucket")
+    with_env([WORK_PLAN], EPISODES_PER_CHUNK="many", R2_ENDPOINT_URL="nowhere")
+    with_crash(work_plan, "scan", [WORK_PLAN])
+    with_crash(work_plan, "object_store", [WORK_PLAN])
+    assert world.scan() is None
+    with_crash(parquet_shards, "build_on_hub", both, "en|chunk_0000")
+    with_fault(method="GET", path_regex="/xet-write-token/", status=401)
+    with_env(both, "en|chunk_0000", R2_SECRET_ACCESS_KEY=WRONG["R2_SECRET_ACCESS_KEY"])
+    with_env(both, "en|chunk_0000", HF_TOKEN=WRONG["HF_TOKEN"])
+    with_env(both, "en|chunk_0000", HF_TOKEN=hub.read_token)
+    with_crash(hub_commit, "HubClient", both, "en|chunk_0000")
+    with_crash(hub_commit, "commit_chunk", both, "en|chunk_0000")
+    with_fault(method="POST", path_regex="/commit/", status=403)
+    assert [run.error for run in world.build_due()] == [None]
+    assert len(world.commits()) == 1
+    out, err = capfd.readouterr()
+    kept = [path.read_bytes() for path in (world.folder / "dagster_home").rglob("*.db*")]
+    assert any(b"unforeseen" in data for data in kept), "the traces were stored, and searched"
+    assert hunt.in_text("stdout", out) + hunt.in_text("stderr", err) == []
+    assert left_behind(world, hunt) == []
+
+
+def test_a_signed_url_that_fails_is_not_shown(
+    in_process: World, hunt: Hunt, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Plain LFS uploads go to signed URLs, which the library quotes in its errors."""
+    from huggingface_hub import constants
+
+    world = in_process
+    world.upload(episodes={"en": 1}, seed=7702, **SMALL)  # no other test's: what the Hub holds is not sent again
+    assert world.scan() is None
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    world.sandbox.hub.faults({"method": "PUT", "path_regex": "/_lfs/", "status": 403, "times": 100})
+    try:
+        fail(world, [SHARDS, COMMIT], "en|chunk_0000")
+    finally:
+        world.sandbox.hub.clear_faults()
+    out, err = capfd.readouterr()
+    assert hunt.in_text("stdout", out) + hunt.in_text("stderr", err) + left_behind(world, hunt) == []
+
+
+def test_what_holds_a_secret_does_not_say_it(in_process: World, hunt: Hunt) -> None:
+    from r2_hf_assets.bucket.client import object_store
+    from r2_hf_assets.hub.client import HubClient
+    from r2_hf_assets.resources import settings_resource
+
+    loaded = settings_resource.load()
+    holders = [loaded, loaded.r2, loaded.hub, object_store(loaded.r2), HubClient(loaded.hub)]
+    holders += [settings_resource, in_process.sandbox, in_process.sandbox.s3, in_process.sandbox.hub]
+    for holder in holders:
+        assert hunt.in_text(type(holder).__name__, f"{holder!r} {holder} {[holder]}") == []
+
+
+def test_the_hubs_home_keeps_no_token(in_process: World, hunt: Hunt) -> None:
+    """huggingface_hub stores a token only for who logs in."""
+    world = in_process
+    world.upload(episodes={"en": 1}, **SMALL)
+    world.scan()
+    world.build_due()
+    home = Path(world.env["HF_HOME"])
+    assert not (home / "token").exists() and not (home / "stored_tokens").exists()
+    assert hunt.in_folder(home) == []
+
+
+LOCATION = "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"
+RESOURCES = """query ($location: String!) { allTopLevelResourceDetailsOrError(repositorySelector: {
+    repositoryName: "__repository__", repositoryLocationName: $location}) {
+  __typename
+  ... on ResourceDetailsList { results { name description
+    configFields { name description isRequired defaultValueAsJson configTypeKey }
+    configuredValues { key value type } } } } }"""
+ASSETS = """{ assetNodes { assetKey { path } description opNames configField { name defaultValueAsJson }
+  metadataEntries { label description __typename } requiredResources { resourceKey } jobNames
+  assetMaterializations { runId metadataEntries { label description __typename
+    ... on TextMetadataEntry { text } ... on JsonMetadataEntry { jsonString } ... on UrlMetadataEntry { url }
+    ... on PathMetadataEntry { path } } } } }"""
+SCHEMA = """query ($location: String!) { runConfigSchemaOrError(mode: "default", selector: {
+    pipelineName: "__ASSET_JOB", repositoryName: "__repository__", repositoryLocationName: $location}) {
+  __typename ... on RunConfigSchema { rootDefaultYaml
+    allConfigTypes { key description ... on CompositeConfigType { fields { name defaultValueAsJson } } } } } }"""
+WORKSPACE = """{ workspaceOrError { __typename ... on Workspace { locationEntries {
+  name displayMetadata { key value } locationOrLoadError { __typename ... on PythonError { message stack } } } } }
+  instance { info runLauncher { name } daemonHealth { allDaemonStatuses { daemonType healthy } } } }"""
+RUNS = """{ runsOrError { __typename ... on Runs { results { runId status runConfigYaml tags { key value }
+  executionPlan { steps { key metadata { key value } } }
+  eventConnection(afterCursor: null) { events { __typename ... on MessageEvent { message level eventType }
+    ... on ExecutionStepFailureEvent { error { message stack cause { message stack } }
+      failureMetadata { description } } } } } } } }"""
+LAUNCH = """mutation ($executionParams: ExecutionParams!) { launchRun(executionParams: $executionParams) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on InvalidSubsetError { message }
+  ... on PythonError { message } } }"""
+
+
+def test_the_ui_shows_names_only(in_process: World, hunt: Hunt) -> None:
+    """A real `dagster dev`; a run that fails for a wrong secret, and everything that the UI asks for."""
+    world = in_process
+    world.upload(episodes={"en": 1}, **SMALL)
+    world.scan()
+    world.write_dotenv(**WRONG)
+    with dagster_dev(world) as url:
+        (repository,) = graphql(url, LOCATION)["repositoriesOrError"]["nodes"]
+        where = repository["location"]["name"]
+        selector = {"repositoryLocationName": where, "repositoryName": "__repository__", "jobName": "__ASSET_JOB"}
+        selected = {**selector, "assetSelection": [{"path": ["work_plan"]}]}
+        launched = graphql(url, LAUNCH, executionParams={"selector": selected, "mode": "default"})["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+
+        def failed() -> bool:
+            return any(run["status"] == "FAILURE" for run in graphql(url, RUNS)["runsOrError"]["results"])
+
+        _wait(failed, 90)
+        answers = {query: graphql(url, query, location=where) for query in (RESOURCES, SCHEMA)}
+        answers |= {query: graphql(url, query) for query in (ASSETS, WORKSPACE, RUNS)}
+    shown = json.dumps(answers)
+    assert hunt.in_text("GraphQL", shown) == []
+    assert "check R2_ACCESS_KEY_ID" in shown, "the failure is there"
+    resources = answers[RESOURCES]["allTopLevelResourceDetailsOrError"]["results"]
+    (settings,) = (resource for resource in resources if resource["name"] == "settings")
+    (configured,) = settings["configuredValues"]
+    variables = json.loads(configured["value"])
+    assert {name: variables[name] for name in SECRET} == {name: {"env": name} for name in SECRET}
+    assert left_behind(world, hunt) == []
+    # The control: the same hunt, of the same places, for something that must be there.
+    known = Hunt({"the advice": "check R2_ACCESS_KEY_ID"})
+    assert any("table event_logs" in found for found in known.in_folder(Path(world.env["DAGSTER_HOME"])))
+    assert materializations(world, "work_plan")

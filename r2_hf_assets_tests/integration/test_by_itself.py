@@ -1,0 +1,90 @@
+"""Both sensors turned on as the UI does it, and then episodes reach the Hub with nobody touching anything."""
+
+import re
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from r2_hf_assets_tests.integration.services import LOCATION, Services, services
+from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.processes import wait_until
+
+PATIENCE_S = 200.0
+POLL_S = 0.5
+
+START = """
+mutation ($selector: SensorSelector!) {
+  startSensor(sensorSelector: $selector) {
+    __typename
+    ... on Sensor { sensorState { status } }
+    ... on PythonError { message }
+  }
+}
+"""
+TICKS = """
+query ($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { sensorState { ticks(limit: 100) { status skipReason error { message } } } }
+  }
+}
+"""
+RELOAD = """
+mutation ($name: String!) {
+  reloadRepositoryLocation(repositoryLocationName: $name) {
+    __typename
+    ... on WorkspaceLocationEntry {
+      loadStatus
+      locationOrLoadError { __typename ... on RepositoryLocation { repositories { sensors { name } } } }
+    }
+    ... on PythonError { message }
+  }
+}
+"""
+
+
+def selector(name: str) -> dict[str, str]:
+    return {"repositoryLocationName": LOCATION, "repositoryName": "__repository__", "sensorName": name}
+
+
+def turn_on(host: Services, name: str) -> None:
+    answer = host.graphql(START, selector=selector(name))["startSensor"]
+    assert answer["__typename"] == "Sensor" and answer["sensorState"]["status"] == "RUNNING", answer
+
+
+def ticks(host: Services, name: str) -> list[dict]:
+    return host.graphql(TICKS, selector=selector(name))["sensorOrError"]["sensorState"]["ticks"]
+
+
+@pytest.mark.timeout(480)
+def test_episodes_reach_the_hub_by_themselves(in_process: World) -> None:
+    world = in_process
+    world.env["PLAN_MAX_WAIT_HOURS"] = "0.0005"  # 1.8 seconds: a remainder waits, and not for long
+    with services(world, "r2_hf_assets_tests.integration.quick_sensors") as host, DagsterInstance.get() as instance:
+        for name in ("new_episodes", "planned_chunks"):
+            turn_on(host, name)
+        # en fills a chunk, de does not
+        world.upload(episodes={"en": 3, "deu": 1}, expect=False, segments=(2, 2), seconds=(0.3, 0.4))
+
+        def arrived() -> bool:
+            there = world.api().repo_exists(world.repo_id, repo_type="dataset") and world.files()
+            return there == ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
+
+        def idle() -> bool:
+            return world.due() == [] and all(run.is_finished for run in instance.get_runs())
+
+        assert wait_until(arrived, PATIENCE_S, POLL_S), host.log()
+        assert wait_until(idle, PATIENCE_S, POLL_S), host.log()
+        said = ticks(host, "new_episodes") + ticks(host, "planned_chunks")
+        reloaded = host.graphql(RELOAD, name=LOCATION)["reloadRepositoryLocation"]
+        runs = list(instance.get_runs())
+        built = list(instance.get_runs(RunsFilter(job_name="build_job")))
+    assert world.table().num_rows == 8 and len(world.commits()) == 2
+    assert [tick["error"] for tick in said if tick["error"]] == []
+    assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in said if tick["status"] == "SKIPPED")
+    assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
+    tags = sorted((run.tags["language"], run.tags["chunk"], run.tags["r2_hf_assets/attempt"]) for run in built)
+    assert tags == [("de", "chunk_0000", "1"), ("en", "chunk_0000", "1")]
+    scans = [run for run in runs if run.job_name == "scan_job"]
+    assert len(runs) == len(built) + len(scans) and 1 <= len(scans) <= 2
+    sensors = reloaded["locationOrLoadError"]["repositories"][0]["sensors"]
+    assert reloaded["loadStatus"] == "LOADED" and {"new_episodes", "planned_chunks"} <= {one["name"] for one in sensors}

@@ -1,0 +1,87 @@
+"""A chunk cut into row groups and parts, for any sizes and any limits: every row once and in order, within the bounds.
+
+Built by `build_chunk` itself from a bucket in memory; some audio is missing or empty, so it is the ledger's.
+"""
+
+import hashlib
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r2_hf_assets.bucket.segments import Segment
+from r2_hf_assets.shards.names import part_name, rejects_name, shard_names
+from r2_hf_assets.shards.rowgroup import row_size
+from r2_hf_assets.shards.writer import group_limit
+from r2_hf_assets_tests.support.build_samples import MemoryBuild, audio, build_in_memory, chunk_of, put_episode, segment
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
+
+MISSING = None
+# Sizes of an episode's audio in bytes. Small ones are many, a few are larger than any limit.
+sizes = st.one_of(st.integers(0, 60), st.integers(0, 4000), st.sampled_from([MISSING, 0, 150_000, 300_000]))
+episodes = st.lists(st.lists(sizes, max_size=12), min_size=1, max_size=4)
+bytes_limits = st.one_of(st.integers(1, 5_000), st.integers(60_000, 500_000))
+
+
+def build(given_: list[list[int | None]], max_bytes: int, rowgroup_bytes: int) -> MemoryBuild:
+    store, names = MemoryBucket(), [f"en/e{number}" for number in range(len(given_))]
+    for name, sizes_ in zip(names, given_, strict=True):
+        put_episode(store, name, len(sizes_), without=range(len(sizes_)))
+        for index, size in enumerate(sizes_):
+            if size is not MISSING:
+                store.put(key(name, index), audio(name, index, size))
+    return build_in_memory(chunk_of(*names), store, workers=4, max_bytes=max_bytes, rowgroup_bytes=rowgroup_bytes)
+
+
+def key(episode: str, index: int) -> str:
+    return f"processed/{episode}/{episode.removeprefix('en/')}_{index:06d}.mp3"
+
+
+def rows_of(given_: list[list[int | None]]) -> list[tuple[Segment, bytes]]:
+    """The rows there should be, with their audio, in order."""
+    return [
+        (segment(index, key=key(f"en/e{number}", index)), audio(f"en/e{number}", index, size))
+        for number, sizes_ in enumerate(given_)
+        for index, size in enumerate(sizes_)
+        if size
+    ]
+
+
+@given(episodes, bytes_limits, bytes_limits)
+def test_every_row_is_in_one_part_in_order_and_within_the_bounds(given_, max_bytes, rowgroup_bytes):
+    built = build(given_, max_bytes, rowgroup_bytes)
+    rows = rows_of(given_)
+    counted = {row.key: row_size(row, len(body)) for row, body in rows}
+    limit = group_limit(rowgroup_bytes, max_bytes)
+    found: list[tuple[str, bytes]] = []
+    groups: list[list[int]] = []
+    for data, file in zip(built.parts, built.files(), strict=True):
+        part_groups = []
+        for number in range(file.num_row_groups):
+            read = [(item["path"], item["bytes"]) for item in file.read_row_group(number)["audio"].to_pylist()]
+            found += read
+            part_groups.append([counted[path] for path, _ in read])
+        assert len(data) <= max_bytes or len(part_groups) == 1
+        assert len(data) <= max_bytes or max_bytes < 2**17 or sum(part_groups[0]) > limit
+        groups += part_groups
+    assert found == [(row.key, body) for row, body in rows]
+    assert all(sum(group) <= limit or len(group) == 1 for group in groups)
+    for group, following in pairwise(groups):
+        assert sum(group) + following[0] > limit, "a row group ended before it was full"
+    record = built.record
+    assert [file.name for file in record.files] == shard_names(7, len(built.parts))
+    assert [(file.rows, file.size, file.sha256) for file in record.files] == [
+        (file.metadata.num_rows, len(data), hashlib.sha256(data).hexdigest())
+        for data, file in zip(built.parts, built.files(), strict=True)
+    ]
+    assert record.tally.rows == len(rows)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=2, max_size=2, unique=True), st.integers(0, 200), st.integers(0, 200))
+def test_parts_are_named_contiguously_and_never_as_another_chunks(numbers, one, other):
+    first, second = (set(shard_names(number, parts)) for number, parts in zip(numbers, (one, other), strict=True))
+    assert len(first) == one and not first & second
+    if one > 1:
+        assert shard_names(numbers[0], one) == [part_name(numbers[0], part) for part in range(one)]
+        assert not first & set(shard_names(numbers[0], 1)), "one file and many parts differ by name"
+    assert rejects_name(numbers[0]) not in first

@@ -1,0 +1,46 @@
+"""Which failed runs Dagster's run retries start again (what waiting may mend), and which failures are systemic."""
+
+import pytest
+from dagster import DagsterInstance
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.assets import parquet_shards
+from r2_hf_assets.cli.in_process import execute
+from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.plan.dispatch import End
+from r2_hf_assets.runs.outcome import end_of
+from r2_hf_assets_tests.support.world import World
+
+
+@pytest.fixture
+def planned(in_process: World) -> World:
+    in_process.upload(episodes={"en": 1}, awkward=False, expect=False, segments=(2, 2), seconds=(0.3, 0.4))
+    assert in_process.scan() is None
+    return in_process
+
+
+def is_retried(*, systemic: bool) -> bool:
+    """Run the partition, which must fail, and ask Dagster."""
+    with DagsterInstance.get() as instance:
+        result = execute(instance, [SHARDS, COMMIT], partition_key("en", 0))
+        assert not result.success
+        run = instance.get_run_by_id(result.run_id)
+        assert run is not None and instance.run_retries_enabled
+        assert end_of(run) is (End.SYSTEMIC_FAILURE if systemic else End.FAILURE)
+        return auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
+
+
+def test_a_wrong_token_is_not(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert not is_retried(systemic=True)
+
+
+def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives_up(*_: object, **__: object) -> None:
+        raise GaveUp("GET x: 503 eight times")
+
+    monkeypatch.setattr(parquet_shards, "build_on_hub", gives_up)
+    assert is_retried(systemic=False)

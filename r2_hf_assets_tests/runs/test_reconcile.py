@@ -1,0 +1,163 @@
+"""Reconcile on the real parts: a lost database, lost build records, files that vanished from the Hub."""
+
+import shutil
+
+import pytest
+from dagster import DagsterInstance
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.partitions import chunk_partitions, plan_chunk_partitions
+from r2_hf_assets.reconcile.report import Report
+from r2_hf_assets.runs.history import recorded_digests
+from r2_hf_assets.runs.reconcile import examine, line
+from r2_hf_assets.settings import load
+from r2_hf_assets_tests.support.world import World, materializations
+
+EPISODES = {"en": 4, "deu": 1}
+
+
+@pytest.fixture
+def built(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Two languages planned, built and committed; the plan and the build records are outside of DAGSTER_HOME."""
+    world = in_process
+    monkeypatch.setenv("STATE_URL", str(world.folder / "state"))
+    monkeypatch.setenv("EPISODES_PER_CHUNK", "8")
+    world.upload(episodes=EPISODES, awkward=True, expect=False)
+    assert world.scan() is None
+    assert {run.error for run in world.build_due()} == {None}
+    return world
+
+
+def lose_the_database(world: World, monkeypatch: pytest.MonkeyPatch, name: str = "new_home") -> None:
+    home = world.folder / name
+    home.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+
+
+def look(*, record: bool = False) -> Report:
+    with DagsterInstance.get() as instance:
+        return examine(instance, load(), record_found=record)
+
+
+def up_to_date(instance: DagsterInstance, keys: list[str]) -> bool:
+    """Whether the UI shows these partitions as made from what their upstream assets are now."""
+    from r2_hf_assets.definitions import defs
+
+    resolver = CachingStaleStatusResolver(instance, defs.resolve_asset_graph(), LoadingContextForTest(instance))
+    return {resolver.get_status(asset, key) for asset in (SHARDS, COMMIT) for key in keys} == {StaleStatus.FRESH}
+
+
+def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    well = look()
+    assert well.differences == []
+    assert (well.planned, well.recorded, well.as_built, well.due) == (3, 3, 3, 0)
+    assert well.revision == built.head()
+    with DagsterInstance.get() as instance:
+        before = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
+
+    lose_the_database(built, monkeypatch)  # the build records are left
+    chunks = built.due()
+    report = look()
+    assert (report.counts, report.unproven) == ({"present_unrecorded": len(chunks)}, [])
+    assert built.due() == chunks
+    assert len(look(record=True).recordable) == len(chunks) == 3
+    assert built.due() == []
+    with DagsterInstance.get() as instance:
+        assert (recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)) == before
+        assert set(instance.get_dynamic_partitions(plan_chunk_partitions.name or "")) == {"chunk_0000", "chunk_0001"}
+    assert look().differences == []
+    found = materializations(built, "hub_commit", "de|chunk_0000")[0]
+    assert found["stats"]["rows"] == found["dagster/row_count"] > 0
+    assert (found["recorded_by"], found["verified_by"]) == ("reconcile", "the build record")
+    assert found["revision"] == built.head() == well.revision
+    assert [file["file"] for file in found["files"]] == ["data/de/chunk-00000.parquet"]
+
+    lose_the_database(built, monkeypatch, "another_home")  # and the build records too
+    shutil.rmtree(built.folder / "state" / "builds")
+    assert len(look().unproven) == 3
+    assert built.due() == chunks
+    assert len(look(record=True).recordable) == len(chunks)
+    assert built.due() == []
+    with DagsterInstance.get() as instance:
+        statuses = instance.get_status_by_partition(COMMIT, chunks, chunk_partitions)
+        assert statuses == dict.fromkeys(chunks, AssetPartitionStatus.MATERIALIZED)
+    rows = [event["dagster/row_count"] for event in materializations(built, "hub_commit")]
+    assert sum(rows) == built.table().num_rows
+    found = materializations(built, "parquet_shards", "de|chunk_0000")[0]
+    assert found["verified_by"] == "its rows on the Hub, against the bucket"
+    again = look(record=True)
+    assert (again.differences, again.recordable, again.as_built) == ([], [], 3)
+    assert built.scan() is None
+    with DagsterInstance.get() as instance:
+        assert up_to_date(instance, chunks)
+
+
+def test_chunks_that_were_built_otherwise_after_a_lost_database_are_recorded_too(
+    built: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `reconcile --record` is advised for: the Hub's files are whole, and this machine knows other ones."""
+    head = built.head()
+    lose_the_database(built, monkeypatch)
+    shutil.rmtree(built.folder / "state" / "builds")
+    monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", "4000")
+    runs = built.build_due()
+    assert {run.error and "`r2-hf reconcile --record`, or delete it" in run.error for run in runs} == {True}
+    assert built.head() == head
+    report = look(record=True)
+    assert (len(report.recordable), report.counts) == (3, {"present_unrecorded": 3})
+    assert (built.due(), built.head()) == ([], head)
+
+
+def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet as pq
+
+    lose_the_database(built, monkeypatch)
+    shutil.rmtree(built.folder / "state" / "builds")
+    path = "data/de/chunk-00000.parquet"
+    with built.dataset_folder() as folder:
+        table = pq.read_table(folder / path)
+        lost = table.slice(1, 1).to_pylist()[0]["audio"]["path"]
+        shorter = folder / "shorter.parquet"
+        kept = table.filter([index != 1 for index in range(table.num_rows)])
+        pq.write_table(kept, shorter)
+        built.api().upload_file(path_or_fileobj=shorter, path_in_repo=path, repo_id=built.repo_id, repo_type="dataset")
+    report = look(record=True)
+    assert [line(d) for d in report.differences if d.kind == "unverifiable"] == [
+        f"unverifiable: de|chunk_0000: lacks 1 of {table.num_rows} segments, the first is {lost}"
+    ]
+    assert built.due() == ["de|chunk_0000"]
+    assert [run.error for run in built.build_due()] == [None]
+    assert lost in {row["audio"]["path"] for row in built.table().to_pylist()}
+
+
+def test_files_that_vanished_changed_or_nobody_knows(built: World) -> None:
+    api, where = built.api(), {"repo_id": built.repo_id, "repo_type": "dataset"}
+    api.delete_file("data/de/chunk-00000.parquet", **where)
+    strange = ("data/en/chunk-00000-part-03.parquet", "data/en/chunk-00099.parquet", "data/notes.txt", "elsewhere.txt")
+    for path in strange:
+        api.upload_file(path_or_fileobj=b"strange", path_in_repo=path, **where)
+    api.upload_file(path_or_fileobj=b"other", path_in_repo="data/en/chunk-00001.parquet", **where)
+    report = look()
+    lines = [line(difference) for difference in report.differences]
+    assert [text.split(";")[0].split(", ")[0] for text in lines][:1] == [
+        "recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"
+    ]
+    assert lines[1].startswith("other_content: en|chunk_0001: data/en/chunk-00001.parquet: ")
+    assert lines[2:] == [
+        "stale_parts: en|chunk_0000: data/en/chunk-00000-part-03.parquet",
+        "unknown_file: data/en/chunk-00099.parquet",
+        "unknown_file: data/notes.txt",
+    ]
+    assert [due.name for due in report.lost] == [("de", 0), ("en", 0), ("en", 1)]
+    assert report.recordable == []
+
+
+def test_an_empty_world_has_no_difference(in_process: World) -> None:
+    in_process.upload(episodes={"en": 1}, expect=False)
+    in_process.scan()
+    report = look(record=True)
+    assert (report.revision, report.planned, report.due, report.nothing) == (None, 1, 1, 1)
+    assert report.differences == []

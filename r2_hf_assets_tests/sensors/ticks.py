@@ -1,0 +1,70 @@
+"""The sensor planned_chunks as the daemon evaluates it, and runs for it to find."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, SkipReason, build_sensor_context
+from dagster._core.storage.tags import SENSOR_NAME_TAG
+from dagster._core.test_utils import create_run_for_test
+
+from r2_hf_assets.definitions import defs
+from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.sensors.planned_chunks import planned_chunks
+
+# Planned in the fixture `ticks`.
+KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
+LONG_AGO = time.time() - 30 * 86400
+
+
+class Ticks:
+    """The sensor as the daemon evaluates it."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self.instance = instance
+        self.digests: dict[str, str] = {}
+
+    def __call__(self) -> SensorResult:
+        context = build_sensor_context(
+            self.instance,
+            definitions=defs,
+            sensor_name="planned_chunks",
+            resources={"settings": SettingsResource()},
+        )
+        result = planned_chunks(context)
+        assert isinstance(result, SensorResult)
+        return result
+
+    def requests(self) -> list[RunRequest]:
+        return list(self().run_requests or ())
+
+    def asked(self) -> list[str]:
+        return [str(request.partition_key) for request in self.requests()]
+
+    def said(self) -> str:
+        result = self()
+        assert not result.run_requests and isinstance(result.skip_reason, SkipReason)
+        return result.skip_reason.skip_message or ""
+
+    def run(self, key: str, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
+        """A run of this partition, by whomever; ended then, unless it has not."""
+        run = create_run_for_test(self.instance, "build_job", status=status, tags={"dagster/partition": key, **tags})
+        if run.is_finished:
+            self._end(run.run_id, ended)
+        return run.run_id
+
+    def attempt(self, key: str, number: int, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
+        """A run that the sensor asked for."""
+        mine = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
+        return self.run(key, status, ended, **mine, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
+
+    def _end(self, run_id: str, ended: float) -> None:
+        from dagster._core.storage.runs.schema import RunsTable
+
+        storage: Any = self.instance.run_storage
+        with storage.connect() as connection:
+            connection.execute(
+                RunsTable.update()
+                .where(RunsTable.c.run_id == run_id)
+                .values(end_time=ended, update_timestamp=datetime.fromtimestamp(ended, UTC).replace(tzinfo=None))
+            )

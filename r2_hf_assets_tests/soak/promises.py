@@ -1,0 +1,184 @@
+"""What must hold when all is calm again; each function names what is broken, in a line each.
+
+Rows are read back from the Hub with its own client; commits from the Hub's journal; files from the disk as they lie.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dagster import DagsterInstance
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.verify import check_plan
+from r2_hf_assets.runs.history import recorded_digests
+from r2_hf_assets.shards.builds import open_builds
+from r2_hf_assets.shards.names import record_name
+from r2_hf_assets.shards.record import decode
+from r2_hf_assets.verdict import Severity
+from r2_hf_assets_tests.soak.site import Site
+from r2_hf_sandbox.hub.repos import Repo
+from r2_hf_sandbox.samples.bucket import SampleSummary
+from r2_hf_sandbox.samples.episode import ExpectedReject
+
+# What Dagster itself keeps in its home.
+_DAGSTERS = {
+    "dagster.yaml",
+    "history",
+    "storage",
+    "schedules",
+    "logs",
+    ".nux",
+    ".telemetry",
+    ".logs_queue",
+    "r2_hf_assets",
+}
+_STATE_FILE = re.compile(
+    r"state/plan/(index|identity|id|folders_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json"
+    r"|state/builds/[a-z]+/chunk-\d{5}(\.json|\.rejects\.parquet)"
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows by what became of them."""
+
+    expected: int
+    found: int
+    lost: int
+    double: int
+    wrong: int
+
+
+def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
+    """Every good segment of the bucket exactly once in the Hub's head, with its own bytes."""
+    from huggingface_hub import HfApi
+
+    wanted = {row.key: row.sha256 for row in expected.rows}
+    found: Counter[str] = Counter()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(dir=site.folder) as folder:
+        HfApi(endpoint=site.env["HF_ENDPOINT"], token=site.env["HF_TOKEN"]).snapshot_download(
+            site.repo_id, repo_type="dataset", local_dir=folder, cache_dir=folder
+        )
+        for path in sorted(Path(folder).glob("data/*/*.parquet")):
+            for row in pq.ParquetFile(path).read(columns=["audio"]).column("audio").to_pylist():
+                found[row["path"]] += 1
+                if wanted.get(row["path"]) != hashlib.sha256(row["bytes"]).hexdigest():
+                    wrong.append(row["path"])
+    lost = [key for key in wanted if key not in found]
+    double = [key for key, count in found.items() if count > 1]
+    broken = [f"lost: {key}" for key in lost] + [f"{found[key]} times: {key}" for key in double]
+    broken += [f"not the bytes of the bucket, or no row at all: {key}" for key in wrong]
+    return Rows(len(wanted), found.total(), len(lost), len(double), len(wrong)), broken
+
+
+def plan_intact(site: Site, before: dict[str, bytes]) -> list[str]:
+    """The manifests that were there are there, byte for byte, and the plan check passes."""
+    now = read_manifests(site)
+    broken = [f"the manifest {path} is changed or gone" for path, data in before.items() if now.get(path) != data]
+    verdict = check_plan(site.plan())
+    if not verdict.passed and verdict.severity is not Severity.WARN:
+        broken.append(f"the plan check fails: {verdict.summary}")
+    return broken
+
+
+def read_manifests(site: Site) -> dict[str, bytes]:
+    store = site.plan().store
+    paths = [item["path"] for batch in obstore.list(store, "plan/") for item in batch]
+    return {path: bytes(obstore.get(store, path).bytes()) for path in paths if "chunk_" in path}
+
+
+def commits(site: Site, planned: Sequence[Planned]) -> tuple[int, list[str]]:
+    """Each chunk's files were added by one commit, which added nothing else of data, and nothing was ever removed."""
+    makers: dict[tuple[str, int], list[str]] = {}
+    broken: list[str] = []
+    count = 0
+    for commit in Repo(site.hub_folder / "repos" / site.repo_id, site.repo_id).commits:
+        chunks = set()
+        for path, file in commit.changes.items():
+            match = re.fullmatch(r"data/([a-z]+)/chunk-(\d{5})(-part-\d\d)?\.parquet", path)
+            if match:
+                chunks.add((match[1], int(match[2])))
+            if match and file is None:
+                broken.append(f"commit {commit.oid} removed {path}")
+        for chunk in chunks:
+            makers.setdefault(chunk, []).append(commit.oid)
+        if len(chunks) != 1 and commit.number > 0:
+            broken.append(f"commit {commit.oid} ({commit.title}) is of {len(chunks)} chunks")
+        count += bool(chunks)
+    for (language, number), made in makers.items():
+        if len(made) > 1:
+            broken.append(f"{language} chunk {number} was committed {len(made)} times: {', '.join(made)}")
+    for extra in makers.keys() - {(chunk.language, chunk.number) for chunk in planned}:
+        broken.append(f"{extra} was committed, but is not planned")
+    return count, broken
+
+
+def history(instance: DagsterInstance, planned: Sequence[Planned]) -> list[str]:
+    """Every planned chunk has materializations that name its digest."""
+    broken = []
+    for asset in (SHARDS, COMMIT):
+        recorded = recorded_digests(instance, asset)
+        broken += [
+            f"{asset.to_user_string()} {chunk.language}|{chunk.number}: recorded for {recorded.get(name)}"
+            for chunk in planned
+            if recorded.get(name := (chunk.language, chunk.number)) != chunk.digest
+        ]
+    return broken
+
+
+def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[Planned]) -> list[str]:
+    """A whole record of each chunk and the ledgers that they name, which hold the rejects that the samples ask for."""
+    settings = site.settings()
+    store = open_builds(settings.plan, settings.r2).files.store
+    listed = {item["path"] for batch in obstore.list(store) for item in batch}
+    named: set[str] = set()
+    broken: list[str] = []
+    found: Counter[tuple[str, str, str]] = Counter()
+    for chunk in planned:
+        path = f"{chunk.language}/{record_name(chunk.number)}"
+        if path not in listed:
+            broken.append(f"{path}: the record is not there")
+            continue
+        record = decode(bytes(obstore.get(store, path).bytes()))
+        if record.digest != chunk.digest:
+            broken.append(f"{path}: the record is of digest {record.digest!r}, planned is {chunk.digest}")
+        named.add(path)
+        if record.rejects:
+            named.add(ledger := f"{chunk.language}/{record.rejects.name}")
+            table = pq.read_table(pa.BufferReader(bytes(obstore.get(store, ledger).bytes())))
+            found.update((row["level"], row["key"], row["reason"]) for row in table.to_pylist())
+    broken += [f"no record names {path}" for path in listed - named]
+    wanted = Counter((reject.level, reject.key, reject.reason) for reject in expected)
+    own = Counter({reject: count for reject, count in found.items() if reject[2] != "no_usable_segment"})
+    broken += [f"the ledgers lack {reject}" for reject in (wanted - own)]
+    broken += [f"the ledgers have too much: {reject}" for reject in (own - wanted)]
+    return broken
+
+
+def age_leftovers(site: Site, seconds: float = 120.0) -> None:
+    """Make what killed processes left look older: what may be a live process's is swept only after a minute."""
+    for path in (*_own(site).rglob("*#*"), *_own(site).glob("scratch/*")):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def nothing_left(site: Site) -> list[str]:
+    """No scratch file, no temporary file beside the plan, nothing unknown in DAGSTER_HOME."""
+    broken = [f"unknown in DAGSTER_HOME: {path.name}" for path in site.home.iterdir() if path.name not in _DAGSTERS]
+    files = [str(path.relative_to(_own(site))) for path in _own(site).rglob("*") if path.is_file()]
+    return broken + [f"left over: {path}" for path in files if not _STATE_FILE.fullmatch(path)]
+
+
+def _own(site: Site) -> Path:
+    return site.home / "r2_hf_assets"

@@ -1,0 +1,181 @@
+"""A world for one test: a bucket, a dataset repo and a Dagster instance of its own, and what a test does with them."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from dagster import DagsterInstance, MetadataValue, TableMetadataValue
+from obstore.store import S3Store
+
+from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.bucket.transfers import Bucket
+from r2_hf_assets.cli import in_process as launch
+from r2_hf_assets.cli.in_process import ChunkRun, due_chunks, run_chunks, run_scan
+from r2_hf_assets.partitions import partition_key, read_key
+from r2_hf_assets.settings import BucketSettings
+from r2_hf_sandbox.samples.bucket import SampleSummary, upload_samples
+from r2_hf_sandbox.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@dataclass
+class World:
+    """`env` is all that the product reads; `folder` is the working folder of its commands."""
+
+    sandbox: Sandbox
+    folder: Path
+    bucket: str
+    repo_id: str
+    env: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def make(cls, sandbox: Sandbox, folder: Path, name: str) -> "World":
+        unique = hashlib.sha256(f"{folder}{name}".encode()).hexdigest()[:12]
+        bucket, repo_id = f"bucket-{unique}", f"{sandbox.hub.user}/speech-{unique}"
+        sandbox.s3.create_bucket(bucket)
+        home = folder / "dagster_home"
+        home.mkdir()
+        shutil.copy(ROOT / "dagster.yaml", home)
+        env = {
+            **sandbox.env(),
+            "R2_BUCKET": bucket,
+            "HF_REPO_ID": repo_id,
+            "HF_HOME": str(folder / "hf_home"),
+            "DAGSTER_HOME": str(home),
+            "SETTLE_MINUTES": "0",
+            "EPISODES_PER_CHUNK": "3",
+        }
+        return cls(sandbox, folder, bucket, repo_id, env)
+
+    # the bucket
+
+    def upload(self, **options: Any) -> SampleSummary:
+        """Put sample episodes; the seed is 1 unless given."""
+        return upload_samples(self.sandbox.s3, self.bucket, **{"seed": 1, **options})
+
+    def store(self) -> S3Store:
+        s3 = self.sandbox.s3
+        return S3Store(
+            self.bucket,
+            endpoint=s3.endpoint_url,
+            access_key_id=s3.access_key,
+            secret_access_key=s3.secret_key,
+            region="auto",
+            client_options={"allow_http": True},
+        )
+
+    def reader(self) -> Bucket:
+        """The bucket as the product reads it."""
+        s3 = self.sandbox.s3
+        return Bucket(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, self.bucket))
+
+    def object(self, key: str) -> bytes:
+        return bytes(obstore.get(self.store(), key).bytes())
+
+    # the product
+
+    def scan(self, **config: Any) -> str | None:
+        with DagsterInstance.get() as instance:
+            return run_scan(instance, **config)
+
+    def build_due(self) -> list[ChunkRun]:
+        """Every due partition, in this process."""
+        with DagsterInstance.get() as instance:
+            return list(run_chunks(instance, due_chunks(instance)))
+
+    def build(self, key: str) -> str | None:
+        """One partition, due or not; the error's line."""
+        with DagsterInstance.get() as instance:
+            ran = launch.execute(instance, [SHARDS, COMMIT], partition_key(*read_key(key)))
+            return launch._error(ran)
+
+    def due(self) -> list[str]:
+        with DagsterInstance.get() as instance:
+            return [f"{chunk.language}|chunk_{chunk.number:04d}" for chunk in due_chunks(instance)]
+
+    def command_env(self, **more: str) -> dict[str, str]:
+        """The environment of a user's shell: nothing of ours but PATH, the rest stands in .env."""
+        kept = {k: v for k, v in os.environ.items() if not re.match(r"(R2|HF|DAGSTER|PARQUET)_|PYTEST", k)}
+        path = f"{BIN}{os.pathsep}{kept['PATH']}"
+        module = {"DAGSTER_MODULE_NAME": "r2_hf_assets.definitions", "DAGSTER_DISABLE_TELEMETRY": "1"}
+        return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), **module, **more}
+
+    def write_dotenv(self, **more: str) -> None:
+        values = {**self.env, "DAGSTER_MODULE_NAME": "", **more}
+        lines = [f"{name}={value}" for name, value in values.items()]
+        (self.folder / ".env").write_text("\n".join(lines) + "\n")
+
+    def dagster(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run the real `dagster` command in the world's folder, as a user would."""
+        return subprocess.run(
+            [str(BIN / "dagster"), *arguments],
+            cwd=self.folder,
+            env=self.command_env(**more),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    # the Hub
+
+    def head(self) -> str:
+        return self.api().repo_info(self.repo_id, repo_type="dataset").sha
+
+    def api(self) -> Any:
+        from huggingface_hub import HfApi
+
+        return HfApi(endpoint=self.sandbox.hub.endpoint, token=self.sandbox.hub.token)
+
+    def files(self) -> list[str]:
+        """Paths of the data files at the head."""
+        listed = self.api().list_repo_files(self.repo_id, repo_type="dataset")
+        return sorted(path for path in listed if path.startswith("data/"))
+
+    @contextmanager
+    def dataset_folder(self) -> Iterator[Path]:
+        """The dataset's files at the head, downloaded with the real client."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield Path(
+                self.api().snapshot_download(self.repo_id, repo_type="dataset", local_dir=folder, cache_dir=folder)
+            )
+
+    def table(self) -> pa.Table:
+        """Every row of the dataset, in file order."""
+        with self.dataset_folder() as folder:
+            return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("data/*/*.parquet")))
+
+    def commits(self) -> list[str]:
+        """Titles of the commits of data, newest first."""
+        found = self.api().list_repo_commits(self.repo_id, repo_type="dataset")
+        return [commit.title for commit in found if commit.title.startswith("Add ")]
+
+
+def materializations(world: World, asset: str, partition: str | None = None) -> list[dict[str, Any]]:
+    """Metadata of an asset's materializations, newest first, as plain values."""
+    from dagster import AssetKey, AssetRecordsFilter
+
+    with DagsterInstance.get() as instance:
+        records = instance.fetch_materializations(
+            AssetRecordsFilter(AssetKey(asset), asset_partitions=[partition] if partition else None), limit=1000
+        ).records
+    found = [record.asset_materialization for record in records]
+    return [{name: _plain(value) for name, value in event.metadata.items()} for event in found if event is not None]
+
+
+def _plain(value: MetadataValue) -> Any:
+    return [record.data for record in value.records] if isinstance(value, TableMetadataValue) else value.value

@@ -1,0 +1,211 @@
+"""The local Hub's API routes for repositories: create, delete, describe, preupload, commit, history, tokens.
+
+Paths, fields and statuses are those that huggingface_hub (0.36 and 2.x) uses and the real Hub answers with. Only
+datasets are kept here.
+"""
+
+import base64
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from r2_hf_sandbox.hub.commits import MAX_REGULAR_BYTES, card_metadata, is_binary, make_commit, matches
+from r2_hf_sandbox.hub.disk import HubRefusal
+from r2_hf_sandbox.hub.repos import GITATTRIBUTES, Commit, Repo, RepoFile
+from r2_hf_sandbox.hub.web import hub_of, repo_of, require_writer, role_of, xet_token
+
+COMMITS_PER_PAGE = 50
+
+
+async def create_repo(request: Request) -> Response:
+    wanted = await request.json()
+    hub = hub_of(request)
+    namespace = wanted.get("organization") or hub.config.user
+    require_writer(request, namespace)
+    if wanted.get("type") != "dataset":
+        raise HubRefusal(400, "this local Hub keeps datasets only: pass repo_type='dataset'")
+    repo_id = f"{namespace}/{wanted['name']}"
+    private = bool(wanted.get("private")) or wanted.get("visibility") == "private"
+    blob = hub.content.put_blob(GITATTRIBUTES)
+    first: dict[str, RepoFile | None] = {".gitattributes": RepoFile(".gitattributes", len(GITATTRIBUTES), blob)}
+    repo = await run_in_threadpool(hub.repos.create, repo_id, private=private, author=hub.config.user, first=first)
+    url = f"{hub.endpoint}/datasets/{repo_id}"
+    if repo is None:
+        return JSONResponse({"error": "You already created this dataset repo", "url": url}, 409)
+    return JSONResponse({"url": url, "name": repo_id, "id": repo.internal_id})
+
+
+async def delete_repo(request: Request) -> Response:
+    wanted = await request.json()
+    hub = hub_of(request)
+    namespace = wanted.get("organization") or hub.config.user
+    require_writer(request, namespace)
+    repo_id = f"{namespace}/{wanted['name']}"
+    if hub.repos.get(repo_id) is None:
+        raise HubRefusal(404, "Repository not found", "RepoNotFound")
+    await run_in_threadpool(hub.repos.delete, repo_id)
+    return Response("OK")
+
+
+async def whoami(request: Request) -> Response:
+    role = role_of(request)
+    if role is None:
+        raise HubRefusal(401, "Invalid username or password.")
+    user = hub_of(request).config.user
+    teams = [name for name in hub_of(request).config.namespaces if name != user]
+    orgs = [{"type": "org", "name": name, "fullname": name, "roleInOrg": "write"} for name in teams]
+    token = {"displayName": f"sandbox-{role}", "role": role}
+    return JSONResponse(
+        {"type": "user", "id": user, "name": user, "fullname": user, "orgs": orgs}
+        | {"auth": {"type": "access_token", "accessToken": token}}
+    )
+
+
+async def validate_yaml(request: Request) -> Response:
+    content = (await request.json()).get("content", "")
+    try:
+        card_metadata(content.encode(errors="replace"))
+    except HubRefusal as refusal:
+        return JSONResponse({"errors": [{"message": refusal.message}], "warnings": []}, 400)
+    return JSONResponse({"errors": [], "warnings": []})
+
+
+def repo_info(request: Request) -> Response:
+    repo = repo_of(request)
+    commit = repo.resolve(request.path_params.get("rev", "main"))
+    info = _info(request, repo, commit)
+    if expand := request.query_params.getlist("expand"):
+        info = {key: value for key, value in info.items() if key in ("_id", "id", *expand)}
+    return JSONResponse(info)
+
+
+def _info(request: Request, repo: Repo, commit: Commit) -> dict[str, Any]:
+    tree = repo.tree(commit)
+    readme = tree.get("README.md")
+    card = card_metadata(hub_of(request).content.path_of(readme).read_bytes()) if readme else {}
+    siblings: list[dict[str, Any]] = []
+    for path, file in sorted(tree.items()):
+        entry = file.as_json()
+        siblings.append({"rfilename": path})
+        if request.query_params.get("blobs"):
+            siblings[-1] |= {"size": file.size, "blobId": file.oid}
+            if "lfs" in entry:
+                pointer_size = entry["lfs"]["pointerSize"]
+                siblings[-1]["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": pointer_size}
+    return {
+        "_id": repo.internal_id,
+        "id": repo.repo_id,
+        "author": repo.repo_id.partition("/")[0],
+        "sha": commit.oid,
+        "createdAt": repo.created,
+        "lastModified": commit.date,
+        "private": repo.private,
+        "gated": False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [f"{key}:{value}" for key, value in card.items() if isinstance(value, str)],
+        "cardData": card,
+        "siblings": siblings,
+        "usedStorage": sum(file.size for file in tree.values()),
+        "xetEnabled": hub_of(request).config.xet,
+    }
+
+
+async def preupload(request: Request) -> Response:
+    repo = repo_of(request, write=True)
+    body = await request.json()
+    tree = repo.tree(repo.resolve(request.path_params["rev"]))
+    lfs_patterns, ignored = await run_in_threadpool(_patterns, request, tree, body.get("gitIgnore"))
+    answers = []
+    for file in body["files"]:
+        sample = base64.b64decode(file.get("sample") or "")
+        large = matches(lfs_patterns, file["path"]) or file["size"] > MAX_REGULAR_BYTES or is_binary(sample)
+        existing = tree.get(file["path"])
+        answer = {"path": file["path"], "uploadMode": "lfs" if large and file["size"] else "regular"}
+        answer["shouldIgnore"] = matches(ignored, file["path"])
+        answers.append(answer | ({"oid": existing.content_id} if existing else {}))
+    return JSONResponse({"files": answers, "commitOid": repo.head.oid})
+
+
+def _patterns(request: Request, tree: dict[str, RepoFile], gitignore: str | None) -> tuple[list[str], list[str]]:
+    """The path patterns stored as LFS (.gitattributes) and those not committed at all (.gitignore)."""
+
+    def lines(path: str) -> list[str]:
+        file = tree.get(path)
+        return hub_of(request).content.path_of(file).read_text().splitlines() if file else []
+
+    lfs = [line.split()[0] for line in lines(".gitattributes") if "filter=lfs" in line]
+    ignore = gitignore.splitlines() if gitignore is not None else lines(".gitignore")
+    return lfs, [line.strip() for line in ignore if line.strip() and not line.startswith("#")]
+
+
+async def commit(request: Request) -> Response:
+    repo = repo_of(request, write=True)
+    if request.path_params["rev"] != "main":
+        raise HubRefusal(404, f"Invalid rev id: {request.path_params['rev']}", "RevisionNotFound")
+    if request.query_params.get("create_pr"):
+        raise HubRefusal(400, "this local Hub has no pull requests")
+    hub = hub_of(request)
+    made = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
+    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{made.oid}"
+    return JSONResponse({"success": True, "commitUrl": url, "commitOid": made.oid, "hookOutput": ""})
+
+
+def commits(request: Request) -> Response:
+    repo = repo_of(request)
+    newest = repo.resolve(request.path_params["rev"]).number
+    page = int(request.query_params.get("p", "0"))
+    line = repo.commits[newest::-1]
+    shown = line[page * COMMITS_PER_PAGE : (page + 1) * COMMITS_PER_PAGE]
+    headers = {"X-Total-Count": str(len(line))}
+    if (page + 1) * COMMITS_PER_PAGE < len(line):
+        following = str(request.url.include_query_params(p=page + 1))
+        headers["Link"] = f'<{following}>; rel="next"'
+    return JSONResponse(
+        [
+            {"id": made.oid, "title": made.title, "message": made.message, "date": made.date}
+            | {"authors": [{"user": made.author}], "formatted": {"title": made.title, "message": made.message}}
+            for made in shown
+        ],
+        headers=headers,
+    )
+
+
+def refs(request: Request) -> Response:
+    main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo_of(request).head.oid}
+    return JSONResponse({"branches": [main], "converts": [], "tags": [], "pullRequests": []})
+
+
+def xet_token_route(request: Request) -> Response:
+    kind = request.path_params["kind"]
+    repo_of(request, write=kind == "write")
+    hub = hub_of(request)
+    if not hub.config.xet:
+        raise HubRefusal(404, "Not found")
+    token, expires = xet_token(hub.config, kind)
+    headers = {
+        "X-Xet-Cas-Url": hub.cas_url,
+        "X-Xet-Access-Token": token,
+        "X-Xet-Token-Expiration": str(expires),
+    }
+    return JSONResponse({"casUrl": hub.cas_url, "accessToken": token, "exp": expires}, headers=headers)
+
+
+REPO = "/api/datasets/{ns}/{name}"
+ROUTES = [
+    Route("/api/repos/create", create_repo, methods=["POST"]),
+    Route("/api/repos/delete", delete_repo, methods=["DELETE"]),
+    Route("/api/whoami-v2", whoami),
+    Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
+    Route(REPO, repo_info),
+    Route(REPO + "/revision/{rev:path}", repo_info),
+    Route(REPO + "/preupload/{rev:path}", preupload, methods=["POST"]),
+    Route(REPO + "/commit/{rev:path}", commit, methods=["POST"]),
+    Route(REPO + "/commits/{rev:path}", commits),
+    Route(REPO + "/refs", refs),
+    Route(REPO + "/xet-{kind}-token/{rev:path}", xet_token_route),
+]

@@ -1,0 +1,1 @@
+"""A local S3 server, and a proxy that makes it fail."""

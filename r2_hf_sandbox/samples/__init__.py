@@ -1,0 +1,1 @@
+"""Sample episodes, well-formed and awkward."""
