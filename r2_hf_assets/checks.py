@@ -30,8 +30,8 @@ from r2_hf_assets.partitions import chunk_partitions
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.resources import SettingsResource
-from r2_hf_assets.runs.heartbeat import SignsOfLife
-from r2_hf_assets.runs.outcome import user_errors
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.verdict import Verdict
 
 
@@ -94,9 +94,9 @@ def check_result(spec: AssetCheckSpec, verdict: Verdict) -> AssetCheckResult:
     "that name no known language.",
 )
 def plan(
-    context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> AssetCheckResult:
-    with user_errors(context):
+    with report_user_errors(context):
         loaded = settings.load_for_scan()
         verdict = check_plan(open_plan(loaded.plan, loaded.r2))
     context.log.info(verdict.summary)

@@ -10,7 +10,7 @@ from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.checks import plan
 from r2_hf_assets.jobs import build_job, check_job, scan_job
 from r2_hf_assets.resources import settings_resource
-from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.schedules import check_schedule, scan_schedule
 from r2_hf_assets.sensors.lost_runs import lost_runs
 from r2_hf_assets.sensors.new_episodes import new_episodes
@@ -23,7 +23,7 @@ defs = Definitions(
     jobs=[scan_job, build_job, card_job, check_job],
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
-    resources={"settings": settings_resource, "signs_of_life": SignsOfLife()},
+    resources={"settings": settings_resource, "run_heartbeat": RunHeartbeat()},
     # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
     executor=in_process_executor,
 )

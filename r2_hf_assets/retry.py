@@ -42,7 +42,7 @@ STATUSES: Mapping[int, str] = {
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TransientError:
     """A transient error: why, the seconds to wait that the response requests, and whether a quota is used up."""
 
     reason: str
@@ -75,14 +75,14 @@ class Retry:
         self,
         what: str,
         function: Callable[[], T],
-        classify: Callable[[BaseException], Trouble | None],
+        classify: Callable[[BaseException], TransientError | None],
         on_retry: Callable[[str], None] | None = None,
     ) -> T:
         """Call `function` until it returns, its error is not transient, or tries or time run out (GaveUp).
 
         `on_retry` is called with a line for each wait.
         """
-        tries = Tries(self, what)
+        tries = RetryState(self, what)
         while True:
             activity.advance()
             try:
@@ -98,7 +98,7 @@ class Retry:
                 self.sleep(wait)
 
 
-class Tries:
+class RetryState:
     """The tries of one call, counted; for a loop that serves other calls during a wait, and so can't sleep."""
 
     def __init__(self, retry: Retry, what: str) -> None:
@@ -112,7 +112,7 @@ class Tries:
         """Add time to the limit in which the caller held the call up."""
         self._end += seconds
 
-    def wait_after(self, trouble: Trouble, error: BaseException | None = None) -> float:
+    def wait_after(self, trouble: TransientError, error: BaseException | None = None) -> float:
         """Seconds to wait after a failed try. Raises GaveUp (caused by `error`) if there is no next one."""
         retry, now = self._retry, self._retry.clock()
         if trouble.quota:
@@ -166,12 +166,14 @@ def default_retry() -> Retry:
     return DEFAULT  # read at each call: tests shorten it
 
 
-def status_trouble(status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time) -> Trouble | None:
+def transient_status(
+    status: int, headers: Mapping[str, str], now: Callable[[], float] = time.time
+) -> TransientError | None:
     """The Trouble of a transient HTTP status, with the wait that its headers request; None for any other."""
     if status not in STATUSES:
         return None
     wait = _requested_wait({name.lower(): value for name, value in headers.items()}, now)
-    return Trouble(f"{STATUSES[status]} (HTTP {status})", wait)
+    return TransientError(f"{STATUSES[status]} (HTTP {status})", wait)
 
 
 def _requested_wait(headers: Mapping[str, str], now: Callable[[], float]) -> float:

@@ -8,7 +8,7 @@ import pytest
 
 from r2_hf_assets import activity
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.retry import STATUSES, Retry, Trouble, status_trouble
+from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 
 
 @dataclass
@@ -45,8 +45,8 @@ class Call:
         return "done"
 
 
-def classify(error: BaseException) -> Trouble | None:
-    return Trouble("busy") if isinstance(error, Passing) else None
+def classify(error: BaseException) -> TransientError | None:
+    return TransientError("busy") if isinstance(error, Passing) else None
 
 
 @pytest.mark.parametrize("times", [0, 1, 4])
@@ -80,7 +80,7 @@ def test_an_interrupt_is_never_repeated():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Clock().retry().call("it", interrupted, lambda error: Trouble("all of it passes"))
+        Clock().retry().call("it", interrupted, lambda error: TransientError("all of it passes"))
     assert len(calls) == 1
 
 
@@ -93,10 +93,10 @@ def test_waits_grow_up_to_the_cap_within_the_jitter_bounds(jitter, share):
 
 def test_the_servers_wait_wins_over_a_shorter_one_even_past_the_cap():
     clock = Clock()
-    clock.retry(attempts=2, base=1.0, cap=8.0).call("it", Call(1), lambda error: Trouble("busy", wait=90.0))
+    clock.retry(attempts=2, base=1.0, cap=8.0).call("it", Call(1), lambda error: TransientError("busy", wait=90.0))
     assert clock.slept == [90.0]
     clock = Clock()
-    clock.retry(attempts=2, base=4.0, cap=8.0).call("it", Call(1), lambda error: Trouble("busy", wait=0.1))
+    clock.retry(attempts=2, base=4.0, cap=8.0).call("it", Call(1), lambda error: TransientError("busy", wait=0.1))
     assert clock.slept == [4.0]
 
 
@@ -110,7 +110,7 @@ def test_never_waits_past_the_limit():
 def test_does_not_even_begin_a_wait_that_is_longer_than_the_limit():
     clock = Clock()
     with pytest.raises(GaveUp):
-        clock.retry(limit=60.0).call("it", Call(1), lambda error: Trouble("busy", wait=3600.0))
+        clock.retry(limit=60.0).call("it", Call(1), lambda error: TransientError("busy", wait=3600.0))
     assert clock.slept == []
 
 
@@ -136,9 +136,11 @@ def test_the_time_for_tries_begins_with_the_first_that_fails():
     assert clock.retry(attempts=3, base=1.0, limit=10_000.0).call("it", slow, classify) == "done"
 
 
-def busy(quota: float | None) -> Callable[[BaseException], Trouble]:
+def busy(quota: float | None) -> Callable[[BaseException], TransientError]:
     """The end of a quota, that comes again after so many seconds; other trouble for None."""
-    return lambda error: Trouble("busy") if quota is None else Trouble("rate limited", wait=quota, quota=True)
+    return lambda error: (
+        TransientError("busy") if quota is None else TransientError("rate limited", wait=quota, quota=True)
+    )
 
 
 def test_a_quota_is_waited_for_and_uses_up_no_try_and_no_time():
@@ -183,20 +185,20 @@ def test_tries_and_waits_are_progress(monkeypatch):
 
     clock = Clock()
     retry = replace(clock.retry(), sleep=lambda seconds: seen.append(mark.idle()))
-    assert retry.call("it", call, lambda error: Trouble("busy", wait=500.0)) == "done"
+    assert retry.call("it", call, lambda error: TransientError("busy", wait=500.0)) == "done"
     assert seen[0] < 60 and seen[1] < -400, "a wait that was asked for is no idle time"
 
 
 @pytest.mark.parametrize("status", [408, 409, 412, 425, 429, 500, 502, 503, 504])
 def test_statuses_that_may_pass_carry_a_reason(status):
-    trouble = status_trouble(status, {})
+    trouble = transient_status(status, {})
     assert trouble is not None and trouble.wait == 0.0
     assert trouble.reason == f"{STATUSES[status]} (HTTP {status})"
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 402, 403, 404, 405, 410, 413, 416, 422, 501, 505])
 def test_other_statuses_will_not_pass(status):
-    assert status_trouble(status, {"Retry-After": "5"}) is None
+    assert transient_status(status, {"Retry-After": "5"}) is None
 
 
 NOW = 1_700_000_000.0
@@ -222,5 +224,5 @@ NOW = 1_700_000_000.0
     ],
 )
 def test_the_wait_a_server_asks_for(headers, wait):
-    trouble = status_trouble(429, headers, now=lambda: NOW)
+    trouble = transient_status(429, headers, now=lambda: NOW)
     assert trouble is not None and trouble.wait == wait

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.jobs import say
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import ScanSettings, load_for_scan
@@ -39,7 +39,7 @@ class Nowhere:
         """Called by pyarrow."""
 
 
-def planned(settings: ScanSettings) -> list[Chunk]:
+def planned(settings: ScanSettings) -> list[ChunkManifest]:
     """Scan a bucket that has no plan yet; its chunks."""
     rules = ScanRules(frozenset(settings.plan.languages), settings.plan.episodes_per_chunk)
     return scan(Bucket(settings.r2), open_plan(settings.plan, settings.r2), rules).new_chunks

@@ -17,7 +17,7 @@ from bench.jobs import say
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.partitions import chunk_key, partition_key, plan_chunk_partitions
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load_for_scan
 
@@ -39,7 +39,9 @@ def main() -> None:
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     names = itertools.islice(((language, n) for n in itertools.count() for language in LANGUAGES[:_LANGUAGES]), planned)
-    chunks = [Chunk(language, number, settings.r2.prefix, (f"{language}/ep{number}",)) for language, number in names]
+    chunks = [
+        ChunkManifest(language, number, settings.r2.prefix, (f"{language}/ep{number}",)) for language, number in names
+    ]
     for chunk in chunks:
         plan.create(chunk)
     plan.write_index()
@@ -50,7 +52,7 @@ def main() -> None:
     say(planned=planned, done=done)
 
 
-def _record(instance: DagsterInstance, chunks: list[Chunk]) -> None:
+def _record(instance: DagsterInstance, chunks: list[ChunkManifest]) -> None:
     names = [(str(partition_key(chunk.language, chunk.number)), chunk.digest) for chunk in chunks]
     key, digest = names[0]
     instance.report_runless_asset_event(

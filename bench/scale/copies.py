@@ -6,7 +6,7 @@ import sqlalchemy
 from sqlalchemy import text
 
 from r2_hf_assets.partitions import chunk_key, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 
 _COPIES = "create temporary table copies (run_id text, key text, language text, chunk text, digest text)"
 _COLUMNS = """select column_name, data_type from information_schema.columns
@@ -25,7 +25,7 @@ end
     'dagster/partition/plan_chunk')"""
 
 
-def copy_rows(url: str, run_id: str, copies: tuple[Planned, Sequence[tuple[str, Planned]]]) -> None:
+def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str, ChunkRef]]]) -> None:
     """Copy the run `run_id`, which is of the chunk `copies[0]`, for each run id and chunk of `copies[1]`."""
     of, wanted = copies
     engine = sqlalchemy.create_engine(url)
@@ -50,7 +50,7 @@ def copy_rows(url: str, run_id: str, copies: tuple[Planned, Sequence[tuple[str, 
     engine.dispose()
 
 
-def _words(chunk: Planned) -> dict[str, str]:
+def _words(chunk: ChunkRef) -> dict[str, str]:
     key = str(partition_key(chunk.language, chunk.number))
     return {"key": key, "language": chunk.language, "chunk": chunk_key(chunk.number), "digest": chunk.digest}
 

@@ -21,7 +21,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from bench.scale.copies import copy_rows
 from r2_hf_assets.cli.in_process import due_chunks, run_chunks, run_scan
 from r2_hf_assets.partitions import add_partitions, chunk_key, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG
 
 # Engine events of the launcher and the process, which a run in this process lacks.
@@ -50,7 +50,7 @@ class Template:
     def bytes(self) -> int:
         return sum(map(len, self.events))
 
-    def copy(self, run_id: str, chunk: Planned) -> tuple[DagsterRun, list[EventLogEntry]]:
+    def copy(self, run_id: str, chunk: ChunkRef) -> tuple[DagsterRun, list[EventLogEntry]]:
         """The same run of another chunk."""
         key, name = str(partition_key(chunk.language, chunk.number)), chunk_key(chunk.number)
         words = {
@@ -109,7 +109,7 @@ def _entry(event: DagsterEvent, run: DagsterRun) -> EventLogEntry:
     )
 
 
-def record(instance: DagsterInstance, template: Template, chunks: Sequence[Planned]) -> tuple[float, float]:
+def record(instance: DagsterInstance, template: Template, chunks: Sequence[ChunkRef]) -> tuple[float, float]:
     """A finished run of each chunk; returns wall and CPU seconds of storing one, event by event."""
     add_partitions(instance, (chunk.number for chunk in chunks))
     url = getattr(instance.run_storage, "postgres_url", None)

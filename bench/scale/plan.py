@@ -15,7 +15,7 @@ from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.bucket.listing import LanguageFolder
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan import scan as scanning
-from r2_hf_assets.plan.chunks import Chunk, Planned, encode
+from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.settings import BucketSettings
@@ -30,10 +30,10 @@ def shares(count: int, languages: int) -> dict[str, int]:
     return found
 
 
-def spread(count: int, languages: int) -> list[Planned]:
+def spread(count: int, languages: int) -> list[ChunkRef]:
     """Names of chunks, for a history."""
     return [
-        Planned(language, number, hashlib.md5(f"{language}{number}".encode()).hexdigest(), 1000)
+        ChunkRef(language, number, hashlib.md5(f"{language}{number}".encode()).hexdigest(), 1000)
         for language, chunks in shares(count, languages).items()
         for number in range(chunks)
     ]
@@ -47,7 +47,7 @@ def measure(folder: Path, chunks: int, episodes: int, languages: int) -> Iterato
     size = 0
     for language, count in shares(chunks, languages).items():
         for number in range(count):
-            data = encode(Chunk(language, number, settings.prefix, tuple(_members(language, number, episodes))))
+            data = encode(ChunkManifest(language, number, settings.prefix, tuple(_members(language, number, episodes))))
             obstore.put(plan.store, f"plan/{language}/chunk_{number:04d}.json", data)
             size += len(data)
     yield "manifests", f"{chunks:,} of {size / chunks / 1e3:.0f} kB, {size / 1e6:.0f} MB in all"

@@ -16,7 +16,7 @@ from dagster_graphql.cli import execute_query
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.progress import overall
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     cpu_s: float
 
 
-def ask(instance: DagsterInstance, planned: list[Planned]) -> Iterator[Answer]:
+def ask(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[Answer]:
     """Every question, and what it took."""
     yield _timed("what is due (r2-hf process, sensors)", lambda: due(planned, recorded_digests(instance, COMMIT)))
     yield _timed("progress by language (r2-hf status)", lambda: overall(instance, planned, LANGUAGES))

@@ -30,10 +30,10 @@ from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
-from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import latest_commits, latest_ids, recorded_digests
 from r2_hf_assets.runs.metadata import STATS
-from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
 from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
@@ -49,15 +49,15 @@ class CardConfig(Config):
 
 @asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
 def dataset_card(
-    context: AssetExecutionContext, config: CardConfig, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetExecutionContext, config: CardConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
     Made from the plan and the history; at most one small commit, none when no figure changed. What people wrote into
     the card stays. The sensor `stale_card` requests it after commits.
     """
-    with user_errors(context):
-        warn_if_forgetful(context)
+    with report_user_errors(context):
+        warn_if_ephemeral(context)
         loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plan = open_plan(loaded.plan, loaded.r2)
@@ -66,7 +66,7 @@ def dataset_card(
             context.log.warning("no rows are recorded as committed, so the card stays as it is")
             record = CardRecord(None, False, "")
         else:
-            signs_of_life.stop_if_ended()
+            run_heartbeat.raise_if_terminated()
             repo = HubClient(loaded.hub, context.log.warning)
             record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
             context.log.info("the card is written" if record.committed else "no figure of the card changed")

@@ -11,8 +11,8 @@ from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.checks import check_result
 from r2_hf_assets.reconcile.report import judge
 from r2_hf_assets.resources import SettingsResource
-from r2_hf_assets.runs.heartbeat import SignsOfLife
-from r2_hf_assets.runs.outcome import user_errors
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.runs.reconcile import examine, line, summary
 
 episodes = AssetSpec(
@@ -38,9 +38,9 @@ dataset = AssetSpec(
     "mend it.",
 )
 def whole_dataset(
-    context: AssetCheckExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> AssetCheckResult:
-    with user_errors(context):
+    with report_user_errors(context):
         report = examine(context.instance, settings.load(), log=context.log.info)
     verdict = judge(report, summary(report), [line(difference) for difference in report.differences])
     context.log.info(verdict.summary)

@@ -18,9 +18,9 @@ from r2_hf_assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.claim import claim_of
-from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.metadata import commit_metadata, result_for, unplanned_result
-from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
 from r2_hf_assets.shards.builds import open_builds
 
 
@@ -35,15 +35,15 @@ from r2_hf_assets.shards.builds import open_builds
     check_specs=[ON_HUB],
 )
 def hub_commit(
-    context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's shards on the Hub: at most one commit, none when the head holds them already.
 
     Adds what differs, removes this chunk's stale parts, touches nothing else. Its materializations are the progress
     record.
     """
-    with user_errors(context):
-        warn_if_forgetful(context)
+    with report_user_errors(context):
+        warn_if_ephemeral(context)
         loaded = settings.load()
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
@@ -51,14 +51,14 @@ def hub_commit(
             yield unplanned_result([ON_HUB])
             return
         # Waits in the slot of the pool, so that queued runs wait too; a run that was ended lets the slot go.
-        retry = replace(retries.COMMIT_RETRY, sleep=signs_of_life.sleep)
+        retry = replace(retries.COMMIT_RETRY, sleep=run_heartbeat.sleep)
         repo = HubClient(loaded.hub, context.log.warning, retry)
         record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
         if record is None:
             raise ShardError(
                 f"{context.partition_key} is not built; materialize parquet_shards for this partition first"
             )
-        signs_of_life.stop_if_ended()
+        run_heartbeat.raise_if_terminated()
         started, claim = time.monotonic(), claim_of(context.instance, plan, builds)
         try:
             done = commit_chunk(repo, record, claim)

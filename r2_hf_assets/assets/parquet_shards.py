@@ -18,10 +18,10 @@ from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.build_progress import BuildProgress
 from r2_hf_assets.runs.claim import claim_of
-from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.metadata import build_metadata, result_for, unplanned_result
-from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
 from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, Tally
 
@@ -35,15 +35,15 @@ from r2_hf_assets.shards.record import BuildRecord, Tally
     check_specs=BUILD_CHECKS,
 )
 def parquet_shards(
-    context: AssetExecutionContext, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> Iterator[MaterializeResult | AssetCheckResult]:
     """A chunk's segments as Parquet with embedded MP3, uploaded while they are written; hub_commit makes them visible.
 
     Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
     grid that the plan does not fill succeeds with no file. Nothing is recorded whose ledger does not balance.
     """
-    with user_errors(context):
-        warn_if_forgetful(context)
+    with report_user_errors(context):
+        warn_if_ephemeral(context)
         loaded = settings.load()
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
@@ -51,7 +51,7 @@ def parquet_shards(
             context.log.info("the plan has nothing in this cell")
             yield unplanned_result(BUILD_CHECKS)
             return
-        retry = replace(retries.COMMIT_RETRY, sleep=signs_of_life.sleep)
+        retry = replace(retries.COMMIT_RETRY, sleep=run_heartbeat.sleep)
         repo = HubClient(loaded.hub, context.log.warning, retry)
         # Better refused now than after the work.
         check_claim(repo, claim_of(context.instance, plan, builds))
@@ -65,7 +65,7 @@ def parquet_shards(
         reported = BuildProgress(context.partition_key, context.log.info)
 
         def progress(tally: Tally) -> None:
-            signs_of_life.stop_if_ended()
+            run_heartbeat.raise_if_terminated()
             reported.report(tally)
 
         try:
@@ -73,7 +73,7 @@ def parquet_shards(
         except CheckFailed as failed:
             yield from check_results(BUILD_CHECKS, failed.verdicts)
             raise
-        signs_of_life.stop_if_ended()
+        run_heartbeat.raise_if_terminated()
         builds.write(build.record, build.rejects)
         _warn(context, build.record)
         yield _result(builds, build.record, build.seconds)

@@ -17,10 +17,10 @@ from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.claim import claim_of
-from r2_hf_assets.runs.heartbeat import SignsOfLife
+from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import committed_files, lost_chunks, recorded_digests
 from r2_hf_assets.runs.metadata import PLAN_VERSION, scan_metadata
-from r2_hf_assets.runs.outcome import user_errors, warn_if_forgetful
+from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
 from r2_hf_assets.runs.reconcile import examine
 from r2_hf_assets.runs.recovered import record_unplanned
 from r2_hf_assets.settings import ScanSettings, Settings
@@ -46,7 +46,7 @@ class ScanConfig(Config):
 
 @asset(deps=[AssetKey("episodes")], group_name="speech_dataset", kinds={"s3", "json"})
 def work_plan(
-    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, signs_of_life: SignsOfLife
+    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
 ) -> MaterializeResult:
     """Which episodes belong to which chunk: append-only, one immutable manifest a chunk.
 
@@ -54,8 +54,8 @@ def work_plan(
     EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
     """
     instance = context.instance
-    with user_errors(context):
-        warn_if_forgetful(context)
+    with report_user_errors(context):
+        warn_if_ephemeral(context)
         loaded = settings.load_for_scan()
         bucket = Bucket(loaded.r2)
         check_access(bucket, loaded.r2.prefix)

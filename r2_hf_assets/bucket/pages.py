@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus, urlencode
 
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.bucket.transfers import Bucket, Transfers
-from r2_hf_assets.retry import FIRST_REQUEST, Retry, Trouble
+from r2_hf_assets.retry import FIRST_REQUEST, Retry, TransientError
 
 _ROOT = "ListBucketResult"
 # A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
@@ -121,7 +121,7 @@ def check_access(bucket: Bucket, prefix: str) -> None:
     first_page(bucket, prefix, FIRST_REQUEST, most=1)
 
 
-def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | Trouble:
+def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | TransientError:
     """Parse a page; a transient error for what is no listing, or continues and does not tell where."""
     try:
         page = _parse(body, served)

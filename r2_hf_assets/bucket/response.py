@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import pycurl
 
 from r2_hf_assets.bucket.s3_errors import classify_curl_error, classify_response, error_code, improper_response
-from r2_hf_assets.retry import Trouble, parse_http_date
+from r2_hf_assets.retry import TransientError, parse_http_date
 
 _OK = 200
 _ERROR_BYTES = 64 * 1024
@@ -69,7 +69,7 @@ class Attempt:
     length: int = -1  # bytes of the body, as the head announces it; -1 when it does not
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
-    outcome: Trouble | Unusable | Exception | None = None  # of an attempt that ends before its body is complete
+    outcome: TransientError | Unusable | Exception | None = None  # of an attempt that ends before its body is complete
 
     def read_head(self) -> None:
         """Parse the head's lines. (While a body arrives, pycurl does not let a handle be asked for them.)"""
@@ -124,7 +124,7 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
         return attempt.outcome
     if number and not attempt.overflow:
         if (proxy := handle.getinfo(pycurl.HTTP_CONNECTCODE)) >= 400:
-            return Trouble(f"the proxy in the environment answers HTTP {proxy}")
+            return TransientError(f"the proxy in the environment answers HTTP {proxy}")
         return classify_curl_error(number, message)
     if not attempt.status:  # there was no body
         attempt.read_head()
@@ -141,7 +141,7 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if attempt.length < 0 or written < 0:
         return _NO_OBJECT
     if attempt.size != attempt.length:
-        return Trouble("the body has another length than its head says")
+        return TransientError("the body has another length than its head says")
     age = max((served or datetime.now(UTC)) - datetime.fromtimestamp(written, UTC), timedelta(0))
     return Fetched(attempt.pieces, attempt.size, age, _is_gzip(attempt.fields.get(b"content-encoding", b"")))
 

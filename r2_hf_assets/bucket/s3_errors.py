@@ -10,7 +10,7 @@ import pycurl
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import TransientError
 
 # S3 error codes that a user can do something about, and what.
 _ADVICE = {
@@ -53,7 +53,7 @@ _OBSTORE_ERRORS = {
 }
 
 
-def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> Trouble | None:
+def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> TransientError | None:
     """Return the transient error of an error response; None when the object does not exist.
 
     Args:
@@ -66,20 +66,22 @@ def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) ->
     if status == 404 and code == "NoSuchKey":
         return None
     if code == "RequestTimeTooSkewed":
-        return Trouble(f"this machine's clock is wrong ({code}); set it")
+        return TransientError(f"this machine's clock is wrong ({code}); set it")
     if code in _ADVICE or status in (401, 403):
         raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}") from None
     if code:
-        return Trouble(f"the bucket answers HTTP {status} {code}", wait_s)
+        return TransientError(f"the bucket answers HTTP {status} {code}", wait_s)
     return improper_response(f"HTTP {status}", wait_s)
 
 
-def improper_response(problem: str, wait_s: float = 0.0) -> Trouble:
+def improper_response(problem: str, wait_s: float = 0.0) -> TransientError:
     """The transient error for a response that no bucket gives, or that did not arrive."""
-    return Trouble(f"the bucket does not answer properly ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s)
+    return TransientError(
+        f"the bucket does not answer properly ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s
+    )
 
 
-def classify_curl_error(number: int, message: str) -> Trouble:
+def classify_curl_error(number: int, message: str) -> TransientError:
     """Return the transient error for an error of libcurl."""
     return improper_response(_CURL_ERRORS.get(number) or message or f"libcurl error {number}")
 
@@ -90,7 +92,7 @@ def error_code(body: str) -> str:
     return found[1] if found else ""
 
 
-def classify_obstore_error(what: str, error: BaseException) -> Trouble | None:
+def classify_obstore_error(what: str, error: BaseException) -> TransientError | None:
     """Return the transient error that obstore raised; None for a missing object and for other errors.
 
     obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.

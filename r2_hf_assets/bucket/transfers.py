@@ -29,7 +29,7 @@ from r2_hf_assets.bucket.curl import READ_TIMEOUT_S, CurlLoop, make_handle
 from r2_hf_assets.bucket.response import Attempt, Fetched, ReadListing, interpret_response, unpack
 from r2_hf_assets.bucket.s3_errors import improper_response
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.retry import Retry, Tries, Trouble
+from r2_hf_assets.retry import Retry, RetryState, TransientError
 from r2_hf_assets.settings import BucketSettings
 
 # Of running time, for one attempt: a body that arrives byte by byte is never silent.
@@ -48,7 +48,7 @@ class Transfer:
     url: str
     turn: int
     attempt: Attempt
-    tries: Tries
+    tries: RetryState
     handle: Any = None
     last_byte: float = 0.0
     deadline: float = 0.0  # of the attempt
@@ -96,7 +96,7 @@ class Transfers:
         return self._submit(what, f"{self._url}?{query}", limit, read)
 
     def _submit(self, what: str, url: str, limit: int, read_listing: ReadListing | None = None) -> Transfer:
-        transfer = Transfer(what, url, next(self._turns), Attempt(limit, read_listing), Tries(self._retry, what))
+        transfer = Transfer(what, url, next(self._turns), Attempt(limit, read_listing), RetryState(self._retry, what))
         self._queue.append(transfer)
         if self._idle:
             self._idle = False
@@ -213,7 +213,7 @@ class Transfers:
     def _end_attempt(self, transfer: Transfer, number: int = 0, message: str = "") -> None:
         try:
             outcome = interpret_response(transfer.handle, transfer.what, transfer.attempt, number, message)
-            if isinstance(outcome, Trouble):
+            if isinstance(outcome, TransientError):
                 due = time.monotonic() + transfer.tries.wait_after(outcome)
                 self._end_transfer(transfer)
                 heapq.heappush(self._retries, (due, transfer.turn, transfer))

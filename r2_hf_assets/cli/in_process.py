@@ -25,7 +25,7 @@ from r2_hf_assets.asset_keys import CARD, COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG, RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.dispatch import BAD_SERIES, End, brake
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
@@ -67,7 +67,7 @@ class ChunkRun:
     `run_id` is empty when there was no run, because the chunk was not due any more.
     """
 
-    chunk: Planned
+    chunk: ChunkRef
     run_id: str
     error: str | None = None
     stop: str | None = None
@@ -91,7 +91,7 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
-def due_chunks(instance: DagsterInstance) -> list[Planned]:
+def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
     """Planned chunks of the grid without a commit recorded for their digest."""
     settings = load_for_scan()
     planned, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
@@ -99,7 +99,7 @@ def due_chunks(instance: DagsterInstance) -> list[Planned]:
 
 
 def run_chunks(
-    instance: DagsterInstance, chunks: Sequence[Planned], *, only_due: bool = False, watch: Watch | None = None
+    instance: DagsterInstance, chunks: Sequence[ChunkRef], *, only_due: bool = False, watch: Watch | None = None
 ) -> Iterator[ChunkRun]:
     """Materialize shards and commit of each chunk, one run after the other, until the brake (plan/dispatch.py) is on.
 

@@ -24,7 +24,7 @@ from r2_hf_assets.cli.output import language_option, say
 
 if TYPE_CHECKING:
     from r2_hf_assets.cli.in_process import ChunkRun
-    from r2_hf_assets.plan.chunks import Planned
+    from r2_hf_assets.plan.chunks import ChunkRef
     from r2_hf_assets.settings import Settings
     from r2_hf_assets.shards.record import Tally
 
@@ -77,7 +77,7 @@ def process(
     from r2_hf_assets.partitions import partition_key
 
     with open_instance() as instance:
-        chunks: Sequence[Planned] = _planned(keys, settings) if keys else due_chunks(instance)
+        chunks: Sequence[ChunkRef] = _planned(keys, settings) if keys else due_chunks(instance)
         chunks = choose(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
             say("nothing to do" if keys else "nothing is due")
@@ -89,7 +89,7 @@ def process(
             context.exit(1)
 
 
-def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_card: bool) -> bool:
+def _run(instance: Any, chunks: Sequence["ChunkRef"], *, only_due: bool, with_card: bool) -> bool:
     """Run the chunks, and refresh the dataset's card; returns whether all went well."""
     from r2_hf_assets.cli.in_process import heard_by, refresh_card, run_chunks
 
@@ -108,14 +108,14 @@ def _run(instance: Any, chunks: Sequence["Planned"], *, only_due: bool, with_car
 
 
 def choose(
-    chunks: Iterable["Planned"], languages: Collection[str], mod: int, rem: int, limit: int | None
-) -> list["Planned"]:
+    chunks: Iterable["ChunkRef"], languages: Collection[str], mod: int, rem: int, limit: int | None
+) -> list["ChunkRef"]:
     """The chunks of these languages (none: of all) and of machine `rem` of `mod`, at most `limit`."""
     chosen = (chunk for chunk in chunks if (not languages or chunk.language in languages) and chunk.number % mod == rem)
     return list(islice(chosen, limit))
 
 
-def _planned(keys: Sequence[str], settings: "Settings") -> list["Planned"]:
+def _planned(keys: Sequence[str], settings: "Settings") -> list["ChunkRef"]:
     """The planned chunks of these partition keys, each once; UsageError for a key that has none."""
     from r2_hf_assets.partitions import partition_key
     from r2_hf_assets.plan.due import in_grid
@@ -189,7 +189,7 @@ class Progress:
 
 
 @contextmanager
-def show_progress(chunks: Sequence["Planned"]) -> Iterator[Progress]:
+def show_progress(chunks: Sequence["ChunkRef"]) -> Iterator[Progress]:
     """The progress of these chunks, on stderr."""
     from tqdm import tqdm
 

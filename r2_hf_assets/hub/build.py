@@ -16,7 +16,7 @@ from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.upload_files import open_files
 from r2_hf_assets.hub.upload_xet import open_xet
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings, ShardSettings
 from r2_hf_assets.shards.build import LEDGER, Build, build_chunk
@@ -34,7 +34,7 @@ class CheckFailed(ShardError):
 
 
 def build_on_hub(
-    chunk: Chunk,
+    chunk: ChunkManifest,
     bucket: BucketSettings,
     repo: HubClient,
     limits: ShardSettings,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import AccessError
-from r2_hf_assets.retry import Trouble, status_trouble
+from r2_hf_assets.retry import TransientError, transient_status
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -36,23 +36,23 @@ class NotVisibleYet(Exception):
     """The Hub does not show a repo that was just created."""
 
 
-def classify(error: BaseException) -> Trouble | None:
+def classify(error: BaseException) -> TransientError | None:
     """Return why an error is transient, None when it is not. A 429 is a quota: of commits or of requests."""
     if (response := _response_of(error)) is not None:
-        trouble = status_trouble(response.status_code, response.headers)
+        trouble = transient_status(response.status_code, response.headers)
         return trouble and replace(trouble, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
-        return Trouble("the new repo does not show yet")
+        return TransientError("the new repo does not show yet")
     if isinstance(error, json.JSONDecodeError):
-        return Trouble("the Hub's answer can't be read")  # a proxy's page
+        return TransientError("the Hub's answer can't be read")  # a proxy's page
     if any((base.__module__.partition(".")[0], base.__name__) in _TRANSPORT_ERRORS for base in type(error).__mro__):
-        return Trouble(f"the Hub can't be reached ({type(error).__name__})")
+        return TransientError(f"the Hub can't be reached ({type(error).__name__})")
     if disk_error(error, ""):
         return None
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
         return classify(error.__cause__)  # preupload_lfs_files wraps what an LFS transfer raised
     if isinstance(error, ConnectionError | TimeoutError):
-        return Trouble(f"the transfer broke off ({one_line(str(error)) or type(error).__name__})")
+        return TransientError(f"the transfer broke off ({one_line(str(error)) or type(error).__name__})")
     return None
 
 

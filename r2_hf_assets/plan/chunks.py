@@ -19,7 +19,7 @@ Name = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class ChunkRef:
     """A chunk by name and digest, without its members. `episodes` is their count."""
 
     language: str
@@ -33,7 +33,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ChunkManifest:
     """A chunk's members: "<folder>/<episode_id>" in plan order, below the key `prefix`, e.g. "processed/"."""
 
     language: str
@@ -50,8 +50,8 @@ class Chunk:
         return self.language, self.number
 
     @property
-    def ref(self) -> Planned:
-        return Planned(self.language, self.number, self.digest, len(self.episodes))
+    def ref(self) -> ChunkRef:
+        return ChunkRef(self.language, self.number, self.digest, len(self.episodes))
 
     @cached_property
     def digest(self) -> str:
@@ -68,7 +68,7 @@ class Chunk:
         return f"{self.prefix}{episode}/{episode.rsplit('/', 1)[-1]}_"
 
 
-def encode(chunk: Chunk) -> bytes:
+def encode(chunk: ChunkManifest) -> bytes:
     """The manifest's bytes: the same chunk gives the same bytes."""
     manifest = {
         "version": _VERSION,
@@ -81,11 +81,11 @@ def encode(chunk: Chunk) -> bytes:
     return json.dumps(manifest, ensure_ascii=False, indent=0).encode("utf-8", "surrogatepass")
 
 
-def decode(data: bytes, where: str) -> Chunk:
+def decode(data: bytes, where: str) -> ChunkManifest:
     """Read a manifest and check its digest; a PlanError names the file `where` it is damaged."""
     try:
         manifest = json.loads(data.decode("utf-8", "surrogatepass"))
-        chunk = Chunk(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
+        chunk = ChunkManifest(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
         sound = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(where) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
 
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR
 
 Name = tuple[str, int]
@@ -46,7 +46,7 @@ def brake(newest_first: Iterable[End]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Braked:
+class OpenCircuit:
     """The brake is on: why, and when the newest failure ended, in epoch seconds."""
 
     why: str
@@ -54,7 +54,7 @@ class Braked:
 
 
 @dataclass(frozen=True)
-class Tried:
+class AttemptHistory:
     """How the finished runs of a chunk that is still due went.
 
     Attributes:
@@ -69,7 +69,7 @@ class Tried:
 
 
 @dataclass
-class Turn:
+class Selection:
     """The runs to request, each chunk with the number of its attempt, and the state of the other due chunks.
 
     Attributes:
@@ -78,7 +78,7 @@ class Turn:
         given_up, terminated: chunks that are requested no more.
     """
 
-    asks: list[tuple[Planned, int]] = field(default_factory=list)
+    asks: list[tuple[ChunkRef, int]] = field(default_factory=list)
     busy: int = 0
     waits: list[float] = field(default_factory=list)
     given_up: list[Name] = field(default_factory=list)
@@ -86,16 +86,16 @@ class Turn:
 
 
 def decide(
-    due: Iterable[Planned],
+    due: Iterable[ChunkRef],
     busy: Collection[Name],
-    tried: Mapping[Name, Tried],
+    tried: Mapping[Name, AttemptHistory],
     *,
     running: int,
     in_flight: int,
     per_tick: int,
-    braked: Braked | None,
+    braked: OpenCircuit | None,
     now: float,
-) -> Turn:
+) -> Selection:
     """Choose chunks in plan order, as many as there is room for.
 
     Args:
@@ -107,7 +107,7 @@ def decide(
     room = min(per_tick, in_flight - running)
     if braked is not None:
         room = int(running == 0 and now - braked.since >= RUN_FIRST_WAIT_S)
-    turn = Turn()
+    turn = Selection()
     for chunk in due:
         name = (chunk.language, chunk.number)
         known = tried.get(name)

@@ -6,7 +6,7 @@ Pure: the plan and the history are arguments, so the command line, sensors and t
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
-from r2_hf_assets.plan.chunks import Name, Planned
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 
 # Recorded in place of a digest: the plan had nothing in this cell of the grid.
 UNPLANNED = "unplanned"
@@ -14,7 +14,7 @@ UNPLANNED = "unplanned"
 DUE_AGAIN = "due"
 
 
-def in_grid(planned: Iterable[Planned], languages: Collection[str]) -> tuple[list[Planned], Counter[str]]:
+def in_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> tuple[list[ChunkRef], Counter[str]]:
     """The planned chunks that are partitions under LANGUAGES, in plan order; and how many of each other language.
 
     The others can't be run or queried in Dagster until LANGUAGES names their language again.
@@ -24,7 +24,7 @@ def in_grid(planned: Iterable[Planned], languages: Collection[str]) -> tuple[lis
     return inside, Counter(chunk.language for chunk in chunks if chunk.language not in languages)
 
 
-def due(planned: Iterable[Planned], recorded: Mapping[Name, str | None]) -> list[Planned]:
+def due(planned: Iterable[ChunkRef], recorded: Mapping[Name, str | None]) -> list[ChunkRef]:
     """Planned chunks whose latest materialization is absent or names another digest, in plan order."""
     return [chunk for chunk in planned if recorded.get(chunk.name) != chunk.digest]
 

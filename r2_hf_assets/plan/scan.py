@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
-from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.folders import decide_languages
 from r2_hf_assets.plan.store import PlanStore
 
@@ -49,8 +49,8 @@ class ScanReport:
     unreadable_folders: list[str] = field(default_factory=list)
     other_rules: dict[str, tuple[str, str]] = field(default_factory=dict)
     folders_left_out: Counter[str] = field(default_factory=Counter)
-    new_chunks: list[Chunk] = field(default_factory=list)
-    planned: list[Planned] = field(default_factory=list)
+    new_chunks: list[ChunkManifest] = field(default_factory=list)
+    planned: list[ChunkRef] = field(default_factory=list)
 
     @property
     def languages_line(self) -> str:
@@ -127,7 +127,7 @@ def _plan_language(
     def seal(size: int) -> None:
         """Put the first `size` of `new` into the next chunk, unless another scan has created it meanwhile."""
         nonlocal number, new
-        chunk = Chunk(language, number, plan.prefix, tuple(new[:size]))
+        chunk = ChunkManifest(language, number, plan.prefix, tuple(new[:size]))
         number += 1
         if plan.create(chunk):
             report.new_chunks.append(chunk)

@@ -27,7 +27,7 @@ from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk, Name, Planned, damaged, decode, encode
+from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, Name, damaged, decode, encode
 from r2_hf_assets.plan.files import PlanFiles
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
@@ -112,7 +112,7 @@ class PlanStore:
                     raise PlanError(f"plan: {_path(language, number)} is missing; restore it from a backup")
         return {language: list(range(max(numbers) + 1)) for language, numbers in listed.items()}
 
-    def read(self, language: str, number: int) -> Chunk | None:
+    def read(self, language: str, number: int) -> ChunkManifest | None:
         """One chunk; None when it is not planned."""
         path = _path(language, number)
         data = self._files.read(path)
@@ -123,12 +123,12 @@ class PlanStore:
             raise damaged(path)
         return chunk
 
-    def find(self, language: str, number: int) -> Chunk | None:
+    def find(self, language: str, number: int) -> ChunkManifest | None:
         """The chunk of a partition; None when it is not planned. An error when there is no plan here."""
         self._require_plan()
         return self.read(language, number)
 
-    def read_many(self, wanted: Iterable[Name]) -> Iterator[Chunk]:
+    def read_many(self, wanted: Iterable[Name]) -> Iterator[ChunkManifest]:
         """Chunks in the given order, read concurrently, a few ahead. All of them must exist."""
         names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
@@ -140,7 +140,7 @@ class PlanStore:
                     raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
                 yield chunk
 
-    def create(self, chunk: Chunk) -> bool:
+    def create(self, chunk: ChunkManifest) -> bool:
         """Store a new chunk. False when its number is taken by another chunk.
 
         A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
@@ -165,11 +165,11 @@ class PlanStore:
         self._files.sync([_folders(number)])
         return created
 
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[ChunkRef]:
         """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
         return self._complete(self._read_index())
 
-    def write_index(self, created: Iterable[Chunk] = ()) -> list[Planned]:
+    def write_index(self, created: Iterable[ChunkManifest] = ()) -> list[ChunkRef]:
         """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
 
         The chunks that it names are synced first, so a host that loses power does not lose the plan.
@@ -185,14 +185,14 @@ class PlanStore:
         self._files.sweep()
         return planned
 
-    def _read_index(self) -> dict[Name, Planned]:
+    def _read_index(self) -> dict[Name, ChunkRef]:
         try:
-            rows = [Planned(*row) for row in json.loads(self._files.read(_INDEX) or b"[]")]
+            rows = [ChunkRef(*row) for row in json.loads(self._files.read(_INDEX) or b"[]")]
             return {planned.name: planned for planned in rows}
         except (ValueError, TypeError, RecursionError):
             return {}  # a damaged cache is no cache
 
-    def _complete(self, index: Mapping[Name, Planned]) -> list[Planned]:
+    def _complete(self, index: Mapping[Name, ChunkRef]) -> list[ChunkRef]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
         missing = self.read_many(name for name in names if name not in index)
         known = {**index, **{chunk.name: chunk.ref for chunk in missing}}

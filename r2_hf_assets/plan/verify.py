@@ -11,7 +11,7 @@ from itertools import groupby
 
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.verdict import Findings, Severity, Verdict
@@ -24,7 +24,7 @@ def check_plan(plan: PlanStore) -> Verdict:
     findings = Findings()
     episodes: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
-    planned: list[Planned] = []
+    planned: list[ChunkRef] = []
     decided: dict[str, str] = {}
     try:
         planned = plan.planned()
@@ -60,7 +60,7 @@ def check_plan(plan: PlanStore) -> Verdict:
     return verdict
 
 
-def _check_language(plan: PlanStore, planned: Sequence[Planned], findings: Findings) -> Counter[str]:
+def _check_language(plan: PlanStore, planned: Sequence[ChunkRef], findings: Findings) -> Counter[str]:
     """Check a language's chunks; returns its episodes by folder."""
     folders: Counter[str] = Counter()
     number_of: dict[str, int] = {}

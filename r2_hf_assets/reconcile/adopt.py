@@ -22,7 +22,7 @@ from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.languages import normalize
-from r2_hf_assets.plan.chunks import Chunk, Name
+from r2_hf_assets.plan.chunks import ChunkManifest, Name
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.report import Due
@@ -49,7 +49,7 @@ class Adopted:
         files: on the Hub, by our path; `RemoteFile.path` is where each lies.
     """
 
-    chunk: Chunk
+    chunk: ChunkManifest
     folder: str
     finished: bool
     planned: bool
@@ -128,7 +128,7 @@ def adopt_chunks(
                 raise R2HfError(f"{folder} is of {name} in the work plan, and planned as {other} here")
         for place, start in enumerate(range(0, len(script[name]), episodes_per_chunk)):
             members = tuple(script[name][start : start + episodes_per_chunk])
-            chunk = Chunk(language, numbers[language], plan.prefix, members)
+            chunk = ChunkManifest(language, numbers[language], plan.prefix, members)
             numbers[language] += 1
             digest = planned.get(chunk.name)
             if digest not in (None, chunk.digest):
@@ -152,7 +152,7 @@ def _locate(
     return {path_in_repo(ours[0], ours[1] + end): file for side in found for end, file in side.items()}
 
 
-def append_chunks(plan: PlanStore, chunks: Sequence[Chunk]) -> None:
+def append_chunks(plan: PlanStore, chunks: Sequence[ChunkManifest]) -> None:
     """Write new chunks to the plan. Stopped in between, the next import goes on."""
     for chunk in chunks:
         if not plan.create(chunk):

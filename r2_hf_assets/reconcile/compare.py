@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import check_owner
 from r2_hf_assets.hub.reads import Inventory, take_inventory
-from r2_hf_assets.plan.chunks import Name, Planned
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import is_digest, lost
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
@@ -37,7 +37,7 @@ class State:
         committed: the files that the latest commit's record names.
     """
 
-    planned: tuple[Planned, ...]
+    planned: tuple[ChunkRef, ...]
     shards_recorded: Recorded
     commits_recorded: Recorded
     builds: Mapping[Name, BuildRecord]
@@ -97,7 +97,7 @@ def update(report: Report, verified: Iterable[Recovered | Due]) -> None:
     report.sort()
 
 
-def _compare_chunk(chunk: Planned, state: State, on_hub: Mapping[str, RemoteFile], report: Report) -> None:
+def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFile], report: Report) -> None:
     name = chunk.name
 
     def differs(kind: Kind, detail: str) -> None:

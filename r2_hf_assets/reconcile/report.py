@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from r2_hf_assets.plan.chunks import Name, Planned
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
@@ -57,7 +57,7 @@ class Recovered:
     `stats` are known from the build record alone.
     """
 
-    chunk: Planned
+    chunk: ChunkRef
     files: tuple[ShardFile, ...]
     how: str
     stats: Stats | None = None
@@ -102,7 +102,7 @@ class Report:
     files: int = 0
     differences: list[Difference] = field(default_factory=list)
     recordable: list[Recovered] = field(default_factory=list)
-    unproven: list[Planned] = field(default_factory=list)
+    unproven: list[ChunkRef] = field(default_factory=list)
     lost: list[Due] = field(default_factory=list)
 
     @property

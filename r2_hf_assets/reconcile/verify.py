@@ -20,7 +20,7 @@ from r2_hf_assets.bucket.segments import Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
-from r2_hf_assets.plan.chunks import Chunk, Planned
+from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.retry import default_retry
@@ -70,7 +70,7 @@ def open_source(settings: Settings) -> Source:
     return Source(Bucket(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
 
 
-def segments_of(source: Source, chunk: Chunk) -> Iterator[Segment]:
+def segments_of(source: Source, chunk: ChunkManifest) -> Iterator[Segment]:
     """Every segment that should be a row if its audio is usable, in plan order."""
     return (item for item in source.items(chunk, _METADATA_WORKERS) if isinstance(item, Segment))
 
@@ -82,7 +82,7 @@ def keep_usable(source: Source, segments: Sequence[Segment]) -> list[Segment]:
 
 
 def verify_remote(
-    settings: Settings, chunks: Sequence[Planned], hub: Inventory, log: Callable[[str], None] | None = None
+    settings: Settings, chunks: Sequence[ChunkRef], hub: Inventory, log: Callable[[str], None] | None = None
 ) -> Iterator[Recovered | Due]:
     """Read each of these chunks on the Hub, a few at a time; see verify_chunk."""
     if not chunks:
@@ -91,7 +91,7 @@ def verify_remote(
     plan, source = open_plan(settings.plan, settings.r2), open_source(settings)
     reader, on_hub = HubReader(HubClient(settings.hub, log), hub.revision), hub.by_chunk()
 
-    def verify(planned: Planned) -> Recovered | Due:
+    def verify(planned: ChunkRef) -> Recovered | Due:
         chunk = plan.read(*planned.name)
         assert chunk is not None, "nothing deletes manifests"
         found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
@@ -114,7 +114,7 @@ def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def verify_chunk(chunk: Chunk, files: Mapping[str, RemoteFile], reader: HubReader, source: Source) -> Content:
+def verify_chunk(chunk: ChunkManifest, files: Mapping[str, RemoteFile], reader: HubReader, source: Source) -> Content:
     """Read `files`, all that the Hub holds of this chunk, by their paths in the repo as this project names them."""
     if not files:
         return Content(problem="no file on the Hub")

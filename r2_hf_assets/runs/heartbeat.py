@@ -12,8 +12,8 @@ for a slot of a pool, Dagster does its own work) it is always written. So a step
 something moves in ten minutes. (hf_transfer reports no progress, and is given a time.)
 
 The thread also sees when the run was ended from outside: by `lost_runs` after a long outage of the database, or by a
-user who forced its termination. The assets call `stop_if_ended` between row groups and before a commit. What happens
-until then is safe: a second run of the same chunk uploads the same content, and commits by comparison.
+user who forced its termination. The assets call `raise_if_terminated` between row groups and before a commit. Until
+then a second run of the same chunk is safe: it uploads the same content, and commits by comparison.
 """
 
 import logging
@@ -29,7 +29,7 @@ from r2_hf_assets import activity
 from r2_hf_assets.dagster_internals import HIDDEN_TAG_PREFIX, StepEventStatus
 
 ALIVE_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets/alive"
-BEAT_SECONDS = 60.0
+HEARTBEAT_SECONDS = 60.0
 # A step in which nothing moved for so long shows no sign.
 STILL_SECONDS = 60.0
 # A beat that hangs in the database must not hold the end of its run.
@@ -38,13 +38,13 @@ _LAST_BEAT_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class SignsOfLife(ConfigurableResource):
+class RunHeartbeat(ConfigurableResource):
     """Shows that the run is alive, and knows whether it was ended from outside."""
 
     _ended: threading.Event = PrivateAttr(default_factory=threading.Event)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator["SignsOfLife"]:
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["RunHeartbeat"]:
         """Beat for as long as the run has its resources."""
         instance, this = context.instance, context.run
         assert instance is not None and this is not None
@@ -61,10 +61,10 @@ class SignsOfLife(ConfigurableResource):
                 instance.add_run_tags(this.run_id, {ALIVE_TAG: datetime.now(UTC).isoformat(timespec="microseconds")})
             return True
 
-        with beating(beat, BEAT_SECONDS):
+        with send_periodically(beat, HEARTBEAT_SECONDS):
             yield self
 
-    def stop_if_ended(self) -> None:
+    def raise_if_terminated(self) -> None:
         """Stop working once the run was ended from outside: what is left, a retry does or nobody wants.
 
         Raises:
@@ -74,9 +74,9 @@ class SignsOfLife(ConfigurableResource):
             raise DagsterExecutionInterruptedError("this run was ended from outside while it worked")
 
     def sleep(self, seconds: float) -> None:
-        """Sleep between two tries; raises like `stop_if_ended` when the run is ended meanwhile."""
+        """Sleep between two tries; raises like `raise_if_terminated` when the run is ended meanwhile."""
         self._ended.wait(seconds)
-        self.stop_if_ended()
+        self.raise_if_terminated()
 
 
 def _in_a_step(instance: DagsterInstance, run_id: str) -> bool:
@@ -85,7 +85,7 @@ def _in_a_step(instance: DagsterInstance, run_id: str) -> bool:
 
 
 @contextmanager
-def beating(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
+def send_periodically(beat: Callable[[], bool], every_s: float) -> Iterator[None]:
     """Call `beat` in a thread every `every_s` seconds, until it returns False or the block ends."""
     over = threading.Event()
 

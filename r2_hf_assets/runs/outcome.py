@@ -31,7 +31,9 @@ _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
 @contextmanager
-def user_errors(context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext) -> Iterator[None]:
+def report_user_errors(
+    context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext,
+) -> Iterator[None]:
     """Turn errors meant for the user into a Failure of one line; no run retry follows where waiting mends nothing."""
     try:
         yield
@@ -55,7 +57,7 @@ def end_of(run: DagsterRun) -> End:
     return End.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else End.FAILURE
 
 
-def warn_if_forgetful(context: AssetExecutionContext) -> None:
+def warn_if_ephemeral(context: AssetExecutionContext) -> None:
     """Warn, in the run's log, when the history ends with the process: it is the progress record."""
     instance = context.instance
     if instance.is_ephemeral or Path(instance.root_directory).name.startswith(_TEMPORARY_HOME):

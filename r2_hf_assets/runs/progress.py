@@ -15,7 +15,7 @@ from dagster import AssetKey, DagsterInstance
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.runs.history import Name, latest_commits, recorded_digests
 
@@ -68,7 +68,7 @@ class Progress:
 
 
 def overall(
-    instance: DagsterInstance, everything: Iterable[Planned], languages: Collection[str], dataset: str | None = None
+    instance: DagsterInstance, everything: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
     """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
     planned, left_out = in_grid(everything, languages)
@@ -83,7 +83,7 @@ def overall(
         if name in done and "recorded_by" not in event.metadata:
             by_runs.append((record.timestamp, done[name]))
 
-    def count(language: str, chunks: Sequence[Planned]) -> LanguageProgress:
+    def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
         left = due(chunks, committed)
         known = [hours[name] for chunk in chunks if (name := (chunk.language, chunk.number)) in hours]
         return LanguageProgress(
@@ -121,7 +121,7 @@ def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float)
     return Pace(round(an_hour, 1), round(episodes_due / an_hour, 2), len(recent), round(seconds / 3600, 2))
 
 
-def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[Planned]) -> set[Name]:
+def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
     names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
     statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
     return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

@@ -1,4 +1,4 @@
-"""`lost_runs`: ends runs whose heartbeat (signs_of_life.py) stopped, so that Dagster's run retries start them again.
+"""`lost_runs`: ends runs whose heartbeat (run_heartbeat.py) stopped, so that Dagster's run retries start them again.
 
 When a host dies with everything on it, nothing records that its run has failed: the run would count as in progress for
 ever, and its partition as taken; so would a run whose step hangs. Dagster's run monitoring asks the launcher's process,

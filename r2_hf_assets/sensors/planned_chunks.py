@@ -45,8 +45,8 @@ from r2_hf_assets.dagster_internals import (
 )
 from r2_hf_assets.jobs import build_job
 from r2_hf_assets.partitions import add_partitions, chunk_tags, partition_key, read_key
-from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.dispatch import BAD_SERIES, Braked, Name, Tried, Turn, brake, decide
+from r2_hf_assets.plan.chunks import ChunkRef
+from r2_hf_assets.plan.dispatch import BAD_SERIES, AttemptHistory, Name, OpenCircuit, Selection, brake, decide
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
@@ -105,11 +105,11 @@ def _partition_of(run: DagsterRun) -> Name | None:
         return None  # a run of something else
 
 
-def tried(instance: DagsterInstance, due: Sequence[Planned], lost: Mapping[Name, Loss]) -> dict[Name, Tried]:
+def tried(instance: DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name, Loss]) -> dict[Name, AttemptHistory]:
     """How the finished runs of these chunks went. Of a chunk that the Hub lost, only later runs count."""
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
-    known: dict[Name, Tried] = {}
+    known: dict[Name, AttemptHistory] = {}
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         wanted = {PARTITION_NAME_TAG: keys[start : start + _KEYS_PER_QUERY]}
         for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=wanted)):  # newest first
@@ -119,18 +119,18 @@ def tried(instance: DagsterInstance, due: Sequence[Planned], lost: Mapping[Name,
                 continue
             attempts = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             terminated = canceled and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
-            newest = known.get(name) or Tried(0, ended, terminated)
-            known[name] = Tried(max(newest.attempts, attempts), max(newest.ended, ended), newest.terminated)
+            newest = known.get(name) or AttemptHistory(0, ended, terminated)
+            known[name] = AttemptHistory(max(newest.attempts, attempts), max(newest.ended, ended), newest.terminated)
     return known
 
 
-def braked(instance: DagsterInstance, sensor: str) -> Braked | None:
+def braked(instance: DagsterInstance, sensor: str) -> OpenCircuit | None:
     """Whether a sensor's last runs say that the next ones would fail alike."""
     ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     wanted = RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
     records = sorted(instance.get_run_records(wanted, limit=BAD_SERIES), key=_ended, reverse=True)
     why = brake(end_of(record.dagster_run) for record in records)
-    return Braked(why, _ended(records[0])) if why else None
+    return OpenCircuit(why, _ended(records[0])) if why else None
 
 
 def _ended(record: RunRecord) -> float:
@@ -143,7 +143,7 @@ def in_flight(queue: Any) -> int:
     return 2 * (at_once if at_once > 0 else 10)
 
 
-def requests(asks: Sequence[tuple[Planned, int]], dataset: str | None, lost: Mapping[Name, Loss]) -> list[RunRequest]:
+def requests(asks: Sequence[tuple[ChunkRef, int]], dataset: str | None, lost: Mapping[Name, Loss]) -> list[RunRequest]:
     """A run for each chunk. A step that fails is this sensor's to request again; a process that dies, Dagster's."""
     made = []
     for chunk, attempt in asks:
@@ -161,7 +161,7 @@ def requests(asks: Sequence[tuple[Planned, int]], dataset: str | None, lost: Map
     return made
 
 
-def line(turn: Turn, due: int, runs: str, braked: str | None) -> str:
+def line(turn: Selection, due: int, runs: str, braked: str | None) -> str:
     """The turn in numbers, and what a person has to do."""
     if not due:
         return "nothing is due"

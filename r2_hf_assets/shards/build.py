@@ -17,7 +17,7 @@ from r2_hf_assets.bucket.segments import METADATA_NAME, Reject, Segment, audio_f
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import StillUploading
 from r2_hf_assets.memory import clear_frames, give_memory_back, release
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import rejects_name, shard_names
@@ -58,7 +58,7 @@ class _Output:
     A class and no nested functions: those would stay with an error's traceback, and whatever they refer to.
     """
 
-    chunk: Chunk
+    chunk: ChunkManifest
     source: Source
     group: RowGroup
     writer: PartWriter
@@ -143,7 +143,7 @@ class _Output:
 
 
 def build_chunk(
-    chunk: Chunk,
+    chunk: ChunkManifest,
     bucket: Bucket,
     upload: Upload,
     limits: ShardSettings,
@@ -174,7 +174,7 @@ def build_chunk(
 
 
 def _build(
-    chunk: Chunk,
+    chunk: ChunkManifest,
     source: Source,
     upload: Upload,
     limits: ShardSettings,

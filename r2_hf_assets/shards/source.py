@@ -17,7 +17,7 @@ from r2_hf_assets.bucket.segments import (
     to_segment,
 )
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import MAX_ROWGROUP_BYTES
 
@@ -37,7 +37,7 @@ class Source:
     retry: Retry
 
     def items(
-        self, chunk: Chunk, workers: int, on_read: Callable[[str, int], None] | None = None
+        self, chunk: ChunkManifest, workers: int, on_read: Callable[[str, int], None] | None = None
     ) -> Generator[Item, None, None]:
         """Yield every entry of every episode, as a segment or a reject; unusable metadata gives one reject.
 

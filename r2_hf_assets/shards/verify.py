@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.shards.record import BuildRecord, Tally
 from r2_hf_assets.verdict import Findings, Verdict
 
@@ -27,7 +27,7 @@ class Audit:
     """What the metadata held and what was written of it: a byte an entry of each episode, that is a row, a reject, or
     nothing."""
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: ChunkManifest) -> None:
         self.findings = Findings()
         self._chunk = chunk
         self._order = {episode: index for index, episode in enumerate(chunk.episodes)}

@@ -13,7 +13,7 @@ from dagster import AssetKey, DagsterInstance
 from r2_hf_assets.assets.dataset_card import read_facts
 from r2_hf_assets.cli.in_process import execute, refresh_card
 from r2_hf_assets.hub.card.merge import BEGIN
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.runs import history
 from r2_hf_assets.runs.reconcile import examine
@@ -142,7 +142,7 @@ def _check_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, real = load(), PlanStore.planned
     plan = open_plan(settings.plan, settings.r2)
 
-    def another(self: PlanStore) -> list[Planned]:
+    def another(self: PlanStore) -> list[ChunkRef]:
         return [replace(chunk, digest="new") if chunk.language == "de" else chunk for chunk in real(self)]
 
     with DagsterInstance.get() as instance:

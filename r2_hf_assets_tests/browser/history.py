@@ -14,7 +14,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.partitions import add_partitions, chunk_key
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.runs.metadata import PLAN_VERSION
@@ -44,7 +44,9 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
     for language in languages:
         for number in range(chunks):
             real = last.get(language) if number == chunks - 1 else None
-            plan.create(Chunk(language, number, settings.r2.prefix, tuple(real or [f"{language}/made-up-{number}"])))
+            plan.create(
+                ChunkManifest(language, number, settings.r2.prefix, tuple(real or [f"{language}/made-up-{number}"]))
+            )
     planned = {(chunk.language, chunk.number): chunk for chunk in plan.write_index()}
     with DagsterInstance.get() as instance:
         add_partitions(instance, range(chunks))

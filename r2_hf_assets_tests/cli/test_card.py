@@ -6,11 +6,11 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.cli import in_process as launch
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.sensors import stale_card
 from r2_hf_assets_tests.cli.calls import call
 
-CHUNKS = [Planned("en", number, f"digest-{number}", 10) for number in range(3)]
+CHUNKS = [ChunkRef("en", number, f"digest-{number}", 10) for number in range(3)]
 ENVIRONMENT = {
     "R2_ENDPOINT_URL": "http://127.0.0.1:1",
     "R2_ACCESS_KEY_ID": "key",

@@ -12,7 +12,7 @@ from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.cli.process import choose
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.plan import dispatch as turns
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.support.world import World, materializations
 
@@ -133,9 +133,9 @@ def test_a_partition_that_is_named_is_done_whoever_did_it_before(
     assert len(materializations(four, "hub_commit", "de|chunk_0000")) == 2
 
 
-def planned(*names: str) -> list[Planned]:
+def planned(*names: str) -> list[ChunkRef]:
     split = (name.split("/") for name in names)
-    return [Planned(language, int(number), "d", 1) for language, number in split]
+    return [ChunkRef(language, int(number), "d", 1) for language, number in split]
 
 
 @pytest.mark.parametrize(

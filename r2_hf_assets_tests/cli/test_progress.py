@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from r2_hf_assets.cli.in_process import ChunkRun
 from r2_hf_assets.cli.process import Progress, show_progress
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.shards.record import Tally
 from r2_hf_sandbox.processes import wait_until
 
-CHUNKS = [Planned("en", 0, "a", 2), Planned("en", 1, "b", 3)]
+CHUNKS = [ChunkRef("en", 0, "a", 2), ChunkRef("en", 1, "b", 3)]
 
 
 def run(number: int, run_id: str = "r", error: str | None = None, stop: str | None = None) -> ChunkRun:

@@ -11,7 +11,7 @@ from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import LEDGER, Build
@@ -23,7 +23,7 @@ SIZE = 20_000
 
 
 @pytest.fixture
-def chunk(world: World) -> Chunk:
+def chunk(world: World) -> ChunkManifest:
     """Two episodes of this test's own: what another test has uploaded is not sent again."""
     return chunk_of(f"en/a-{world.bucket}", f"en/b-{world.bucket}")
 
@@ -32,7 +32,7 @@ Line = tuple[BucketSettings, HubClient]
 
 
 @pytest.fixture
-def line(world: World, repo: HubClient, chunk: Chunk) -> Line:
+def line(world: World, repo: HubClient, chunk: ChunkManifest) -> Line:
     """Three segments in each episode, and a repo that is there and empty."""
     for episode in chunk.episodes:
         put_episode(world.store(), episode, size=SIZE)
@@ -47,7 +47,7 @@ def brief_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_XET_CLIENT_RETRY_BASE_DELAY", "5ms")
 
 
-def build(chunk: Chunk, line: Line, folder: Path, said: list[str], **changes: Any) -> Build:
+def build(chunk: ChunkManifest, line: Line, folder: Path, said: list[str], **changes: Any) -> Build:
     settings = limits(folder, max_bytes=100_000, rowgroup_bytes=30_000, **changes)
     line[1].log = said.append
     return build_on_hub(chunk, *line, settings)
@@ -60,7 +60,7 @@ def registered(world: World, mark: int) -> int:
 
 
 def test_what_was_built_is_committed_without_a_local_file(
-    world: World, chunk: Chunk, line: Line, tmp_path: Path
+    world: World, chunk: ChunkManifest, line: Line, tmp_path: Path
 ) -> None:
     said: list[str] = []
     made = build(chunk, line, tmp_path, said)
@@ -74,7 +74,7 @@ def test_what_was_built_is_committed_without_a_local_file(
 
 @pytest.mark.parametrize("route", ["/v1/xorbs/", "/v1/shards$"])
 def test_a_transfer_that_breaks_off_is_made_again_with_the_same_result(
-    world: World, chunk: Chunk, line: Line, tmp_path: Path, route: str
+    world: World, chunk: ChunkManifest, line: Line, tmp_path: Path, route: str
 ) -> None:
     said: list[str] = []
     world.sandbox.hub.faults({"path_regex": route, "status": 503, "times": 4})
@@ -85,7 +85,7 @@ def test_a_transfer_that_breaks_off_is_made_again_with_the_same_result(
 
 
 def test_a_transfer_that_breaks_off_for_ever_is_given_up(
-    world: World, chunk: Chunk, line: Line, tmp_path: Path
+    world: World, chunk: ChunkManifest, line: Line, tmp_path: Path
 ) -> None:
     world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
     with pytest.raises(GaveUp, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
@@ -94,7 +94,7 @@ def test_a_transfer_that_breaks_off_for_ever_is_given_up(
 
 
 def test_a_build_that_fails_its_ledger_check_registers_nothing_and_is_not_made_again(
-    world: World, chunk: Chunk, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, chunk: ChunkManifest, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = RowGroup.to_table
     monkeypatch.setattr(RowGroup, "to_table", lambda self: real(self).slice(1))
@@ -107,7 +107,7 @@ def test_a_build_that_fails_its_ledger_check_registers_nothing_and_is_not_made_a
 
 
 def test_an_episode_that_is_still_uploading_ends_the_upload(
-    world: World, chunk: Chunk, line: Line, tmp_path: Path
+    world: World, chunk: ChunkManifest, line: Line, tmp_path: Path
 ) -> None:
     put_episode(world.store(), chunk.episodes[1], 4, size=SIZE, without=[3])
     mark, said = world.sandbox.hub.mark(), list[str]()

@@ -12,7 +12,7 @@ from r2_hf_assets.errors import AccessError
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import classify, status_of
 from r2_hf_assets.hub.reads import take_inventory
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import TransientError
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.hub.conftest import Body
 from r2_hf_assets_tests.hub.uploads import upload_chunk
@@ -100,7 +100,7 @@ def test_an_answer_that_lacks_its_fields_may_pass(world: World, repo: HubClient,
     for call in calls:
         with pytest.raises(json.JSONDecodeError) as unreadable:
             call()
-        assert classify(unreadable.value) == Trouble("the Hub's answer can't be read")
+        assert classify(unreadable.value) == TransientError("the Hub's answer can't be read")
 
 
 def test_where_content_goes_over_xet(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> None:

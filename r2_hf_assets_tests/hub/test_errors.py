@@ -16,7 +16,7 @@ from r2_hf_assets.hub.errors import (
     server_message,
     status_of,
 )
-from r2_hf_assets.retry import Trouble
+from r2_hf_assets.retry import TransientError
 from r2_hf_assets_tests.hub.fake_repo import http_error
 
 
@@ -68,7 +68,7 @@ def test_a_broken_transport_may_pass(error):
 def test_transport_errors_of_the_librarys_own_http_client_may_pass():
     client = importlib.import_module(type(get_session()).__module__.partition(".")[0])
     for error in (client.ConnectError, client.ReadTimeout, client.RemoteProtocolError):
-        assert classify(error("no answer")) == Trouble(f"the Hub can't be reached ({error.__name__})")
+        assert classify(error("no answer")) == TransientError(f"the Hub can't be reached ({error.__name__})")
 
 
 @pytest.mark.parametrize(

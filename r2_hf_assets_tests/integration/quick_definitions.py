@@ -3,10 +3,10 @@
 from dagster import SensorDefinition
 
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.runs import heartbeat as signs_of_life
+from r2_hf_assets.runs import heartbeat as run_heartbeat
 from r2_hf_assets.sensors import lost_runs
 
-signs_of_life.BEAT_SECONDS = 0.5
+run_heartbeat.HEARTBEAT_SECONDS = 0.5
 lost_runs.LOOKS = 2
 
 for sensor in defs.sensors or ():

@@ -11,7 +11,7 @@ from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load, load_for_scan
 from r2_hf_assets.shards.record import BuildRecord
@@ -81,7 +81,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     together = threading.Barrier(len(chunks))
     claim = Claim(plan.id(), lambda _: {})
 
-    def look(_: Chunk) -> None:
+    def look(_: ChunkManifest) -> None:
         together.wait(60)
         check_claim(HubClient(hub), claim)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from r2_hf_assets.errors import PlanError
-from r2_hf_assets.plan.chunks import Chunk, decode, encode
+from r2_hf_assets.plan.chunks import ChunkManifest, decode, encode
 from r2_hf_assets_tests.support.build_samples import chunk_of
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/é 世", number=12)
@@ -26,7 +26,7 @@ def test_the_digest_names_members_and_their_order():
 
 def test_a_manifest_is_read_as_it_was_written():
     assert decode(encode(CHUNK), "x.json") == CHUNK
-    assert encode(CHUNK) == encode(Chunk("en", 12, "processed/", CHUNK.episodes))
+    assert encode(CHUNK) == encode(ChunkManifest("en", 12, "processed/", CHUNK.episodes))
 
 
 def test_a_manifest_can_be_read_by_people():

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from r2_hf_assets.plan.chunks import Planned
-from r2_hf_assets.plan.dispatch import BAD_SERIES, Braked, End, Tried, Turn, brake, decide
+from r2_hf_assets.plan.chunks import ChunkRef
+from r2_hf_assets.plan.dispatch import BAD_SERIES, AttemptHistory, End, OpenCircuit, Selection, brake, decide
 from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S
 
 NOW = 1_000_000.0
-CHUNKS = [Planned("de", 0, "d0", 3), *(Planned("en", number, f"e{number}", 3) for number in range(6))]
+CHUNKS = [ChunkRef("de", 0, "d0", 3), *(ChunkRef("en", number, f"e{number}", 3) for number in range(6))]
 
 
-def turn(**changes: Any) -> Turn:
+def turn(**changes: Any) -> Selection:
     usual: dict[str, Any] = {
         "due": CHUNKS,
         "busy": (),
@@ -26,7 +26,7 @@ def turn(**changes: Any) -> Turn:
     return decide(**{**usual, **changes})
 
 
-def asked(made: Turn) -> list[tuple[str, int, int]]:
+def asked(made: Selection) -> list[tuple[str, int, int]]:
     return [(chunk.language, chunk.number, attempt) for chunk, attempt in made.asks]
 
 
@@ -66,7 +66,7 @@ def test_a_chunk_in_hand_is_left_to_whoever_has_it() -> None:
     ],
 )
 def test_what_failed_waits_ever_longer(attempts: int, wait: float) -> None:
-    known = {("en", 0): Tried(attempts, NOW)}
+    known = {("en", 0): AttemptHistory(attempts, NOW)}
     early = turn(tried=known, now=NOW + wait - 1)
     assert ("en", 0) not in [name[:2] for name in asked(early)]
     assert early.waits == [1.0]
@@ -75,23 +75,23 @@ def test_what_failed_waits_ever_longer(attempts: int, wait: float) -> None:
 
 
 def test_after_the_last_attempt_it_is_named_and_left_for_ever() -> None:
-    made = turn(tried={("en", 0): Tried(RUN_ATTEMPTS, 0.0)})
+    made = turn(tried={("en", 0): AttemptHistory(RUN_ATTEMPTS, 0.0)})
     assert made.given_up == [("en", 0)] and len(made.asks) == 6
 
 
 def test_what_a_person_terminated_is_left_to_people() -> None:
-    made = turn(tried={("en", 0): Tried(1, 0.0, terminated=True)})
+    made = turn(tried={("en", 0): AttemptHistory(1, 0.0, terminated=True)})
     assert made.terminated == [("en", 0)] and len(made.asks) == 6
 
 
 def test_chunks_that_wait_take_no_room_from_others() -> None:
-    known = {("de", 0): Tried(1, NOW), ("en", 0): Tried(RUN_ATTEMPTS, NOW)}
+    known = {("de", 0): AttemptHistory(1, NOW), ("en", 0): AttemptHistory(RUN_ATTEMPTS, NOW)}
     assert asked(turn(tried=known, per_tick=1)) == [("en", 1, 1)]
 
 
 def test_with_the_brake_on_one_at_a_time_is_tried() -> None:
-    assert turn(braked=Braked("because", NOW)).asks == []
-    long_ago = Braked("because", NOW - RUN_FIRST_WAIT_S)
+    assert turn(braked=OpenCircuit("because", NOW)).asks == []
+    long_ago = OpenCircuit("because", NOW - RUN_FIRST_WAIT_S)
     assert turn(braked=long_ago, running=1).asks == []
     assert asked(turn(braked=long_ago)) == [("de", 0, 1)]
 

@@ -1,9 +1,9 @@
 """Due: planned, and not recorded with the chunk's digest."""
 
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due, in_grid
 
-PLAN = [Planned("de", 0, "d0", 5), Planned("en", 0, "e0", 9), Planned("en", 1, "e1", 4)]
+PLAN = [ChunkRef("de", 0, "d0", 5), ChunkRef("en", 0, "e0", 9), ChunkRef("en", 1, "e1", 4)]
 
 
 def test_everything_is_due_at_first_in_plan_order():

@@ -8,7 +8,7 @@ import pytest
 from obstore.store import LocalStore
 
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, put_folders
@@ -65,7 +65,7 @@ def interleave(monkeypatch):
         create = PlanStore.create
         seen = iter(range(10**6))
 
-        def wrapped(plan: PlanStore, chunk: Chunk) -> bool:
+        def wrapped(plan: PlanStore, chunk: ChunkManifest) -> bool:
             if next(seen) == at:
                 monkeypatch.setattr(PlanStore, "create", create)
                 other()
@@ -106,9 +106,9 @@ def test_many_losses_in_a_row(state, monkeypatch):
     create = PlanStore.create
     rival = iter(EPISODES[::-1])
 
-    def wrapped(plan: PlanStore, chunk: Chunk) -> bool:
+    def wrapped(plan: PlanStore, chunk: ChunkManifest) -> bool:
         if (episode := next(rival)) not in planned(state):
-            assert create(plan, Chunk("en", chunk.number, PREFIX, (episode,)))
+            assert create(plan, ChunkManifest("en", chunk.number, PREFIX, (episode,)))
         return create(plan, chunk)
 
     monkeypatch.setattr(PlanStore, "create", wrapped)

@@ -11,7 +11,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import GaveUp, PlanError
 from r2_hf_assets.plan import files
-from r2_hf_assets.plan.chunks import Planned, encode
+from r2_hf_assets.plan.chunks import ChunkRef, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
 
@@ -34,8 +34,8 @@ def raw(plan: PlanStore, path: str) -> bytes:
     return bytes(obstore.get(plan.store, path).bytes())
 
 
-def summary(*chunks) -> list[Planned]:
-    return [Planned(chunk.language, chunk.number, chunk.digest, len(chunk.episodes)) for chunk in chunks]
+def summary(*chunks) -> list[ChunkRef]:
+    return [ChunkRef(chunk.language, chunk.number, chunk.digest, len(chunk.episodes)) for chunk in chunks]
 
 
 def test_an_empty_plan(plan):

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from obstore.store import LocalStore
 
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import PlanStore
 
 
 def test_a_scan_removes_what_a_killed_one_left_and_leaves_what_may_be_anothers(tmp_path: Path) -> None:
     plan = PlanStore(LocalStore(tmp_path), "podcasts", "processed/")
     plan.check_identity()
-    assert plan.create(Chunk("en", 0, "processed/", ("en/a",)))
+    assert plan.create(ChunkManifest("en", 0, "processed/", ("en/a",)))
     torn, fresh = (tmp_path / "plan/en" / name for name in ("chunk_0001.json#1", "chunk_0001.json#2"))
     record = tmp_path / "builds/en/chunk-00000.json#1"
     record.parent.mkdir(parents=True)
@@ -40,7 +40,7 @@ def test_manifests_are_on_the_disk_before_the_index_names_them(tmp_path: Path, m
 
     monkeypatch.setattr(os, "fsync", fsync)
     for number in range(2):
-        assert plan.create(Chunk("en", number, "processed/", (f"en/{number}",)))
+        assert plan.create(ChunkManifest("en", number, "processed/", (f"en/{number}",)))
         before = index.stat().st_mtime_ns if index.exists() else 0
         plan.write_index()
         assert synced == [tmp_path / f"plan/en/chunk_000{number}.json", tmp_path / "plan/en"]

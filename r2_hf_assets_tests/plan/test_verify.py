@@ -9,7 +9,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import GaveUp
 from r2_hf_assets.plan import files as plan_files
-from r2_hf_assets.plan.chunks import Chunk, encode
+from r2_hf_assets.plan.chunks import ChunkManifest, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity
@@ -87,10 +87,10 @@ def test_an_error_is_not_hidden_by_a_warning(plan):
         (chunk_of("en", number=2), {"episode_misnamed": 1}),
         (chunk_of("en/a/b", number=2), {"episode_misnamed": 1}),
         (chunk_of("en/", number=2), {"episode_misnamed": 1}),
-        (Chunk("en", 2, "other/", ("en/d",)), {"other_prefix": 1}),
+        (ChunkManifest("en", 2, "other/", ("en/d",)), {"other_prefix": 1}),
     ],
 )
-def test_chunks_that_should_not_be_are_found(plan, added: Chunk, found: dict[str, int]):
+def test_chunks_that_should_not_be_are_found(plan, added: ChunkManifest, found: dict[str, int]):
     plan.create(added)
     assert kinds(plan) == found
 

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r2_hf_assets.errors import GaveUp
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due
-from r2_hf_assets.retry import STATUSES, Retry, Trouble, status_trouble
+from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 
 cells = st.tuples(st.sampled_from(["de", "en"]), st.integers(0, 4))
 digests = st.sampled_from(["a", "b", "c"])
 plans = st.dictionaries(cells, digests).map(
-    lambda found: [Planned(language, number, digest, 1) for (language, number), digest in found.items()]
+    lambda found: [ChunkRef(language, number, digest, 1) for (language, number), digest in found.items()]
 )
 
 
@@ -67,7 +67,7 @@ def test_tries_and_waits_stay_within_their_bounds(asked, jitters, attempts, base
     call = Flaky(asked, jitters)
     retry = Retry(attempts, base, cap, limit, call.sleep, lambda: call.now, call.jitter)
     try:
-        ended = retry.call("it", call, lambda error: Trouble("busy", asked[call.tries - 1]))
+        ended = retry.call("it", call, lambda error: TransientError("busy", asked[call.tries - 1]))
     except GaveUp:
         ended = "gave up"
     assert ended == "done" or call.tries == attempts or call.now <= limit
@@ -99,6 +99,6 @@ limits = st.one_of(st.text(), st.builds('"api";r={};t={}'.format, st.integers(0)
 
 @given(st.integers(100, 599), after, limits, st.sampled_from(["Retry-After", "retry-after", "RETRY-AFTER"]))
 def test_any_header_gives_a_wait_that_can_be_kept(status, asked, limit, name):
-    trouble = status_trouble(status, {name: asked, "RateLimit": limit}, now=lambda: 1.7e9)
+    trouble = transient_status(status, {name: asked, "RateLimit": limit}, now=lambda: 1.7e9)
     assert (trouble is not None) == (status in STATUSES)
     assert trouble is None or (trouble.wait >= 0.0 and not math.isnan(trouble.wait))

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import PlanError, ShardError
 from r2_hf_assets.plan import chunks
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards import record as records
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
@@ -20,7 +20,7 @@ from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX
 NESTED = b"[" * 2_000  # deeper than Python recurses
 counts = st.integers(0, 2**63)
 any_chunk = st.builds(
-    Chunk, any_text, st.integers(0, 10**6), any_text, st.lists(any_text, min_size=1, max_size=6).map(tuple)
+    ChunkManifest, any_text, st.integers(0, 10**6), any_text, st.lists(any_text, min_size=1, max_size=6).map(tuple)
 )
 words = st.text(max_size=20)  # a record's own, so never half a letter
 files = st.builds(ShardFile, words, counts, counts, words)
@@ -46,7 +46,7 @@ cuts = st.one_of(
     st.tuples(st.integers(100, 400), st.just(1), st.sampled_from([b"a", b"7"])),
 )
 named = st.text("abc/7", min_size=10, max_size=40)
-usual_chunk = st.builds(Chunk, st.just("en"), st.integers(0, 99), named, st.lists(named, min_size=3).map(tuple))
+usual_chunk = st.builds(ChunkManifest, st.just("en"), st.integers(0, 99), named, st.lists(named, min_size=3).map(tuple))
 
 
 def damaged(data: bytes, cut: tuple[int, int, bytes]) -> bytes:

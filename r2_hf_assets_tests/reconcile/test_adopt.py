@@ -11,7 +11,7 @@ from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.languages import LANGUAGES
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
@@ -91,11 +91,11 @@ def adopt(
     return adopt_chunks(script, finished, 2, plan, languages, hub)
 
 
-def new(adopted: Iterable[Adopted]) -> list[Chunk]:
+def new(adopted: Iterable[Adopted]) -> list[ChunkManifest]:
     return [item.chunk for item in adopted if not item.planned]
 
 
-def members(chunks: Iterable[Chunk]) -> list[tuple[str, int, tuple[str, ...]]]:
+def members(chunks: Iterable[ChunkManifest]) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(chunk.language, chunk.number, chunk.episodes) for chunk in chunks]
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import Inventory
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.reconcile.compare import State, compare, update
 from r2_hf_assets.reconcile.report import ADVICE, Due, Kind, Recovered
 from r2_hf_assets.shards.names import path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
-CHUNK = Planned("en", 7, "digest-7", 3)
+CHUNK = ChunkRef("en", 7, "digest-7", 3)
 NAME = ("en", 7)
 DONE = {NAME: "digest-7"}
 ONE, TWO = "data/en/chunk-00007-part-00.parquet", "data/en/chunk-00007-part-01.parquet"
@@ -185,7 +185,7 @@ def test_what_can_be_recorded_what_must_be_read_and_what_is_lost(case: str) -> N
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
-    chunks = tuple(Planned(language, number, "d", 1) for language in ("en", "de") for number in (1, 0))
+    chunks = tuple(ChunkRef(language, number, "d", 1) for language in ("en", "de") for number in (1, 0))
     hub = some("data/x", "data/a", "data/en/chunk-00001.parquet", "data/de/chunk-00000.parquet")
     given = State(chunks, {}, {("de", 1): "d", ("en", 0): "d"}, {}, Inventory("head", hub))
     turned = replace(given, planned=chunks[::-1], hub=Inventory("head", dict(reversed(hub.items()))))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.reconcile.verify import Content, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.source import Source
@@ -53,7 +53,7 @@ def source(bucket: MemoryBucket, settle: timedelta = timedelta(0)) -> Source:
     return Source(bucket, settle, NO_WAIT)
 
 
-def check(bucket: MemoryBucket, *paths: Path, chunk: Chunk = CHUNK) -> Content:
+def check(bucket: MemoryBucket, *paths: Path, chunk: ChunkManifest = CHUNK) -> Content:
     files, reader = as_on_hub(*paths)
     return verify_chunk(chunk, files, reader, source(bucket))
 

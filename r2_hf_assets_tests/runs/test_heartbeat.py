@@ -23,9 +23,9 @@ from dagster._core.storage.tags import TagType, get_tag_type
 
 from r2_hf_assets import activity
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.retry import Retry, Tries, Trouble
-from r2_hf_assets.runs import heartbeat as signs_of_life
-from r2_hf_assets.runs.heartbeat import ALIVE_TAG, SignsOfLife, beating
+from r2_hf_assets.retry import Retry, RetryState, TransientError
+from r2_hf_assets.runs import heartbeat as run_heartbeat
+from r2_hf_assets.runs.heartbeat import ALIVE_TAG, RunHeartbeat, send_periodically
 from r2_hf_assets.sensors import lost_runs
 from r2_hf_assets_tests.sensors.test_lost_runs import Looks
 from r2_hf_sandbox.processes import wait_until
@@ -44,18 +44,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
 @pytest.fixture
 def instance(home: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> DagsterInstance:
     """An instance on disk, whose runs beat fifty times a second."""
-    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(run_heartbeat, "HEARTBEAT_SECONDS", 0.02)
     return home
 
 
 def run(instance: DagsterInstance, body, pool: str | None = None, **options) -> ExecuteInProcessResult:
-    """One run of an asset that calls body(context, signs_of_life)."""
+    """One run of an asset that calls body(context, run_heartbeat)."""
 
     @asset(pool=pool)
-    def work(context: AssetExecutionContext, signs_of_life: SignsOfLife) -> None:
-        body(context, signs_of_life)
+    def work(context: AssetExecutionContext, run_heartbeat: RunHeartbeat) -> None:
+        body(context, run_heartbeat)
 
-    made = Definitions([work], resources={"signs_of_life": SignsOfLife()}, executor=in_process_executor)
+    made = Definitions([work], resources={"run_heartbeat": RunHeartbeat()}, executor=in_process_executor)
     job = made.resolve_implicit_global_asset_job_def()
     return job.execute_in_process(instance=instance, raise_on_error=False, **options)
 
@@ -67,7 +67,7 @@ def sign(instance: DagsterInstance, context: Any) -> str | None:
 def test_a_run_shows_new_signs_until_it_ends(instance):
     def body(context, signs):
         assert shows_new_signs(instance, context)
-        signs.stop_if_ended()
+        signs.raise_if_terminated()
 
     assert run(instance, body).success
     assert beats() == []
@@ -84,7 +84,7 @@ def test_it_ends_with_a_run_that_fails_or_is_interrupted(instance, error):
 
 
 def test_a_short_run_pays_nothing(instance, monkeypatch):
-    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 60.0)
+    monkeypatch.setattr(run_heartbeat, "HEARTBEAT_SECONDS", 60.0)
     result = run(instance, lambda context, signs: None)
     assert result.success and ALIVE_TAG not in instance.get_run_by_id(result.run_id).tags
     assert beats() == []
@@ -104,20 +104,20 @@ def test_the_database_away_costs_signs_and_nothing_else(instance, monkeypatch):
 
     def body(context, signs):
         assert wait_until(lambda: sign(instance, context) is not None, 20, 0.01)
-        signs.stop_if_ended()
+        signs.raise_if_terminated()
 
     assert run(instance, body).success and len(calls) >= 4
 
 
 def test_a_beat_that_hangs_does_not_hold_the_run(monkeypatch):
-    monkeypatch.setattr(signs_of_life, "_LAST_BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(run_heartbeat, "_LAST_BEAT_SECONDS", 0.01)
     hangs, let_go = threading.Event(), threading.Event()
 
     def beat() -> bool:
         hangs.set()
         return let_go.wait(60)
 
-    with beating(beat, 0.001):
+    with send_periodically(beat, 0.001):
         assert hangs.wait(20)
     (thread,) = beats()
     let_go.set()
@@ -132,7 +132,7 @@ def test_a_run_that_was_ended_stops_and_stays_ended(instance, end):
     def body(context, signs):
         getattr(instance, end)(context.run, "ended from outside")
         assert wait_until(lambda: beats() == [], 20, 0.01)
-        signs.stop_if_ended()
+        signs.raise_if_terminated()
         after.append("worked on")
 
     expected = {"report_run_failed": DagsterRunStatus.FAILURE, "report_run_canceled": DagsterRunStatus.CANCELED}[end]
@@ -162,7 +162,7 @@ def test_a_deleted_run_stops(instance):
         instance.delete_run(context.run.run_id)
         assert wait_until(lambda: beats() == [], 20, 0.01)
         with pytest.raises(DagsterExecutionInterruptedError):
-            signs.stop_if_ended()
+            signs.raise_if_terminated()
         stopped.append(True)
 
     run(instance, body)
@@ -174,7 +174,7 @@ def unmoved(monkeypatch: pytest.MonkeyPatch) -> activity.Mark:
     """Progress that nothing of this test makes, and that counts for a tenth of a second."""
     mark = activity.Mark()
     monkeypatch.setattr(activity, "PROCESS", mark)
-    monkeypatch.setattr(signs_of_life, "STILL_SECONDS", 0.1)
+    monkeypatch.setattr(run_heartbeat, "STILL_SECONDS", 0.1)
     return mark
 
 
@@ -193,14 +193,14 @@ def shows_new_signs(instance: DagsterInstance, context: Any, step: Callable[[], 
 @pytest.fixture
 def stillness(instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What each beat that found nothing moved found of a step: is there one?"""
-    real: Callable[[DagsterInstance, str], bool] = signs_of_life._in_a_step
+    real: Callable[[DagsterInstance, str], bool] = run_heartbeat._in_a_step
     found: list[bool] = []
 
     def in_a_step(instance: DagsterInstance, run_id: str) -> bool:
         found.append(real(instance, run_id))
         return found[-1]
 
-    monkeypatch.setattr(signs_of_life, "_in_a_step", in_a_step)
+    monkeypatch.setattr(run_heartbeat, "_in_a_step", in_a_step)
     return found
 
 
@@ -226,7 +226,7 @@ def test_a_run_whose_step_hangs_is_ended(instance, unmoved, stillness, monkeypat
         assert instance.get_run_by_id(context.run.run_id).status is DagsterRunStatus.STARTED
         assert context.run.run_id in look()
         assert wait_until(lambda: beats() == [], 20, 0.01)
-        signs.stop_if_ended()
+        signs.raise_if_terminated()
         after.append("worked on")
 
     result = run(instance, body)
@@ -235,7 +235,7 @@ def test_a_run_whose_step_hangs_is_ended(instance, unmoved, stillness, monkeypat
 
 def test_a_wait_that_was_asked_for_shows_signs(instance, unmoved):
     def body(context, signs):
-        quota = Tries(Retry(), "commit").wait_after(Trouble("rate limited", wait=3600.0, quota=True))
+        quota = RetryState(Retry(), "commit").wait_after(TransientError("rate limited", wait=3600.0, quota=True))
         assert quota == 3600.0 and shows_new_signs(instance, context)
 
     assert run(instance, body).success
@@ -250,7 +250,7 @@ def test_between_two_steps_there_are_signs(instance, unmoved, monkeypatch):
         pass
 
     @asset(deps=[first])
-    def second(context: AssetExecutionContext, signs_of_life: SignsOfLife) -> None:
+    def second(context: AssetExecutionContext, run_heartbeat: RunHeartbeat) -> None:
         pass
 
     @success_hook
@@ -259,7 +259,7 @@ def test_between_two_steps_there_are_signs(instance, unmoved, monkeypatch):
         record = instance.get_run_by_id(context.run_id)
         assert shows_new_signs(instance, SimpleNamespace(run=record))
 
-    made = Definitions([first, second], resources={"signs_of_life": SignsOfLife()}, executor=in_process_executor)
+    made = Definitions([first, second], resources={"run_heartbeat": RunHeartbeat()}, executor=in_process_executor)
     job = made.resolve_implicit_global_asset_job_def().with_hooks({slow})
     assert job.execute_in_process(instance=instance).success
     assert seen == ["first", "second"]
@@ -287,7 +287,7 @@ def test_every_step_of_the_project_shows_signs_of_life():
     jobs = defs.get_repository_def().get_all_jobs()
     ops = {op.name: op.required_resource_keys for job in jobs for op in job.graph.iterate_op_defs()}
     assert {"work_plan", "parquet_shards", "hub_commit"} < set(ops)
-    assert [name for name, resources in ops.items() if "signs_of_life" not in resources] == []
+    assert [name for name, resources in ops.items() if "run_heartbeat" not in resources] == []
 
 
 def test_the_sign_is_none_of_the_tags_that_people_see():

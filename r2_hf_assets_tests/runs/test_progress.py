@@ -8,11 +8,11 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.partitions import add_partitions, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.runs import history
 from r2_hf_assets.runs.progress import Pace, overall, pace_of
 
-PLANNED = [Planned("de", 0, "d0", 5), *(Planned("en", number, f"e{number}", 10) for number in range(5))]
+PLANNED = [ChunkRef("de", 0, "d0", 5), *(ChunkRef("en", number, f"e{number}", 10) for number in range(5))]
 DONE = {("de", 0): "d0", ("en", 0): "e0", ("en", 1): "e1", ("en", 2): "an older digest", ("en", 3): "e3"}
 MINUTE = 60.0
 NOW = 1_000_000.0

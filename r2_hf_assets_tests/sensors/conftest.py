@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from dagster import DagsterInstance
 
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.sensors.ticks import KEYS, Ticks
@@ -34,7 +34,7 @@ def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
         made = Ticks(instance)
         for key in KEYS:
             language, number = key.split("|")[0], int(key[-4:])
-            chunk = Chunk(language, number, PREFIX, (f"{language}/{number}",))
+            chunk = ChunkManifest(language, number, PREFIX, (f"{language}/{number}",))
             assert plan.create(chunk)
             made.digests[key] = chunk.digest
         yield made

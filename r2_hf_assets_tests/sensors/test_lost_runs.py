@@ -24,7 +24,7 @@ from dagster._core.remote_origin import (
 from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.runs.heartbeat import ALIVE_TAG, BEAT_SECONDS
+from r2_hf_assets.runs.heartbeat import ALIVE_TAG, HEARTBEAT_SECONDS
 from r2_hf_assets.sensors.lost_runs import LOOK_EVERY_SECONDS, LOOKS, Seen, decide, lost_runs
 from r2_hf_assets_tests.support.world import ROOT
 
@@ -54,7 +54,7 @@ def test_decide(seen, sign, known, lost):
 
 
 def test_several_beats_may_be_missed():
-    assert LOOKS * LOOK_EVERY_SECONDS >= 5 * BEAT_SECONDS
+    assert LOOKS * LOOK_EVERY_SECONDS >= 5 * HEARTBEAT_SECONDS
     assert lost_runs.minimum_interval_seconds == LOOK_EVERY_SECONDS
 
 

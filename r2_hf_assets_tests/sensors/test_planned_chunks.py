@@ -9,7 +9,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, RETRY_ON_ASSET_OR_OP_FAI
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.partitions import add_partitions, read_key
-from r2_hf_assets.plan.dispatch import BAD_SERIES, Turn
+from r2_hf_assets.plan.dispatch import BAD_SERIES, Selection
 from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.outcome import SYSTEMIC_TAG
@@ -151,7 +151,7 @@ def test_languages_narrow_what_is_asked_for(ticks: Ticks, monkeypatch: pytest.Mo
 
 def test_many_are_named_briefly() -> None:
     names = [("en", number) for number in range(9)]
-    made = Turn([], 1, [400.0, 300.0], names, names[:1])
+    made = Selection([], 1, [400.0, 300.0], names, names[:1])
     assert line(made, 20, "4 of 8 runs", None) == (
         "20 due: 0 asked for now, 1 in hand (4 of 8 runs); 2 failed and are tried again later, the next in 5 min; "
         "9 failed 5 times and are left: en|chunk_0000, en|chunk_0001, en|chunk_0002, en|chunk_0003, en|chunk_0004 and "

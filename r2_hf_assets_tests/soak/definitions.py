@@ -6,13 +6,13 @@ from pathlib import Path
 from dagster import SensorDefinition
 
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.runs import heartbeat as signs_of_life
+from r2_hf_assets.runs import heartbeat as run_heartbeat
 from r2_hf_assets.sensors import lost_runs
 from r2_hf_assets_tests.soak import points
 from r2_hf_assets_tests.soak.victims import MARK
 
 # A beat a second and two looks, which the daemon makes every five seconds at the most.
-signs_of_life.BEAT_SECONDS = 1.0
+run_heartbeat.HEARTBEAT_SECONDS = 1.0
 lost_runs.LOOKS = 2
 for sensor in defs.sensors or ():
     if isinstance(sensor, SensorDefinition) and sensor.name == "lost_runs":

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.shards.builds import open_builds
@@ -99,7 +99,7 @@ def read_manifests(site: Site) -> dict[str, bytes]:
     return {path: bytes(obstore.get(store, path).bytes()) for path in paths if "chunk_" in path}
 
 
-def commits(site: Site, planned: Sequence[Planned]) -> tuple[int, list[str]]:
+def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
     """Each chunk's files were added by one commit, which added nothing else of data, and nothing was ever removed."""
     makers: dict[tuple[str, int], list[str]] = {}
     broken: list[str] = []
@@ -125,7 +125,7 @@ def commits(site: Site, planned: Sequence[Planned]) -> tuple[int, list[str]]:
     return count, broken
 
 
-def history(instance: DagsterInstance, planned: Sequence[Planned]) -> list[str]:
+def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]:
     """Every planned chunk has materializations that name its digest."""
     broken = []
     for asset in (SHARDS, COMMIT):
@@ -138,7 +138,7 @@ def history(instance: DagsterInstance, planned: Sequence[Planned]) -> list[str]:
     return broken
 
 
-def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[Planned]) -> list[str]:
+def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[ChunkRef]) -> list[str]:
     """A whole record of each chunk and the ledgers that they name, which hold the rejects that the samples ask for."""
     settings = site.settings()
     store = open_builds(settings.plan, settings.r2).files.store

@@ -23,7 +23,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.partitions import LANGUAGE, PLAN_CHUNK, chunk_key, partition_key
-from r2_hf_assets.plan.chunks import Planned
+from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets_tests.soak.site import LOCATION, RUNS_AT_ONCE, Site
@@ -86,7 +86,7 @@ class Asker:
         open_ = set(self.due_keys())
         return [key for p in self.planned() if (key := partition_key(p.language, p.number)) not in open_]
 
-    def planned(self) -> list[Planned]:
+    def planned(self) -> list[ChunkRef]:
         return self.site.plan().planned()
 
     def open_runs(self) -> list[DagsterRun]:

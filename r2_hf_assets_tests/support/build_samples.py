@@ -21,7 +21,7 @@ from obstore.exceptions import GenericError
 
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.build import Build, build_chunk
@@ -76,8 +76,8 @@ def put_folders(store: Any, *episodes: str) -> None:
         obstore.put(store, f"{PREFIX}{episode}/all_segments.json", b"[]")
 
 
-def chunk_of(*episodes: str, language: str = "en", number: int = 7) -> Chunk:
-    return Chunk(language, number, PREFIX, episodes)
+def chunk_of(*episodes: str, language: str = "en", number: int = 7) -> ChunkManifest:
+    return ChunkManifest(language, number, PREFIX, episodes)
 
 
 def segment(index: int = 0, **changes: Any) -> Segment:
@@ -155,7 +155,7 @@ class MemoryBuild:
 
 
 def build_in_memory(
-    chunk: Chunk,
+    chunk: ChunkManifest,
     bucket: Bucket,
     upload: MemoryUpload | None = None,
     *,

@@ -18,7 +18,7 @@ from r2_hf_assets.bucket.client import ask
 from r2_hf_assets.disk import disk_error, on_disk
 from r2_hf_assets.errors import DiskError, DiskFull, GaveUp
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.runs.outcome import user_errors
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, Flaky
 
 FOLDER = Path("/data/state")
@@ -95,16 +95,16 @@ def test_a_bucket_that_fails_is_asked_again(tmp_path):
 def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
     context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock())
-    with pytest.raises(Failure) as caught, user_errors(context):
+    with pytest.raises(Failure) as caught, report_user_errors(context):
         raise OSError("I/O error: No space left on device (os error 28)")
     assert str(caught.value.description).startswith("HF_HOME (/data/hf): no space")
     assert caught.value.allow_retries is True
     assert not context.instance.add_run_tags.called
-    with pytest.raises(Failure) as caught, user_errors(context):
+    with pytest.raises(Failure) as caught, report_user_errors(context):
         raise OSError(errno.EROFS, "read-only", "/tmp/x")
     assert str(caught.value.description).startswith("/tmp/x: it is read-only") and not caught.value.allow_retries
 
 
 def test_an_error_of_another_kind_keeps_its_trace():
-    with pytest.raises(ConnectionResetError), user_errors(Mock()):
+    with pytest.raises(ConnectionResetError), report_user_errors(Mock()):
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from r2_hf_assets_tests.integration.cluster.cluster import Cluster, cluster
 from r2_hf_assets_tests.integration.cluster.installed import NotInstalled
-from r2_hf_assets_tests.integration.cluster.kill import Outcome, Trouble, backfill_and_kill
+from r2_hf_assets_tests.integration.cluster.kill import Outcome, TransientError, backfill_and_kill
 from r2_hf_sandbox.processes import SandboxError
 from r2_hf_sandbox.samples.bucket import upload_samples
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
@@ -39,7 +39,7 @@ def main() -> int:
                 _say_up(running, started)
                 done = backfill_and_kill(running, expected, after_commits=_AFTER_COMMITS, restart=True, say=_say)
                 _table(running, done, len(expected.rows))
-    except (NotInstalled, SandboxError, Trouble) as error:
+    except (NotInstalled, SandboxError, TransientError) as error:
         sys.exit(f"cluster-demo: {error}")
     finally:
         if options.keep_logs:

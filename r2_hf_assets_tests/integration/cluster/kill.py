@@ -42,7 +42,7 @@ class Outcome:
     broken: list[str]
 
 
-class Trouble(Exception):
+class TransientError(Exception):
     """The cluster did not do what it should; one line, then its logs."""
 
 
@@ -134,4 +134,4 @@ def _on_hub(on: Cluster, expected: SampleSummary) -> tuple[Counter[str], int, li
 
 def _wait(on: Cluster, done: Callable[[], bool], otherwise: str, patience_s: float = _BACKFILL_S) -> None:
     if not wait_until(done, patience_s, 1.0):
-        raise Trouble(f"{otherwise}\n{on.logs()}")
+        raise TransientError(f"{otherwise}\n{on.logs()}")

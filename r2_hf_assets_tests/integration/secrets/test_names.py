@@ -9,7 +9,7 @@ import obstore
 import pytest
 
 from r2_hf_assets.bucket.client import open_store
-from r2_hf_assets.plan.chunks import Chunk
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.settings import PlanSettings
@@ -52,7 +52,7 @@ def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
     inside.mkdir(parents=True)
     bucket = MemoryBucket()
     put_episode(bucket, "en/good", 2)
-    chunk = Chunk("en", 7, PREFIX, ("en/good", f"en/{name}"))
+    chunk = ChunkManifest("en", 7, PREFIX, ("en/good", f"en/{name}"))
     plan = PlanStore(open_store(str(inside / "state"), None), "b", PREFIX)
     assert plan.create(chunk) and plan.read("en", 7) == chunk
     try:
