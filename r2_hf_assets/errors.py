@@ -67,7 +67,7 @@ class StillUploading(R2HfError):
     transient = True
 
 
-class GaveUp(R2HfError):
+class RetriesExhausted(R2HfError):
     """A transient error (5xx, timeout, reset, throttling) outlasted every retry."""
 
     transient = True

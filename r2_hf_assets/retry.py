@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from r2_hf_assets import activity
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -78,7 +78,7 @@ class Retry:
         classify: Callable[[BaseException], TransientError | None],
         on_retry: Callable[[str], None] | None = None,
     ) -> T:
-        """Call `function` until it returns, its error is not transient, or tries or time run out (GaveUp).
+        """Call `function` until it returns, its error is not transient, or tries or time run out (RetriesExhausted).
 
         `on_retry` is called with a line for each wait.
         """
@@ -113,7 +113,7 @@ class RetryState:
         self._end += seconds
 
     def wait_after(self, trouble: TransientError, error: BaseException | None = None) -> float:
-        """Seconds to wait after a failed try. Raises GaveUp (caused by `error`) if there is no next one."""
+        """Seconds to wait after a failed try. Raises RetriesExhausted (caused by `error`) if there is no next one."""
         retry, now = self._retry, self._retry.clock()
         if trouble.quota:
             self._refused += 1
@@ -134,7 +134,7 @@ class RetryState:
             over, when = self.made >= retry.attempts or now + wait > self._end, f"{self.made} tries"
         if over:
             again = f", still so after {when}; a later run will try again" if retry.attempts > 1 else ""
-            raise GaveUp(f"{self._what}: {trouble.reason}{again}") from error
+            raise RetriesExhausted(f"{self._what}: {trouble.reason}{again}") from error
         activity.advance(wait)
         return wait
 

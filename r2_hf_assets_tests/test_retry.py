@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from r2_hf_assets import activity
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 
 
@@ -58,7 +58,7 @@ def test_repeats_until_it_works(times):
 
 def test_gives_up_after_its_tries_and_says_what_and_why():
     clock, call = Clock(), Call(99)
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         clock.retry(attempts=3).call("GET a/b", call, classify)
     assert (call.tries, len(clock.slept)) == (3, 2)
     assert "GET a/b: busy" in str(caught.value) and "3 tries" in str(caught.value)
@@ -102,14 +102,14 @@ def test_the_servers_wait_wins_over_a_shorter_one_even_past_the_cap():
 
 def test_never_waits_past_the_limit():
     clock, call = Clock(), Call(99)
-    with pytest.raises(GaveUp, match="after 4 tries"):
+    with pytest.raises(RetriesExhausted, match="after 4 tries"):
         clock.retry(attempts=50, base=10.0, cap=10.0, limit=35.0).call("it", call, classify)
     assert clock.slept == [10.0, 10.0, 10.0]
 
 
 def test_does_not_even_begin_a_wait_that_is_longer_than_the_limit():
     clock = Clock()
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         clock.retry(limit=60.0).call("it", Call(1), lambda error: TransientError("busy", wait=3600.0))
     assert clock.slept == []
 
@@ -121,7 +121,7 @@ def test_tells_of_every_repeat_with_its_numbers():
 
 
 def test_who_has_one_try_is_told_the_reason_alone():
-    with pytest.raises(GaveUp, match=r"^it: busy$"):
+    with pytest.raises(RetriesExhausted, match=r"^it: busy$"):
         Retry(attempts=1).call("it", Call(1), classify)
 
 
@@ -153,7 +153,7 @@ def test_a_quota_is_waited_for_and_uses_up_no_try_and_no_time():
 
 def test_a_quota_between_tries_leaves_them_as_they_are():
     clock, kinds = Clock(), iter([None, 3600.0, 3600.0, None, None])
-    with pytest.raises(GaveUp, match="busy, still so after 3 tries"):
+    with pytest.raises(RetriesExhausted, match="busy, still so after 3 tries"):
         clock.retry(attempts=3, base=1.0, limit=60.0).call("it", Call(99), lambda error: busy(next(kinds))(error))
     assert clock.slept == [1.0, 3600.0, 3600.0, 2.0]
 
@@ -166,7 +166,9 @@ def test_a_quota_that_names_no_time_is_asked_for_ever_more_seldom():
 
 def test_a_quota_has_a_limit_of_its_own():
     clock = Clock()
-    with pytest.raises(GaveUp, match=r"rate limited, still so after 24\.0 h of waiting, and the next wait is 1\.0 h"):
+    with pytest.raises(
+        RetriesExhausted, match=r"rate limited, still so after 24\.0 h of waiting, and the next wait is 1\.0 h"
+    ):
         clock.retry().call("it", Call(99), busy(3600.0))
     assert clock.slept == [3600.0] * 24
 

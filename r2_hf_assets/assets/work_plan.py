@@ -10,7 +10,7 @@ from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.ownership import begin_anew, refuse_dataset_without_plan
+from r2_hf_assets.hub.ownership import refuse_dataset_without_plan, start_over
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
@@ -102,7 +102,7 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanS
         for name, digest in planned.items()
     }
     repo, claim = HubClient(settings.hub, warn), claim_of(instance, plan, open_builds(settings.plan, settings.r2))
-    removed, before = repo.call_with_retry("begin anew in", lambda: begin_anew(repo, claim, committed))
+    removed, before = repo.call_with_retry("begin anew in", lambda: start_over(repo, claim, committed))
     if removed:
         warn(f"removed {removed} files of an earlier plan from {repo.repo_id}; they are in {before}")
     # Another plan may have removed or replaced what the history records.

@@ -73,7 +73,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     return object_store(r2, bucket=parts.netloc, prefix=parts.path.strip("/"))
 
 
-def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
+def call_with_retry(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
     """Call obstore, and retry transient errors of a bucket. `function` must be idempotent; `what` names it in errors.
 
     Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another thread.
@@ -85,7 +85,7 @@ def ask(retry: Retry, what: str, function: Callable[[], T], store: Store | None 
         DiskError: the folder can't be written or read.
         FileNotFoundError, NotFoundError (NOT_FOUND): there is no such object.
         AccessError: the credentials are refused, or there is no such bucket.
-        GaveUp: transient errors outlasted the retries.
+        RetriesExhausted: transient errors outlasted the retries.
     """
     if folder := folder_of(store):
         with on_disk(folder):

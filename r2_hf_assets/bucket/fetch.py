@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable
 from itertools import islice
 from typing import TypeVar
 
-from r2_hf_assets.bucket.response import Found
+from r2_hf_assets.bucket.response import GetResult
 from r2_hf_assets.bucket.transfers import Bucket, Transfer
 from r2_hf_assets.retry import Retry
 
@@ -28,7 +28,7 @@ def fetch_in_order(
     max_bytes: int,
     limit: int,
     retry: Retry,
-) -> Generator[tuple[T, Found], None, None]:
+) -> Generator[tuple[T, GetResult], None, None]:
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
@@ -41,7 +41,7 @@ def fetch_in_order(
         The item with its object; None when it has no key or no object exists.
 
     Raises:
-        GaveUp: transient errors outlasted the retries.
+        RetriesExhausted: transient errors outlasted the retries.
         AccessError: the credentials are refused.
     """
     transfers = bucket.open_transfers(workers=workers, max_bytes=max_bytes, retry=retry)

@@ -21,7 +21,7 @@ from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.key_ranges import find_boundaries, is_past
 from r2_hf_assets.bucket.pages import Order, first_page, pages
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.languages import normalize
 from r2_hf_assets.retry import Retry
 
@@ -139,7 +139,9 @@ class _ParallelListing:
         for prefixes in future.result().flatten():
             following = order.follow(prefixes)
             if following is None:  # folders were added or removed while the ranges were listed
-                raise GaveUp(f"listing {below}: its ranges do not follow each other; a later run will try again")
+                raise RetriesExhausted(
+                    f"listing {below}: its ranges do not follow each other; a later run will try again"
+                )
             yield following
 
     def close(self) -> None:

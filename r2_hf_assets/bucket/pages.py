@@ -87,7 +87,7 @@ def pages(
         transfers: of the same bucket and retry, when several listings share their connections.
 
     Raises:
-        GaveUp: transient errors outlasted the retries.
+        RetriesExhausted: transient errors outlasted the retries.
         AccessError: the credentials are refused, or there is no such bucket.
     """
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
@@ -117,7 +117,7 @@ def first_page(bucket: Bucket, prefix: str, retry: Retry, delimiter: str = "", *
 
 
 def check_access(bucket: Bucket, prefix: str) -> None:
-    """List one name. A wrong endpoint raises GaveUp, wrong credentials AccessError, each a line."""
+    """List one name. A wrong endpoint raises RetriesExhausted, wrong credentials AccessError, each a line."""
     first_page(bucket, prefix, FIRST_REQUEST, most=1)
 
 

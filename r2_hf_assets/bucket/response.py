@@ -51,7 +51,7 @@ class Unusable:
 
 
 # What a GET of a key comes to; None: there is no such object.
-Found: TypeAlias = Fetched | Unusable | None
+GetResult: TypeAlias = Fetched | Unusable | None
 # Reads the body of a listing and when it was served (None: there is no Date); returns Trouble for a body that is
 # to be requested again.
 ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]

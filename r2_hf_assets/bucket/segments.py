@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from r2_hf_assets.bucket.response import Fetched, Found, Unusable
+from r2_hf_assets.bucket.response import Fetched, GetResult, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"
@@ -62,7 +62,7 @@ def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
     return parse(found.body())
 
 
-def audio_fault(found: Found) -> tuple[str, str] | None:
+def audio_fault(found: GetResult) -> tuple[str, str] | None:
     """The ledger's reason and detail for audio that becomes no row; None for usable audio."""
     if found is None:
         return "audio_missing", ""

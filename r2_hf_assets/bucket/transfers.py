@@ -107,7 +107,7 @@ class Transfers:
         """Wait for the result; None when there is no such object. `release` is to be called next.
 
         Raises:
-            GaveUp, AccessError: transient errors outlasted the retries; the credentials are refused.
+            RetriesExhausted, AccessError: transient errors outlasted the retries; the credentials are refused.
             RuntimeError: the loop was closed, or has failed.
         """
         if not transfer.done:

@@ -26,12 +26,12 @@ from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG, RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.dispatch import BAD_SERIES, End, brake
+from r2_hf_assets.plan.dispatch import BAD_SERIES, RunOutcome, repeated_failure
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.runs.build_progress import Watch, watched_by
 from r2_hf_assets.runs.history import recorded_digests
-from r2_hf_assets.runs.outcome import end_of
+from r2_hf_assets.runs.outcome import outcome_of
 from r2_hf_assets.sensors import stale_card
 from r2_hf_assets.settings import load_for_scan, load_partial
 
@@ -111,7 +111,7 @@ def run_chunks(
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
     dataset = load_partial().dataset
-    ends: deque[End] = deque(maxlen=BAD_SERIES)
+    ends: deque[RunOutcome] = deque(maxlen=BAD_SERIES)
     for chunk in chunks:
         key = partition_key(chunk.language, chunk.number)
         if only_due and not due([chunk], recorded_digests(instance, COMMIT, dataset, [key])):
@@ -121,8 +121,8 @@ def run_chunks(
         error = _error(result)
         run = instance.get_run_by_id(result.run_id)
         assert run is not None
-        ends.appendleft(end_of(run))
-        stop = brake(ends) if chunk is not chunks[-1] else None
+        ends.appendleft(outcome_of(run))
+        stop = repeated_failure(ends) if chunk is not chunks[-1] else None
         yield ChunkRun(chunk, result.run_id, error, stop)
         if stop:
             return
@@ -137,7 +137,7 @@ def refresh_card(instance: DagsterInstance, *, at_once: bool = True, asked: floa
         asked: when a card was last tried in vain, in epoch seconds.
     """
     every_minutes = 0.0 if at_once else stale_card.EVERY_MINUTES
-    if stale_card.decide(stale_card.card_state(instance, asked), every_minutes) is not None:
+    if stale_card.refresh_reason(stale_card.card_state(instance, asked), every_minutes) is not None:
         return None
     return _error(execute(instance, [CARD], None))
 
@@ -191,7 +191,7 @@ _say: Callable[[str], None] = _to_stderr
 
 
 @contextmanager
-def heard_by(say: Callable[[str], None]) -> Iterator[None]:
+def logging_to(say: Callable[[str], None]) -> Iterator[None]:
     """Have `say` take the console lines of this process's runs, in place of stderr."""
     global _say
     before, _say = _say, say

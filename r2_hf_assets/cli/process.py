@@ -91,11 +91,11 @@ def process(
 
 def _run(instance: Any, chunks: Sequence["ChunkRef"], *, only_due: bool, with_card: bool) -> bool:
     """Run the chunks, and refresh the dataset's card; returns whether all went well."""
-    from r2_hf_assets.cli.in_process import heard_by, refresh_card, run_chunks
+    from r2_hf_assets.cli.in_process import logging_to, refresh_card, run_chunks
 
     card_error: str | None = None
     card_failed_at: float | None = None
-    with show_progress(chunks) as progress, heard_by(progress.say):
+    with show_progress(chunks) as progress, logging_to(progress.say):
         for run in run_chunks(instance, chunks, only_due=only_due, watch=progress.watch):
             last = progress.finish(run)
             if with_card and not run.stop:

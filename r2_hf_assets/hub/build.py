@@ -46,7 +46,7 @@ def build_on_hub(
     Raises:
         AccessError: the bucket or the Hub refuses.
         CheckFailed: the ledger does not balance.
-        GaveUp: transient errors outlasted the retries.
+        RetriesExhausted: transient errors outlasted the retries.
         StillUploading: an episode's upload is not finished yet.
     """
 
@@ -66,7 +66,8 @@ def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: i
     """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
 
     Raises:
-        TransferBroken, TimeoutError: the stream broke off or stalled; beside AccessError, GaveUp and DiskError.
+        TransferBroken, TimeoutError: the stream broke off or stalled.
+        AccessError, RetriesExhausted, DiskError: it can't be opened.
     """
     access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
     return open_xet(repo, access) if access else open_files(repo, limits, language, number)

@@ -89,7 +89,7 @@ class HubClient:
 
         Raises:
             AccessError: the Hub refuses the token, the repo or the quota; one line.
-            GaveUp: transient errors outlasted the retries.
+            RetriesExhausted: transient errors outlasted the retries.
         """
         policy = replace(retry, sleep=self.retry.sleep) if retry else self.retry
         try:

@@ -49,7 +49,7 @@ def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRe
         AccessError: the Hub refuses the token, the repo or the quota.
         DamagedShard: the Hub does not hold the content that the record names; nothing changed.
         ForeignDataset: the repo belongs to another plan; nothing changed.
-        GaveUp: transient errors outlasted the retries; no partial state is visible.
+        RetriesExhausted: transient errors outlasted the retries; no partial state is visible.
         UnknownFile: a file of the chunk on the Hub is not known to this plan; nothing changed.
     """
     chunk = f"{record.language} {stem(record.number)}"
@@ -111,7 +111,7 @@ def check_claim(repo: HubClient, claim: Claim) -> None:
 
 
 def check_owner(repo: HubClient, revision: str, plan_id: str | None) -> None:
-    """Check that the repo names this plan or none. Raises ForeignDataset, AccessError or GaveUp."""
+    """Check that the repo names this plan or none. Raises ForeignDataset, AccessError or RetriesExhausted."""
     repo.call_with_retry("look at", lambda: refuse_other_plan(repo, revision, plan_id))
 
 

@@ -98,7 +98,7 @@ def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
         )
 
 
-def begin_anew(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
+def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
     """Make the repo this plan's by one commit that names the plan and removes the chunk files of any other. Idempotent.
 
     Args:

@@ -39,7 +39,7 @@ class Inventory:
 
 
 def take_inventory(repo: HubClient) -> Inventory:
-    """List data/ at the head. Raises AccessError or GaveUp if the Hub can't be read."""
+    """List data/ at the head. Raises AccessError or RetriesExhausted if the Hub can't be read."""
     revision = repo.call_with_retry("look at", repo.head)
     if revision is None:
         return Inventory(None)

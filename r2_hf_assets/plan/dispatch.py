@@ -23,7 +23,7 @@ Name = tuple[str, int]
 BAD_SERIES = 8
 
 
-class End(Enum):
+class RunOutcome(Enum):
     """How a run ended by itself. One that a person terminated is not counted."""
 
     SUCCESS = "success"
@@ -31,14 +31,14 @@ class End(Enum):
     SYSTEMIC_FAILURE = "systemic failure"
 
 
-def brake(newest_first: Iterable[End]) -> str | None:
+def repeated_failure(newest_first: Iterable[RunOutcome]) -> str | None:
     """Why no more runs are to be started as usual; None when they are.
 
     Args:
         newest_first: how the last runs ended, at least BAD_SERIES of them where there were so many.
     """
-    failures = list(takewhile(lambda end: end is not End.SUCCESS, newest_first))
-    if End.SYSTEMIC_FAILURE in failures:
+    failures = list(takewhile(lambda end: end is not RunOutcome.SUCCESS, newest_first))
+    if RunOutcome.SYSTEMIC_FAILURE in failures:
         return "the last failure is of a kind that every run would meet"
     if len(failures) >= BAD_SERIES:
         return f"the last {BAD_SERIES} runs failed"
@@ -85,7 +85,7 @@ class Selection:
     terminated: list[Name] = field(default_factory=list)
 
 
-def decide(
+def select_runs(
     due: Iterable[ChunkRef],
     busy: Collection[Name],
     tried: Mapping[Name, AttemptHistory],
@@ -93,7 +93,7 @@ def decide(
     running: int,
     in_flight: int,
     per_tick: int,
-    braked: OpenCircuit | None,
+    open_circuit: OpenCircuit | None,
     now: float,
 ) -> Selection:
     """Choose chunks in plan order, as many as there is room for.
@@ -105,8 +105,8 @@ def decide(
         braked: set while one run at a time is tried.
     """
     room = min(per_tick, in_flight - running)
-    if braked is not None:
-        room = int(running == 0 and now - braked.since >= RUN_FIRST_WAIT_S)
+    if open_circuit is not None:
+        room = int(running == 0 and now - open_circuit.since >= RUN_FIRST_WAIT_S)
     turn = Selection()
     for chunk in due:
         name = (chunk.language, chunk.number)

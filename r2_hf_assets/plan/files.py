@@ -13,7 +13,7 @@ from typing import Any
 import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-from r2_hf_assets.bucket.client import NOT_FOUND, Store, ask, folder_of
+from r2_hf_assets.bucket.client import NOT_FOUND, Store, call_with_retry, folder_of
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.plan.chunks import damaged
 from r2_hf_assets.retry import Retry
@@ -23,7 +23,7 @@ from r2_hf_assets.retry import Retry
 class PlanFiles:
     """Reads and writes the files of one plan. A path is below the store, e.g. plan/en/chunk_0007.json.
 
-    Every method raises DiskError, AccessError or GaveUp when the store can't be read or written.
+    Every method raises DiskError, AccessError or RetriesExhausted when the store can't be read or written.
     """
 
     store: Store
@@ -35,12 +35,14 @@ class PlanFiles:
         def list_all() -> list[str]:
             return [item["path"] for batch in obstore.list(self.store, prefix) for item in batch]
 
-        return ask(self.retry, f"listing {prefix}", list_all, self.store)
+        return call_with_retry(self.retry, f"listing {prefix}", list_all, self.store)
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file; None when there is no such file."""
         try:
-            return ask(self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store)
+            return call_with_retry(
+                self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store
+            )
         except NOT_FOUND:
             return None
 
@@ -60,19 +62,21 @@ class PlanFiles:
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that does not exist yet. False when it does."""
         try:
-            ask(self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), self.store)
+            call_with_retry(
+                self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), self.store
+            )
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
 
     def overwrite(self, path: str, data: bytes) -> None:
         """Write a file, whether it exists or not."""
-        ask(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
+        call_with_retry(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
 
     def delete(self, path: str) -> None:
         """Delete a file, if there is one."""
         with suppress(*NOT_FOUND):
-            ask(self.retry, f"deleting {path}", lambda: obstore.delete(self.store, path), self.store)
+            call_with_retry(self.retry, f"deleting {path}", lambda: obstore.delete(self.store, path), self.store)
 
     def sync(self, paths: Iterable[str]) -> None:
         """Flush files to the disk: a host that loses power keeps them. On S3 there is nothing to do."""

@@ -51,7 +51,7 @@ class PlanStore:
 
     Raises from every method:
         PlanError: a file of the plan is damaged or missing.
-        DiskError, AccessError, GaveUp: the store can't be read or written.
+        DiskError, AccessError, RetriesExhausted: the store can't be read or written.
     """
 
     store: Store

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.background import Background
-from r2_hf_assets.bucket.client import Store, ask, open_store
+from r2_hf_assets.bucket.client import Store, call_with_retry, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
@@ -122,11 +122,11 @@ def check_state(url: str, r2: BucketSettings) -> list[Finding]:
 def _creates_once(store: Store) -> bool:
     path = f".preflight-{uuid.uuid4().hex}"
     create = partial(obstore.put, store, path, b"", mode="create")
-    ask(ONCE, f"creating {path}", create, store)
+    call_with_retry(ONCE, f"creating {path}", create, store)
     try:
         create()
         return False
     except (AlreadyExistsError, PreconditionError):
         return True
     finally:
-        ask(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)
+        call_with_retry(ONCE, f"deleting {path}", partial(obstore.delete, store, path), store)

@@ -21,7 +21,7 @@ from dagster import (
 from r2_hf_assets.dagster_internals import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from r2_hf_assets.disk import disk_error
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.plan.dispatch import End
+from r2_hf_assets.plan.dispatch import RunOutcome
 from r2_hf_assets.settings import hub_home
 
 # On a run that failed of what every run would meet.
@@ -50,11 +50,11 @@ def report_user_errors(
         raise Failure(description=str(line), allow_retries=line.transient) from None
 
 
-def end_of(run: DagsterRun) -> End:
+def outcome_of(run: DagsterRun) -> RunOutcome:
     """How a run that succeeded or failed ended."""
     if run.is_success:
-        return End.SUCCESS
-    return End.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else End.FAILURE
+        return RunOutcome.SUCCESS
+    return RunOutcome.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else RunOutcome.FAILURE
 
 
 def warn_if_ephemeral(context: AssetExecutionContext) -> None:

@@ -38,7 +38,7 @@ def examine(
 
     Raises:
         ForeignDataset: the dataset belongs to another plan.
-        PlanError, AccessError, GaveUp: something can't be read.
+        PlanError, AccessError, RetriesExhausted: something can't be read.
     """
     dataset, emit = settings.hub.repo_id, instance.report_runless_asset_event
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)

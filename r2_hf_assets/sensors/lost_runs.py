@@ -43,7 +43,7 @@ class Seen(NamedTuple):
     quiet: int
 
 
-def decide(signs: Mapping[str, str], seen: Mapping[str, Seen], looks: int) -> tuple[dict[str, Seen], list[str]]:
+def select_lost(signs: Mapping[str, str], seen: Mapping[str, Seen], looks: int) -> tuple[dict[str, Seen], list[str]]:
     """What is known now of each run in progress, and which of them are lost; by run id."""
     now = {run: Seen(sign, 0) for run, sign in signs.items()}
     for run, before in seen.items():
@@ -58,7 +58,7 @@ def lost_runs(context: SensorEvaluationContext) -> SensorResult:
     started = context.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
     signs = {run.run_id: run.tags.get(ALIVE_TAG, "") for run in started if _is_ours(run, context)}
     seen = {run_id: Seen(*known) for run_id, known in json.loads(context.cursor or "{}").items()}
-    now, lost = decide(signs, seen, LOOKS)
+    now, lost = select_lost(signs, seen, LOOKS)
     ended = [run_id for run_id in lost if _end(context.instance, run_id, now[run_id])]
     quietest = max((known.quiet for known in now.values()), default=0)
     status = f"{len(now)} runs in progress, the quietest showed no sign for {quietest} of {LOOKS} looks"

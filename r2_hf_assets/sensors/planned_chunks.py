@@ -46,14 +46,22 @@ from r2_hf_assets.dagster_internals import (
 from r2_hf_assets.jobs import build_job
 from r2_hf_assets.partitions import add_partitions, chunk_tags, partition_key, read_key
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.dispatch import BAD_SERIES, AttemptHistory, Name, OpenCircuit, Selection, brake, decide
+from r2_hf_assets.plan.dispatch import (
+    BAD_SERIES,
+    AttemptHistory,
+    Name,
+    OpenCircuit,
+    Selection,
+    repeated_failure,
+    select_runs,
+)
 from r2_hf_assets.plan.due import due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.history import Loss, losses, recorded_digests
 from r2_hf_assets.runs.metadata import DIGEST_TAG
-from r2_hf_assets.runs.outcome import end_of
+from r2_hf_assets.runs.outcome import outcome_of
 
 TICK_EVERY_S = 30
 # Dagster needs some tenths of a second to make each run, within the minute that a tick has.
@@ -73,15 +81,15 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     recorded = recorded_digests(instance, COMMIT, loaded.dataset)
     left, lost = due(planned, recorded), losses(instance, recorded)
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
-    slow = braked(instance, context.sensor_name)
-    turn = decide(
+    slow = open_circuit(instance, context.sensor_name)
+    turn = select_runs(
         left,
         set(busy),
         tried(instance, left, lost),
         running=len(busy),
         in_flight=limit,
         per_tick=PER_TICK,
-        braked=slow,
+        open_circuit=slow,
         now=time.time(),
     )
     status = line(turn, len(left), f"{len(busy)} of {limit} runs", slow.why if slow else None)
@@ -124,12 +132,12 @@ def tried(instance: DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name
     return known
 
 
-def braked(instance: DagsterInstance, sensor: str) -> OpenCircuit | None:
+def open_circuit(instance: DagsterInstance, sensor: str) -> OpenCircuit | None:
     """Whether a sensor's last runs say that the next ones would fail alike."""
     ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     wanted = RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
     records = sorted(instance.get_run_records(wanted, limit=BAD_SERIES), key=_ended, reverse=True)
-    why = brake(end_of(record.dagster_run) for record in records)
+    why = repeated_failure(outcome_of(record.dagster_run) for record in records)
     return OpenCircuit(why, _ended(records[0])) if why else None
 
 
@@ -161,7 +169,7 @@ def requests(asks: Sequence[tuple[ChunkRef, int]], dataset: str | None, lost: Ma
     return made
 
 
-def line(turn: Selection, due: int, runs: str, braked: str | None) -> str:
+def line(turn: Selection, due: int, runs: str, open_circuit: str | None) -> str:
     """The turn in numbers, and what a person has to do."""
     if not due:
         return "nothing is due"
@@ -174,8 +182,8 @@ def line(turn: Selection, due: int, runs: str, braked: str | None) -> str:
     if turn.terminated:
         what = f"were terminated and are left: {_named(turn.terminated)}"
         parts.append(f"{len(turn.terminated)} {what}: materialize them by hand to go on")
-    if braked:
-        parts.append(f"{braked}, so one at a time is tried until one succeeds")
+    if open_circuit:
+        parts.append(f"{open_circuit}, so one at a time is tried until one succeeds")
     return "; ".join(parts)
 
 

@@ -38,7 +38,7 @@ class CardState:
     running: bool = False
 
 
-def decide(state: CardState, every_minutes: float) -> str | None:
+def refresh_reason(state: CardState, every_minutes: float) -> str | None:
     """Return why no card is due now; None when one is."""
     if not state.commits:
         return "no commit was recorded since the last card"
@@ -69,7 +69,7 @@ def stale_card(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """Requests a new dataset card when chunks were committed since the last one, at most every half hour."""
     now = time.time()
     asked = float(context.cursor) if context.cursor else None
-    reason = decide(card_state(context.instance, asked, now), EVERY_MINUTES)
+    reason = refresh_reason(card_state(context.instance, asked, now), EVERY_MINUTES)
     if reason is not None:
         return SkipReason(reason)
     return SensorResult([RunRequest()], cursor=f"{now:.0f}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from r2_hf_assets.bucket.listing import age_of_newest
-from r2_hf_assets.bucket.response import Fetched, Found
+from r2_hf_assets.bucket.response import Fetched, GetResult
 from r2_hf_assets.bucket.segments import METADATA_NAME, Reject, Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import StillUploading
@@ -75,7 +75,7 @@ class _Output:
         self.tally.entries += entries
         self.audit.read(episode, entries)
 
-    def add(self, item: Segment | Reject, fetched: Found) -> None:
+    def add(self, item: Segment | Reject, fetched: GetResult) -> None:
         """Take an entry with its audio, or an episode that is rejected.
 
         Raises:
@@ -159,7 +159,7 @@ def build_chunk(
 
     Raises:
         StillUploading: an episode's upload is not finished yet.
-        GaveUp, AccessError: the bucket can't be read.
+        RetriesExhausted, AccessError: the bucket can't be read.
         ShardError: other bytes arrived than were written.
     """
     source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())

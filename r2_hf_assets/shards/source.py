@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.response import Fetched, Found
+from r2_hf_assets.bucket.response import Fetched, GetResult
 from r2_hf_assets.bucket.segments import (
     METADATA_MAX_BYTES,
     Reject,
@@ -70,7 +70,7 @@ class Source:
                         repaired=repaired,
                     )
 
-    def audio(self, items: Iterable[Item], workers: int) -> Generator[tuple[Item, Found], None, None]:
+    def audio(self, items: Iterable[Item], workers: int) -> Generator[tuple[Item, GetResult], None, None]:
         """Yield items with their audio, in order; a reject's is None."""
         return self._fetch(
             items, lambda item: item.key if isinstance(item, Segment) else None, workers, MAX_ROWGROUP_BYTES
@@ -78,7 +78,7 @@ class Source:
 
     def _fetch(
         self, items: Iterable[T], key: Callable[[T], str | None], workers: int, limit: int
-    ) -> Generator[tuple[T, Found], None, None]:
+    ) -> Generator[tuple[T, GetResult], None, None]:
         return fetch_in_order(
             items, key, self.bucket, workers=workers, max_bytes=_LOOKAHEAD_BYTES, limit=limit, retry=self.retry
         )

@@ -16,7 +16,7 @@ from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import check_access, first_page
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
@@ -116,7 +116,7 @@ def test_a_proxy_that_refuses_is_named_and_its_password_is_not(scheme: str, monk
             ("Pa55", "the proxy in the environment answers HTTP 501"),
         ):
             monkeypatch.setenv(f"{scheme}_proxy", f"http://user:{password}@127.0.0.1:{proxy.server_port}")
-            with pytest.raises(GaveUp) as caught:
+            with pytest.raises(RetriesExhausted) as caught:
                 first_page(Bucket(r2), "processed/", Retry(attempts=1))
             assert "Pa55" not in str(caught.value)
             assert words in str(caught.value) or (scheme, password) == ("http", "Pa55")

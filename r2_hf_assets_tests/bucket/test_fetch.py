@@ -12,7 +12,7 @@ from r2_hf_assets.bucket.byte_budget import ByteBudget
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
 from r2_hf_assets_tests.support.objects_server import WRITTEN, Answer, ObjectsServer, Rule, error, wait_for
@@ -136,7 +136,7 @@ def test_passing_trouble_is_retried(times):
 def test_trouble_that_does_not_pass_is_never_a_missing_object():
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" else None) as server:
         taken: list[Any] = []
-        with pytest.raises(GaveUp, match=r"GET k003: the bucket answers HTTP 503 SlowDown, still"):
+        with pytest.raises(RetriesExhausted, match=r"GET k003: the bucket answers HTTP 503 SlowDown, still"):
             taken += fetch_in_order(keys(8), same, server.bucket(), **USUAL)
     assert server.asked["k003"] == 5
     assert fetch_threads() == []
@@ -148,7 +148,7 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time():
 
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
-        with pytest.raises(GaveUp, match="after 1 tries"):
+        with pytest.raises(RetriesExhausted, match="after 1 tries"):
             bodies(
                 fetch_in_order(["k000"], same, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )
@@ -290,7 +290,7 @@ def test_silence_is_noticed_and_asked_again(monkeypatch):
 def test_nobody_listens():
     server = served(1)
     server._server.server_close()
-    with pytest.raises(GaveUp, match=r"no connection\); check R2_ENDPOINT_URL if this lasts"):
+    with pytest.raises(RetriesExhausted, match=r"no connection\); check R2_ENDPOINT_URL if this lasts"):
         bodies(fetch_in_order(["k000"], same, server.bucket(), **USUAL))
     assert fetch_threads() == []
 
@@ -299,7 +299,7 @@ def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch):
     with served(2) as server:
         proxied = server.bucket()
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-        with pytest.raises(GaveUp, match="no connection"):
+        with pytest.raises(RetriesExhausted, match="no connection"):
             bodies(fetch_in_order(keys(2), same, proxied, **USUAL))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert bodies(fetch_in_order(keys(2), same, proxied, **USUAL)) == [*objects(2).items()]

@@ -6,8 +6,8 @@ import pytest
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.pages import pages
-from r2_hf_assets.bucket.response import Found, Unusable
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.bucket.response import GetResult, Unusable
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule
 
@@ -18,7 +18,7 @@ PIECE = bytes(65536)
 UNTIL_IT_CLOSES = {"Content-Length": ""}
 
 
-def fetched(rule: Rule, limit: int = 10**6) -> tuple[Found, ObjectsServer]:
+def fetched(rule: Rule, limit: int = 10**6) -> tuple[GetResult, ObjectsServer]:
     with ObjectsServer({"k": b"body"}, rule) as server:
         [(_, found)] = fetch_in_order(["k"], str, server.bucket(), workers=2, max_bytes=100, limit=limit, retry=QUICK)
     assert server.endless_bytes < READ_AT_MOST
@@ -42,21 +42,21 @@ def test_an_object_of_just_its_limit_is_read():
 
 
 def test_a_body_without_a_length_is_no_object_and_not_read():
-    with pytest.raises(GaveUp, match="no length or no time in its head"):
+    with pytest.raises(RetriesExhausted, match="no length or no time in its head"):
         fetched(lambda key, n: endless(200))
 
 
 def test_an_answer_without_a_time_is_no_object_however_large():
     """A proxy's page, say: no reason to reject what lies in the bucket."""
     page = Answer(200, headers={"Content-Length": str(10**12), "Last-Modified": ""}, endless=PIECE)
-    with pytest.raises(GaveUp, match="no length or no time in its head"):
+    with pytest.raises(RetriesExhausted, match="no length or no time in its head"):
         fetched(lambda key, n: page)
 
 
 def test_an_error_without_an_end_is_classified_by_its_beginning():
-    with pytest.raises(GaveUp, match="HTTP 503 SlowDown"):
+    with pytest.raises(RetriesExhausted, match="HTTP 503 SlowDown"):
         fetched(lambda key, n: endless(503, "SlowDown"))
-    with pytest.raises(GaveUp, match="HTTP 502"):
+    with pytest.raises(RetriesExhausted, match="HTTP 502"):
         fetched(lambda key, n: endless(502))
     with pytest.raises(AccessError, match="may not do this"):
         fetched(lambda key, n: endless(403, "AccessDenied"))
@@ -75,5 +75,5 @@ def listed(answer: Answer) -> Any:
 
 @pytest.mark.parametrize("length", ["", str(10**12)], ids=["no length", "a huge one"])
 def test_a_listing_without_an_end_is_given_up(length):
-    with pytest.raises(GaveUp, match="a listing of more than 8388608 bytes"):
+    with pytest.raises(RetriesExhausted, match="a listing of more than 8388608 bytes"):
         listed(Answer(200, b"<ListBucketResult>", {"Content-Length": length}, endless=PIECE))

@@ -12,7 +12,7 @@ import pytest
 
 from r2_hf_assets.bucket.listing import LanguageFolder, age_of_newest, episodes_of
 from r2_hf_assets.bucket.pages import Page, check_access, pages
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
 from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule, error, wait_for
@@ -96,7 +96,7 @@ NO_LISTINGS = {
 def test_what_is_no_listing_is_asked_for_again_and_never_an_empty_one(answer):
     good = {"": page("a/", token="1"), "1": page("b/")}
     assert listed(lambda key, n: answer if n < 3 else by_token(good)(key, n)) == ["a/", "b/"]
-    with pytest.raises(GaveUp, match="listing processed/en us/: the bucket "):
+    with pytest.raises(RetriesExhausted, match="listing processed/en us/: the bucket "):
         listed(lambda key, n: answer)
 
 
@@ -110,7 +110,7 @@ def test_a_page_that_begins_before_the_last_one_ended_is_asked_for_again():
     good = {"": page("a/", "b/", "c/", token="1"), "1": page("d/")}
     wrong = {**good, "1": page("b/", "c/", "d/")}
     assert listed(lambda key, n: by_token(wrong if n < 3 else good)(key, n)) == ["a/", "b/", "c/", "d/"]
-    with pytest.raises(GaveUp, match="not in order"):
+    with pytest.raises(RetriesExhausted, match="not in order"):
         listed(by_token(wrong))
 
 
@@ -126,7 +126,7 @@ def test_a_scans_first_look_asks_for_one_name_and_gives_up_soon():
         check_access(server.bucket(), "processed/")
     (only,) = map(asked, server.asked)
     assert (only["prefix"], only["max-keys"], server.asked.total()) == ("processed/", "1", 1)
-    with ObjectsServer({}, lambda key, n: Answer(404, b"<html>")) as server, pytest.raises(GaveUp) as caught:
+    with ObjectsServer({}, lambda key, n: Answer(404, b"<html>")) as server, pytest.raises(RetriesExhausted) as caught:
         check_access(server.bucket(), "processed/")
     assert "(HTTP 404); check R2_ENDPOINT_URL" in str(caught.value) and server.asked.total() == 3
 
@@ -228,7 +228,7 @@ def test_an_error_in_one_folder_ends_the_listing_though_the_others_wait(silence,
 def test_a_caller_with_little_time_waits_no_longer_than_it_says(silence):
     with ObjectsServer({}, lambda key, count: silence()) as server:
         begun = time.monotonic()
-        with pytest.raises(GaveUp, match="silence"):
+        with pytest.raises(RetriesExhausted, match="silence"):
             list(pages(server.bucket(), "p/", Retry(attempts=2, base=0.001, silence=0.2)))
         assert time.monotonic() - begun < SOON_S
 

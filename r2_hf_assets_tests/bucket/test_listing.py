@@ -4,7 +4,7 @@ import obstore
 import pytest
 
 from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.support import store_gets
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, put_episode, put_folders, use_obstore
@@ -68,5 +68,5 @@ def test_passing_trouble_is_retried_and_then_given_up(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=4))
     assert len(language_folders(bucket, PREFIX, NO_WAIT)) == 7
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=5))
-    with pytest.raises(GaveUp, match="listing processed/"):
+    with pytest.raises(RetriesExhausted, match="listing processed/"):
         language_folders(bucket, PREFIX, NO_WAIT)

@@ -10,12 +10,12 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.client import ask, object_store
+from r2_hf_assets.bucket.client import call_with_retry, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.pages import check_access, pages
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import GaveUp, SettingsError
+from r2_hf_assets.errors import RetriesExhausted, SettingsError
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
@@ -36,7 +36,7 @@ def by_libcurl(r2: BucketSettings) -> None:
 
 
 def by_obstore(r2: BucketSettings) -> None:
-    assert bytes(ask(QUICK, "GET", lambda: obstore.get(object_store(r2), "k").bytes())) == b"x"
+    assert bytes(call_with_retry(QUICK, "GET", lambda: obstore.get(object_store(r2), "k").bytes())) == b"x"
 
 
 CLIENTS: dict[str, Client] = {
@@ -63,7 +63,7 @@ def r2(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketSettings]:
 def test_a_private_authority_is_trusted_by_whoever_is_told(
     r2: BucketSettings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(GaveUp, match="AWS_CA_BUNDLE or SSL_CERT_FILE"):
+    with pytest.raises(RetriesExhausted, match="AWS_CA_BUNDLE or SSL_CERT_FILE"):
         client(r2)
     for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE"):
         with monkeypatch.context() as patch:

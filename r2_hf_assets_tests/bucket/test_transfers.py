@@ -12,7 +12,7 @@ from r2_hf_assets.bucket import transfers as module
 from r2_hf_assets.bucket.curl import CurlLoop
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.transfers import Transfers
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
 from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, error, wait_for
@@ -236,7 +236,7 @@ def test_an_error_is_raised_once_and_then_called_so():
     with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
         transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
         asked = transfers.submit("k0", 10)
-        with pytest.raises(GaveUp):
+        with pytest.raises(RetriesExhausted):
             transfers.take(asked)
         with pytest.raises(RuntimeError, match="fetching ended"):
             transfers.take(asked)

@@ -74,7 +74,7 @@ def test_a_card_that_failed_is_not_tried_again_after_every_chunk(monkeypatch):
     """`asked` reaches the rule by which a card is due."""
     seen = []
     monkeypatch.setattr(stale_card, "card_state", lambda instance, asked: seen.append(asked))
-    monkeypatch.setattr(stale_card, "decide", lambda state, minutes: "not yet")
+    monkeypatch.setattr(stale_card, "refresh_reason", lambda state, minutes: "not yet")
     with DagsterInstance.ephemeral() as instance:
         assert launch.refresh_card(instance, at_once=False, asked=7.0) is None
     assert seen == [7.0]

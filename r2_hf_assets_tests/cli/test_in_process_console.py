@@ -3,7 +3,7 @@
 import pytest
 from dagster import DagsterInstance, OpExecutionContext, job, op
 
-from r2_hf_assets.cli.in_process import heard_by, plain_lines
+from r2_hf_assets.cli.in_process import logging_to, plain_lines
 
 CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
@@ -29,7 +29,7 @@ def work() -> None:
 def test_warnings_are_lines_and_a_failure_is_none(capfd: pytest.CaptureFixture[str]) -> None:
     heard: list[str] = []
     with DagsterInstance.ephemeral() as instance:
-        with heard_by(heard.append):
+        with logging_to(heard.append):
             work.execute_in_process(
                 CONSOLE, instance=instance, raise_on_error=False, tags={"dagster/partition": "en|c"}
             )

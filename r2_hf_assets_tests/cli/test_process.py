@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 from r2_hf_assets.assets import parquet_shards
 from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.cli.process import choose
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan import dispatch as turns
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets_tests.cli.calls import call, start
@@ -88,7 +88,7 @@ def test_a_series_of_failures_stops_it(
     four: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def gives_up(*_: object, **__: object) -> None:
-        raise GaveUp("GET x: 503 eight times")
+        raise RetriesExhausted("GET x: 503 eight times")
 
     monkeypatch.setattr(turns, "BAD_SERIES", 2)
     with monkeypatch.context() as patch:

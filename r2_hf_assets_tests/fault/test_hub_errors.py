@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.fault.hub_case import EVERY, FOR_EVER, ROUTES, XET_TOKEN, HubCase
 
@@ -36,7 +36,7 @@ def test_trouble_that_passes_costs_nothing(case: HubCase, route, trouble, times)
 @pytest.mark.parametrize("route", [route for route in EVERY if route != "LFS, LFS verify"])
 def test_trouble_for_ever_is_one_line_and_nothing_visible(case: HubCase, route, trouble):
     case.order(EVERY[route], times=FOR_EVER, **PASSING[trouble])
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         case.commit()
     said = str(caught.value)
     cause = {"503": "503", "429": "429", "dropped": ""}[trouble]
@@ -108,7 +108,7 @@ def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
 
 def test_a_wait_longer_than_the_budget_is_given_up_at_once(case: HubCase):
     case.order(ROUTES["commit"], status=429, headers={"Retry-After": "86400"}, times=FOR_EVER)
-    with pytest.raises(GaveUp, match="HTTP 429"):
+    with pytest.raises(RetriesExhausted, match="HTTP 429"):
         case.commit()
     assert sum(r["path"].endswith("/commit/main") for r in case.hub.requests()[-10:]) == 1
 

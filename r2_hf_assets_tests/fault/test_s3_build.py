@@ -7,9 +7,9 @@ import pytest
 
 from r2_hf_assets.bucket.byte_budget import ByteBudget
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.response import Fetched, Found
+from r2_hf_assets.bucket.response import Fetched, GetResult
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets_tests.fault.transient_errors import CAUSES, TROUBLES, end, order
@@ -64,7 +64,7 @@ def test_trouble_that_passes_costs_no_row(bucket, proxy, store, trouble, target,
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_trouble_for_ever_is_one_line_and_no_reject(bucket, proxy, store, trouble, target):
     order(proxy, trouble, target)
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         build(store)
     said = str(caught.value)
     assert CAUSES[trouble] in said and "a later run will try again" in said and "\n" not in said
@@ -79,7 +79,7 @@ def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, trouble):
     """An episode without metadata is looked into before it is given up: that look may fail too."""
     obstore.delete(bucket.store(), f"{PREFIX}en/a/all_segments.json")
     order(proxy, trouble, "list-type=2")
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         build(store)
     assert CAUSES[trouble] in str(caught.value) and "\n" not in str(caught.value)
     end(proxy, trouble)
@@ -151,5 +151,5 @@ def test_an_object_with_too_long_a_key_can_not_exist(bucket, proxy, store):
     assert proxy.count("yyyy") == 0, "S3 answers 400 to such a key, which would look like trouble"
 
 
-def fetch(store, *keys: str) -> list[tuple[str, Found]]:
+def fetch(store, *keys: str) -> list[tuple[str, GetResult]]:
     return list(fetch_in_order(keys, str, store, workers=2, max_bytes=10**6, limit=10**7, retry=default_retry()))

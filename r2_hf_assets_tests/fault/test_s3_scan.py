@@ -7,7 +7,7 @@ import pytest
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.bucket.pages import check_access
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.fault.transient_errors import CAUSES, PAGE, TROUBLES, end, order
@@ -59,7 +59,7 @@ FOR_EVER_CASES += [(trouble, target) for trouble in ("503 SlowDown", "reset") fo
 @pytest.mark.parametrize(("trouble", "target"), FOR_EVER_CASES)
 def test_trouble_for_ever_is_one_line_and_a_later_scan_plans_all(plan, proxy, r2, trouble, target):
     order(proxy, trouble, TARGETS[target])
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         rescan(plan, r2)
     assert CAUSES[trouble] in str(caught.value) and "\n" not in str(caught.value) and caught.value.transient
     end(proxy, trouble)
@@ -80,7 +80,7 @@ def test_a_chunk_whose_answer_was_lost_is_not_planned_twice(plan, proxy, r2, ans
 
 def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, proxy, r2):
     proxy.order(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         rescan(plan, r2)
     proxy.clear()
     assert [chunk.number for chunk in rescan(plan, r2).new_chunks if chunk.language == "en"] == [1, 2]
@@ -122,6 +122,6 @@ def test_the_first_look_at_the_bucket_has_patience_too(world, proxy, store, trou
     order(proxy, trouble, "list-type=2", times=2)
     check_access(store, PREFIX)
     order(proxy, trouble, "list-type=2")
-    with pytest.raises(GaveUp) as caught:
+    with pytest.raises(RetriesExhausted) as caught:
         check_access(store, PREFIX)
     assert "\n" not in str(caught.value) and caught.value.transient

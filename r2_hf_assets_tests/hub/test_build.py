@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from r2_hf_assets.errors import GaveUp, StillUploading
+from r2_hf_assets.errors import RetriesExhausted, StillUploading
 from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
@@ -88,7 +88,7 @@ def test_a_transfer_that_breaks_off_for_ever_is_given_up(
     world: World, chunk: ChunkManifest, line: Line, tmp_path: Path
 ) -> None:
     world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
-    with pytest.raises(GaveUp, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
+    with pytest.raises(RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
         build(chunk, line, tmp_path, [])
     world.sandbox.hub.clear_faults()
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
+from r2_hf_assets.errors import AccessError, DamagedShard, RetriesExhausted
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.retry import COMMIT_RETRY, Retry
 from r2_hf_assets.shards.record import BuildRecord
@@ -92,7 +92,7 @@ def test_a_repo_that_was_made_and_is_not_shown_yet_is_waited_for(monkeypatch):
 def test_a_repo_that_is_never_shown_is_given_up(monkeypatch):
     repo = FakeRepo(exists=False)
     monkeypatch.setattr(repo, "head", lambda: None)
-    with pytest.raises(GaveUp, match="me/speech"):
+    with pytest.raises(RetriesExhausted, match="me/speech"):
         commit(repo)
     assert repo.calls["commit"] == 0
 
@@ -156,7 +156,7 @@ def test_a_400_to_a_commit_whose_content_is_there_is_a_refusal(there):
 def test_it_gives_up_and_nothing_is_half_visible(call):
     repo = FakeRepo()
     repo.fail(call, *[503] * 99)
-    with pytest.raises(GaveUp, match="commit to me/speech: service unavailable") as caught:
+    with pytest.raises(RetriesExhausted, match="commit to me/speech: service unavailable") as caught:
         commit(repo)
     assert (repo.calls[call], len(repo.revisions)) == (NO_WAIT.attempts, 1)
     assert caught.value.transient

@@ -10,10 +10,10 @@ from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
 from r2_hf_assets.hub.ownership import (
     OWNER_PATH,
     Claim,
-    begin_anew,
     check_ownership,
     refuse_dataset_without_plan,
     refuse_other_plan,
+    start_over,
 )
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
@@ -135,12 +135,12 @@ def test_beginning_anew_removes_other_plans_chunks_and_no_other_file():
     notes, kept = remote("data/notes.txt", b"nobody's"), remote("data/en/chunk-00001.parquet", b"committed")
     repo = FakeRepo([notes, kept, remote(ONE, b"old"), remote("data/de/chunk-00000-part-00.parquet", b"old")])
     planned = {("en", 1): {kept.sha256 or ""}, ("en", 7): set[str]()}
-    assert begin_anew(repo, NOTHING_KNOWN, planned) == (2, "oid-0")
+    assert start_over(repo, NOTHING_KNOWN, planned) == (2, "oid-0")
     assert set(repo.data) == {notes.path, kept.path} and MINE in repo.text(OWNER_PATH)
     nothing = {name: set[str]() for name in planned}
-    assert begin_anew(repo, NOTHING_KNOWN, nothing) == (0, "oid-1"), "a planned chunk of a repo of ours stays"
+    assert start_over(repo, NOTHING_KNOWN, nothing) == (0, "oid-1"), "a planned chunk of a repo of ours stays"
     assert len(repo.revisions) == 2
-    assert begin_anew(FakeRepo(exists=False), NOTHING_KNOWN, planned) == (0, None)
+    assert start_over(FakeRepo(exists=False), NOTHING_KNOWN, planned) == (0, None)
 
 
 def test_beginning_anew_removes_the_scripts_files_of_languages_that_we_call_otherwise():
@@ -148,7 +148,7 @@ def test_beginning_anew_removes_the_scripts_files_of_languages_that_we_call_othe
     repo = FakeRepo(theirs)
     with pytest.raises(ForeignDataset, match=r"holds 2 chunk files .*take the script's plan over with `r2-hf import`"):
         refuse_dataset_without_plan(repo, None)
-    assert begin_anew(repo, NOTHING_KNOWN, {}) == (2, "oid-0")
+    assert start_over(repo, NOTHING_KNOWN, {}) == (2, "oid-0")
     assert not repo.data
 
 
@@ -156,12 +156,12 @@ def test_beginning_anew_takes_the_figures_of_what_is_removed_off_the_card():
     repo = FakeRepo([remote(ONE, b"theirs")])
     people, figures = b"---\nlicense: mit\n---\n\n# Mine\n", f"{BEGIN}\n| 7 chunks |\n{END}\n".encode()
     repo.write("README.md", people + figures)
-    begin_anew(repo, NOTHING_KNOWN, {})
+    start_over(repo, NOTHING_KNOWN, {})
     text = repo.text("README.md")
     assert text.startswith(people.decode()) and "7 chunks" not in text and BEGIN in text and END in text
 
 
 def test_beginning_anew_removes_another_plans_file_of_a_name_that_ours_had():
     repo = FakeRepo([remote(ONE, b"theirs")])
-    assert begin_anew(repo, NOTHING_KNOWN, {("en", 7): {"the SHA-256 of ours"}}) == (1, "oid-0")
+    assert start_over(repo, NOTHING_KNOWN, {("en", 7): {"the SHA-256 of ours"}}) == (1, "oid-0")
     assert not repo.data

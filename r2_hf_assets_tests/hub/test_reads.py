@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
 from r2_hf_assets.settings import HubSettings
@@ -60,7 +60,7 @@ def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) ->
     world.sandbox.hub.faults({**trouble, "times": 2})
     assert len(take_inventory(client(world)).files) == 1
     world.sandbox.hub.faults({**trouble, "times": 100})
-    with pytest.raises(GaveUp, match="list"):
+    with pytest.raises(RetriesExhausted, match="list"):
         take_inventory(client(world))
     world.sandbox.hub.clear_faults()
     with pytest.raises(AccessError, match="HF_TOKEN"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.reads import check_on_hub
@@ -75,7 +75,7 @@ def test_passing_trouble_is_retried_and_then_given_up(record):
     repo.fail("files", 500, 429, 504)
     assert check_on_hub(repo, record, done.oid).passed
     repo.fail("files", *[503] * 5)
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         check_on_hub(repo, record, done.oid)
 
 

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.dispatch import BAD_SERIES, AttemptHistory, End, OpenCircuit, Selection, brake, decide
+from r2_hf_assets.plan.dispatch import (
+    BAD_SERIES,
+    AttemptHistory,
+    OpenCircuit,
+    RunOutcome,
+    Selection,
+    repeated_failure,
+    select_runs,
+)
 from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S
 
 NOW = 1_000_000.0
@@ -23,7 +31,7 @@ def turn(**changes: Any) -> Selection:
         "braked": None,
         "now": NOW,
     }
-    return decide(**{**usual, **changes})
+    return select_runs(**{**usual, **changes})
 
 
 def asked(made: Selection) -> list[tuple[str, int, int]]:
@@ -90,10 +98,10 @@ def test_chunks_that_wait_take_no_room_from_others() -> None:
 
 
 def test_with_the_brake_on_one_at_a_time_is_tried() -> None:
-    assert turn(braked=OpenCircuit("because", NOW)).asks == []
+    assert turn(open_circuit=OpenCircuit("because", NOW)).asks == []
     long_ago = OpenCircuit("because", NOW - RUN_FIRST_WAIT_S)
-    assert turn(braked=long_ago, running=1).asks == []
-    assert asked(turn(braked=long_ago)) == [("de", 0, 1)]
+    assert turn(open_circuit=long_ago, running=1).asks == []
+    assert asked(turn(open_circuit=long_ago)) == [("de", 0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -111,5 +119,5 @@ def test_with_the_brake_on_one_at_a_time_is_tried() -> None:
     ],
 )
 def test_the_brake(newest_first: str, why: str | None) -> None:
-    ends = {"s": End.SUCCESS, "f": End.FAILURE, "!": End.SYSTEMIC_FAILURE}
-    assert brake(ends[letter] for letter in newest_first) == why
+    ends = {"s": RunOutcome.SUCCESS, "f": RunOutcome.FAILURE, "!": RunOutcome.SYSTEMIC_FAILURE}
+    assert repeated_failure(ends[letter] for letter in newest_first) == why

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import obstore
 import pytest
 
-from r2_hf_assets.errors import GaveUp, PlanError
+from r2_hf_assets.errors import PlanError, RetriesExhausted
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
@@ -213,7 +213,7 @@ def test_a_gap_in_the_plan_stops_the_scan(bucket, plan):
 def test_a_listing_that_fails_plans_nothing_short(bucket, plan, monkeypatch):
     put_folders(bucket, "en/a", "de/b")
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, 99, match="en/"))
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         look(bucket, plan)
     assert "en" not in plan.numbers()
 

@@ -9,7 +9,7 @@ import obstore
 import pytest
 from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.errors import GaveUp, PlanError
+from r2_hf_assets.errors import PlanError, RetriesExhausted
 from r2_hf_assets.plan import files
 from r2_hf_assets.plan.chunks import ChunkRef, encode
 from r2_hf_assets.plan.store import PlanStore
@@ -80,7 +80,7 @@ def test_passing_trouble_is_retried_and_then_given_up(monkeypatch):
     assert plan.create(ZERO)
     assert plan.write_index() == summary(ZERO)
     use_obstore(monkeypatch, files, get=Flaky(obstore.get, 5))
-    with pytest.raises(GaveUp, match=r"reading plan/en/chunk_0000\.json"):
+    with pytest.raises(RetriesExhausted, match=r"reading plan/en/chunk_0000\.json"):
         plan.read("en", 0)
 
 

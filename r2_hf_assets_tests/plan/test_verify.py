@@ -7,7 +7,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan import files as plan_files
 from r2_hf_assets.plan.chunks import ChunkManifest, encode
 from r2_hf_assets.plan.store import PlanStore
@@ -138,5 +138,5 @@ def test_manifests_are_read_once(plan, monkeypatch):
 
 def test_a_store_that_can_not_be_read_is_no_verdict(plan, monkeypatch):
     use_obstore(monkeypatch, plan_files, get=Flaky(obstore.get, 99, match="chunk_0001"))
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         check_plan(plan)

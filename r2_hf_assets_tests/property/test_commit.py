@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r2_hf_assets.errors import AccessError, DamagedShard, GaveUp
+from r2_hf_assets.errors import AccessError, DamagedShard, RetriesExhausted
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
@@ -149,7 +149,7 @@ def test_trouble_without_end_is_given_up_and_leaves_nothing_half_visible(head, d
     before, record = ours(case.repo.now), built(*data)
     try:
         case.commit(record)
-    except GaveUp as error:
+    except RetriesExhausted as error:
         assert error.transient
     assert case.made(1) <= 1
     assert theirs(case.repo.now) == case.others

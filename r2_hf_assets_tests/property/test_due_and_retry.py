@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import due
 from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
@@ -68,7 +68,7 @@ def test_tries_and_waits_stay_within_their_bounds(asked, jitters, attempts, base
     retry = Retry(attempts, base, cap, limit, call.sleep, lambda: call.now, call.jitter)
     try:
         ended = retry.call("it", call, lambda error: TransientError("busy", asked[call.tries - 1]))
-    except GaveUp:
+    except RetriesExhausted:
         ended = "gave up"
     assert ended == "done" or call.tries == attempts or call.now <= limit
     assert (ended == "done") == (call.tries == len(asked) + 1)

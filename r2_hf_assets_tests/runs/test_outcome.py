@@ -8,10 +8,10 @@ from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import parquet_shards
 from r2_hf_assets.cli.in_process import execute
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.partitions import partition_key
-from r2_hf_assets.plan.dispatch import End
-from r2_hf_assets.runs.outcome import end_of
+from r2_hf_assets.plan.dispatch import RunOutcome
+from r2_hf_assets.runs.outcome import outcome_of
 from r2_hf_assets_tests.support.world import World
 
 
@@ -29,7 +29,7 @@ def is_retried(*, systemic: bool) -> bool:
         assert not result.success
         run = instance.get_run_by_id(result.run_id)
         assert run is not None and instance.run_retries_enabled
-        assert end_of(run) is (End.SYSTEMIC_FAILURE if systemic else End.FAILURE)
+        assert outcome_of(run) is (RunOutcome.SYSTEMIC_FAILURE if systemic else RunOutcome.FAILURE)
         return auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
 
 
@@ -40,7 +40,7 @@ def test_a_wrong_token_is_not(planned: World, monkeypatch: pytest.MonkeyPatch) -
 
 def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def gives_up(*_: object, **__: object) -> None:
-        raise GaveUp("GET x: 503 eight times")
+        raise RetriesExhausted("GET x: 503 eight times")
 
     monkeypatch.setattr(parquet_shards, "build_on_hub", gives_up)
     assert is_retried(systemic=False)

@@ -25,7 +25,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG, HEARTBEAT_SECONDS
-from r2_hf_assets.sensors.lost_runs import LOOK_EVERY_SECONDS, LOOKS, Seen, decide, lost_runs
+from r2_hf_assets.sensors.lost_runs import LOOK_EVERY_SECONDS, LOOKS, Seen, lost_runs, select_lost
 from r2_hf_assets_tests.support.world import ROOT
 
 HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_hf_assets")
@@ -48,7 +48,7 @@ HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_
 )
 def test_decide(seen, sign, known, lost):
     others = {"healthy": Seen("12:00", 0), "over": Seen("12:00", 99)}
-    now, found = decide({"run": sign, "healthy": "12:01"}, {**others, **({"run": seen} if seen else {})}, looks=3)
+    now, found = select_lost({"run": sign, "healthy": "12:01"}, {**others, **({"run": seen} if seen else {})}, looks=3)
     assert now == {"run": known, "healthy": Seen("12:01", 0)}
     assert found == (["run"] if lost else [])
 

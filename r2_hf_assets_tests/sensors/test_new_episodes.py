@@ -17,7 +17,7 @@ from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.errors import AccessError, GaveUp
+from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.sensors import new_episodes as module
@@ -231,7 +231,7 @@ def test_a_transient_error_is_a_reason_to_skip_and_keeps_the_place(
 ) -> None:
     ticks.cursor = before = SWEEPING.model_dump_json()
     for error in (
-        GaveUp("listing processed/: server error (HTTP 503), still so after 3 tries"),
+        RetriesExhausted("listing processed/: server error (HTTP 503), still so after 3 tries"),
         AccessError("refused"),
     ):
         monkeypatch.setattr(module, "language_folders", Mock(side_effect=error))

@@ -16,7 +16,7 @@ from dagster._core.test_utils import create_run_for_test
 from r2_hf_assets.asset_keys import CARD
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.partitions import partition_key
-from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO, CardState, card_state, decide, stale_card
+from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO, CardState, card_state, refresh_reason, stale_card
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO, CardState, car
     ],
 )
 def test_a_card_is_due_after_commits_and_at_most_every_so_often(state, reason):
-    assert decide(state, 30.0) == reason
+    assert refresh_reason(state, 30.0) == reason
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import obstore
 import pytest
 from obstore.exceptions import PermissionDeniedError
 
-from r2_hf_assets.errors import AccessError, GaveUp, StillUploading
+from r2_hf_assets.errors import AccessError, RetriesExhausted, StillUploading
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.record import Tally
 from r2_hf_assets_tests.support import store_gets
@@ -190,13 +190,13 @@ def test_passing_trouble_is_no_reject(bucket, monkeypatch, match):
     built = build(bucket, "en/a")
     assert (built.record.tally.rows, built.record.rejects) == (3, None)
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=99, match=match))
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         build(bucket, "en/a")
 
 
 def test_a_listing_that_fails_is_no_reject(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list=Flaky(obstore.list, times=99))
-    with pytest.raises(GaveUp, match="listing processed/en/gone/"):
+    with pytest.raises(RetriesExhausted, match="listing processed/en/gone/"):
         build(bucket, "en/gone")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import obstore
 import pytest
 
-from r2_hf_assets.errors import GaveUp
+from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan import files as module
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.builds import BuildStore, open_builds
@@ -109,7 +109,7 @@ def test_the_record_is_the_last_to_come(builds, monkeypatch):
 def test_a_record_that_is_not_written_is_no_build(builds, monkeypatch):
     with monkeypatch.context() as patch:
         use_obstore(patch, module, put=Flaky(obstore.put, 99, match=".json"))
-        with pytest.raises(GaveUp):
+        with pytest.raises(RetriesExhausted):
             write(builds, built("a"))
     assert builds.find(*NAME, "digest", DATASET) is None
     write(builds, built("a"))
@@ -230,5 +230,5 @@ def test_passing_trouble_is_retried_and_then_given_up(builds, monkeypatch):
         RECORD
     ]
     use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
-    with pytest.raises(GaveUp):
+    with pytest.raises(RetriesExhausted):
         builds.find(*NAME, "digest", DATASET)

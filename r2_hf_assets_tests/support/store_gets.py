@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 import obstore
 from obstore.store import LocalStore, MemoryStore
 
-from r2_hf_assets.bucket.client import NOT_FOUND, ask
+from r2_hf_assets.bucket.client import NOT_FOUND, call_with_retry
 from r2_hf_assets.bucket.pages import Page
-from r2_hf_assets.bucket.response import Fetched, Found, Unusable
+from r2_hf_assets.bucket.response import Fetched, GetResult, Unusable
 from r2_hf_assets.bucket.transfers import Bucket, Transfers
 from r2_hf_assets.retry import Retry
 
@@ -47,9 +47,9 @@ class StoreGets(Transfers):
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _get(self, key: str, limit: int) -> Found:
+    def _get(self, key: str, limit: int) -> GetResult:
         try:
-            return ask(self._retry, f"GET {key}", lambda: self._fetched(key, limit))
+            return call_with_retry(self._retry, f"GET {key}", lambda: self._fetched(key, limit))
         except NOT_FOUND:
             return None
 
@@ -63,9 +63,11 @@ class StoreGets(Transfers):
 
     def _list(self, what: str, prefix: str, folders: bool) -> Page:
         if folders:
-            found = ask(self._retry, what, lambda: obstore.list_with_delimiter(self._store, prefix or None))
+            found = call_with_retry(self._retry, what, lambda: obstore.list_with_delimiter(self._store, prefix or None))
             return Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
-        listed = ask(self._retry, what, lambda: [item for batch in obstore.list(self._store, prefix) for item in batch])
+        listed = call_with_retry(
+            self._retry, what, lambda: [item for batch in obstore.list(self._store, prefix) for item in batch]
+        )
         return Page([], [item["last_modified"] for item in listed], served=server_time())
 
 

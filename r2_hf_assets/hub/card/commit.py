@@ -47,7 +47,7 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
 
     Raises:
         CardError: the card on the Hub can't be read, or the Hub refuses the new one; nothing changed.
-        AccessError, ForeignDataset, GaveUp: as of commit_chunk.
+        AccessError, ForeignDataset, RetriesExhausted: as of commit_chunk.
     """
 
     def attempt() -> CardRecord:

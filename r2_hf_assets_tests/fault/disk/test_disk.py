@@ -14,9 +14,9 @@ from dagster import Failure
 from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
-from r2_hf_assets.bucket.client import ask
+from r2_hf_assets.bucket.client import call_with_retry
 from r2_hf_assets.disk import disk_error, on_disk
-from r2_hf_assets.errors import DiskError, DiskFull, GaveUp
+from r2_hf_assets.errors import DiskError, DiskFull, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, Flaky
@@ -59,7 +59,7 @@ def test_a_quoted_number_says_the_same(number):
         AlreadyExistsError("Object at location x already exists: File exists (os error 17)"),
         ConnectionRefusedError(errno.ECONNREFUSED, "refused"),
         OSError("client error (Connect): tcp connect error (os error 111)"),
-        GaveUp("GET k: no connection (os error 13)"),
+        RetriesExhausted("GET k: no connection (os error 13)"),
         ValueError("(os error"),
     ],
     ids=lambda error: type(error).__name__,
@@ -82,14 +82,14 @@ def test_a_folder_is_asked_once(tmp_path, number):
     store = LocalStore(tmp_path)
     put = Flaky(obstore.put, times=1, error=lambda: quoted(number))
     with pytest.raises(DiskError, match=f"^{tmp_path}: "):
-        ask(ONCE, "writing x", lambda: put(store, "x", b""), store)
-    assert ask(ONCE, "writing x", lambda: put(store, "x", b""), store)
+        call_with_retry(ONCE, "writing x", lambda: put(store, "x", b""), store)
+    assert call_with_retry(ONCE, "writing x", lambda: put(store, "x", b""), store)
 
 
 def test_a_bucket_that_fails_is_asked_again(tmp_path):
     """The control: the same number in what is no folder's error may pass."""
     get = Flaky(lambda *_: b"", times=1, error=lambda: GenericError("Generic S3 error: reset (os error 28)"))
-    assert ask(NO_WAIT, "reading x", lambda: get(None, "x")) == b""
+    assert call_with_retry(NO_WAIT, "reading x", lambda: get(None, "x")) == b""
 
 
 def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from huggingface_hub import DatasetCard, HfApi
 
-from r2_hf_assets.errors import CardError, GaveUp
+from r2_hf_assets.errors import CardError, RetriesExhausted
 from r2_hf_assets.hub.card.commit import commit_card
 from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH
 from r2_hf_assets.hub.card.text import CARD, PICTURE_PATH
@@ -132,7 +132,7 @@ def test_an_answer_that_was_lost_is_looked_for(trouble):
 def test_a_card_that_never_gets_in_gives_up_and_leaves_the_old_one():
     repo = started()
     repo.fail("commit", *[412] * CARD_RETRY.attempts)
-    with pytest.raises(GaveUp, match="write the card of me/speech: the repo moved on meanwhile"):
+    with pytest.raises(RetriesExhausted, match="write the card of me/speech: the repo moved on meanwhile"):
         write(repo)
     assert repo.text(CARD_PATH) == CARD.decode()
 
