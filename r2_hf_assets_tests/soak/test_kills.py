@@ -19,7 +19,7 @@ SCAN = [Shot("between manifests", skip=1)]
 CHUNKS = [
     # First, because a run that died with its host is noticed late; the others go on meanwhile.
     Shot("between record and event", HOST),
-    Shot("in the middle of a row group", skip=20),
+    Shot("in the middle of a row group", skip=1),
     Shot("before a part is finished"),
     Shot("between finish and the end of the upload", HUB),
     Shot("between upload and record"),

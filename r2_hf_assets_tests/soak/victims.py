@@ -15,7 +15,7 @@ RUN, CODE_SERVER, DAEMON, HUB, HOST = "run", "code server", "daemon", "Hub", "ho
 OTHER = "other"  # what Dagster starts beside a run: it tails its logs, and may outlive it
 # What dies with the machine that works; the Hub and the bucket are elsewhere.
 ON_HOST = (CODE_SERVER, DAEMON, RUN, OTHER)
-_KINDS = {b"spawn_main": RUN, b"\0api\0grpc": CODE_SERVER, b"dagster-daemon": DAEMON, b"sandbox.hub_app": HUB}
+_KINDS = {b"spawn_main": RUN, b"\0api\0grpc": CODE_SERVER, b"dagster-daemon": DAEMON, b"r2_hf_sandbox.hub.app": HUB}
 
 
 def processes(site: Path) -> dict[int, str]:
