@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.key_ranges import find_boundaries, is_past
-from r2_hf_assets.bucket.pages import Order, first_page, pages
+from r2_hf_assets.bucket.pages import Order, first_page, list_pages
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.languages import normalize
@@ -44,15 +44,15 @@ class LanguageFolder:
     language: str
 
 
-def language_folders(
+def list_language_folders(
     bucket: Bucket, prefix: str, retry: Retry, unreadable: Unreadable = lambda _: None
 ) -> list[LanguageFolder]:
     """List the folders right below `prefix`, in byte order."""
-    found = [below for page in pages(bucket, prefix, retry, delimiter="/") for below in page.prefixes]
+    found = [below for page in list_pages(bucket, prefix, retry, delimiter="/") for below in page.prefixes]
     return [LanguageFolder(name, normalize(name)) for name in _readable(prefix, found, unreadable)]
 
 
-def episodes_of(
+def list_episodes(
     bucket: Bucket,
     prefix: str,
     folders: Iterable[LanguageFolder],
@@ -82,7 +82,7 @@ def episodes_of(
         listing.close()
 
 
-def episode_pages(
+def list_episode_pages(
     bucket: Bucket, prefix: str, folder: str, after: str, retry: Retry
 ) -> Generator[tuple[list[str], str | None], None, None]:
     """List the episodes below one folder page by page (up to 1,000), for callers with little time.
@@ -94,7 +94,7 @@ def episode_pages(
         The names of a page, and its end; None for the last page's.
     """
     below = f"{prefix}{folder}/"
-    with closing(pages(bucket, below, retry, "/", after=below + after if after else "")) as listing:
+    with closing(list_pages(bucket, below, retry, "/", after=below + after if after else "")) as listing:
         for page in listing:
             end = page.end.removeprefix(below) or after
             yield _readable(below, page.prefixes), end if page.token else None
@@ -103,7 +103,9 @@ def episode_pages(
 def age_of_newest(bucket: Bucket, prefix: str, retry: Retry) -> timedelta | None:
     """Time since anything was last written below `prefix`, by the server's clock; None when nothing is there."""
     ages = [
-        (page.served or datetime.now(UTC)) - max(page.written) for page in pages(bucket, prefix, retry) if page.written
+        (page.served or datetime.now(UTC)) - max(page.written)
+        for page in list_pages(bucket, prefix, retry)
+        if page.written
     ]
     return max(min(ages), timedelta(0)) if ages else None
 
@@ -151,7 +153,7 @@ class _ParallelListing:
 
     def _list(self, below: str, pages_before_split: int, begin: str, end: str | None) -> _Range:
         found = _Range([[begin]] if begin else [], [])
-        listing = pages(self._bucket, below, self._retry, "/", after=begin, transfers=self._transfers)
+        listing = list_pages(self._bucket, below, self._retry, "/", after=begin, transfers=self._transfers)
         for number, page in enumerate(listing, 1):
             prefixes, past = page.prefixes, None
             if end and max(prefixes, default="") >= end:
@@ -167,7 +169,7 @@ class _ParallelListing:
         return found
 
     def _first(self, below: str, text: str) -> str | None:
-        page = first_page(self._bucket, below, self._retry, "/", after=text, most=1, transfers=self._transfers)
+        page = first_page(self._bucket, below, self._retry, "/", after=text, max_keys=1, transfers=self._transfers)
         return page.prefixes[0] if page.prefixes else None
 
 

@@ -67,14 +67,14 @@ def _ascending(texts: Sequence[str]) -> bool:
     return all(map(lt, texts, texts[1:]))
 
 
-def pages(
+def list_pages(
     bucket: Bucket,
     prefix: str,
     retry: Retry,
     delimiter: str = "",
     *,
     after: str = "",
-    most: int = 1000,
+    max_keys: int = 1000,
     only_first: bool = False,
     transfers: Transfers | None = None,
 ) -> Generator[Page, None, None]:
@@ -82,7 +82,7 @@ def pages(
 
     Args:
         after: a key, or a prefix that ends in the delimiter; only what comes behind it is listed.
-        most: names of a page.
+        max_keys: names of a page.
         only_first: end with the first page, and prefetch no other.
         transfers: of the same bucket and retry, when several listings share their connections.
 
@@ -91,7 +91,13 @@ def pages(
         AccessError: the credentials are refused, or there is no such bucket.
     """
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
-    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
+    query = {
+        "list-type": "2",
+        "encoding-type": "url",
+        "prefix": prefix,
+        "delimiter": delimiter,
+        "max-keys": str(max_keys),
+    }
     if after:
         query["start-after"] = after + HIGHEST if behind_prefix else after
     what = f"listing {prefix or 'the bucket'}"
@@ -112,13 +118,13 @@ def pages(
 
 def first_page(bucket: Bucket, prefix: str, retry: Retry, delimiter: str = "", **options: Any) -> Page:
     """Request the first page of `pages`, which takes the same options."""
-    with closing(pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
+    with closing(list_pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
         return next(listing)
 
 
 def check_access(bucket: Bucket, prefix: str) -> None:
     """List one name. A wrong endpoint raises RetriesExhausted, wrong credentials AccessError, each a line."""
-    first_page(bucket, prefix, FIRST_REQUEST, most=1)
+    first_page(bucket, prefix, FIRST_REQUEST, max_keys=1)
 
 
 def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | TransientError:

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, quote
 
 from hypothesis import strategies as st
 
-from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of
+from r2_hf_assets.bucket.listing import LanguageFolder, list_episodes
 from r2_hf_assets.retry import Retry
-from r2_hf_assets_tests.support.objects_server import Answer
+from r2_hf_assets_tests.support.objects_server import Response
 
 BELOW = "processed/en/"
 LETTERS = st.characters(min_codepoint=0x20, exclude_characters="/\x7f", exclude_categories=["Cs"])
@@ -24,7 +24,7 @@ NAMES = st.sets(
 )
 
 
-class Bucket:
+class FolderListing:
     """Answers ListObjectsV2 about folders of one object each, `size` names a page, by key (S3) or by name (SeaweedFS).
 
     With `repeats` a page begins with the name that ended the one before.
@@ -33,12 +33,12 @@ class Bucket:
     def __init__(self, names: Iterable[str], size: int, *, by_name: bool, repeats: bool = False) -> None:
         self.names = sorted(names) if by_name else sorted(names, key=lambda name: f"{name}/")
         self.size, self.by_name, self.repeats = size, by_name, repeats
-        self.asked = 0
+        self.requests = 0
 
-    def answer(self, key: str, _count: int) -> Answer:
+    def respond(self, key: str, _count: int) -> Response:
         asked = {name: values[0] for name, values in parse_qs(key[1:], keep_blank_values=True).items()}
         assert asked["prefix"] == BELOW and asked["delimiter"] == "/"
-        self.asked += 1
+        self.requests += 1
         first = int(asked["continuation-token"]) if "continuation-token" in asked else self._behind(asked)
         last = first + min(self.size, int(asked["max-keys"]))
         items = "".join(
@@ -48,7 +48,7 @@ class Bucket:
         more = last < len(self.names)
         said = f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>"
         token = f"<NextContinuationToken>{last}</NextContinuationToken>" if more else ""
-        return Answer(200, f"<ListBucketResult>{said}{token}{items}</ListBucketResult>".encode())
+        return Response(200, f"<ListBucketResult>{said}{token}{items}</ListBucketResult>".encode())
 
     def _behind(self, asked: dict[str, str]) -> int:
         after = asked.get("start-after", "").removeprefix(BELOW)
@@ -60,5 +60,5 @@ class Bucket:
 
 def episode_ids(store: Any, prefix: str, folder: str, retry: Retry) -> list[str]:
     """All episodes below one language folder, as a scan lists them."""
-    with closing(episodes_of(store, prefix, [LanguageFolder(folder, folder)], retry)) as found:
+    with closing(list_episodes(store, prefix, [LanguageFolder(folder, folder)], retry)) as found:
         return [name for batches in found for names in batches for name in names]

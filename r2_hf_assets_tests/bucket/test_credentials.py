@@ -13,7 +13,7 @@ import pytest
 
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.listing import language_folders
+from r2_hf_assets.bucket.listing import list_language_folders
 from r2_hf_assets.bucket.pages import check_access, first_page
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, RetriesExhausted
@@ -33,7 +33,7 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     "libcurl's GETs": lambda r2: list(
         fetch_in_order(["a b/k+1"], str, Bucket(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
     ),
-    "libcurl's listings": lambda r2: language_folders(Bucket(r2), "processed/en us/", QUICK),
+    "libcurl's listings": lambda r2: list_language_folders(Bucket(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
     "doctor": check_bucket,
 }
@@ -101,7 +101,7 @@ def test_a_refusal_is_one_line_that_names_the_variable(status: int, code: str, a
         check_access(server.bucket(), "processed/")
     said = str(caught.value)
     assert said.startswith("listing processed/: ") and advice in said and "\n" not in said
-    assert server.asked.total() == 1 and caught.value.__cause__ is caught.value.__context__ is None
+    assert server.requests.total() == 1 and caught.value.__cause__ is caught.value.__context__ is None
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -15,7 +15,7 @@ from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
-from r2_hf_assets_tests.support.objects_server import WRITTEN, Answer, ObjectsServer, Rule, error, wait_for
+from r2_hf_assets_tests.support.objects_server import WRITTEN, ObjectsServer, Response, Rule, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
 LIMIT = 2**31
@@ -93,7 +93,7 @@ def test_items_without_a_key_pass_through_in_their_place():
         got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, **USUAL))
     assert [item for item, _ in got] == items
     assert [body for _, body in got] == [None, b"body 0", None, None, b"body 1", None]
-    assert sorted(server.asked) == ["k000", "k001"]
+    assert sorted(server.requests) == ["k000", "k001"]
 
 
 def test_the_same_key_twice_is_two_answers():
@@ -105,7 +105,7 @@ def test_a_key_that_is_longer_than_s3_allows_is_not_asked_for():
     with served(1) as server:
         got = bodies(fetch_in_order(["é" * 513, "k000"], same, server.bucket(), **USUAL))
     assert [body for _, body in got] == [None, b"body 0"]
-    assert [*server.asked] == ["k000"]
+    assert [*server.requests] == ["k000"]
 
 
 def test_reads_its_items_only_a_window_ahead(monkeypatch):
@@ -130,21 +130,21 @@ def test_reads_its_items_only_a_window_ahead(monkeypatch):
 def test_passing_trouble_is_retried(times):
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" and n <= times else None) as server:
         assert bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL)) == [*objects(8).items()]
-    assert server.asked["k003"] == times + 1 and server.asked["k002"] == 1
+    assert server.requests["k003"] == times + 1 and server.requests["k002"] == 1
 
 
 def test_trouble_that_does_not_pass_is_never_a_missing_object():
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" else None) as server:
         taken: list[Any] = []
-        with pytest.raises(RetriesExhausted, match=r"GET k003: the bucket answers HTTP 503 SlowDown, still"):
+        with pytest.raises(RetriesExhausted, match=r"GET k003: the bucket.responds HTTP 503 SlowDown, still"):
             taken += fetch_in_order(keys(8), same, server.bucket(), **USUAL)
-    assert server.asked["k003"] == 5
+    assert server.requests["k003"] == 5
     assert fetch_threads() == []
 
 
 def test_a_server_that_says_how_long_to_wait_is_given_that_time():
-    def busy(key: str, count: int) -> Answer | None:
-        return Answer(503, headers={"Retry-After": "1"}) if count == 1 else None
+    def busy(key: str, count: int) -> Response | None:
+        return Response(503, headers={"Retry-After": "1"}) if count == 1 else None
 
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
@@ -152,17 +152,17 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time():
             bodies(
                 fetch_in_order(["k000"], same, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )
-    assert server.asked["k000"] == 1
+    assert server.requests["k000"] == 1
 
 
 BROKEN = {
-    "breaks off": Answer(200, b"body 0 and more", sent=6),
-    "breaks off at once": Answer(200, b"body 0", sent=0),
-    "shorter than announced": Answer(200, b"bod", {"Content-Length": "6"}, sent=3),
-    "of no length": Answer(200, b"body 0", {"Content-Length": ""}, sent=6),
-    "of no time": Answer(200, b"body 0", {"Last-Modified": ""}),
-    "moved": Answer(301, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
-    "someone else's 404": Answer(404, b"<html>not here</html>"),
+    "breaks off": Response(200, b"body 0 and more", sent=6),
+    "breaks off at once": Response(200, b"body 0", sent=0),
+    "shorter than announced": Response(200, b"bod", {"Content-Length": "6"}, sent=3),
+    "of no length": Response(200, b"body 0", {"Content-Length": ""}, sent=6),
+    "of no time": Response(200, b"body 0", {"Last-Modified": ""}),
+    "moved": Response(301, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
+    "someone else's 404": Response(404, b"<html>not here</html>"),
 }
 
 
@@ -170,7 +170,7 @@ BROKEN = {
 def test_an_answer_that_is_no_whole_object_is_asked_for_again(broken):
     with served(2, lambda key, n: broken if n == 1 and key == "k000" else None) as server:
         assert bodies(fetch_in_order(keys(2), same, server.bucket(), **USUAL)) == [*objects(2).items()]
-    assert server.asked == {"k000": 2, "k001": 1}
+    assert server.requests == {"k000": 2, "k001": 1}
 
 
 def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
@@ -183,20 +183,20 @@ def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
         budgets.append(self._budget)
 
     monkeypatch.setattr(Transfers, "__init__", watched)
-    with served(8, lambda key, n: Answer(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
+    with served(8, lambda key, n: Response(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
         stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.bucket(), **USUAL)
         assert len(bodies(stream)) == 9
-    assert server.asked["k004"] == 3
+    assert server.requests["k004"] == 3
     (budget,) = budgets
     assert budget._used in (0, 6), "the last one may have been taken and not left when all ended"
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_refused_credentials_are_one_line_and_not_repeated(status):
-    refused = Answer(status, b"<html>no</html>")
+    refused = Response(status, b"<html>no</html>")
     with served(8, lambda key, n: refused if key == "k002" else None) as server, pytest.raises(AccessError) as caught:
         bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL))
-    assert server.asked["k002"] == 1
+    assert server.requests["k002"] == 1
     assert "R2_ACCESS_KEY_ID" in str(caught.value) and "\n" not in str(caught.value)
     assert fetch_threads() == []
 
@@ -231,7 +231,7 @@ def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
     monkeypatch.setattr(ByteBudget, where, broken)
     with served(1) as server, pytest.raises(RuntimeError, match="fetching ended"):
         bodies(fetch_in_order(keys(1), same, server.bucket(), **USUAL))
-    assert server.asked.total() <= 1
+    assert server.requests.total() <= 1
     assert fetch_threads() == []
 
 
@@ -250,9 +250,9 @@ def test_closed_early_it_stops_repeating():
         patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
         stream = fetch_in_order(keys(2), same, server.bucket(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
         next(stream)
-        wait_for(lambda: server.asked["k001"] == 1)
+        wait_for(lambda: server.requests["k001"] == 1)
         stream.close()
-    assert server.asked["k001"] == 1
+    assert server.requests["k001"] == 1
     assert fetch_threads() == []
 
 
@@ -284,7 +284,7 @@ def test_silence_is_noticed_and_asked_again(monkeypatch):
     with served(3, silent) as server:
         assert bodies(fetch_in_order(keys(3), same, server.bucket(), **USUAL)) == [*objects(3).items()]
         over.set()
-    assert server.asked == {"k000": 1, "k001": 2, "k002": 1}
+    assert server.requests == {"k000": 1, "k001": 2, "k002": 1}
 
 
 def test_nobody_listens():

@@ -25,7 +25,7 @@ class Counting:
 
     def _hold_back(self, key: str, count: int) -> None:
         if key == "0":
-            wait_for(lambda: self.server.asked.total() >= self._first_waits_for)
+            wait_for(lambda: self.server.requests.total() >= self._first_waits_for)
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = Transfers._receive

@@ -14,7 +14,7 @@ from r2_hf_assets.bucket.pages import Order
 from r2_hf_assets.bucket.transfers import Bucket as RealBucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, Bucket, episode_ids
+from r2_hf_assets_tests.bucket.folders import BELOW, LETTERS, NAMES, FolderListing, episode_ids
 from r2_hf_assets_tests.support.build_samples import fetch_threads
 from r2_hf_assets_tests.support.objects_server import ObjectsServer
 from r2_hf_assets_tests.support.world import World
@@ -24,10 +24,10 @@ BY_KEY = ["p/a b/", "p/a-x/", "p/a/", "p/a0/", "p/b/"]
 BY_NAME = ["p/a/", "p/a b/", "p/a-x/", "p/a0/", "p/b/"]
 
 
-def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_split: int = 1) -> list[str]:
+def listed(bucket: FolderListing, monkeypatch: pytest.MonkeyPatch, pages_before_split: int = 1) -> list[str]:
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
     monkeypatch.setattr(listing, "_LONGER", 1)
-    with ObjectsServer({}, bucket.answer) as server:
+    with ObjectsServer({}, bucket.respond) as server:
         return episode_ids(server.bucket(), "processed/", "en", QUICK)
 
 
@@ -35,7 +35,7 @@ def listed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, pages_before_split: 
 @given(names=NAMES, size=st.integers(1, 7), by_name=st.booleans(), repeats=st.booleans())
 def test_every_name_once_and_in_order(names, size, by_name, repeats):
     with pytest.MonkeyPatch.context() as patch:
-        bucket = Bucket(names, size, by_name=by_name, repeats=repeats)
+        bucket = FolderListing(names, size, by_name=by_name, repeats=repeats)
         assert listed(bucket, patch) == bucket.names
 
 
@@ -43,26 +43,26 @@ def test_a_name_that_another_begins_with_is_not_lost_at_a_cut(monkeypatch):
     """`b` is where the second range begins, and what begins with it lies on one side of it or the other."""
     names = [*(f"a{number}" for number in range(9)), "b", "b-1", "b-2", "c"]
     for by_name in (False, True):
-        bucket = Bucket(names, 2, by_name=by_name)
+        bucket = FolderListing(names, 2, by_name=by_name)
         assert listed(bucket, monkeypatch) == bucket.names
 
 
 def test_a_listing_of_few_pages_is_not_cut(monkeypatch):
-    bucket = Bucket((f"ep{number:06d}" for number in range(40)), 5, by_name=False)
+    bucket = FolderListing((f"ep{number:06d}" for number in range(40)), 5, by_name=False)
     assert len(listed(bucket, monkeypatch, pages_before_split=8)) == 40
-    assert bucket.asked == 8
-    longer = Bucket((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
+    assert bucket.requests == 8
+    longer = FolderListing((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
     assert len(listed(longer, monkeypatch, pages_before_split=8)) == 400
-    assert longer.asked > 80, "80 pages and the requests that found the boundaries"
+    assert longer.requests > 80, "80 pages and the requests that found the boundaries"
     assert fetch_threads() == []
 
 
 def test_ranges_and_the_search_for_their_boundaries_share_connections(monkeypatch):
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", 1)
-    bucket = Bucket((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
-    with ObjectsServer({}, bucket.answer) as server:
+    bucket = FolderListing((f"ep{number:06d}" for number in range(400)), 5, by_name=False)
+    with ObjectsServer({}, bucket.respond) as server:
         assert len(episode_ids(server.bucket(), "processed/", "en", QUICK)) == 400
-    assert server.connections <= 8 and bucket.asked > 80
+    assert server.connections <= 8 and bucket.requests > 80
 
 
 def boundaries_of(names: Iterable[str], page: int, end: str | None = None) -> tuple[list[str], int]:
@@ -112,16 +112,16 @@ def test_a_server_that_heeds_no_start_gives_no_boundaries():
 
 
 def test_the_sandbox_lists_in_ranges_what_it_lists_in_a_row(world: World, monkeypatch):
-    s3, pages_of = world.sandbox.s3, pages.pages
+    s3 = world.sandbox.s3
     names = [*(f"ep{number:04d}" for number in range(0, 300, 3)), "a", "a b", "a+b", "b%41", "é", "zz", "日本"]
     for name in names:
         world.store().put(f"{BELOW}{name}/all_segments.json", b"[]")
     store = RealBucket(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, world.bucket))
 
-    def small(*arguments: Any, most: int = 5, **where: Any) -> Any:
-        return pages_of(*arguments, most=most, **where)
+    def small(*arguments: Any, max_keys: int = 5, **where: Any) -> Any:
+        return pages.list_pages(*arguments, max_keys=max_keys, **where)
 
-    monkeypatch.setattr(listing, "pages", small)
+    monkeypatch.setattr(listing, "list_pages", small)
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", 2)
     found = episode_ids(store, "processed/", "en", QUICK)
     assert found == sorted(names)

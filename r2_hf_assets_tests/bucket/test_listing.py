@@ -3,7 +3,7 @@
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
+from r2_hf_assets.bucket.listing import LanguageFolder, list_language_folders
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.support import store_gets
@@ -21,7 +21,7 @@ def bucket() -> MemoryBucket:
 
 
 def test_folders_come_in_byte_order_with_their_language(bucket):
-    assert language_folders(bucket, PREFIX, NO_WAIT) == [
+    assert list_language_folders(bucket, PREFIX, NO_WAIT) == [
         LanguageFolder("123", "unknown"),
         LanguageFolder("ENG", "en"),
         LanguageFolder("en us", "unknown"),
@@ -44,12 +44,12 @@ def test_episodes_of_one_folder_in_byte_order():
 def test_an_empty_prefix_means_the_top_of_the_bucket():
     store = MemoryBucket()
     store.put("de/x/all_segments.json", b"[]")
-    assert language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
+    assert list_language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
     assert list(episode_ids(store, "", "de", NO_WAIT)) == ["x"]
 
 
 def test_an_empty_bucket_has_no_folders():
-    assert language_folders(MemoryBucket(), PREFIX, NO_WAIT) == []
+    assert list_language_folders(MemoryBucket(), PREFIX, NO_WAIT) == []
 
 
 def no_object(*_: object) -> None:
@@ -66,7 +66,7 @@ def test_one_request_a_folder_whatever_it_holds(bucket, monkeypatch):
 
 def test_passing_trouble_is_retried_and_then_given_up(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=4))
-    assert len(language_folders(bucket, PREFIX, NO_WAIT)) == 7
+    assert len(list_language_folders(bucket, PREFIX, NO_WAIT)) == 7
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=5))
     with pytest.raises(RetriesExhausted, match="listing processed/"):
-        language_folders(bucket, PREFIX, NO_WAIT)
+        list_language_folders(bucket, PREFIX, NO_WAIT)

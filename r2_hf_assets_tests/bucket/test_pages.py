@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.listing import episode_pages
-from r2_hf_assets.bucket.pages import pages
-from r2_hf_assets_tests.bucket.folders import NAMES, Bucket, episode_ids
+from r2_hf_assets.bucket.listing import list_episode_pages
+from r2_hf_assets.bucket.pages import list_pages
+from r2_hf_assets_tests.bucket.folders import NAMES, FolderListing, episode_ids
 from r2_hf_assets_tests.support.build_samples import NO_WAIT
 from r2_hf_assets_tests.support.objects_server import ObjectsServer
 from r2_hf_assets_tests.support.world import World
@@ -19,7 +19,7 @@ AWKWARD = ["ep1", "ep1-x", "ep1.y", "ep10", "ep12", "a b", "a+b", "a%20b", "é",
 
 
 def listed(store: Any, after: str = "") -> list[tuple[list[str], str | None]]:
-    return list(episode_pages(store, "processed/", "en", after, NO_WAIT))
+    return list(list_episode_pages(store, "processed/", "en", after, NO_WAIT))
 
 
 def check_from_every_place(store: Any, whole: list[str]) -> int:
@@ -44,22 +44,22 @@ def test_a_real_server_gives_what_the_whole_listing_holds_from_any_place_on(
     whole = episode_ids(store, "processed/", "en", NO_WAIT)
     assert len(whole) == len(AWKWARD) - 1, "one of them can't be asked for"
     assert check_from_every_place(store, whole) == 1
-    monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))
+    monkeypatch.setattr(listing, "list_pages", lambda *where, **more: list_pages(*where, **more, max_keys=2))
     assert check_from_every_place(store, whole) >= 6
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(names=NAMES, size=st.integers(2, 40), by_name=st.booleans(), repeats=st.booleans())
 def test_every_name_once_in_either_order_from_any_place_on(names, size, by_name, repeats):
-    bucket = Bucket(names, size, by_name=by_name, repeats=repeats)
-    with ObjectsServer({}, bucket.answer) as server:
+    bucket = FolderListing(names, size, by_name=by_name, repeats=repeats)
+    with ObjectsServer({}, bucket.respond) as server:
         check_from_every_place(server.bucket(), bucket.names)
 
 
 def test_few_more_pages_are_asked_for_than_are_read() -> None:
-    bucket = Bucket((f"ep{number:03d}" for number in range(100)), 10, by_name=False)
-    with ObjectsServer({}, bucket.answer) as server:
-        found = episode_pages(server.bucket(), "processed/", "en", "", NO_WAIT)
+    bucket = FolderListing((f"ep{number:03d}" for number in range(100)), 10, by_name=False)
+    with ObjectsServer({}, bucket.respond) as server:
+        found = list_episode_pages(server.bucket(), "processed/", "en", "", NO_WAIT)
         assert next(found) == ([f"ep{number:03d}" for number in range(10)], "ep009/")
         found.close()
-    assert bucket.asked <= 2
+    assert bucket.requests <= 2

@@ -12,14 +12,14 @@ import pytest
 
 from r2_hf_assets.bucket.client import call_with_retry, object_store
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.pages import check_access, pages
+from r2_hf_assets.bucket.pages import check_access, list_pages
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import RetriesExhausted, SettingsError
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import BucketSettings, ca_bundle
-from r2_hf_assets_tests.support.objects_server import BUCKET, Answer, ObjectsServer
+from r2_hf_assets_tests.support.objects_server import BUCKET, ObjectsServer, Response
 
 # Of 127.0.0.1, with its key; and the authority that signed it, whose key is gone. Good for nothing else.
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
@@ -41,7 +41,7 @@ def by_obstore(r2: BucketSettings) -> None:
 
 CLIENTS: dict[str, Client] = {
     "libcurl's GETs": by_libcurl,
-    "libcurl's listings": lambda r2: list(pages(Bucket(r2), "", QUICK)),
+    "libcurl's listings": lambda r2: list(list_pages(Bucket(r2), "", QUICK)),
     "obstore": by_obstore,
     "a scan's first look": lambda r2: check_access(Bucket(r2), ""),
 }
@@ -53,7 +53,7 @@ def r2(monkeypatch: pytest.MonkeyPatch) -> Iterator[BucketSettings]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("r2_hf_assets.bucket.pages.FIRST_REQUEST", QUICK)
     monkeypatch.setattr("r2_hf_assets.bucket.client.OBSTORE_RETRIES", {"max_retries": 0})
-    rule = lambda key, count: Answer(200, LISTING) if key.startswith("?") else None  # noqa: E731
+    rule = lambda key, count: Response(200, LISTING) if key.startswith("?") else None  # noqa: E731
     with ObjectsServer({"k": b"x"}, rule, certificate=CERTIFICATE) as server:
         assert server.url.startswith("https://")
         yield BucketSettings(server.url, "key", "secret", BUCKET)
@@ -120,4 +120,4 @@ def test_the_hubs_clients_read_ssl_cert_file_themselves(r2: BucketSettings, trus
             [sys.executable, "-c", HUB, server.url], env=env, capture_output=True, text=True, check=True
         )
     assert done.stdout.strip() == ("x" if trusted else "ConnectError")
-    assert any(key.startswith("v1/") for key in server.asked) == trusted, "hf_xet"
+    assert any(key.startswith("v1/") for key in server.requests) == trusted, "hf_xet"

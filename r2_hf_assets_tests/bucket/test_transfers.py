@@ -15,7 +15,7 @@ from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
-from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, error, wait_for
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, Response, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
 SIZE, BUDGET = 50_000, 60_000  # of the objects, and for them: one at a time
@@ -49,7 +49,7 @@ def take_one(server: ObjectsServer, retry: Retry = QUICK) -> Iterator[tuple[str,
     """The stream when its first object is in the consumer's hands and the byte budget full: all others are paused."""
     rule, taken = server.rule, threading.Event()
 
-    def later(key: str, count: int) -> Answer | None:
+    def later(key: str, count: int) -> Response | None:
         assert key == "k0" or taken.wait(20)
         return rule(key, count)
 
@@ -69,31 +69,31 @@ def test_no_time_limit_runs_while_the_consumer_takes_its_time(monkeypatch, made)
         wait_for(lambda: len(made[0]._paused) == 3)
         time.sleep(0.5)
         assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert set(server.asked.values()) == {1}
+    assert set(server.requests.values()) == {1}
 
 
 def test_a_body_that_comes_by_the_byte_is_not_waited_for(monkeypatch, made):
     """It is never silent: the limit on a try's running time ends it."""
     monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
-    dripping = Answer(200, OBJECTS["k1"], drip_s=0.02)
+    dripping = Response(200, OBJECTS["k1"], drip_s=0.02)
     with ObjectsServer(OBJECTS, lambda key, n: dripping if key == "k1" and n == 1 else None) as server:
         found = take_one(server)
         made[0]._silence_s = 0.1
         assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert server.asked == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
+    assert server.requests == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
 
 
 def test_a_connection_that_breaks_during_a_pause_is_made_again(made):
     """The retries' time does not pass during the pause either, and the byte budget counts the body once."""
-    cut = Answer(200, OBJECTS["k2"], sent=SIZE // 2)
+    cut = Response(200, OBJECTS["k2"], sent=SIZE // 2)
     short = Retry(attempts=5, base=0.004, cap=0.01, limit=0.3)
     with ObjectsServer(OBJECTS, lambda key, n: cut if key == "k2" and n == 1 else None) as server:
         found = take_one(server, short)
         wait_for(lambda: len(made[0]._paused) == 3)
         time.sleep(0.5)
         assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert server.asked == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
+    assert server.requests == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
     assert made[0]._budget._used <= SIZE, "the last one may have been taken and not left when all ended"
 
 
@@ -101,7 +101,7 @@ def test_the_time_for_retries_begins_when_the_get_is_sent():
     """On a slow line the last of many has waited for longer than its retries may take."""
     now = 0.0
 
-    def slow(key: str, count: int) -> Answer | None:
+    def slow(key: str, count: int) -> Response | None:
         nonlocal now
         now += 400.0
         return error(503, "SlowDown") if key == "k3" and count == 1 else None
@@ -109,7 +109,7 @@ def test_the_time_for_retries_begins_when_the_get_is_sent():
     retry = Retry(attempts=5, base=0.004, cap=0.01, limit=600.0, clock=lambda: now)
     with ObjectsServer(OBJECTS, slow) as server:
         assert rest(stream(server, retry, workers=1)) == [(key, SIZE) for key in KEYS]
-    assert server.asked["k3"] == 2
+    assert server.requests["k3"] == 2
 
 
 @pytest.mark.timeout(30)
@@ -131,7 +131,7 @@ def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
     with ObjectsServer(OBJECTS) as server, pytest.raises(RuntimeError, match="GET k0: fetching ended") as caught:
         rest(stream(server))
     assert caught.value.__cause__ is not None
-    assert fetch_threads() == [] and not server.asked
+    assert fetch_threads() == [] and not server.requests
 
 
 @pytest.mark.timeout(30)
@@ -165,7 +165,7 @@ def test_closing_clears_every_state(made):
     over = threading.Event()
     patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
 
-    def rule(key: str, count: int) -> Answer | None:
+    def rule(key: str, count: int) -> Response | None:
         if key == "running":
             over.wait(20)
         return error(503, "SlowDown") if key == "waiting" else None
@@ -207,7 +207,7 @@ def test_closing_ends_the_waiting_of_another_thread():
 
         consumer = threading.Thread(target=consume)
         consumer.start()
-        wait_for(lambda: server.asked["k0"] == 1)
+        wait_for(lambda: server.requests["k0"] == 1)
         transfers.close()
         consumer.join(20)
         over.set()

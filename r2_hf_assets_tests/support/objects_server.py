@@ -24,7 +24,7 @@ ENDLESS_BYTES = 200 * 2**20
 
 
 @dataclass
-class Answer:
+class Response:
     """What is sent. `sent` bytes of the body, then the connection is cut (None: all of it, and it stays open).
 
     `endless`: this, again and again behind the body, until the client leaves or ENDLESS_BYTES are sent. A header of ""
@@ -39,11 +39,11 @@ class Answer:
     drip_s: float = 0.0  # a byte, then so many seconds, and the next
 
 
-def error(status: int, code: str) -> Answer:
-    return Answer(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
+def error(status: int, code: str) -> Response:
+    return Response(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
 
 
-Rule = Callable[[str, int], Answer | None]
+Rule = Callable[[str, int], Response | None]
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -65,7 +65,7 @@ class ObjectsServer:
         self, objects: Mapping[str, bytes], rule: Rule = lambda key, count: None, certificate: Path | None = None
     ) -> None:
         self.objects, self.rule = dict(objects), rule
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.connections = 0
         self.endless_bytes = 0  # sent of bodies without an end
         self._lock = threading.Lock()
@@ -81,14 +81,14 @@ class ObjectsServer:
     def bucket(self, workers: int = 8) -> Bucket:
         return Bucket(BucketSettings(self.url, "key", "secret", BUCKET, workers=workers))
 
-    def answer(self, key: str) -> Answer:
+    def answer(self, key: str) -> Response:
         with self._lock:
-            self.asked[key] += 1
-            count = self.asked[key]
+            self.requests[key] += 1
+            count = self.requests[key]
         ordered = self.rule(key, count)
         if ordered is not None:
             return ordered
-        return Answer(200, self.objects[key]) if key in self.objects else error(404, "NoSuchKey")
+        return Response(200, self.objects[key]) if key in self.objects else error(404, "NoSuchKey")
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
