@@ -1,4 +1,4 @@
-"""One entry -> a Segment or a Reject: nothing invented, every unusable field null, every row kept that can be."""
+"""One entry becomes a Segment, its unusable fields null, or a Reject."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def read(value: Any, index: int = 3, **options: Any) -> Segment:
     return made
 
 
-def test_a_usual_entry():
+def test_a_valid_entry_becomes_a_segment():
     assert read(entry(3)) == Segment(
         episode="en-US/ep",
         key="processed/en-US/ep/ep_000003.mp3",
@@ -39,7 +39,7 @@ def test_a_usual_entry():
     )
 
 
-def test_the_place_in_the_list_names_the_audio_not_the_segment_id():
+def test_the_audio_key_has_the_index_not_the_segment_id():
     assert read(entry(segment_id=99), index=7).key.endswith("_000007.mp3")
     assert read(entry(), index=1_234_567).key.endswith("_1234567.mp3")
 
@@ -49,7 +49,7 @@ def test_settling_is_passed_on():
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, "text", [], [entry()], True])
-def test_an_entry_that_is_no_object_rejects_itself(value):
+def test_an_entry_that_is_no_object_is_rejected(value):
     made = to_segment(value, 2, **WHERE)
     assert made == Reject(
         "segment",
@@ -71,7 +71,7 @@ def test_an_empty_object_is_a_row_of_nulls():
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}, ["words"]])
 @pytest.mark.parametrize("field", ["text", "speaker"])
-def test_text_that_is_no_string_is_null_and_the_row_stays(field, value):
+def test_text_that_is_no_string_is_null(field, value):
     made = read(entry(**{field: value}))
     assert {"text": made.text, "speaker": made.speaker_id}[field] is None
     assert made.dnsmos == 3.25
@@ -80,7 +80,7 @@ def test_text_that_is_no_string_is_null_and_the_row_stays(field, value):
 @pytest.mark.parametrize(
     "text", ["", " ", "a\x00b", "\n\t", "x" * 100_000, "\ufffd", "🎙 e\u0301 \u202e"], ids=ascii_start
 )
-def test_text_is_kept_to_the_letter(text):
+def test_text_is_unchanged(text):
     made = read(entry(text=text, speaker=text))
     assert (made.text, made.speaker_id, made.repaired) == (text, text, False)
 
@@ -112,7 +112,7 @@ def test_a_number_that_float32_can_not_hold_is_null(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, 5, 3.21, 1e-45, FLOAT32_MAX, -FLOAT32_MAX, 2**100])
-def test_a_number_that_float32_can_hold_is_kept(value):
+def test_a_number_that_float32_can_hold_is_unchanged(value):
     made = read(entry(dnsmos=value)).dnsmos
     assert made == value and type(made) is float
     struct.pack("<f", made)
@@ -130,7 +130,7 @@ def test_a_number_that_float32_can_hold_is_kept(value):
         (-FLOAT32_MAX, FLOAT32_MAX, None),
     ],
 )
-def test_duration_is_end_minus_start_when_that_is_a_duration(start, end, duration):
+def test_duration_is_end_minus_start_if_not_negative(start, end, duration):
     assert read(entry(start=start, end=end)).duration == duration
 
 
@@ -158,12 +158,12 @@ def test_lone_surrogates_are_repaired_and_counted(field, escaped, text):
     assert made.repaired
 
 
-def test_pairs_of_surrogates_are_letters():
+def test_surrogate_pairs_are_characters():
     made = read(entry(text=json.loads(r'"\ud83d\ude00 ok"')))
     assert (made.text, made.repaired) == ("\U0001f600 ok", False)
 
 
-def test_a_repair_of_the_file_counts_where_it_shows():
+def test_a_repair_of_the_file_is_counted_where_it_is_visible():
     assert read(entry(text="caf\ufffd"), repaired=True).repaired
     assert not read(entry(text="coffee"), repaired=True).repaired
     assert not read(entry(text=None), repaired=True).repaired
@@ -187,10 +187,10 @@ def test_a_repair_of_the_file_counts_where_it_shows():
         (["de"], "pt"),
     ],
 )
-def test_the_segments_language_is_normalized_or_else_the_partitions(own, language):
+def test_an_unknown_language_is_the_partitions(own, language):
     assert read(entry(language=own), language="pt").language == language
 
 
-def test_a_key_that_is_twice_in_an_object_does_no_harm():
+def test_the_last_of_two_equal_keys_is_used():
     made = read(json.loads('{"text": "first", "text": "last", "extra": {"deep": [1]}}'))
     assert made.text == "last"
