@@ -61,7 +61,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     """Open the store of STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
 
     Raises:
-        DiskError: the folder can't be made.
+        DiskError: the folder can't be created.
         SettingsError: the credentials are missing.
     """
     parts = urlsplit(url)

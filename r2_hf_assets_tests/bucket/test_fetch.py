@@ -172,10 +172,10 @@ def test_a_response_that_is_no_complete_object_is_requested_again(broken):
 def test_a_broken_body_is_counted_once_in_the_budget(monkeypatch):
     """Otherwise each broken body would reduce the budget for ever."""
     budgets: list[ByteBudget] = []
-    made = Transfers.__init__
+    real = Transfers.__init__
 
     def watched(self: Transfers, *arguments: Any, **options: Any) -> None:
-        made(self, *arguments, **options)
+        real(self, *arguments, **options)
         budgets.append(self._budget)
 
     monkeypatch.setattr(Transfers, "__init__", watched)

@@ -54,9 +54,9 @@ def test_pages_are_requested_by_their_tokens():
     with ObjectsServer({}, by_token(responses)) as server:
         pages = list(list_pages(server.bucket(), "processed/en us/", QUICK, "/"))
     assert pages == [Page(["a/", "b/"], [], "b/", "1/x+y=&"), Page(["c/"], [], "c/", "2"), Page(["d/"], [], "d/")]
-    first, *_ = map(query_of, server.requests)
-    usual = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
-    assert first == {**usual, "prefix": "processed/en us/", "delimiter": "/"}
+    parameters = {"list-type": "2", "encoding-type": "url", "max-keys": "1000"}
+    first = next(map(query_of, server.requests))
+    assert first == {**parameters, "prefix": "processed/en us/", "delimiter": "/"}
     assert set(server.requests.values()) == {1} and server.connections == 1
 
 

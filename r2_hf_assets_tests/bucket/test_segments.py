@@ -20,9 +20,9 @@ FLOAT32_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
 def read(value: Any, index: int = 3, **options: Any) -> Segment:
-    made = to_segment(value, index, **(WHERE | options))
-    assert isinstance(made, Segment)
-    return made
+    segment = to_segment(value, index, **(WHERE | options))
+    assert isinstance(segment, Segment)
+    return segment
 
 
 def test_a_valid_entry_becomes_a_segment():
@@ -50,8 +50,7 @@ def test_settling_is_passed_on():
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, "text", [], [entry()], True])
 def test_an_entry_that_is_no_object_is_rejected(value):
-    made = to_segment(value, 2, **WHERE)
-    assert made == Reject(
+    assert to_segment(value, 2, **WHERE) == Reject(
         "segment",
         "en-US/ep",
         "processed/en-US/ep/ep_000002.mp3",
@@ -65,24 +64,24 @@ def ascii_start(text: str) -> str:
 
 
 def test_an_empty_object_is_a_row_of_nulls():
-    made = read({})
-    assert (made.text, made.speaker_id, made.duration, made.dnsmos, made.language) == (None, None, None, None, "en")
+    row = read({})
+    assert (row.text, row.speaker_id, row.duration, row.dnsmos, row.language) == (None, None, None, None, "en")
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}, ["words"]])
 @pytest.mark.parametrize("field", ["text", "speaker"])
 def test_text_that_is_no_string_is_null(field, value):
-    made = read(entry(**{field: value}))
-    assert {"text": made.text, "speaker": made.speaker_id}[field] is None
-    assert made.dnsmos == 3.25
+    segment = read(entry(**{field: value}))
+    assert {"text": segment.text, "speaker": segment.speaker_id}[field] is None
+    assert segment.dnsmos == 3.25
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "a\x00b", "\n\t", "x" * 100_000, "\ufffd", "🎙 e\u0301 \u202e"], ids=ascii_start
 )
 def test_text_is_unchanged(text):
-    made = read(entry(text=text, speaker=text))
-    assert (made.text, made.speaker_id, made.repaired) == (text, text, False)
+    segment = read(entry(text=text, speaker=text))
+    assert (segment.text, segment.speaker_id, segment.repaired) == (text, text, False)
 
 
 NO_NUMBERS: list[Any] = [
@@ -113,9 +112,9 @@ def test_a_number_that_float32_can_not_hold_is_null(value):
 
 @pytest.mark.parametrize("value", [0, -1, 5, 3.21, 1e-45, FLOAT32_MAX, -FLOAT32_MAX, 2**100])
 def test_a_number_that_float32_can_hold_is_unchanged(value):
-    made = read(entry(dnsmos=value)).dnsmos
-    assert made == value and type(made) is float
-    struct.pack("<f", made)
+    dnsmos = read(entry(dnsmos=value)).dnsmos
+    assert dnsmos == value and type(dnsmos) is float
+    struct.pack("<f", dnsmos)
 
 
 @pytest.mark.parametrize(
@@ -153,14 +152,14 @@ def test_a_field_that_is_absent_is_null():
     ],
 )
 def test_lone_surrogates_are_repaired_and_counted(field, escaped, text):
-    made = read(entry(**{field: json.loads(f'"{escaped}"')}))
-    assert {"text": made.text, "speaker": made.speaker_id}[field] == text
-    assert made.repaired
+    segment = read(entry(**{field: json.loads(f'"{escaped}"')}))
+    assert {"text": segment.text, "speaker": segment.speaker_id}[field] == text
+    assert segment.repaired
 
 
 def test_surrogate_pairs_are_characters():
-    made = read(entry(text=json.loads(r'"\ud83d\ude00 ok"')))
-    assert (made.text, made.repaired) == ("\U0001f600 ok", False)
+    segment = read(entry(text=json.loads(r'"\ud83d\ude00 ok"')))
+    assert (segment.text, segment.repaired) == ("\U0001f600 ok", False)
 
 
 def test_a_repair_of_the_file_is_counted_where_it_is_visible():
@@ -192,5 +191,5 @@ def test_an_unknown_language_is_the_partitions(own, language):
 
 
 def test_the_last_of_two_equal_keys_is_used():
-    made = read(json.loads('{"text": "first", "text": "last", "extra": {"deep": [1]}}'))
-    assert made.text == "last"
+    segment = read(json.loads('{"text": "first", "text": "last", "extra": {"deep": [1]}}'))
+    assert segment.text == "last"

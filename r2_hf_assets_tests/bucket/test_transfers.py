@@ -32,7 +32,7 @@ def sizes(results: Iterator[tuple[str, Any]]) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Transfers]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Transfers]:
     """Every Transfers of the test."""
     created: list[Transfers] = []
     real = Transfers.__init__
@@ -60,41 +60,41 @@ def take_one(server: ObjectsServer, retry: Retry = QUICK) -> Iterator[tuple[str,
     return results
 
 
-def test_time_limits_do_not_count_paused_time(monkeypatch, made):
+def test_time_limits_do_not_count_paused_time(monkeypatch, opened):
     monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
     with ObjectsServer(OBJECTS) as server:
         results = take_one(server)
-        made[0]._read_timeout_s = 0.1
-        wait_for(lambda: len(made[0]._paused) == 3)
+        opened[0]._read_timeout_s = 0.1
+        wait_for(lambda: len(opened[0]._paused) == 3)
         time.sleep(0.5)
         assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
     assert set(server.requests.values()) == {1}
 
 
-def test_a_body_that_arrives_byte_by_byte_exceeds_the_attempts_time(monkeypatch, made):
+def test_a_body_that_arrives_byte_by_byte_exceeds_the_attempts_time(monkeypatch, opened):
     """Its read timeout never expires."""
     monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
     dripping = Response(200, OBJECTS["k1"], drip_s=0.02)
     with ObjectsServer(OBJECTS, lambda key, n: dripping if key == "k1" and n == 1 else None) as server:
         results = take_one(server)
-        made[0]._read_timeout_s = 0.1
+        opened[0]._read_timeout_s = 0.1
         assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
     assert server.requests == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
 
 
-def test_a_connection_that_breaks_during_a_pause_is_retried(made):
+def test_a_connection_that_breaks_during_a_pause_is_retried(opened):
     """The pause does not count towards the retries' time, and the budget counts the body once."""
     cut = Response(200, OBJECTS["k2"], sent=SIZE // 2)
     short = Retry(attempts=5, base=0.004, cap=0.01, limit=0.3)
     with ObjectsServer(OBJECTS, lambda key, n: cut if key == "k2" and n == 1 else None) as server:
         results = take_one(server, short)
-        wait_for(lambda: len(made[0]._paused) == 3)
+        wait_for(lambda: len(opened[0]._paused) == 3)
         time.sleep(0.5)
         assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
     assert server.requests == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
-    assert made[0]._budget._used <= SIZE, "the last body may be taken and not released"
+    assert opened[0]._budget._used <= SIZE, "the last body may be taken and not released"
 
 
 def test_the_time_for_retries_begins_when_the_get_is_sent():
@@ -160,7 +160,7 @@ def test_a_loop_that_fails_notifies_its_consumers(monkeypatch, method):
     assert fetch_threads() == []
 
 
-def test_closing_clears_every_state(made):
+def test_closing_clears_every_state(opened):
     """A transfer in each state: done, running, paused, waiting for its retry, queued."""
     over = threading.Event()
     patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)

@@ -136,12 +136,12 @@ class MemoryPart:
 class MemoryBuild:
     """A build whose parts are in memory."""
 
-    made: Build
+    build: Build
     parts: list[bytes]
 
     @property
     def record(self) -> BuildRecord:
-        return self.made.record
+        return self.build.record
 
     def files(self) -> list[pq.ParquetFile]:
         return [pq.ParquetFile(pa.BufferReader(part)) for part in self.parts]
@@ -151,7 +151,7 @@ class MemoryBuild:
 
     def rejects(self) -> list[dict[str, Any]]:
         """The lines of the rejects ledger."""
-        return pq.read_table(pa.BufferReader(self.made.rejects)).to_pylist() if self.made.rejects else []
+        return pq.read_table(pa.BufferReader(self.build.rejects)).to_pylist() if self.build.rejects else []
 
 
 def build_in_memory(
@@ -166,10 +166,10 @@ def build_in_memory(
 ) -> MemoryBuild:
     """Build a chunk with the settings `changes`, and check its ledger."""
     upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
-    made = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
-    ledger = made.record.verdicts["ledger"]
+    build = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
+    ledger = build.record.verdicts["ledger"]
     assert ledger.passed, ledger.summary
-    return MemoryBuild(made, upload.parts)
+    return MemoryBuild(build, upload.parts)
 
 
 @dataclass
