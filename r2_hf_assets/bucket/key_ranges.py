@@ -1,8 +1,8 @@
 """Split a long listing into ranges of keys that can be listed in parallel.
 
-Boundaries are found by requests for the first key behind a prefix: the first letter of the known keys, then the first
-two, and so on. The results are keys at which the letters branch: for random digits one key for each digit, for
-consecutive numbers one for each value of the first digit that differs.
+Boundaries are found by requests for the first key behind a prefix: one letter of the known keys, then two, and so on.
+For random digits that is one key for each digit, for consecutive numbers one for each value of the first digit that
+differs.
 """
 
 from collections.abc import Callable

@@ -58,9 +58,9 @@ def list_episodes(
     retry: Retry,
     unreadable: Unreadable = lambda _: None,
 ) -> Generator[Iterator[list[str]], None, None]:
-    """Yield, for each folder, its episodes in batches; a folder is read before the next one is requested.
+    """Yield, for each folder, an iterator of batches of its episodes, in byte order.
 
-    A listing is complete or raises. Closing the generator aborts what is in flight.
+    A listing is complete or raises. Closing the generator aborts the requests in flight.
     """
     listing = _ParallelListing(bucket, retry)
     submitted: deque[tuple[str, Future[_Range]]] = deque()
@@ -124,7 +124,7 @@ class _ParallelListing:
         self._threads = Background(_PARALLEL, "listing")
 
     def submit(self, below: str, pages_before_split: int, begin: str = "", end: str | None = None) -> "Future[_Range]":
-        """List the folders of `below`, from `begin` on and before `end`."""
+        """List the folders right below `below`, from `begin` on and before `end`."""
         return self._threads.submit(self._list, below, pages_before_split, begin, end)
 
     def read(self, below: str, future: "Future[_Range]") -> Iterator[list[str]]:
@@ -137,7 +137,6 @@ class _ParallelListing:
             yield following
 
     def close(self) -> None:
-        """Abort what is in flight."""
         self._threads.close()
         self._transfers.close()
 

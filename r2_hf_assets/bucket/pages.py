@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from operator import lt
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -51,16 +50,12 @@ class Order:
     def follow(self, prefixes: Sequence[str]) -> list[str] | None:
         """Return the prefixes without repeats; None, without a change of state, when they are not in order."""
         unique = [prefix for prefix, _ in groupby([self._last, *prefixes])]
-        by_key = self._by_key and _ascending(unique)
-        by_name = self._by_name and _ascending([prefix[:-1] for prefix in unique])
+        names = [prefix[:-1] for prefix in unique]
+        by_key, by_name = self._by_key and unique == sorted(unique), self._by_name and names == sorted(names)
         if not (by_key or by_name):
             return None
         self._by_key, self._by_name, self._last = by_key, by_name, unique[-1]
         return unique[1:]
-
-
-def _ascending(texts: Sequence[str]) -> bool:
-    return all(map(lt, texts, texts[1:]))
 
 
 def list_pages(
@@ -107,7 +102,7 @@ def list_pages(
 
 
 def first_page(bucket: Bucket, prefix: str, retry: Retry, delimiter: str = "", **options: Any) -> Page:
-    """Request the first page of `pages`, which takes the same options."""
+    """Return the first page of `list_pages`, with the same options."""
     with closing(list_pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
         return next(listing)
 
@@ -118,7 +113,6 @@ def check_access(bucket: Bucket, prefix: str) -> None:
 
 
 def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | TransientError:
-    """Parse a page; a transient error for an invalid one."""
     try:
         page = _parse(body, served)
     except (ET.ParseError, ValueError, LookupError):  # e.g. a proxy's HTML

@@ -37,7 +37,6 @@ class Fetched:
     packed: bool = False  # by gzip
 
     def body(self) -> bytes:
-        """Join the pieces."""
         return b"".join(self.pieces)
 
 

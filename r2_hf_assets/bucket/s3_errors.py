@@ -56,9 +56,7 @@ _OBSTORE_ERRORS = {
 def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> TransientError | None:
     """Return the transient error of an error response; None when the object does not exist.
 
-    Args:
-        code: the S3 error code; "" when the response has none.
-        wait_s: of its Retry-After, in seconds.
+    `code` is its S3 error code or "", `wait_s` its Retry-After in seconds.
 
     Raises:
         AccessError: `what` is refused.

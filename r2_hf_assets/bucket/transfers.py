@@ -3,9 +3,8 @@
 A thread for each GET costs four times the CPU (80 kB objects, 128 in flight: 0.36 ms with obstore, 0.09 ms here).
 
 A transfer is queued, running, paused, waiting for its retry, or done. A body that does not fit the byte budget pauses
-its transfer, and TCP's back-pressure stops the server. A transfer that waits for its retry counts as in flight, so
-retries never increase the load. Time limits count running time only, and retries count from the first request.
-Callers' threads share deques, flags and a condition with the loop's thread.
+its transfer, which TCP's back-pressure propagates. A transfer that waits for its retry counts as in flight, so retries
+add no load. Time limits count running time only. Threads share only deques, flags and a condition.
 """
 
 import contextlib
@@ -83,7 +82,7 @@ class Transfers:
         self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
         self._thread.start()
 
-    # Called by the consumers.
+    # Called by consumers.
 
     def submit(self, key: str, limit: int) -> Transfer:
         """Submit the GET of an object of up to `limit` bytes."""
