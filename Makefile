@@ -46,7 +46,7 @@ check: lint  ## Lint, types, tests, and the audit.
 audit: env  ## Look for known vulnerabilities in the locks; says so where the service can't be reached.
 	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock deploy/celery/requirements.lock
 
-fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
+fuzz: env  ## Feed damaged metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m r2_hf_assets_tests.property.fuzz $(ARGS)
 
 soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.

@@ -72,7 +72,7 @@ def _scan(plan: PlanStore, chunks: int, episodes: int, languages: int) -> None:
             yield ([member.partition("/")[2] for member in members] for members in chunk_members)
 
     rules = scanning.ScanRules(frozenset(found), episodes)
-    with mock.patch.multiple(scanning, language_folders=lambda *_: folders, episodes_of=listed):
+    with mock.patch.multiple(scanning, list_language_folders=lambda *_: folders, list_episodes=listed):
         report = scanning.scan(mock.Mock(), plan, rules)
     assert report.seen.total() == chunks * episodes and not report.new_chunks
 

@@ -1,1 +1,1 @@
-"""The source: reading episodes from the bucket."""
+"""Read the source bucket: list its folders, fetch its objects, parse its metadata."""

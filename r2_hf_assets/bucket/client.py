@@ -1,8 +1,8 @@
 """Make obstore's clients, for the plan and for build records, and call them with retries.
 
-(Episodes are listed and fetched by libcurl: transfers.py.) The client is made for R2's dialect, which any S3
-understands: path-style addresses, no checksum trailers. obstore's sync calls release the GIL and are made from threads,
-because its async calls sometimes abort the interpreter at exit. A folder can stand in for a bucket.
+Episodes are listed and fetched by libcurl instead (transfers.py). Clients use path-style addresses and no checksum
+trailers, which R2 requires and any S3 accepts. Only obstore's sync calls are used, because its async calls sometimes
+abort the interpreter at exit. A local folder can replace a bucket.
 """
 
 import threading
@@ -29,12 +29,12 @@ Store: TypeAlias = ObjectStore
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
-    """Make an obstore client for `bucket` (None: the episodes' bucket), below `prefix`, without a request.
+    """Make an obstore client for `bucket` (None: the episodes' bucket), below `prefix`.
 
     Raises:
-        SettingsError: the certificate authorities that the user names can't be read.
+        SettingsError: the file of certificate authorities can't be read.
     """
-    # Trusted besides the system's: obstore can't be told to trust no others.
+    # Trusted besides the system's: obstore has no option to trust no others.
     authorities = Path(ca_bundle()).read_bytes()
     plain_http = r2.endpoint_url.startswith("http://")
     return S3Store(
@@ -61,7 +61,7 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
     """Open the store of STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
 
     Raises:
-        DiskError: the folder can't be made.
+        DiskError: the folder can't be created.
         SettingsError: the credentials are missing.
     """
     parts = urlsplit(url)
@@ -74,12 +74,10 @@ def open_store(url: str, r2: BucketSettings | None) -> Store:
 
 
 def call_with_retry(retry: Retry, what: str, function: Callable[[], T], store: Store | None = None) -> T:
-    """Call obstore, and retry transient errors of a bucket. `function` must be idempotent; `what` names it in errors.
+    """Call the idempotent `function`, and retry transient errors of a bucket. `what` names the call in errors.
 
-    Such a call can't be interrupted, so the main thread, which receives Ctrl-C, leaves it to another thread.
-
-    Args:
-        store: the store that `function` uses, when it may be a folder.
+    obstore's calls can't be interrupted by Ctrl-C, so the main thread runs them in another thread. `store` is needed
+    where it may be a folder.
 
     Raises:
         DiskError: the folder can't be written or read.
@@ -89,7 +87,7 @@ def call_with_retry(retry: Retry, what: str, function: Callable[[], T], store: S
     """
     if folder := folder_of(store):
         with on_disk(folder):
-            folder.stat()  # obstore would recreate a folder that was removed, and find it empty
+            folder.stat()  # obstore would silently recreate a removed folder, empty
             return function()
     in_main = threading.current_thread() is threading.main_thread()
     call = partial(in_background, function) if in_main else function
@@ -97,5 +95,5 @@ def call_with_retry(retry: Retry, what: str, function: Callable[[], T], store: S
 
 
 def folder_of(store: Store | None) -> Path | None:
-    """The folder of a local store; None for a store on S3."""
+    """Return the folder of a local store; None for a store on S3."""
     return Path(store.prefix).absolute() if isinstance(store, LocalStore) and store.prefix else None

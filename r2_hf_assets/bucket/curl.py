@@ -1,7 +1,7 @@
 """Run libcurl's transfers in an event loop: `add` a handle, and `step` returns those that ended.
 
-libcurl names the sockets it waits for and its next deadline. A selector does the waiting: `wake` can interrupt it from
-another thread, and it takes more sockets than select(). Everything but `wake` belongs to one thread.
+libcurl reports its sockets and its next deadline through callbacks, and a selector waits for them. `wake` interrupts
+it from another thread; all other methods are called in one thread.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ import pycurl
 from r2_hf_assets.settings import BucketSettings, ca_bundle
 
 CONNECT_TIMEOUT_S = 10
-# Of silence: a large body may take as long as it needs.
+# Without a byte received; a large body may take longer.
 READ_TIMEOUT_S = 30
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 def make_handle(r2: BucketSettings) -> Any:
-    """Make a handle for GETs with an AWS version 4 signature. Its URL and callbacks are still to be set.
+    """Make a handle for GETs with an AWS version 4 signature. The caller sets its URL and callbacks.
 
-    libcurl's own limit on a whole transfer is not set: its clock runs on while a transfer is paused.
+    libcurl's limit on a whole transfer is not set, because it counts paused time.
 
     Raises:
-        SettingsError: the file of authorities that the user names is not there.
+        SettingsError: the file of certificate authorities does not exist.
     """
     handle = pycurl.Curl()
     handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{r2.region}:s3")
@@ -45,7 +45,7 @@ def make_handle(r2: BucketSettings) -> Any:
 
 
 class CurlLoop:
-    """Runs up to `connections` transfers at a time. Call `close` at the end."""
+    """An event loop that keeps up to `connections` connections open. Call `close` at the end."""
 
     def __init__(self, connections: int) -> None:
         self._selector = selectors.DefaultSelector()
@@ -64,7 +64,7 @@ class CurlLoop:
         """Wait for an event, up to `timeout_s`, and handle it.
 
         Returns:
-            (handle, error number of libcurl or 0, message) of the transfers that ended; the caller removes them.
+            (handle, libcurl error number or 0, message) of the transfers that ended; the caller removes them.
         """
         left = timeout_s if self._due is None else min(timeout_s, self._due - time.monotonic())
         for key, events in self._selector.select(max(0.0, left)):
@@ -84,12 +84,12 @@ class CurlLoop:
         return ended
 
     def wake(self) -> None:
-        """Make `step` return at once. From any thread."""
+        """Make `step` return at once. Thread-safe."""
         with contextlib.suppress(OSError):  # a wake-up is pending, or the loop is closed
             self._waker.send(b"!")
 
     def close(self) -> None:
-        """Close the loop, after the last handle was removed."""
+        """Close the loop. All handles must have been removed."""
         for closed in (self._multi, self._selector, self._waker, self._woken):
             closed.close()
 

@@ -1,7 +1,7 @@
 """Fetch objects concurrently, in order, with back-pressure.
 
 Prefetch is bounded twice: by a window of requests, and by `max_bytes` of bodies that have arrived and were not yet
-taken. A slow object delays only the taking of those behind it, and one larger than the budget passes alone.
+taken. A slow object delays the results behind it, not their requests. An object larger than the budget passes alone.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from r2_hf_assets.retry import Retry
 T = TypeVar("T")
 
 _WINDOW = 16  # requests for each worker: enough to fetch while a row group is written
-_MAX_KEY_BYTES = 1024  # S3's limit, and R2's: they answer 400 to a longer key, which is no transient error
+_MAX_KEY_BYTES = 1024  # S3's limit, and R2's: a longer key is an HTTP 400, which would fail the run
 
 
 def fetch_in_order(
@@ -32,13 +32,13 @@ def fetch_in_order(
     """Fetch `key(item)` for every item, `workers` at a time, and yield in the items' order.
 
     Args:
-        items: read lazily, as far ahead as the window reaches.
-        key: None for an item that needs no fetch; it is yielded in its place.
-        max_bytes: bodies held at once, besides the one being taken.
+        items: read lazily, within the window.
+        key: None for an item that needs no fetch.
+        max_bytes: of bodies in memory, besides the one being taken.
         limit: bytes of one object; a larger one is not read.
 
     Yields:
-        The item with its object; None when it has no key or no object exists.
+        The item with its object; None when it has no key, or the object does not exist.
 
     Raises:
         RetriesExhausted: transient errors outlasted the retries.
@@ -64,4 +64,4 @@ def fetch_in_order(
             submit(1)
     finally:
         transfers.close()
-        pending.clear()  # the traceback of an error would keep this frame, and the bodies
+        pending.clear()  # an error's traceback keeps this frame alive, and the bodies with it

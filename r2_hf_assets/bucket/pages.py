@@ -1,7 +1,7 @@
 """List a bucket page by page with ListObjectsV2: up to 1,000 names a request, each one class A operation.
 
 Names are requested URL-encoded, because XML can't hold control characters. The next page is prefetched before one is
-yielded, so the server works while its names are read. A page that fails is requested again, not the whole listing.
+yielded. A page that fails is requested again, not the whole listing.
 """
 
 import xml.etree.ElementTree as ET
@@ -11,18 +11,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
-from operator import lt
 from typing import Any
 from urllib.parse import unquote_plus, urlencode
 
-from r2_hf_assets.bucket.s3_errors import improper_response
+from r2_hf_assets.bucket.s3_errors import request_failed
 from r2_hf_assets.bucket.transfers import Bucket, Transfers
 from r2_hf_assets.retry import FIRST_REQUEST, Retry, TransientError
 
 _ROOT = "ListBucketResult"
-# A page of 1,000 names takes 4 MB when each is a key of 1,024 bytes, URL-encoded.
+# 1,000 URL-encoded keys of 1,024 bytes take 4 MB.
 _PAGE_BYTES = 8 * 2**20
-# Sorts behind every other text that begins alike; XML can hold it.
+# Sorts behind every other text with the same prefix; XML can hold it.
 HIGHEST = "\U0010fffd"
 
 
@@ -31,21 +30,17 @@ class Page:
     """A page of a listing."""
 
     prefixes: list[str]  # keys up to the delimiter, in order
-    written: list[datetime]  # when each object without a delimiter in its key was last written
+    written: list[datetime]  # last write of each object without a delimiter in its key
     end: str = ""  # the last prefix or key, behind which a later listing continues
-    token: str | None = field(default=None, repr=False)  # where the server continues; None for the last page
-    served: datetime | None = field(default=None, compare=False)  # by the clock of `written`; None without a Date
+    token: str | None = field(default=None, repr=False)  # of the next page; None for the last page
+    served: datetime | None = field(default=None, compare=False)  # the response's Date, by the clock of `written`
 
 
 class Order:
-    """Check that each prefix of a listing follows the one before, across its pages.
+    """Check that each prefix of a listing follows the previous one, across its pages.
 
-    S3 and R2 list by whole key, so `a-b/` comes before `a/`. Servers that keep real folders (SeaweedFS) list by their
-    name, `a` before `a-b`. A listing must keep to one of the two orders. Some servers repeat the last common
-    prefix of a page as the first of the next one.
-
-    Args:
-        last: the prefix behind which the listing begins; "" for its beginning.
+    S3 and R2 list by key, so `a-b/` precedes `a/`. Servers with real folders (SeaweedFS) list by name, so `a` precedes
+    `a-b`. A listing has one of the two orders. Some servers repeat the last prefix of a page on the next one.
     """
 
     def __init__(self, last: str = "") -> None:
@@ -53,37 +48,32 @@ class Order:
         self._by_key = self._by_name = True
 
     def follow(self, prefixes: Sequence[str]) -> list[str] | None:
-        """Return the prefixes without repeats; None, and no change, when they are not in order."""
-        kept = [prefix for prefix, _ in groupby([self._last, *prefixes])]
-        by_key = self._by_key and _ascending(kept)
-        by_name = self._by_name and _ascending([prefix[:-1] for prefix in kept])
+        """Return the prefixes without repeats; None, without a change of state, when they are not in order."""
+        unique = [prefix for prefix, _ in groupby([self._last, *prefixes])]
+        names = [prefix[:-1] for prefix in unique]
+        by_key, by_name = self._by_key and unique == sorted(unique), self._by_name and names == sorted(names)
         if not (by_key or by_name):
             return None
-        self._by_key, self._by_name, self._last = by_key, by_name, kept[-1]
-        return kept[1:]
+        self._by_key, self._by_name, self._last = by_key, by_name, unique[-1]
+        return unique[1:]
 
 
-def _ascending(texts: Sequence[str]) -> bool:
-    return all(map(lt, texts, texts[1:]))
-
-
-def pages(
+def list_pages(
     bucket: Bucket,
     prefix: str,
     retry: Retry,
     delimiter: str = "",
     *,
     after: str = "",
-    most: int = 1000,
+    max_keys: int = 1000,
     only_first: bool = False,
     transfers: Transfers | None = None,
 ) -> Generator[Page, None, None]:
-    """List what lies below `prefix`.
+    """List the keys or, with a delimiter, the folders below `prefix`.
 
     Args:
-        after: a key, or a prefix that ends in the delimiter; only what comes behind it is listed.
-        most: names of a page.
-        only_first: end with the first page, and prefetch no other.
+        after: a key, or a prefix that ends in the delimiter, behind which the listing begins.
+        only_first: end with the first page, without a prefetch.
         transfers: of the same bucket and retry, when several listings share their connections.
 
     Raises:
@@ -91,7 +81,8 @@ def pages(
         AccessError: the credentials are refused, or there is no such bucket.
     """
     behind_prefix = bool(delimiter) and after.endswith(delimiter)
-    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter, "max-keys": str(most)}
+    query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, "delimiter": delimiter}
+    query["max-keys"] = str(max_keys)
     if after:
         query["start-after"] = after + HIGHEST if behind_prefix else after
     what = f"listing {prefix or 'the bucket'}"
@@ -111,25 +102,24 @@ def pages(
 
 
 def first_page(bucket: Bucket, prefix: str, retry: Retry, delimiter: str = "", **options: Any) -> Page:
-    """Request the first page of `pages`, which takes the same options."""
-    with closing(pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
+    """Return the first page of `list_pages`, with the same options."""
+    with closing(list_pages(bucket, prefix, retry, delimiter, only_first=True, **options)) as listing:
         return next(listing)
 
 
 def check_access(bucket: Bucket, prefix: str) -> None:
-    """List one name. A wrong endpoint raises RetriesExhausted, wrong credentials AccessError, each a line."""
-    first_page(bucket, prefix, FIRST_REQUEST, most=1)
+    """List one name. A wrong endpoint raises RetriesExhausted, wrong credentials AccessError."""
+    first_page(bucket, prefix, FIRST_REQUEST, max_keys=1)
 
 
 def _read_page(order: Order, body: bytes, served: datetime | None) -> Page | TransientError:
-    """Parse a page; a transient error for what is no listing, or continues and does not tell where."""
     try:
         page = _parse(body, served)
-    except (ET.ParseError, ValueError, LookupError):  # of a proxy's page, say
-        return improper_response("no listing in its body")
+    except (ET.ParseError, ValueError, LookupError):  # e.g. a proxy's HTML
+        return request_failed("no valid listing")
     prefixes = order.follow(page.prefixes)
     if prefixes is None:
-        return improper_response("the names of its listing are not in order")
+        return request_failed("the names of the listing are not in order")
     return replace(page, prefixes=prefixes)
 
 
@@ -137,13 +127,13 @@ def _parse(body: bytes, served: datetime | None) -> Page:
     root = ET.fromstring(body)
     if not root.tag.endswith(_ROOT):
         raise ValueError(root.tag)
-    namespace = root.tag.removesuffix(_ROOT)  # ElementTree's `{*}` takes ten times as long
+    namespace = root.tag.removesuffix(_ROOT)  # the wildcard `{*}` takes ten times as long
     contents = root.findall(f"{namespace}Contents")
-    prefixes = [found[0].text or "" for found in root.findall(f"{namespace}CommonPrefixes")]
+    prefixes = [element[0].text or "" for element in root.findall(f"{namespace}CommonPrefixes")]
     last_key = [contents[-1].findtext(f"{namespace}Key") or ""] if contents else []
     if root.findtext(f"{namespace}EncodingType") == "url":
         prefixes, last_key = [[unquote_plus(name) for name in names] for names in (prefixes, last_key)]
-    written = [datetime.fromisoformat(found.findtext(f"{namespace}LastModified") or "") for found in contents]
+    written = [datetime.fromisoformat(item.findtext(f"{namespace}LastModified") or "") for item in contents]
     is_last = root.findtext(f"{namespace}IsTruncated") == "false"
     token = None if is_last else root.findtext(f"{namespace}NextContinuationToken")
     if not (is_last or token):

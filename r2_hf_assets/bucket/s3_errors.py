@@ -1,7 +1,7 @@
-"""Classify what goes wrong with S3 requests, for libcurl and for obstore: a refusal, a transient error, or no object.
+"""Classify failed S3 requests, for libcurl and for obstore: a refusal, a transient error, or a missing object.
 
-A 404 without NoSuchKey (the bucket is gone, or a proxy answers) never means a missing object, because a missing object
-costs a segment. Every error that is neither a missing object nor a refusal (AccessError) is transient.
+A 404 without NoSuchKey (the bucket is gone, or a proxy responds) is no missing object, because a missing object is
+recorded as a reject. Every error that is neither a missing object nor a refusal (AccessError) is transient.
 """
 
 import re
@@ -12,16 +12,16 @@ from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedErro
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import TransientError
 
-# S3 error codes that a user can do something about, and what.
+# S3 error codes that a user can act on.
 _ADVICE = {
     "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
     "InvalidBucketName": "no bucket can have this name; check R2_BUCKET",
-    "InvalidArgument": "it takes no such request; check R2_ACCESS_KEY_ID (R2's have 32 characters) and R2_REGION",
+    "InvalidArgument": "the request is rejected; check R2_ACCESS_KEY_ID (R2's have 32 characters) and R2_REGION",
     "InvalidRegionName": "there is no such region; set R2_REGION (auto for R2)",
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret does not fit the access key; check R2_SECRET_ACCESS_KEY",
-    "AccessDenied": "the token may not do this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
-    "ExpiredToken": "the credentials have expired; set R2_SESSION_TOKEN and its keys anew",
+    "SignatureDoesNotMatch": "the secret does not match the access key; check R2_SECRET_ACCESS_KEY",
+    "AccessDenied": "the token does not allow this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
+    "ExpiredToken": "the credentials have expired; set a new R2_SESSION_TOKEN and its keys",
     "InvalidToken": "the session token is wrong; check R2_SESSION_TOKEN and that it belongs to R2_ACCESS_KEY_ID",
     "AuthorizationHeaderMalformed": "the region is wrong; set R2_REGION to the bucket's",
     "PermanentRedirect": "the bucket is in another region; set R2_ENDPOINT_URL and R2_REGION to its own",
@@ -30,7 +30,7 @@ _ADVICE = {
 _REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
 _UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
 
-# What obstore raises for a missing object and for refused credentials: a builtin, or a class of its own.
+# obstore raises a builtin or a class of its own.
 NOT_FOUND = (FileNotFoundError, NotFoundError)
 _DENIED = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
@@ -39,7 +39,7 @@ _CURL_ERRORS = {
     pycurl.E_COULDNT_CONNECT: "no connection",
     pycurl.E_COULDNT_RESOLVE_PROXY: "the proxy in the environment can't be used",
     pycurl.E_PEER_FAILED_VERIFICATION: _UNTRUSTED,
-    pycurl.E_OPERATION_TIMEDOUT: "silence",
+    pycurl.E_OPERATION_TIMEDOUT: "timed out",
     pycurl.E_PARTIAL_FILE: "the connection broke",
     pycurl.E_GOT_NOTHING: "the connection broke",
     pycurl.E_SEND_ERROR: "the connection broke",
@@ -48,7 +48,7 @@ _CURL_ERRORS = {
 _OBSTORE_ERRORS = {
     "InvalidCertificate": _UNTRUSTED,
     "kind: Connect": "no connection",
-    "kind: Timeout": "silence",
+    "kind: Timeout": "timed out",
     "kind: Interrupted": "the connection broke",
 }
 
@@ -56,12 +56,10 @@ _OBSTORE_ERRORS = {
 def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> TransientError | None:
     """Return the transient error of an error response; None when the object does not exist.
 
-    Args:
-        code: the S3 error code; "" when the response has none.
-        wait_s: of its Retry-After, in seconds.
+    `code` is its S3 error code or "", `wait_s` its Retry-After in seconds.
 
     Raises:
-        AccessError: a refusal of `what`.
+        AccessError: `what` is refused.
     """
     if status == 404 and code == "NoSuchKey":
         return None
@@ -70,35 +68,33 @@ def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) ->
     if code in _ADVICE or status in (401, 403):
         raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}") from None
     if code:
-        return TransientError(f"the bucket answers HTTP {status} {code}", wait_s)
-    return improper_response(f"HTTP {status}", wait_s)
+        return TransientError(f"the bucket returned HTTP {status} {code}", wait_s)
+    return request_failed(f"HTTP {status}", wait_s)
 
 
-def improper_response(problem: str, wait_s: float = 0.0) -> TransientError:
-    """The transient error for a response that no bucket gives, or that did not arrive."""
-    return TransientError(
-        f"the bucket does not answer properly ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s
-    )
+def request_failed(problem: str, wait_s: float = 0.0) -> TransientError:
+    """Return the transient error for a response that is missing, incomplete or not S3's."""
+    return TransientError(f"the bucket request failed ({problem}); check R2_ENDPOINT_URL if this lasts", wait_s)
 
 
 def classify_curl_error(number: int, message: str) -> TransientError:
     """Return the transient error for an error of libcurl."""
-    return improper_response(_CURL_ERRORS.get(number) or message or f"libcurl error {number}")
+    return request_failed(_CURL_ERRORS.get(number) or message or f"libcurl error {number}")
 
 
 def error_code(body: str) -> str:
-    """Find the S3 error code in an error's body, e.g. "NoSuchKey"; "" when there is none."""
-    found = re.search(r"<Code>(\w+)</Code>", body.partition("<Error>")[2])
-    return found[1] if found else ""
+    """Return the S3 error code in an error's body, e.g. "NoSuchKey"; "" when there is none."""
+    match = re.search(r"<Code>(\w+)</Code>", body.partition("<Error>")[2])
+    return match[1] if match else ""
 
 
 def classify_obstore_error(what: str, error: BaseException) -> TransientError | None:
-    """Return the transient error that obstore raised; None for a missing object and for other errors.
+    """Classify an exception of obstore; None for a missing object and for any that is not transient.
 
     obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.
 
     Raises:
-        AccessError: a refusal.
+        AccessError: `what` is refused.
     """
     message = str(error)
     response = re.search(r"status code: (\d{3})\b(.*)", message, re.S)
@@ -109,5 +105,5 @@ def classify_obstore_error(what: str, error: BaseException) -> TransientError | 
     if not isinstance(error, GenericError):
         return None
     first_line = message.partition("\n")[0].rpartition(" - ")[2][:200]
-    problems = (words for text, words in _OBSTORE_ERRORS.items() if re.search(rf"\b{text}\b", message))
-    return improper_response(next(problems, first_line))
+    problems = (problem for kind, problem in _OBSTORE_ERRORS.items() if re.search(rf"\b{kind}\b", message))
+    return request_failed(next(problems, first_line))

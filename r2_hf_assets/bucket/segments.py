@@ -1,8 +1,7 @@
 """Parse and validate an episode's all_segments.json: each entry becomes a Segment or a Reject.
 
-A file that is no JSON list rejects its episode, an entry that is no object itself. A field that is absent or unusable
-is null, and the row stays. No value is made up: no text is joined, no number parsed from a string. Text that UTF-8
-can't hold (lone surrogates, invalid bytes) is repaired with U+FFFD and counted.
+A file that is no JSON list rejects its episode; an entry that is no object is rejected alone. An absent or unusable
+field becomes null. Text that UTF-8 can't hold (lone surrogates, invalid bytes) is repaired with U+FFFD and counted.
 """
 
 import json
@@ -14,8 +13,8 @@ from r2_hf_assets.bucket.response import Fetched, GetResult, Unusable
 from r2_hf_assets.languages import UNKNOWN, normalize
 
 METADATA_NAME = "all_segments.json"
-# An episode has some hundreds of entries of 150 bytes; a day of segments of one second takes 13 MB. Parsed, a file
-# takes up to 25 times its size (measured: empty lists and objects), so this bounds memory too.
+# A day of segments of one second takes 13 MB. Parsed, a file takes up to 25 times its size (empty lists and objects),
+# so this bounds memory too.
 METADATA_MAX_BYTES = 32 * 2**20
 _FLOAT32_MAX = 3.4028234663852886e38
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -23,7 +22,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """An entry whose audio is to be fetched. `duration` in seconds; None where the metadata has nothing usable."""
+    """An entry whose audio is fetched next. `duration` is in seconds; None where the metadata has no usable value."""
 
     episode: str
     key: str
@@ -38,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A whole episode (level "episode") or one entry (level "segment") that becomes no row, and why."""
+    """An episode (level "episode") or an entry (level "segment") that becomes no row, and why."""
 
     level: str
     episode: str
@@ -48,34 +47,31 @@ class Reject:
 
 
 class UnusableMetadata(Exception):
-    """The file holds no list of segments. `reason` and `detail` go into the ledger."""
+    """The file holds no list of segments. `reason` and `detail` are for the ledger."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
 
 
-def read_metadata(found: Fetched | Unusable) -> tuple[list[Any], bool]:
-    """Parse what the GET of the file has returned, whose limit is METADATA_MAX_BYTES; see `parse`."""
-    if isinstance(found, Unusable):
-        raise UnusableMetadata(f"metadata_{found.reason}", found.detail)
-    return parse(found.body())
+def read_metadata(fetched: Fetched | Unusable) -> tuple[list[Any], bool]:
+    """Parse the result of a GET of the file with the limit METADATA_MAX_BYTES; see `parse`."""
+    if isinstance(fetched, Unusable):
+        raise UnusableMetadata(f"metadata_{fetched.reason}", fetched.detail)
+    return parse(fetched.body())
 
 
-def audio_fault(found: GetResult) -> tuple[str, str] | None:
-    """The ledger's reason and detail for audio that becomes no row; None for usable audio."""
-    if found is None:
+def audio_fault(fetched: GetResult) -> tuple[str, str] | None:
+    """Return the ledger's reason and detail for unusable audio; None for usable audio."""
+    if fetched is None:
         return "audio_missing", ""
-    if isinstance(found, Unusable):
-        return f"audio_{found.reason}", found.detail
-    return None if found.size else ("audio_empty", "")
+    if isinstance(fetched, Unusable):
+        return f"audio_{fetched.reason}", fetched.detail
+    return None if fetched.size else ("audio_empty", "")
 
 
 def parse(data: bytes) -> tuple[list[Any], bool]:
-    """Parse an all_segments.json.
-
-    Returns:
-        The entries, and whether invalid bytes were repaired.
+    """Return the entries of an all_segments.json, and whether invalid bytes were repaired.
 
     Raises:
         UnusableMetadata: not JSON, or JSON that is not a list.
@@ -102,10 +98,10 @@ def to_segment(
     """Validate entry number `index`.
 
     Args:
-        episode: "<folder>/<episode_id>", as in the plan.
+        episode: "<folder>/<episode_id>".
         audio_prefix: key of the audio up to the six-digit number.
         language: the partition's language, for entries without one.
-        settling: the metadata is so young that missing audio may still be uploaded.
+        settling: the metadata is so recent that missing audio may still be uploaded.
         repaired: the file had invalid bytes, so a U+FFFD in the text is a repair.
     """
     key = f"{audio_prefix}{index:06d}.mp3"
@@ -131,16 +127,16 @@ def to_segment(
 def _string(value: Any) -> tuple[str | None, bool]:
     if not isinstance(value, str):
         return None, False
-    if value.isascii():  # nearly always, and soon known
+    if value.isascii():  # the usual case, and a fast check
         return value, False
-    fixed = _LONE_SURROGATE.sub("\ufffd", value)  # json.loads has joined the pairs
+    fixed = _LONE_SURROGATE.sub("\ufffd", value)  # json.loads has combined the pairs
     return fixed, fixed != value
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) <= _FLOAT32_MAX else None  # no NaN either
+    return float(value) if abs(value) <= _FLOAT32_MAX else None  # excludes NaN too
 
 
 def _duration(start: Any, end: Any) -> float | None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from r2_hf_assets.bucket.listing import LanguageFolder, episodes_of, language_folders
+from r2_hf_assets.bucket.listing import LanguageFolder, list_episodes, list_language_folders
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
@@ -67,12 +67,12 @@ def scan(
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
-    found = language_folders(bucket, plan.prefix, plan.retry, unreadable)
+    found = list_language_folders(bucket, plan.prefix, plan.retry, unreadable)
     numbers = plan.numbers()
     decided = decide_languages(plan, found, rules.languages, numbers)
     by_language = _group_by_language(found, decided, rules, report)
     wanted = [folder for folders in by_language.values() for folder in folders]
-    with closing(episodes_of(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
+    with closing(list_episodes(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
         for language, folders in by_language.items():
             episodes = _count_listed(folders, listed, report)
             _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())

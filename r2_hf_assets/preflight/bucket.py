@@ -53,7 +53,7 @@ def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Findin
 def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Retry) -> Finding:
     folder = next((name for name in folders if normalize(name) != UNKNOWN), folders[0])
     below = f"{prefix}{folder}/"
-    episodes = _names(first_page(bucket, below, once, "/", most=_EPISODES))
+    episodes = _names(first_page(bucket, below, once, "/", max_keys=_EPISODES))
     if not episodes:
         return warn("episode", f"no folder below {folder}/", f"episodes are {below}<episode_id>/")
     problem = ""

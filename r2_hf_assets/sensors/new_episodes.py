@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.assets.work_plan import ScanConfig
-from r2_hf_assets.bucket.listing import episode_pages, language_folders
+from r2_hf_assets.bucket.listing import list_episode_pages, list_language_folders
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.dagster_internals import NOT_FINISHED_STATUSES
 from r2_hf_assets.errors import R2HfError
@@ -113,12 +113,12 @@ def _list(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> tuple[dict
     r2, end, decided = settings.r2, time.monotonic() + LIST_S, decided_languages(plan)
     bucket = Bucket(r2)
     listed: dict[str, set[str]] = defaultdict(set)
-    for folder in sorted(language_folders(bucket, r2.prefix, SENSOR_RETRY), key=lambda folder: folder.name):
+    for folder in sorted(list_language_folders(bucket, r2.prefix, SENSOR_RETRY), key=lambda folder: folder.name):
         language = decided.get(folder.name, folder.language)
         after = cursor.after if folder.name == cursor.folder else ""
         if folder.name < cursor.folder or after is None or language not in settings.plan.languages:
             continue
-        for names, place in episode_pages(bucket, r2.prefix, folder.name, after, SENSOR_RETRY):
+        for names, place in list_episode_pages(bucket, r2.prefix, folder.name, after, SENSOR_RETRY):
             listed[language].update(f"{folder.name}/{name}" for name in names)
             if time.monotonic() >= end:
                 return listed, folder.name, place

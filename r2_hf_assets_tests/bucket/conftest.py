@@ -1,4 +1,4 @@
-"""What the tests of the bucket share."""
+"""Fixtures of the bucket's tests."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A server that answers every request to a bucket with 200, and keeps what it was sent."""
+"""A server that responds to every bucket request with 200, and records it."""
 
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,13 +10,13 @@ LISTING = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult
 
 
 class Listener(ThreadingHTTPServer):
-    """`seen`: method, path, headers and body of each request."""
+    """`requests`: method, path, headers and body of each request."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
 
     def settings(self, **more: Any) -> BucketSettings:
         return BucketSettings(f"http://127.0.0.1:{self.server_port}", "key", "secret", "podcasts", **more)
@@ -26,10 +26,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Listener
     protocol_version = "HTTP/1.1"
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append((self.command, self.path, headers, sent))
+        self.server.requests.append((self.command, self.path, headers, sent))
         body = LISTING if self.command == "GET" and "list-type" in self.path else b""
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -38,6 +38,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_PUT = answer
+    do_GET = do_PUT = respond
 
     def log_message(self, *_: object) -> None: ...

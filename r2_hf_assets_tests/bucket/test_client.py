@@ -1,4 +1,4 @@
-"""obstore's client: R2's dialect, and which errors may pass. Nothing is requested."""
+"""obstore's client: its options for R2, and which of its errors are transient. Nothing is requested."""
 
 from dataclasses import replace
 
@@ -20,23 +20,23 @@ from r2_hf_assets.settings import BucketSettings
 R2 = BucketSettings("https://account.r2.example", "key-id", "secret-to-hide", "podcasts")
 
 
-def test_trouble_that_may_pass():
-    trouble = classify_obstore_error("GET k", GenericError("503"))
-    assert trouble is not None and trouble.reason
+def test_a_generic_error_is_transient():
+    error = classify_obstore_error("GET k", GenericError("503"))
+    assert error is not None and error.reason
 
 
 @pytest.mark.parametrize("error", [NotFoundError("k"), AlreadyExistsError("k"), ValueError("k")])
-def test_answers_about_the_object_will_not_pass(error):
+def test_errors_of_an_object_are_not_transient(error):
     assert classify_obstore_error("GET k", error) is None
 
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("k"), UnauthenticatedError("k")])
-def test_refused_credentials_are_one_line(error):
+def test_refused_credentials_raise_one_line(error):
     with pytest.raises(AccessError, match="GET k: the bucket refuses the credentials"):
         classify_obstore_error("GET k", error)
 
 
-def test_the_object_store_speaks_r2s_dialect():
+def test_the_object_store_has_the_options_that_r2_requires():
     store = object_store(R2, bucket="other", prefix="state")
     assert store.config["region"] == "auto"
     assert str(store.config["virtual_hosted_style_request"]) == "false"
@@ -52,7 +52,7 @@ def test_a_session_token_is_in_no_repr():
     assert "token-to-hide" not in f"{store!r} {r2!r}"
 
 
-def test_a_url_without_a_scheme_is_a_folder_that_is_made(tmp_path):
+def test_a_url_without_a_scheme_is_a_folder_and_is_created(tmp_path):
     store = open_store(str(tmp_path / "a" / "b"), None)
     assert isinstance(store, LocalStore) and (tmp_path / "a" / "b").is_dir()
 

@@ -1,4 +1,4 @@
-"""fetch_in_order over HTTP: order, passing through, trouble, and an end that leaves no thread behind."""
+"""fetch_in_order over HTTP: order, items without a key, errors, and no thread left at the end."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
-from r2_hf_assets_tests.support.objects_server import WRITTEN, Answer, ObjectsServer, Rule, error, wait_for
+from r2_hf_assets_tests.support.objects_server import WRITTEN, ObjectsServer, Response, Rule, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
 LIMIT = 2**31
@@ -35,38 +35,34 @@ def keys(count: int) -> list[str]:
 
 
 def bodies(fetched) -> list[tuple[str, bytes | None]]:
-    return [(item, found.body() if found else None) for item, found in fetched]
+    return [(item, result.body() if result else None) for item, result in fetched]
 
 
-def same(item: str) -> str:
-    return item
-
-
-def test_every_item_with_its_body_in_order():
+def test_every_item_is_yielded_with_its_body_in_order():
     with served(50) as server:
-        assert bodies(fetch_in_order(keys(50), same, server.bucket(), **USUAL)) == [*objects(50).items()]
-        assert bodies(fetch_in_order([], same, server.bucket(), **USUAL)) == []
-        assert server.connections <= 4, "connections are used again"
+        assert bodies(fetch_in_order(keys(50), str, server.bucket(), **USUAL)) == [*objects(50).items()]
+        assert bodies(fetch_in_order([], str, server.bucket(), **USUAL)) == []
+        assert server.connections <= 4, "connections are reused"
     assert fetch_threads() == []
 
 
-def test_the_facts_of_an_object():
+def test_size_body_and_age_of_an_object():
     with ObjectsServer({"a": b"12345", "empty": b""}) as server:
-        (_, found), (_, empty) = fetch_in_order(["a", "empty"], same, server.bucket(), **USUAL)
-    assert isinstance(found, Fetched) and (found.size, found.body()) == (5, b"12345")
-    assert abs(datetime.now(UTC) - found.age - datetime.fromtimestamp(WRITTEN, UTC)) < timedelta(minutes=1)
+        (_, full), (_, empty) = fetch_in_order(["a", "empty"], str, server.bucket(), **USUAL)
+    assert isinstance(full, Fetched) and (full.size, full.body()) == (5, b"12345")
+    assert abs(datetime.now(UTC) - full.age - datetime.fromtimestamp(WRITTEN, UTC)) < timedelta(minutes=1)
     assert isinstance(empty, Fetched) and (empty.size, empty.body()) == (0, b"")
 
 
-def test_a_large_body_comes_in_pieces_and_whole():
+def test_a_large_body_is_received_in_pieces():
     large = bytes(range(256)) * 40_000
     with ObjectsServer({"large": large}) as server:
-        [(_, found)] = fetch_in_order(["large"], same, server.bucket(), **USUAL)
-    assert isinstance(found, Fetched) and len(found.pieces) > 1 and found.body() == large
+        [(_, fetched)] = fetch_in_order(["large"], str, server.bucket(), **USUAL)
+    assert isinstance(fetched, Fetched) and len(fetched.pieces) > 1 and fetched.body() == large
 
 
-def test_the_order_is_kept_when_the_first_answers_come_last():
-    """Within each four, an object is answered only after the one behind it."""
+def test_the_order_is_kept_when_the_first_responses_arrive_last():
+    """Of each four objects, the last is served first."""
     done = {key: threading.Event() for key in keys(16)}
 
     def backwards(key: str, count: int) -> None:
@@ -76,39 +72,39 @@ def test_the_order_is_kept_when_the_first_answers_come_last():
         done[key].set()
 
     with served(16, backwards) as server:
-        assert bodies(fetch_in_order(keys(16), same, server.bucket(), **USUAL)) == [*objects(16).items()]
+        assert bodies(fetch_in_order(keys(16), str, server.bucket(), **USUAL)) == [*objects(16).items()]
 
 
-def test_what_is_missing_is_none_in_its_place():
+def test_a_missing_object_is_none():
     items = ["k000", "absent", "k001", "folder/absent"]
     with served(2) as server:
-        got = bodies(fetch_in_order(items, same, server.bucket(), **USUAL))
+        got = bodies(fetch_in_order(items, str, server.bucket(), **USUAL))
     assert got == [("k000", b"body 0"), ("absent", None), ("k001", b"body 1"), ("folder/absent", None)]
 
 
-def test_items_without_a_key_pass_through_in_their_place():
+def test_items_without_a_key_are_yielded_in_order_without_a_request():
     items = ["-", "k000", "-", "-", "k001", "-"]
     with served(2) as server:
         store = server.bucket()
         got = bodies(fetch_in_order(items, lambda item: None if item == "-" else item, store, **USUAL))
     assert [item for item, _ in got] == items
     assert [body for _, body in got] == [None, b"body 0", None, None, b"body 1", None]
-    assert sorted(server.asked) == ["k000", "k001"]
+    assert sorted(server.requests) == ["k000", "k001"]
 
 
-def test_the_same_key_twice_is_two_answers():
+def test_the_same_key_twice_gives_two_results():
     with served(1) as server:
-        assert bodies(fetch_in_order(["k000", "k000"], same, server.bucket(), **USUAL)) == [("k000", b"body 0")] * 2
+        assert bodies(fetch_in_order(["k000", "k000"], str, server.bucket(), **USUAL)) == [("k000", b"body 0")] * 2
 
 
-def test_a_key_that_is_longer_than_s3_allows_is_not_asked_for():
+def test_a_key_longer_than_s3_allows_is_not_requested():
     with served(1) as server:
-        got = bodies(fetch_in_order(["é" * 513, "k000"], same, server.bucket(), **USUAL))
+        got = bodies(fetch_in_order(["é" * 513, "k000"], str, server.bucket(), **USUAL))
     assert [body for _, body in got] == [None, b"body 0"]
-    assert [*server.asked] == ["k000"]
+    assert [*server.requests] == ["k000"]
 
 
-def test_reads_its_items_only_a_window_ahead(monkeypatch):
+def test_items_are_read_only_a_window_ahead(monkeypatch):
     monkeypatch.setattr(fetch, "_WINDOW", 2)  # times 4 workers
     drawn: list[str] = []
 
@@ -118,7 +114,7 @@ def test_reads_its_items_only_a_window_ahead(monkeypatch):
             yield key
 
     with served(40) as server:
-        stream = fetch_in_order(items(), same, server.bucket(), **USUAL)
+        stream = fetch_in_order(items(), str, server.bucket(), **USUAL)
         assert drawn == []
         for taken in range(1, 41):
             next(stream)
@@ -127,85 +123,85 @@ def test_reads_its_items_only_a_window_ahead(monkeypatch):
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_passing_trouble_is_retried(times):
+def test_transient_errors_are_retried(times):
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" and n <= times else None) as server:
-        assert bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL)) == [*objects(8).items()]
-    assert server.asked["k003"] == times + 1 and server.asked["k002"] == 1
+        assert bodies(fetch_in_order(keys(8), str, server.bucket(), **USUAL)) == [*objects(8).items()]
+    assert server.requests["k003"] == times + 1 and server.requests["k002"] == 1
 
 
-def test_trouble_that_does_not_pass_is_never_a_missing_object():
+def test_a_lasting_error_is_never_a_missing_object():
     with served(8, lambda key, n: error(503, "SlowDown") if key == "k003" else None) as server:
         taken: list[Any] = []
-        with pytest.raises(RetriesExhausted, match=r"GET k003: the bucket answers HTTP 503 SlowDown, still"):
-            taken += fetch_in_order(keys(8), same, server.bucket(), **USUAL)
-    assert server.asked["k003"] == 5
+        with pytest.raises(RetriesExhausted, match=r"GET k003: the bucket returned HTTP 503 SlowDown, still"):
+            taken += fetch_in_order(keys(8), str, server.bucket(), **USUAL)
+    assert server.requests["k003"] == 5
     assert fetch_threads() == []
 
 
-def test_a_server_that_says_how_long_to_wait_is_given_that_time():
-    def busy(key: str, count: int) -> Answer | None:
-        return Answer(503, headers={"Retry-After": "1"}) if count == 1 else None
+def test_retry_after_is_honoured():
+    def busy(key: str, count: int) -> Response | None:
+        return Response(503, headers={"Retry-After": "1"}) if count == 1 else None
 
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
         with pytest.raises(RetriesExhausted, match="after 1 tries"):
             bodies(
-                fetch_in_order(["k000"], same, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
+                fetch_in_order(["k000"], str, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )
-    assert server.asked["k000"] == 1
+    assert server.requests["k000"] == 1
 
 
 BROKEN = {
-    "breaks off": Answer(200, b"body 0 and more", sent=6),
-    "breaks off at once": Answer(200, b"body 0", sent=0),
-    "shorter than announced": Answer(200, b"bod", {"Content-Length": "6"}, sent=3),
-    "of no length": Answer(200, b"body 0", {"Content-Length": ""}, sent=6),
-    "of no time": Answer(200, b"body 0", {"Last-Modified": ""}),
-    "moved": Answer(301, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
-    "someone else's 404": Answer(404, b"<html>not here</html>"),
+    "broken off": Response(200, b"body 0 and more", sent=6),
+    "broken off at the first byte": Response(200, b"body 0", sent=0),
+    "shorter than its Content-Length": Response(200, b"bod", {"Content-Length": "6"}, sent=3),
+    "no Content-Length": Response(200, b"body 0", {"Content-Length": ""}, sent=6),
+    "no Last-Modified": Response(200, b"body 0", {"Last-Modified": ""}),
+    "redirect": Response(301, b"", {"Location": "http://127.0.0.1:1/elsewhere"}),
+    "a proxy's 404": Response(404, b"<html>not here</html>"),
 }
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-def test_an_answer_that_is_no_whole_object_is_asked_for_again(broken):
+def test_a_response_that_is_no_complete_object_is_requested_again(broken):
     with served(2, lambda key, n: broken if n == 1 and key == "k000" else None) as server:
-        assert bodies(fetch_in_order(keys(2), same, server.bucket(), **USUAL)) == [*objects(2).items()]
-    assert server.asked == {"k000": 2, "k001": 1}
+        assert bodies(fetch_in_order(keys(2), str, server.bucket(), **USUAL)) == [*objects(2).items()]
+    assert server.requests == {"k000": 2, "k001": 1}
 
 
-def test_a_body_that_breaks_off_takes_its_room_once(monkeypatch):
-    """Else the bytes of every broken body would be counted for ever, and the stream would run one at a time."""
+def test_a_broken_body_is_counted_once_in_the_budget(monkeypatch):
+    """Otherwise each broken body would reduce the budget for ever."""
     budgets: list[ByteBudget] = []
-    made = Transfers.__init__
+    real = Transfers.__init__
 
     def watched(self: Transfers, *arguments: Any, **options: Any) -> None:
-        made(self, *arguments, **options)
+        real(self, *arguments, **options)
         budgets.append(self._budget)
 
     monkeypatch.setattr(Transfers, "__init__", watched)
-    with served(8, lambda key, n: Answer(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
+    with served(8, lambda key, n: Response(200, b"body 4", sent=3) if key == "k004" and n < 3 else None) as server:
         stream = fetch_in_order([*keys(8), "-"], lambda item: None if item == "-" else item, server.bucket(), **USUAL)
         assert len(bodies(stream)) == 9
-    assert server.asked["k004"] == 3
+    assert server.requests["k004"] == 3
     (budget,) = budgets
-    assert budget._used in (0, 6), "the last one may have been taken and not left when all ended"
+    assert budget._used in (0, 6), "the last body may be taken and not released"
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_refused_credentials_are_one_line_and_not_repeated(status):
-    refused = Answer(status, b"<html>no</html>")
+def test_refused_credentials_raise_one_line_without_a_retry(status):
+    refused = Response(status, b"<html>no</html>")
     with served(8, lambda key, n: refused if key == "k002" else None) as server, pytest.raises(AccessError) as caught:
-        bodies(fetch_in_order(keys(8), same, server.bucket(), **USUAL))
-    assert server.asked["k002"] == 1
+        bodies(fetch_in_order(keys(8), str, server.bucket(), **USUAL))
+    assert server.requests["k002"] == 1
     assert "R2_ACCESS_KEY_ID" in str(caught.value) and "\n" not in str(caught.value)
     assert fetch_threads() == []
 
 
-def test_an_error_in_the_middle_comes_after_all_that_was_before_it():
+def test_an_error_is_raised_after_all_earlier_results():
     taken = []
     refused = error(403, "AccessDenied")
     with served(20, lambda key, n: refused if key == "k005" else None) as server, pytest.raises(AccessError):
-        for item, _ in fetch_in_order(keys(20), same, server.bucket(), **USUAL):
+        for item, _ in fetch_in_order(keys(20), str, server.bucket(), **USUAL):
             taken.append(item)
     assert taken == keys(5)
     assert fetch_threads() == []
@@ -217,46 +213,46 @@ def test_an_error_of_the_items_propagates_and_leaves_no_thread():
         raise LookupError("no more")
 
     with served(3) as server, pytest.raises(LookupError):
-        bodies(fetch_in_order(items(), same, server.bucket(), **USUAL))
+        bodies(fetch_in_order(items(), str, server.bucket(), **USUAL))
     assert fetch_threads() == []
 
 
 @pytest.mark.parametrize("where", ["granted", "try_acquire"])
-def test_an_error_of_our_own_is_not_taken_for_trouble(monkeypatch, where):
-    """Neither in the loop nor where libcurl calls back."""
+def test_a_programming_error_is_not_retried(monkeypatch, where):
+    """Neither in the loop nor in a callback of libcurl."""
 
     def broken(*_: Any) -> bool:
         raise ZeroDivisionError("a mistake")
 
     monkeypatch.setattr(ByteBudget, where, broken)
     with served(1) as server, pytest.raises(RuntimeError, match="fetching ended"):
-        bodies(fetch_in_order(keys(1), same, server.bucket(), **USUAL))
-    assert server.asked.total() <= 1
+        bodies(fetch_in_order(keys(1), str, server.bucket(), **USUAL))
+    assert server.requests.total() <= 1
     assert fetch_threads() == []
 
 
-def test_closed_early_it_leaves_no_thread():
+def test_closing_early_leaves_no_thread():
     with served(100) as server:
-        stream = fetch_in_order(keys(100), same, server.bucket(), workers=4, max_bytes=10, limit=LIMIT, retry=QUICK)
+        stream = fetch_in_order(keys(100), str, server.bucket(), workers=4, max_bytes=10, limit=LIMIT, retry=QUICK)
         assert next(stream)[0] == "k000"
         assert fetch_threads() != []
         stream.close()
         assert fetch_threads() == []
 
 
-def test_closed_early_it_stops_repeating():
-    """A consumer that leaves while the bucket is down must not wait for every retry of every request in flight."""
+def test_closing_early_stops_retries():
+    """A consumer that ends while the bucket is down does not wait for the retries in flight."""
     with served(2, lambda key, n: error(503, "SlowDown") if key == "k001" else None) as server:
         patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
-        stream = fetch_in_order(keys(2), same, server.bucket(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
+        stream = fetch_in_order(keys(2), str, server.bucket(), workers=2, max_bytes=10, limit=LIMIT, retry=patient)
         next(stream)
-        wait_for(lambda: server.asked["k001"] == 1)
+        wait_for(lambda: server.requests["k001"] == 1)
         stream.close()
-    assert server.asked["k001"] == 1
+    assert server.requests["k001"] == 1
     assert fetch_threads() == []
 
 
-def test_closed_while_nothing_comes_it_does_not_wait_for_it():
+def test_closing_does_not_wait_for_a_silent_server():
     held, over = threading.Event(), threading.Event()
 
     def hold(key: str, count: int) -> None:
@@ -265,7 +261,7 @@ def test_closed_while_nothing_comes_it_does_not_wait_for_it():
             over.wait(20)
 
     with served(2, hold) as server:
-        stream = fetch_in_order(keys(2), same, server.bucket(), **USUAL)
+        stream = fetch_in_order(keys(2), str, server.bucket(), **USUAL)
         next(stream)
         assert held.wait(20)
         stream.close()
@@ -273,7 +269,7 @@ def test_closed_while_nothing_comes_it_does_not_wait_for_it():
         over.set()
 
 
-def test_silence_is_noticed_and_asked_again(monkeypatch):
+def test_a_request_that_times_out_is_retried(monkeypatch):
     monkeypatch.setattr(transfers, "READ_TIMEOUT_S", 0.3)
     over = threading.Event()
 
@@ -282,24 +278,24 @@ def test_silence_is_noticed_and_asked_again(monkeypatch):
             over.wait(20)
 
     with served(3, silent) as server:
-        assert bodies(fetch_in_order(keys(3), same, server.bucket(), **USUAL)) == [*objects(3).items()]
+        assert bodies(fetch_in_order(keys(3), str, server.bucket(), **USUAL)) == [*objects(3).items()]
         over.set()
-    assert server.asked == {"k000": 1, "k001": 2, "k002": 1}
+    assert server.requests == {"k000": 1, "k001": 2, "k002": 1}
 
 
-def test_nobody_listens():
+def test_an_endpoint_without_a_server_raises_one_line():
     server = served(1)
     server._server.server_close()
     with pytest.raises(RetriesExhausted, match=r"no connection\); check R2_ENDPOINT_URL if this lasts"):
-        bodies(fetch_in_order(["k000"], same, server.bucket(), **USUAL))
+        bodies(fetch_in_order(["k000"], str, server.bucket(), **USUAL))
     assert fetch_threads() == []
 
 
-def test_a_proxy_is_used_where_the_environment_names_one(monkeypatch):
+def test_the_proxy_of_the_environment_is_used(monkeypatch):
     with served(2) as server:
         proxied = server.bucket()
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
         with pytest.raises(RetriesExhausted, match="no connection"):
-            bodies(fetch_in_order(keys(2), same, proxied, **USUAL))
+            bodies(fetch_in_order(keys(2), str, proxied, **USUAL))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert bodies(fetch_in_order(keys(2), same, proxied, **USUAL)) == [*objects(2).items()]
+        assert bodies(fetch_in_order(keys(2), str, proxied, **USUAL)) == [*objects(2).items()]

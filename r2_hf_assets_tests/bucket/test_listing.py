@@ -1,9 +1,9 @@
-"""Listing: folders only, in byte order, never the objects in them."""
+"""Listing: folders in byte order, never the objects in them."""
 
 import obstore
 import pytest
 
-from r2_hf_assets.bucket.listing import LanguageFolder, language_folders
+from r2_hf_assets.bucket.listing import LanguageFolder, list_language_folders
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets_tests.bucket.folders import episode_ids
 from r2_hf_assets_tests.support import store_gets
@@ -20,8 +20,8 @@ def bucket() -> MemoryBucket:
     return store
 
 
-def test_folders_come_in_byte_order_with_their_language(bucket):
-    assert language_folders(bucket, PREFIX, NO_WAIT) == [
+def test_folders_are_listed_in_byte_order_with_their_language(bucket):
+    assert list_language_folders(bucket, PREFIX, NO_WAIT) == [
         LanguageFolder("123", "unknown"),
         LanguageFolder("ENG", "en"),
         LanguageFolder("en us", "unknown"),
@@ -32,41 +32,40 @@ def test_folders_come_in_byte_order_with_their_language(bucket):
     ]
 
 
-def test_episodes_of_one_folder_in_byte_order():
+def test_episodes_of_one_folder_are_listed_in_byte_order():
     store = MemoryBucket()
     put_folders(store, "en/b", "en/a", "en/B", "en/é", "en/a b", "en/a%20b", "en-US/z")
     put_episode(store, "en/with-audio")
     store.put(f"{PREFIX}en/stray.json", b"[]")
-    found = list(episode_ids(store, PREFIX, "en", NO_WAIT))
-    assert found == ["B", "a", "a b", "a%20b", "b", "with-audio", "é"]
+    assert episode_ids(store, PREFIX, "en", NO_WAIT) == ["B", "a", "a b", "a%20b", "b", "with-audio", "é"]
 
 
-def test_an_empty_prefix_means_the_top_of_the_bucket():
+def test_an_empty_prefix_is_the_root_of_the_bucket():
     store = MemoryBucket()
     store.put("de/x/all_segments.json", b"[]")
-    assert language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
-    assert list(episode_ids(store, "", "de", NO_WAIT)) == ["x"]
+    assert list_language_folders(store, "", NO_WAIT) == [LanguageFolder("de", "de")]
+    assert episode_ids(store, "", "de", NO_WAIT) == ["x"]
 
 
 def test_an_empty_bucket_has_no_folders():
-    assert language_folders(MemoryBucket(), PREFIX, NO_WAIT) == []
+    assert list_language_folders(MemoryBucket(), PREFIX, NO_WAIT) == []
 
 
 def no_object(*_: object) -> None:
-    raise AssertionError("a scan looks at no object")
+    raise AssertionError("a scan reads no object")
 
 
-def test_one_request_a_folder_whatever_it_holds(bucket, monkeypatch):
+def test_a_folder_takes_one_request_whatever_it_holds(bucket, monkeypatch):
     put_episode(bucket, "yue/f", 50)
     counting = Flaky(obstore.list_with_delimiter, times=0)
     use_obstore(monkeypatch, store_gets, list_with_delimiter=counting, list=no_object, get=no_object)
-    assert list(episode_ids(bucket, PREFIX, "yue", NO_WAIT)) == ["f"]
+    assert episode_ids(bucket, PREFIX, "yue", NO_WAIT) == ["f"]
     assert counting.calls == {f"{PREFIX}yue/": 1}
 
 
-def test_passing_trouble_is_retried_and_then_given_up(bucket, monkeypatch):
+def test_transient_errors_are_retried_until_the_retries_are_exhausted(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=4))
-    assert len(language_folders(bucket, PREFIX, NO_WAIT)) == 7
+    assert len(list_language_folders(bucket, PREFIX, NO_WAIT)) == 7
     use_obstore(monkeypatch, store_gets, list_with_delimiter=Flaky(obstore.list_with_delimiter, times=5))
     with pytest.raises(RetriesExhausted, match="listing processed/"):
-        language_folders(bucket, PREFIX, NO_WAIT)
+        list_language_folders(bucket, PREFIX, NO_WAIT)

@@ -1,4 +1,4 @@
-"""Listing page by page: the same names as the whole listing, each once, from any place on."""
+"""Listing page by page: the same names as the whole listing, each once, from any page on."""
 
 from typing import Any
 
@@ -7,59 +7,57 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.listing import episode_pages
-from r2_hf_assets.bucket.pages import pages
-from r2_hf_assets_tests.bucket.folders import NAMES, Bucket, episode_ids
+from r2_hf_assets.bucket.listing import list_episode_pages
+from r2_hf_assets.bucket.pages import list_pages
+from r2_hf_assets_tests.bucket.folders import NAMES, FolderListing, episode_ids
 from r2_hf_assets_tests.support.build_samples import NO_WAIT
 from r2_hf_assets_tests.support.objects_server import ObjectsServer
 from r2_hf_assets_tests.support.world import World
 
-# Neighbours of "/" in the order, names that are prefixes of others, and such that have to be encoded.
+# Neighbours of "/" in the order, prefixes of other names, and names that need an encoding.
 AWKWARD = ["ep1", "ep1-x", "ep1.y", "ep10", "ep12", "a b", "a+b", "a%20b", "é", "日本", "z\u007fz", "q=1&r"]
 
 
 def listed(store: Any, after: str = "") -> list[tuple[list[str], str | None]]:
-    return list(episode_pages(store, "processed/", "en", after, NO_WAIT))
+    return list(list_episode_pages(store, "processed/", "en", after, NO_WAIT))
 
 
-def check_from_every_place(store: Any, whole: list[str]) -> int:
-    """How many pages there were."""
-    found = listed(store)
-    assert [name for ids, _ in found for name in ids] == whole
-    assert [end is None for _, end in found] == [False] * (len(found) - 1) + [True]
-    for count, (_, end) in enumerate(found[:-1], 1):
+def check_from_every_page(store: Any, whole: list[str]) -> int:
+    """Check the listing from every page on; return the number of pages."""
+    pages = listed(store)
+    assert [name for ids, _ in pages for name in ids] == whole
+    assert [end is None for _, end in pages] == [False] * (len(pages) - 1) + [True]
+    for count, (_, end) in enumerate(pages[:-1], 1):
         assert end is not None
         left = [name for ids, _ in listed(store, end) for name in ids]
-        assert left == [name for ids, _ in found[count:] for name in ids]
-    return len(found)
+        assert left == [name for ids, _ in pages[count:] for name in ids]
+    return len(pages)
 
 
-def test_a_real_server_gives_what_the_whole_listing_holds_from_any_place_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_server_lists_the_same_names_from_any_page_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     store, client = world.reader(), world.sandbox.s3.client()  # obstore can't write all of these keys
     keys = [f"en/{name}/all_segments.json" for name in AWKWARD]
     for key in [*keys, "en/ep11.txt", "de/ep1/all_segments.json"]:
         client.put_object(Bucket=world.bucket, Key=f"processed/{key}", Body=b"[]")
     whole = episode_ids(store, "processed/", "en", NO_WAIT)
-    assert len(whole) == len(AWKWARD) - 1, "one of them can't be asked for"
-    assert check_from_every_place(store, whole) == 1
-    monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))
-    assert check_from_every_place(store, whole) >= 6
+    assert len(whole) == len(AWKWARD) - 1, "one of them is unreadable"
+    assert check_from_every_page(store, whole) == 1
+    monkeypatch.setattr(listing, "list_pages", lambda *where, **more: list_pages(*where, **more, max_keys=2))
+    assert check_from_every_page(store, whole) >= 6
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(names=NAMES, size=st.integers(2, 40), by_name=st.booleans(), repeats=st.booleans())
-def test_every_name_once_in_either_order_from_any_place_on(names, size, by_name, repeats):
-    bucket = Bucket(names, size, by_name=by_name, repeats=repeats)
-    with ObjectsServer({}, bucket.answer) as server:
-        check_from_every_place(server.bucket(), bucket.names)
+def test_every_name_is_listed_once_in_either_order_from_any_page_on(names, size, by_name, repeats):
+    bucket = FolderListing(names, size, by_name=by_name, repeats=repeats)
+    with ObjectsServer({}, bucket.respond) as server:
+        check_from_every_page(server.bucket(), bucket.names)
 
 
-def test_few_more_pages_are_asked_for_than_are_read() -> None:
-    bucket = Bucket((f"ep{number:03d}" for number in range(100)), 10, by_name=False)
-    with ObjectsServer({}, bucket.answer) as server:
-        found = episode_pages(server.bucket(), "processed/", "en", "", NO_WAIT)
-        assert next(found) == ([f"ep{number:03d}" for number in range(10)], "ep009/")
-        found.close()
-    assert bucket.asked <= 2
+def test_at_most_one_page_is_prefetched() -> None:
+    bucket = FolderListing((f"ep{number:03d}" for number in range(100)), 10, by_name=False)
+    with ObjectsServer({}, bucket.respond) as server:
+        pages = list_episode_pages(server.bucket(), "processed/", "en", "", NO_WAIT)
+        assert next(pages) == ([f"ep{number:03d}" for number in range(10)], "ep009/")
+        pages.close()
+    assert bucket.requests <= 2

@@ -1,4 +1,4 @@
-"""all_segments.json as bytes: every hostile file is read, or refused with the ledger's word for it; nothing crashes."""
+"""all_segments.json as bytes: every hostile file is parsed, or rejected with the ledger's reason."""
 
 import json
 import math
@@ -26,12 +26,12 @@ TEXT = json.dumps(ENTRIES, ensure_ascii=False)
     ],
     ids=["utf8", "escaped", "spaces", "bom", "utf16-bom", "utf16-le", "utf16-be", "utf32-bom", "utf32-le"],
 )
-def test_reads_every_encoding_json_may_come_in(data):
+def test_every_encoding_of_json_is_parsed(data):
     assert parse(data) == (ENTRIES, False)
 
 
 @pytest.mark.parametrize("data", [b"", b" ", b"\n\r\t  \n"])
-def test_an_empty_file_is_called_empty(data):
+def test_an_empty_file_is_rejected_as_empty(data):
     with pytest.raises(UnusableMetadata) as caught:
         parse(data)
     assert (caught.value.reason, caught.value.detail) == ("metadata_empty", f"{len(data)} bytes")
@@ -65,7 +65,7 @@ def test_an_empty_file_is_called_empty(data):
     ],
     ids=lambda data: repr(data[:20]),
 )
-def test_what_is_no_json_is_refused_in_a_short_line(data):
+def test_invalid_json_is_rejected_with_a_short_detail(data):
     with pytest.raises(UnusableMetadata) as caught:
         parse(data)
     assert caught.value.reason == "metadata_not_json"
@@ -85,26 +85,26 @@ def test_what_is_no_json_is_refused_in_a_short_line(data):
         (b'"[]"', "str"),
     ],
 )
-def test_json_that_is_no_list_is_refused(data, kind):
+def test_json_that_is_no_list_is_rejected(data, kind):
     with pytest.raises(UnusableMetadata) as caught:
         parse(data)
     assert (caught.value.reason, caught.value.detail) == ("metadata_not_a_list", f"a JSON {kind}")
 
 
-def test_an_empty_list_is_a_list():
+def test_an_empty_list_is_parsed():
     assert parse(b"[]") == ([], False)
 
 
-def test_entries_come_as_they_are_and_in_order():
+def test_entries_are_returned_unchanged_and_in_order():
     assert parse(b'[1, null, "x", {"a": [2]}, [], true]')[0] == [1, None, "x", {"a": [2]}, [], True]
 
 
-def test_numbers_json_does_not_know_are_read_and_left_to_the_field():
+def test_numbers_outside_json_are_parsed():
     (nan, plus, minus, huge), _ = parse(b"[NaN, Infinity, -Infinity, 1e999]")
     assert math.isnan(nan) and (plus, minus, huge) == (math.inf, -math.inf, math.inf)
 
 
-def test_a_large_integer_is_read():
+def test_a_large_integer_is_parsed():
     assert parse(b"[" + b"9" * 400 + b"]")[0] == [int("9" * 400)]
 
 
@@ -118,14 +118,14 @@ def test_a_large_integer_is_read():
     ],
     ids=["latin1", "bytes", "cut", "surrogate"],
 )
-def test_broken_utf8_is_repaired_and_said(raw, text):
+def test_invalid_utf8_is_repaired_and_reported(raw, text):
     assert parse(b'[{"text": "' + raw + b'"}]') == ([{"text": text}], True)
 
 
-def test_a_real_replacement_character_is_no_repair():
+def test_a_replacement_character_in_the_file_is_no_repair():
     assert parse('[{"text": "\ufffd"}]'.encode()) == ([{"text": "\ufffd"}], False)
 
 
-def test_broken_utf16_is_repaired_and_said():
+def test_invalid_utf16_is_repaired_and_reported():
     data = '[{"text": "ab"}]'.encode("utf-16-le").replace("b".encode("utf-16-le"), b"\x00\xd8")
     assert parse(data) == ([{"text": "a\ufffd"}], True)

@@ -1,4 +1,4 @@
-"""One entry -> a Segment or a Reject: nothing invented, every unusable field null, every row kept that can be."""
+"""One entry becomes a Segment, its unusable fields null, or a Reject."""
 
 import json
 import math
@@ -20,12 +20,12 @@ FLOAT32_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
 def read(value: Any, index: int = 3, **options: Any) -> Segment:
-    made = to_segment(value, index, **(WHERE | options))
-    assert isinstance(made, Segment)
-    return made
+    segment = to_segment(value, index, **(WHERE | options))
+    assert isinstance(segment, Segment)
+    return segment
 
 
-def test_a_usual_entry():
+def test_a_valid_entry_becomes_a_segment():
     assert read(entry(3)) == Segment(
         episode="en-US/ep",
         key="processed/en-US/ep/ep_000003.mp3",
@@ -39,7 +39,7 @@ def test_a_usual_entry():
     )
 
 
-def test_the_place_in_the_list_names_the_audio_not_the_segment_id():
+def test_the_audio_key_has_the_index_not_the_segment_id():
     assert read(entry(segment_id=99), index=7).key.endswith("_000007.mp3")
     assert read(entry(), index=1_234_567).key.endswith("_1234567.mp3")
 
@@ -49,9 +49,8 @@ def test_settling_is_passed_on():
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, "text", [], [entry()], True])
-def test_an_entry_that_is_no_object_rejects_itself(value):
-    made = to_segment(value, 2, **WHERE)
-    assert made == Reject(
+def test_an_entry_that_is_no_object_is_rejected(value):
+    assert to_segment(value, 2, **WHERE) == Reject(
         "segment",
         "en-US/ep",
         "processed/en-US/ep/ep_000002.mp3",
@@ -65,24 +64,24 @@ def ascii_start(text: str) -> str:
 
 
 def test_an_empty_object_is_a_row_of_nulls():
-    made = read({})
-    assert (made.text, made.speaker_id, made.duration, made.dnsmos, made.language) == (None, None, None, None, "en")
+    row = read({})
+    assert (row.text, row.speaker_id, row.duration, row.dnsmos, row.language) == (None, None, None, None, "en")
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, True, [], {}, ["words"]])
 @pytest.mark.parametrize("field", ["text", "speaker"])
-def test_text_that_is_no_string_is_null_and_the_row_stays(field, value):
-    made = read(entry(**{field: value}))
-    assert {"text": made.text, "speaker": made.speaker_id}[field] is None
-    assert made.dnsmos == 3.25
+def test_text_that_is_no_string_is_null(field, value):
+    segment = read(entry(**{field: value}))
+    assert {"text": segment.text, "speaker": segment.speaker_id}[field] is None
+    assert segment.dnsmos == 3.25
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "a\x00b", "\n\t", "x" * 100_000, "\ufffd", "🎙 e\u0301 \u202e"], ids=ascii_start
 )
-def test_text_is_kept_to_the_letter(text):
-    made = read(entry(text=text, speaker=text))
-    assert (made.text, made.speaker_id, made.repaired) == (text, text, False)
+def test_text_is_unchanged(text):
+    segment = read(entry(text=text, speaker=text))
+    assert (segment.text, segment.speaker_id, segment.repaired) == (text, text, False)
 
 
 NO_NUMBERS: list[Any] = [
@@ -112,10 +111,10 @@ def test_a_number_that_float32_can_not_hold_is_null(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, 5, 3.21, 1e-45, FLOAT32_MAX, -FLOAT32_MAX, 2**100])
-def test_a_number_that_float32_can_hold_is_kept(value):
-    made = read(entry(dnsmos=value)).dnsmos
-    assert made == value and type(made) is float
-    struct.pack("<f", made)
+def test_a_number_that_float32_can_hold_is_unchanged(value):
+    dnsmos = read(entry(dnsmos=value)).dnsmos
+    assert dnsmos == value and type(dnsmos) is float
+    struct.pack("<f", dnsmos)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_a_number_that_float32_can_hold_is_kept(value):
         (-FLOAT32_MAX, FLOAT32_MAX, None),
     ],
 )
-def test_duration_is_end_minus_start_when_that_is_a_duration(start, end, duration):
+def test_duration_is_end_minus_start_if_not_negative(start, end, duration):
     assert read(entry(start=start, end=end)).duration == duration
 
 
@@ -153,17 +152,17 @@ def test_a_field_that_is_absent_is_null():
     ],
 )
 def test_lone_surrogates_are_repaired_and_counted(field, escaped, text):
-    made = read(entry(**{field: json.loads(f'"{escaped}"')}))
-    assert {"text": made.text, "speaker": made.speaker_id}[field] == text
-    assert made.repaired
+    segment = read(entry(**{field: json.loads(f'"{escaped}"')}))
+    assert {"text": segment.text, "speaker": segment.speaker_id}[field] == text
+    assert segment.repaired
 
 
-def test_pairs_of_surrogates_are_letters():
-    made = read(entry(text=json.loads(r'"\ud83d\ude00 ok"')))
-    assert (made.text, made.repaired) == ("\U0001f600 ok", False)
+def test_surrogate_pairs_are_characters():
+    segment = read(entry(text=json.loads(r'"\ud83d\ude00 ok"')))
+    assert (segment.text, segment.repaired) == ("\U0001f600 ok", False)
 
 
-def test_a_repair_of_the_file_counts_where_it_shows():
+def test_a_repair_of_the_file_is_counted_where_it_is_visible():
     assert read(entry(text="caf\ufffd"), repaired=True).repaired
     assert not read(entry(text="coffee"), repaired=True).repaired
     assert not read(entry(text=None), repaired=True).repaired
@@ -187,10 +186,10 @@ def test_a_repair_of_the_file_counts_where_it_shows():
         (["de"], "pt"),
     ],
 )
-def test_the_segments_language_is_normalized_or_else_the_partitions(own, language):
+def test_an_unknown_language_is_the_partitions(own, language):
     assert read(entry(language=own), language="pt").language == language
 
 
-def test_a_key_that_is_twice_in_an_object_does_no_harm():
-    made = read(json.loads('{"text": "first", "text": "last", "extra": {"deep": [1]}}'))
-    assert made.text == "last"
+def test_the_last_of_two_equal_keys_is_used():
+    segment = read(json.loads('{"text": "first", "text": "last", "extra": {"deep": [1]}}'))
+    assert segment.text == "last"

@@ -1,4 +1,4 @@
-"""A transfer's states: no clock runs while it is queued or paused, a try registers once, no consumer waits for ever."""
+"""A transfer's states: queued and paused time does not count, and no consumer waits for ever."""
 
 import threading
 import time
@@ -15,10 +15,10 @@ from r2_hf_assets.bucket.transfers import Transfers
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets_tests.support.build_samples import fetch_threads
-from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, error, wait_for
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, Response, error, wait_for
 
 QUICK = Retry(attempts=5, base=0.004, cap=0.01)
-SIZE, BUDGET = 50_000, 60_000  # of the objects, and for them: one at a time
+SIZE, BUDGET = 50_000, 60_000  # of each object, and of the budget: one object at a time
 KEYS = ["k0", "k1", "k2", "k3"]
 OBJECTS = {key: bytes(SIZE) for key in KEYS}
 
@@ -27,94 +27,94 @@ def stream(server: ObjectsServer, retry: Retry = QUICK, workers: int = 4) -> Ite
     return fetch_in_order(KEYS, str, server.bucket(), workers=workers, max_bytes=BUDGET, limit=10**6, retry=retry)
 
 
-def rest(found: Iterator[tuple[str, Any]]) -> list[tuple[str, int]]:
-    return [(key, fetched.size) for key, fetched in found]
+def sizes(results: Iterator[tuple[str, Any]]) -> list[tuple[str, int]]:
+    return [(key, fetched.size) for key, fetched in results]
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Transfers]:
-    """Every Transfers that is made."""
-    seen: list[Transfers] = []
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Transfers]:
+    """Every Transfers of the test."""
+    created: list[Transfers] = []
     real = Transfers.__init__
 
     def init(self: Transfers, *arguments: Any, **options: Any) -> None:
         real(self, *arguments, **options)
-        seen.append(self)
+        created.append(self)
 
     monkeypatch.setattr(Transfers, "__init__", init)
-    return seen
+    return created
 
 
 def take_one(server: ObjectsServer, retry: Retry = QUICK) -> Iterator[tuple[str, Any]]:
-    """The stream when its first object is in the consumer's hands and the byte budget full: all others are paused."""
+    """Return a stream whose first object is taken and fills the budget, so that all others are paused."""
     rule, taken = server.rule, threading.Event()
 
-    def later(key: str, count: int) -> Answer | None:
+    def later(key: str, count: int) -> Response | None:
         assert key == "k0" or taken.wait(20)
         return rule(key, count)
 
     server.rule = later
-    found = stream(server, retry)
-    assert next(found)[0] == "k0"
+    results = stream(server, retry)
+    assert next(results)[0] == "k0"
     taken.set()
-    return found
+    return results
 
 
-def test_no_time_limit_runs_while_the_consumer_takes_its_time(monkeypatch, made):
+def test_time_limits_do_not_count_paused_time(monkeypatch, opened):
     monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
     with ObjectsServer(OBJECTS) as server:
-        found = take_one(server)
-        made[0]._silence_s = 0.1
-        wait_for(lambda: len(made[0]._paused) == 3)
+        results = take_one(server)
+        opened[0]._read_timeout_s = 0.1
+        wait_for(lambda: len(opened[0]._paused) == 3)
         time.sleep(0.5)
-        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert set(server.asked.values()) == {1}
+        assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
+    assert set(server.requests.values()) == {1}
 
 
-def test_a_body_that_comes_by_the_byte_is_not_waited_for(monkeypatch, made):
-    """It is never silent: the limit on a try's running time ends it."""
+def test_a_body_that_arrives_byte_by_byte_exceeds_the_attempts_time(monkeypatch, opened):
+    """Its read timeout never expires."""
     monkeypatch.setattr(module, "_ATTEMPT_S", 0.2)
     monkeypatch.setattr(module, "_LONGEST_STEP_S", 0.02)
-    dripping = Answer(200, OBJECTS["k1"], drip_s=0.02)
+    dripping = Response(200, OBJECTS["k1"], drip_s=0.02)
     with ObjectsServer(OBJECTS, lambda key, n: dripping if key == "k1" and n == 1 else None) as server:
-        found = take_one(server)
-        made[0]._silence_s = 0.1
-        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert server.asked == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
+        results = take_one(server)
+        opened[0]._read_timeout_s = 0.1
+        assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
+    assert server.requests == {"k0": 1, "k1": 2, "k2": 1, "k3": 1}
 
 
-def test_a_connection_that_breaks_during_a_pause_is_made_again(made):
-    """The retries' time does not pass during the pause either, and the byte budget counts the body once."""
-    cut = Answer(200, OBJECTS["k2"], sent=SIZE // 2)
+def test_a_connection_that_breaks_during_a_pause_is_retried(opened):
+    """The pause does not count towards the retries' time, and the budget counts the body once."""
+    cut = Response(200, OBJECTS["k2"], sent=SIZE // 2)
     short = Retry(attempts=5, base=0.004, cap=0.01, limit=0.3)
     with ObjectsServer(OBJECTS, lambda key, n: cut if key == "k2" and n == 1 else None) as server:
-        found = take_one(server, short)
-        wait_for(lambda: len(made[0]._paused) == 3)
+        results = take_one(server, short)
+        wait_for(lambda: len(opened[0]._paused) == 3)
         time.sleep(0.5)
-        assert rest(found) == [(key, SIZE) for key in KEYS[1:]]
-    assert server.asked == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
-    assert made[0]._budget._used <= SIZE, "the last one may have been taken and not left when all ended"
+        assert sizes(results) == [(key, SIZE) for key in KEYS[1:]]
+    assert server.requests == {"k0": 1, "k1": 1, "k2": 2, "k3": 1}
+    assert opened[0]._budget._used <= SIZE, "the last body may be taken and not released"
 
 
 def test_the_time_for_retries_begins_when_the_get_is_sent():
-    """On a slow line the last of many has waited for longer than its retries may take."""
+    """On a slow connection the last object is queued for longer than its retries may take."""
     now = 0.0
 
-    def slow(key: str, count: int) -> Answer | None:
+    def slow(key: str, count: int) -> Response | None:
         nonlocal now
         now += 400.0
         return error(503, "SlowDown") if key == "k3" and count == 1 else None
 
     retry = Retry(attempts=5, base=0.004, cap=0.01, limit=600.0, clock=lambda: now)
     with ObjectsServer(OBJECTS, slow) as server:
-        assert rest(stream(server, retry, workers=1)) == [(key, SIZE) for key in KEYS]
-    assert server.asked["k3"] == 2
+        assert sizes(stream(server, retry, workers=1)) == [(key, SIZE) for key in KEYS]
+    assert server.requests["k3"] == 2
 
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("step", ["add", "setopt"])
-def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
+def test_a_request_that_can_not_be_sent_fails_its_consumer(monkeypatch, step):
     def broken(*_: Any) -> None:
         raise pycurl.error(27, "out of memory")
 
@@ -129,20 +129,20 @@ def test_a_request_that_can_not_be_made_fails_its_consumer(monkeypatch, step):
 
         monkeypatch.setattr(CurlLoop, "__init__", init)
     with ObjectsServer(OBJECTS) as server, pytest.raises(RuntimeError, match="GET k0: fetching ended") as caught:
-        rest(stream(server))
+        sizes(stream(server))
     assert caught.value.__cause__ is not None
-    assert fetch_threads() == [] and not server.asked
+    assert fetch_threads() == [] and not server.requests
 
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("method", ["step", "remove"])
-def test_a_loop_that_ends_fails_whoever_waits(monkeypatch, method):
-    """Also when what it registered can't be cleared."""
+def test_a_loop_that_fails_notifies_its_consumers(monkeypatch, method):
+    """Also when the handles can't be removed."""
     real = CurlLoop.__init__
-    answered = threading.Event()
+    requested = threading.Event()
 
     def broken(*_: Any) -> Any:
-        answered.wait(20)
+        requested.wait(20)
         raise ZeroDivisionError("a mistake")
 
     def init(self: CurlLoop, connections: int) -> None:
@@ -152,20 +152,20 @@ def test_a_loop_that_ends_fails_whoever_waits(monkeypatch, method):
         self.remove = broken
 
     monkeypatch.setattr(CurlLoop, "__init__", init)
-    with ObjectsServer(OBJECTS, lambda key, n: answered.set()) as server:
-        answered.set() if method == "step" else None
+    with ObjectsServer(OBJECTS, lambda key, n: requested.set()) as server:
+        requested.set() if method == "step" else None
         with pytest.raises(RuntimeError, match="GET k0: fetching ended") as caught:
-            rest(stream(server))
+            sizes(stream(server))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     assert fetch_threads() == []
 
 
-def test_closing_clears_every_state(made):
-    """One is done, one runs, one is paused, one waits for its retry, one is queued: nothing of them stays."""
+def test_closing_clears_every_state(opened):
+    """A transfer in each state: done, running, paused, waiting for its retry, queued."""
     over = threading.Event()
     patient = Retry(attempts=50, base=1000, cap=1000, limit=10**9)
 
-    def rule(key: str, count: int) -> Answer | None:
+    def rule(key: str, count: int) -> Response | None:
         if key == "running":
             over.wait(20)
         return error(503, "SlowDown") if key == "waiting" else None
@@ -173,23 +173,23 @@ def test_closing_clears_every_state(made):
     keys = ["done", "paused", "running", "waiting", "queued"]
     with ObjectsServer({key: bytes(SIZE) for key in keys}, rule) as server:
         transfers = server.bucket().open_transfers(workers=4, max_bytes=BUDGET, retry=patient)
-        asked = {key: transfers.submit(key, 10**6) for key in keys[:1]}
-        wait_for(lambda: asked["done"].done)
-        transfers._free.pop()  # so that three are under way and the last is queued
-        asked |= {key: transfers.submit(key, 10**6) for key in keys[1:]}
+        submitted = {key: transfers.submit(key, 10**6) for key in keys[:1]}
+        wait_for(lambda: submitted["done"].done)
+        transfers._free.pop()  # so that three are in flight and the last is queued
+        submitted |= {key: transfers.submit(key, 10**6) for key in keys[1:]}
         wait_for(lambda: len(transfers._paused) == len(transfers._retries) == 1 and len(transfers._active) == 2)
-        began = time.monotonic()
+        start = time.monotonic()
         transfers.close()
-        assert time.monotonic() - began < 2 and fetch_threads() == []
+        assert time.monotonic() - start < 2 and fetch_threads() == []
         over.set()
-    for registered in (transfers._active, transfers._paused, transfers._retries, transfers._free, transfers._queue):
-        assert not registered
-    assert all(not one.attempt.pieces and one.handle is None for one in asked.values())
+    for collection in (transfers._active, transfers._paused, transfers._retries, transfers._free, transfers._queue):
+        assert not collection
+    assert all(not one.attempt.pieces and one.handle is None for one in submitted.values())
     with pytest.raises(RuntimeError, match="GET running: fetching ended"):
-        transfers.take(asked["running"])
+        transfers.take(submitted["running"])
 
 
-def test_closing_ends_the_waiting_of_another_thread():
+def test_closing_ends_a_take_in_another_thread():
     over, ended = threading.Event(), list[str]()
 
     def silent(key: str, count: int) -> None:
@@ -197,17 +197,17 @@ def test_closing_ends_the_waiting_of_another_thread():
 
     with ObjectsServer({}, silent) as server:
         transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
-        asked = transfers.submit("k0", 10)
+        transfer = transfers.submit("k0", 10)
 
         def consume() -> None:
             try:
-                transfers.take(asked)
+                transfers.take(transfer)
             except RuntimeError as error:
                 ended.append(str(error))
 
         consumer = threading.Thread(target=consume)
         consumer.start()
-        wait_for(lambda: server.asked["k0"] == 1)
+        wait_for(lambda: server.requests["k0"] == 1)
         transfers.close()
         consumer.join(20)
         over.set()
@@ -215,7 +215,7 @@ def test_closing_ends_the_waiting_of_another_thread():
 
 
 def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
-    """libcurl ends only after it, and somebody pressed Ctrl-C."""
+    """libcurl's cleanup waits for it, but Ctrl-C must not."""
     monkeypatch.setattr(module, "_CLOSE_S", 0.02)
     over, real = threading.Event(), CurlLoop.close
 
@@ -232,12 +232,12 @@ def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
         transfers._thread.join()
 
 
-def test_an_error_is_raised_once_and_then_called_so():
+def test_an_error_is_raised_once():
     with ObjectsServer({}, lambda key, n: error(503, "SlowDown")) as server:
         transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
-        asked = transfers.submit("k0", 10)
+        transfer = transfers.submit("k0", 10)
         with pytest.raises(RetriesExhausted):
-            transfers.take(asked)
+            transfers.take(transfer)
         with pytest.raises(RuntimeError, match="fetching ended"):
-            transfers.take(asked)
+            transfers.take(transfer)
         transfers.close()

@@ -119,7 +119,7 @@ def test_a_scan_that_is_refused_is_one_line_and_1(
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "wrong")
     answer = call(capfd, "scan")
     assert (answer.code, answer.data) == (1, [])
-    assert answer.talk[-1].startswith("r2-hf scan: listing processed/: the secret does not fit the access key; ")
+    assert answer.talk[-1].startswith("r2-hf scan: listing processed/: the secret does not match the access key; ")
     assert "check R2_SECRET_ACCESS_KEY" in answer.talk[-1]
 
 

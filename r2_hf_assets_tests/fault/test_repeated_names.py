@@ -8,9 +8,9 @@ from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.bucket.folders import BELOW, Bucket
+from r2_hf_assets_tests.bucket.folders import BELOW, FolderListing
 from r2_hf_assets_tests.bucket.test_list_pages import page
-from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, Response
 
 NAMES = [f"ep{number:03d}" for number in range(40)]
 
@@ -18,12 +18,12 @@ NAMES = [f"ep{number:03d}" for number in range(40)]
 @pytest.mark.parametrize("pages_before_split", [1, 100], ids=["in ranges", "in a row"])
 def test_each_episode_is_planned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages_before_split: int) -> None:
     monkeypatch.setattr(listing, "_PAGES_BEFORE_SPLIT", pages_before_split)
-    bucket = Bucket(NAMES, 7, by_name=False, repeats=True)
+    bucket = FolderListing(NAMES, 7, by_name=False, repeats=True)
 
-    def answer(key: str, count: int) -> Answer:
+    def answer(key: str, count: int) -> Response:
         if "prefix=processed%2F&" in key:  # the language folders
             return page(BELOW, BELOW)
-        return bucket.answer(key, count)
+        return bucket.respond(key, count)
 
     with ObjectsServer({}, answer) as server:
         plan = PlanStore(open_store(str(tmp_path), None), "speech", "processed/")

@@ -47,7 +47,7 @@ def check_whole(built: MemoryBuild) -> None:
     wanted = [(episode, index) for episode in EPISODES for index in range(SEGMENTS)]
     assert [row["path"] for row in rows] == [f"{PREFIX}{e}/{e[-1]}_{i:06d}.mp3" for e, i in wanted]
     assert [row["bytes"] for row in rows] == [audio(episode, index, 3000) for episode, index in wanted]
-    assert (built.record.rejects, built.made.rejects) == (None, None)
+    assert (built.record.rejects, built.build.rejects) == (None, None)
 
 
 @pytest.mark.parametrize("times", [1, 6], ids=["once", "burst"])

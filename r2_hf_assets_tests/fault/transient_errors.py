@@ -27,7 +27,7 @@ CAUSES = {
     "wrong clock": "this machine's clock is wrong",
     "reset": "the connection broke",
     "truncated": "the connection broke",
-    "stalled": "silence",
+    "stalled": "timed out",
     "refused": "no connection",
 }
 

@@ -9,7 +9,7 @@ import pytest
 from r2_hf_assets.preflight import FAIL, WARN, Finding
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.support.objects_server import BUCKET, Answer, ObjectsServer, error
+from r2_hf_assets_tests.support.objects_server import BUCKET, ObjectsServer, Response, error
 from r2_hf_assets_tests.support.world import World
 
 
@@ -49,7 +49,7 @@ def test_an_endpoint_that_is_dead_or_silent(r2: BucketSettings, silent: str) -> 
         assert found.level == FAIL and found.advice.endswith("check R2_ENDPOINT_URL if this lasts")
 
 
-def listing(key: str, _count: int) -> Answer | None:
+def listing(key: str, _count: int) -> Response | None:
     """Below any prefix the folders `en` and `fr`, and more behind them."""
     if not key.startswith("?"):
         return None
@@ -57,7 +57,7 @@ def listing(key: str, _count: int) -> Answer | None:
     names = "".join(f"<CommonPrefixes><Prefix>{below}{name}/</Prefix></CommonPrefixes>" for name in ("en", "fr"))
     more = "<IsTruncated>true</IsTruncated><NextContinuationToken>2</NextContinuationToken>"
     body = f"<ListBucketResult>{more}{names}</ListBucketResult>".encode()
-    return Answer(200, body)
+    return Response(200, body)
 
 
 def test_a_bucket_is_asked_four_times() -> None:
@@ -65,14 +65,14 @@ def test_a_bucket_is_asked_four_times() -> None:
     with ObjectsServer(objects, listing) as server:
         found = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
     assert levels(found) == {"bucket": "ok", "episode": "ok"}
-    assert "2 or more language folders" in named(found, "bucket").seen and server.asked.total() == 4
+    assert "2 or more language folders" in named(found, "bucket").seen and server.requests.total() == 4
 
 
 def test_a_refusal_for_the_clock_is_one_line_that_says_so() -> None:
     with ObjectsServer({}, lambda key, n: error(403, "RequestTimeTooSkewed")) as server:
         (found,) = check_bucket(BucketSettings(server.url, "key", "secret", BUCKET))
     assert found.advice.endswith("this machine's clock is wrong (RequestTimeTooSkewed); set it")
-    assert server.asked.total() == 1
+    assert server.requests.total() == 1
 
 
 def test_a_bucket_with_nothing_or_strange_things_in_it(world: World, r2: BucketSettings) -> None:

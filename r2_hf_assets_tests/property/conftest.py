@@ -1,9 +1,9 @@
-"""How many examples a property is tried on. The usual profile draws the same ones every time, and few enough for CI.
+"""Profiles of hypothesis. The default one draws 100 examples, the same in each run.
 
     HYPOTHESIS_PROFILE=soak python -m pytest r2_hf_assets_tests/property --timeout 0
 
-draws fifty times as many, other ones every time; `--hypothesis-seed N` draws those of a seed. A failure prints what to
-write into the test to see it again. Nothing is kept on the disk.
+draws 5,000 new ones in each run, or with `--hypothesis-seed N` those of a seed. A failure prints a decorator that
+reproduces it. No files are written.
 """
 
 import os
@@ -16,7 +16,7 @@ _HOME = tempfile.TemporaryDirectory(prefix="hypothesis-")  # removed when the pr
 set_hypothesis_home_dir(_HOME.name)
 
 settings.register_profile(
-    "usual",
+    "default",
     derandomize=True,
     database=None,
     deadline=None,
@@ -25,6 +25,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile(
-    "soak", settings.get_profile("usual"), derandomize=False, max_examples=5000, verbosity=Verbosity.normal
+    "soak", settings.get_profile("default"), derandomize=False, max_examples=5000, verbosity=Verbosity.normal
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

@@ -1,12 +1,12 @@
-"""`make fuzz`: spoilt metadata for the parser, millions of them, until one breaks a promise.
+"""`make fuzz`: parse millions of damaged metadata files, until one violates an invariant.
 
     python -m r2_hf_assets_tests.property.fuzz --seconds 600 --seed 7
     python -m r2_hf_assets_tests.property.fuzz metadata-0123abcd.bin     # run a saved input again
 
-Inputs are mutations of the sandbox's sound and awkward metadata: bytes, JSON values, encodings, splices. An input
-that is answered in a way not seen before (other reasons, other fields null, another encoding) joins the corpus, so
-that later ones grow from it. That takes the place of coverage, which Python 3.11 can only measure by tracing every
-line. The same seed gives the same inputs. What must hold is `metadata.check_bytes`.
+Inputs are mutations of the sandbox's valid and awkward metadata: bytes, JSON values, encodings, splices. An input with
+a new outcome (other reasons, other fields null, another encoding) joins the corpus, from which later ones are made.
+This replaces coverage, which Python 3.11 can only measure by tracing every line. The same seed gives the same inputs.
+The invariants are in `metadata.check_bytes`.
 """
 
 import argparse
@@ -55,27 +55,23 @@ VALUES: list[Any] = [
 
 
 def corpus() -> list[bytes]:
-    """The metadata of the sandbox's episodes, sound and awkward."""
-    sound = [make_episode(1, folder, 0, (3, 3), (0.2, 0.3), "p/") for folder in ("en-US", "junk", "ja")]
-    episodes = sound + [way(sound[0]) for way in WAYS.values()]
+    """Return the metadata of the sandbox's episodes, valid and awkward."""
+    valid = [make_episode(1, folder, 0, (3, 3), (0.2, 0.3), "p/") for folder in ("en-US", "junk", "ja")]
+    episodes = valid + [change(valid[0]) for change in WAYS.values()]
     return [data for episode in episodes for key, data in episode.objects if key.endswith(METADATA_NAME)]
 
 
-def inputs(seed: int, answered: Callable[[bytes], Hashable | None]) -> Iterator[bytes]:
-    """Inputs for ever. `answered` says in what way each was answered; None keeps it out of the corpus."""
-    return _inputs(random.Random(seed), corpus(), answered)
-
-
-def _inputs(rng: random.Random, pool: list[bytes], answered: Callable[[bytes], Hashable | None]) -> Iterator[bytes]:
-    seen: set[Hashable] = set()
+def inputs(seed: int, classify: Callable[[bytes], Hashable | None]) -> Iterator[bytes]:
+    """Yield inputs without end. `classify` returns the outcome of each; None keeps it out of the corpus."""
+    rng, pool, outcomes = random.Random(seed), corpus(), set[Hashable]()
     while True:
         data = rng.choice(pool)
         for _ in range(rng.choice((1, 1, 2, 4, 8))):
             data = rng.choice(MUTATIONS)(rng, data, pool)[:MAX_BYTES]
         yield data
-        way = answered(data)
-        if way is not None and way not in seen and len(pool) < MAX_CORPUS:
-            seen.add(way)
+        outcome = classify(data)
+        if outcome is not None and outcome not in outcomes and len(pool) < MAX_CORPUS:
+            outcomes.add(outcome)
             pool.append(data)
 
 
@@ -104,7 +100,7 @@ def _recode(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
 
 
 def _value(rng: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
-    """Change one value of the JSON, or a key; nothing where it is none any more."""
+    """Change one value or key of the JSON; invalid JSON is returned unchanged."""
     try:
         entries = json.loads(data)
     except (ValueError, RecursionError):
@@ -123,36 +119,36 @@ MUTATIONS = (_flip, _flip, _cut, _insert, _insert, _splice, _recode, _value, _va
 
 
 def check(data: bytes) -> Hashable:
-    """In what way `data` is answered. Raises whatever shows that a promise is broken."""
-    made = check_bytes(data)
+    """Return the outcome of `data`; raise when an invariant is violated."""
+    results = check_bytes(data)
     encoding = json.detect_encoding(data)
-    if made:
-        return encoding, frozenset(map(_shape, made))
+    if results:
+        return encoding, frozenset(map(_shape, results))
     try:
         parse(data)
-    except UnusableMetadata as problem:
-        return encoding, problem.reason, re.sub(r"\d+|'.*?'", "", problem.detail)
+    except UnusableMetadata as error:
+        return encoding, error.reason, re.sub(r"\d+|'.*?'", "", error.detail)
     return encoding
 
 
-def _shape(made: Segment | Reject) -> Hashable:
-    if isinstance(made, Reject):
-        return made.detail
-    fields = made.text, made.speaker_id, made.duration, made.dnsmos
-    return tuple(value is None for value in fields), made.repaired, made.language
+def _shape(result: Segment | Reject) -> Hashable:
+    if isinstance(result, Reject):
+        return result.detail
+    fields = result.text, result.speaker_id, result.duration, result.dnsmos
+    return tuple(value is None for value in fields), result.repaired, result.language
 
 
-def fuzz(seed: int, *, most: int | None = None, seconds: float = float("inf")) -> tuple[int, bytes | None]:
-    """Try inputs until one fails, or there were `most`, or the time is up. How many, and the one that failed."""
-    ways: dict[bytes, Hashable] = {}
-    stream = inputs(seed, ways.pop)
+def fuzz(seed: int, *, count: int | None = None, seconds: float = float("inf")) -> tuple[int, bytes | None]:
+    """Check inputs until one fails, or for a count or time. Return their number and the failing one."""
+    outcomes: dict[bytes, Hashable] = {}
+    stream = inputs(seed, outcomes.pop)
     end, tried = time.monotonic() + seconds, 0
     for data in stream:
-        if tried == most or time.monotonic() > end:
+        if tried == count or time.monotonic() > end:
             break
         tried += 1
         try:
-            ways[data] = check(data)
+            outcomes[data] = check(data)
         except Exception:
             traceback.print_exc()
             return tried, data
@@ -160,23 +156,23 @@ def fuzz(seed: int, *, most: int | None = None, seconds: float = float("inf")) -
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fuzz", description="Spoilt metadata for the parser.")
-    parser.add_argument("again", nargs="*", type=Path, help="saved inputs to run again")
+    parser = argparse.ArgumentParser(prog="fuzz", description="Damaged metadata for the parser.")
+    parser.add_argument("saved", nargs="*", type=Path, help="saved inputs to run again")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--inputs", type=int, help="stop after so many")
+    parser.add_argument("--inputs", type=int, help="stop after this number")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
-    for path in given.again:
+    for path in given.saved:
         print(f"{path}: {check(path.read_bytes())}")
-    if given.again:
+    if given.saved:
         return 0
-    tried, failing = fuzz(given.seed, most=given.inputs, seconds=given.seconds)
+    tried, failing = fuzz(given.seed, count=given.inputs, seconds=given.seconds)
     print(f"{tried} inputs of seed {given.seed}, {'none' if failing is None else 'the last one'} failed")
     if failing is None:
         return 0
     path = Path(f"metadata-{hashlib.sha256(failing).hexdigest()[:8]}.bin")
     path.write_bytes(failing)
-    print(f"saved; again with: python -m r2_hf_assets_tests.property.fuzz {path}", file=sys.stderr)
+    print(f"saved; run again with: python -m r2_hf_assets_tests.property.fuzz {path}", file=sys.stderr)
     return 1
 
 

@@ -1,4 +1,4 @@
-"""What must hold of any metadata, whatever its bytes; and strategies for JSON that nobody would write."""
+"""Invariants of the metadata parser for any bytes, and strategies for unusual JSON."""
 
 import struct
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ REASONS = {"metadata_empty", "metadata_not_json", "metadata_not_a_list"}
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 FIELDS = ("start", "end", "speaker", "text", "language", "dnsmos", "segment_id")
 
-# Lone surrogates too, and often.
+# With lone surrogates.
 any_text = st.one_of(
     st.text(st.characters(exclude_categories=()), max_size=20),
     st.text(st.sampled_from("\ud83d\ude00\ud800\ufffd\x00 a"), max_size=8),
@@ -35,30 +35,30 @@ any_entry = st.one_of(
 
 
 def check_bytes(data: bytes) -> Sequence[Segment | Reject]:
-    """Read metadata as a build does, and assert that every promise is kept."""
+    """Read metadata as a build does, and assert the invariants."""
     try:
         entries, repaired = parse(data)
-    except UnusableMetadata as problem:
-        assert problem.reason in REASONS
-        assert len(problem.detail) <= 200 and "\n" not in problem.detail.replace("\\n", "")
+    except UnusableMetadata as error:
+        assert error.reason in REASONS
+        assert len(error.detail) <= 200 and "\n" not in error.detail.replace("\\n", "")
         return []
     assert isinstance(entries, list)
     return [check_entry(entry, index, repaired=repaired) for index, entry in enumerate(entries)]
 
 
 def check_entry(entry: Any, index: int = 0, *, repaired: bool = False) -> Segment | Reject:
-    made = to_segment(
+    result = to_segment(
         entry, index, episode="en/ep", audio_prefix="p/en/ep/ep_", language="pt", settling=False, repaired=repaired
     )
-    assert made.key == f"p/en/ep/ep_{index:06d}.mp3" and made.episode == "en/ep"
-    if isinstance(made, Reject):
+    assert result.key == f"p/en/ep/ep_{index:06d}.mp3" and result.episode == "en/ep"
+    if isinstance(result, Reject):
         assert not isinstance(entry, dict)
-        assert (made.level, made.reason) == ("segment", "entry_not_an_object")
-        return made
-    for text in (made.text, made.speaker_id):
+        assert (result.level, result.reason) == ("segment", "entry_not_an_object")
+        return result
+    for text in (result.text, result.speaker_id):
         assert text is None or text.encode("utf-8").decode("utf-8") == text
-    assert made.language in LANGUAGES
-    for number in (made.duration, made.dnsmos):
+    assert result.language in LANGUAGES
+    for number in (result.duration, result.dnsmos):
         assert number is None or (type(number) is float and struct.pack("<f", number))
-    assert made.duration is None or made.duration >= 0
-    return made
+    assert result.duration is None or result.duration >= 0
+    return result

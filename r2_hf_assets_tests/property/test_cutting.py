@@ -1,6 +1,6 @@
-"""A chunk cut into row groups and parts, for any sizes and any limits: every row once and in order, within the bounds.
+"""A chunk's row groups and parts, for any sizes and any limits: every row once, in order, within the limits.
 
-Built by `build_chunk` itself from a bucket in memory; some audio is missing or empty, so it is the ledger's.
+`build_chunk` builds it from a bucket in memory; missing or empty audio is recorded in the ledger.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from r2_hf_assets_tests.support.build_samples import MemoryBuild, audio, build_i
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 MISSING = None
-# Sizes of an episode's audio in bytes. Small ones are many, a few are larger than any limit.
+# Sizes of audio in bytes: mostly small, a few larger than any limit.
 sizes = st.one_of(st.integers(0, 60), st.integers(0, 4000), st.sampled_from([MISSING, 0, 150_000, 300_000]))
 episodes = st.lists(st.lists(sizes, max_size=12), min_size=1, max_size=4)
 bytes_limits = st.one_of(st.integers(1, 5_000), st.integers(60_000, 500_000))
@@ -38,7 +38,7 @@ def key(episode: str, index: int) -> str:
 
 
 def rows_of(given_: list[list[int | None]]) -> list[tuple[Segment, bytes]]:
-    """The rows there should be, with their audio, in order."""
+    """Return the expected rows with their audio, in order."""
     return [
         (segment(index, key=key(f"en/e{number}", index)), audio(f"en/e{number}", index, size))
         for number, sizes_ in enumerate(given_)
@@ -48,23 +48,23 @@ def rows_of(given_: list[list[int | None]]) -> list[tuple[Segment, bytes]]:
 
 
 @given(episodes, bytes_limits, bytes_limits)
-def test_every_row_is_in_one_part_in_order_and_within_the_bounds(given_, max_bytes, rowgroup_bytes):
+def test_every_row_is_in_one_part_in_order_and_within_the_limits(given_, max_bytes, rowgroup_bytes):
     built = build(given_, max_bytes, rowgroup_bytes)
     rows = rows_of(given_)
     counted = {row.key: row_size(row, len(body)) for row, body in rows}
     limit = group_limit(rowgroup_bytes, max_bytes)
-    found: list[tuple[str, bytes]] = []
+    written: list[tuple[str, bytes]] = []
     groups: list[list[int]] = []
     for data, file in zip(built.parts, built.files(), strict=True):
         part_groups = []
         for number in range(file.num_row_groups):
             read = [(item["path"], item["bytes"]) for item in file.read_row_group(number)["audio"].to_pylist()]
-            found += read
+            written += read
             part_groups.append([counted[path] for path, _ in read])
         assert len(data) <= max_bytes or len(part_groups) == 1
         assert len(data) <= max_bytes or max_bytes < 2**17 or sum(part_groups[0]) > limit
         groups += part_groups
-    assert found == [(row.key, body) for row, body in rows]
+    assert written == [(row.key, body) for row, body in rows]
     assert all(sum(group) <= limit or len(group) == 1 for group in groups)
     for group, following in pairwise(groups):
         assert sum(group) + following[0] > limit, "a row group ended before it was full"
@@ -78,10 +78,10 @@ def test_every_row_is_in_one_part_in_order_and_within_the_bounds(given_, max_byt
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=2, unique=True), st.integers(0, 200), st.integers(0, 200))
-def test_parts_are_named_contiguously_and_never_as_another_chunks(numbers, one, other):
+def test_part_names_are_contiguous_and_differ_from_another_chunks(numbers, one, other):
     first, second = (set(shard_names(number, parts)) for number, parts in zip(numbers, (one, other), strict=True))
     assert len(first) == one and not first & second
     if one > 1:
         assert shard_names(numbers[0], one) == [part_name(numbers[0], part) for part in range(one)]
-        assert not first & set(shard_names(numbers[0], 1)), "one file and many parts differ by name"
+        assert not first & set(shard_names(numbers[0], 1)), "the name of a single file is no part name"
     assert rejects_name(numbers[0]) not in first

@@ -1,4 +1,4 @@
-"""Due and retry: pure rules, on any plan and history, any trouble and any header."""
+"""Due chunks for any plan and history, and retries for any waits and headers."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,33 +14,32 @@ from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 cells = st.tuples(st.sampled_from(["de", "en"]), st.integers(0, 4))
 digests = st.sampled_from(["a", "b", "c"])
 plans = st.dictionaries(cells, digests).map(
-    lambda found: [ChunkRef(language, number, digest, 1) for (language, number), digest in found.items()]
+    lambda plan: [ChunkRef(language, number, digest, 1) for (language, number), digest in plan.items()]
 )
 
 
 @given(plans, st.dictionaries(cells, st.none() | digests))
-def test_due_is_what_has_no_record_of_its_digest_in_plan_order(planned, recorded):
-    found = due(planned, recorded)
-    assert found == [chunk for chunk in planned if chunk in found]
-    assert all((recorded.get((c.language, c.number)) == c.digest) != (c in found) for c in planned)
-    done = recorded | {(chunk.language, chunk.number): chunk.digest for chunk in found}
-    assert due(planned, done) == []
-    assert due(planned, {}) == planned
+def test_chunks_without_a_record_of_their_digest_are_due_in_plan_order(chunks, recorded):
+    expected = [chunk for chunk in chunks if recorded.get((chunk.language, chunk.number)) != chunk.digest]
+    assert due(chunks, recorded) == expected
+    done = recorded | {(chunk.language, chunk.number): chunk.digest for chunk in expected}
+    assert due(chunks, done) == []
+    assert due(chunks, {}) == chunks
 
 
 @dataclass
 class Flaky:
-    """Fails once for each wait that a server asks for, then works. Time passes only in sleep."""
+    """Fails once for each requested wait, then succeeds. Time passes only in `sleep`."""
 
-    asked: list[float]
+    requested: list[float]
     jitters: list[float]
     now: float = 0.0
-    tries: int = 0
+    attempts_made: int = 0
     slept: list[float] = field(default_factory=list)
 
     def __call__(self) -> str:
-        self.tries += 1
-        if self.tries <= len(self.asked):
+        self.attempts_made += 1
+        if self.attempts_made <= len(self.requested):
             raise TimeoutError
         return "done"
 
@@ -49,7 +48,7 @@ class Flaky:
         self.now += seconds
 
     def jitter(self) -> float:
-        return self.jitters[(self.tries - 1) % len(self.jitters)]
+        return self.jitters[(self.attempts_made - 1) % len(self.jitters)]
 
 
 waits = st.floats(0, 1000)
@@ -63,18 +62,18 @@ waits = st.floats(0, 1000)
     st.floats(0.01, 100),
     waits,
 )
-def test_tries_and_waits_stay_within_their_bounds(asked, jitters, attempts, base, cap, limit):
-    call = Flaky(asked, jitters)
+def test_attempts_and_waits_stay_within_their_limits(requested, jitters, attempts, base, cap, limit):
+    call = Flaky(requested, jitters)
     retry = Retry(attempts, base, cap, limit, call.sleep, lambda: call.now, call.jitter)
     try:
-        ended = retry.call("it", call, lambda error: TransientError("busy", asked[call.tries - 1]))
+        result = retry.call("it", call, lambda error: TransientError("busy", requested[call.attempts_made - 1]))
     except RetriesExhausted:
-        ended = "gave up"
-    assert ended == "done" or call.tries == attempts or call.now <= limit
-    assert (ended == "done") == (call.tries == len(asked) + 1)
-    assert call.tries <= attempts and len(call.slept) == call.tries - 1
+        result = "exhausted"
+    assert result == "done" or call.attempts_made == attempts or call.now <= limit
+    assert (result == "done") == (call.attempts_made == len(requested) + 1)
+    assert call.attempts_made <= attempts and len(call.slept) == call.attempts_made - 1
     assert call.now <= limit
-    for number, (slept, wait) in enumerate(zip(call.slept, asked, strict=False)):
+    for number, (slept, wait) in enumerate(zip(call.slept, requested, strict=False)):
         longest = min(cap, base * 2**number)
         assert max(wait, longest / 2) <= slept <= max(wait, longest)
 
@@ -98,7 +97,7 @@ limits = st.one_of(st.text(), st.builds('"api";r={};t={}'.format, st.integers(0)
 
 
 @given(st.integers(100, 599), after, limits, st.sampled_from(["Retry-After", "retry-after", "RETRY-AFTER"]))
-def test_any_header_gives_a_wait_that_can_be_kept(status, asked, limit, name):
-    trouble = transient_status(status, {name: asked, "RateLimit": limit}, now=lambda: 1.7e9)
-    assert (trouble is not None) == (status in STATUSES)
-    assert trouble is None or (trouble.wait >= 0.0 and not math.isnan(trouble.wait))
+def test_any_header_gives_a_wait_that_is_a_number(status, requested, limit, name):
+    error = transient_status(status, {name: requested, "RateLimit": limit}, now=lambda: 1.7e9)
+    assert (error is not None) == (status in STATUSES)
+    assert error is None or (error.wait >= 0.0 and not math.isnan(error.wait))

@@ -1,4 +1,4 @@
-"""Manifests and records: what goes in comes out, and damaged bytes give the one error that says what to do."""
+"""Manifests and build records: a round trip changes nothing, and damaged bytes raise one error with advice."""
 
 import json
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ counts = st.integers(0, 2**63)
 any_chunk = st.builds(
     ChunkManifest, any_text, st.integers(0, 10**6), any_text, st.lists(any_text, min_size=1, max_size=6).map(tuple)
 )
-words = st.text(max_size=20)  # a record's own, so never half a letter
+words = st.text(max_size=20)  # without lone surrogates
 files = st.builds(ShardFile, words, counts, counts, words)
 tallies = st.builds(
     Tally,
@@ -40,17 +40,17 @@ any_record = st.builds(
     rejects=st.none() | files,
     tally=tallies,
 )
-# Some bytes cut out, others put in; or one letter changed, which JSON does not notice.
+# Bytes removed and inserted; or one letter replaced, which keeps the JSON valid.
 cuts = st.one_of(
     st.tuples(st.integers(0, 400), st.integers(0, 20), st.binary(max_size=6)),
     st.tuples(st.integers(100, 400), st.just(1), st.sampled_from([b"a", b"7"])),
 )
 named = st.text("abc/7", min_size=10, max_size=40)
-usual_chunk = st.builds(ChunkManifest, st.just("en"), st.integers(0, 99), named, st.lists(named, min_size=3).map(tuple))
+long_chunk = st.builds(ChunkManifest, st.just("en"), st.integers(0, 99), named, st.lists(named, min_size=3).map(tuple))
 
 
 def damaged(data: bytes, cut: tuple[int, int, bytes]) -> bytes:
-    """`data` with a few bytes in the middle taken out, or others put in."""
+    """Return `data` with a few bytes removed and others inserted."""
     at, length, put = cut
     at %= len(data)
     return data[:at] + put + data[at + length :]
@@ -63,26 +63,26 @@ def test_a_manifest_survives_the_round_trip(chunk):
     assert chunks.encode(chunks.decode(data, "x.json")) == data
 
 
-@given(any_chunk | usual_chunk, cuts)
-def test_a_damaged_manifest_never_gives_other_members(chunk, cut):
+@given(any_chunk | long_chunk, cuts)
+def test_a_damaged_manifest_never_has_other_episodes(chunk, cut):
     try:
-        found = chunks.decode(damaged(chunks.encode(chunk), cut), "x.json")
+        decoded = chunks.decode(damaged(chunks.encode(chunk), cut), "x.json")
     except PlanError as error:
         assert "x.json" in str(error) or "a chunk has a number" in str(error)
     else:
-        assert found.digest == chunk.digest
+        assert decoded.digest == chunk.digest
 
 
 @given(st.one_of(st.binary(), any_json.map(lambda value: json.dumps(value).encode())))
 @example(NESTED)
-def test_what_is_no_manifest_or_record_gives_the_one_error(data):
+def test_bytes_that_are_no_manifest_or_record_raise_one_line(data):
     for decode, error in ((lambda data: chunks.decode(data, "x.json"), PlanError), (records.decode, ShardError)):
         try:
             decode(data)
-        except error as said:
-            assert "\n" not in str(said)
+        except error as caught:
+            assert "\n" not in str(caught)
         else:
-            raise AssertionError("there is no chunk in it")
+            raise AssertionError("it was decoded")
 
 
 @given(any_record)
@@ -91,7 +91,7 @@ def test_a_record_survives_the_round_trip(record):
 
 
 @given(any_record, cuts)
-def test_a_damaged_record_gives_the_one_error_or_a_record(record, cut):
+def test_a_damaged_record_raises_an_error_with_advice_or_is_a_record(record, cut):
     try:
         assert isinstance(records.decode(damaged(records.encode(record), cut)), BuildRecord)
     except ShardError as error:
@@ -101,14 +101,14 @@ def test_a_damaged_record_gives_the_one_error_or_a_record(record, cut):
 @given(st.one_of(st.binary(), any_json.map(lambda value: json.dumps(value).encode())))
 @example(NESTED)
 @example(b'{"since": "2026-01-01"}')
-def test_whatever_lies_where_the_store_keeps_its_notes_is_heeded_or_called_damaged(data):
+def test_any_bytes_in_the_stores_notes_are_read_or_reported_as_damaged(data):
     plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
     for path in ("plan/index.json", "plan/identity.json", "plan/en/waiting.json"):
         obstore.put(plan.store, path, data)
-    assert plan.planned() == [], "an index of nothing planned"
-    for ask in (plan.check_identity, lambda: plan.waiting_since("en")):
+    assert plan.planned() == [], "no chunk is planned"
+    for read in (plan.check_identity, lambda: plan.waiting_since("en")):
         try:
-            since = ask()
+            since = read()
         except PlanError as error:
             assert "\n" not in str(error)
         else:

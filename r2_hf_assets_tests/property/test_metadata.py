@@ -1,4 +1,4 @@
-"""Metadata: any bytes are read or refused with a known word; any entry is a row or a reject, a sound one unchanged."""
+"""Metadata: any bytes are parsed or rejected with a known reason; a valid entry is unchanged."""
 
 import json
 
@@ -23,7 +23,7 @@ documents = st.builds(
     st.sampled_from(ENCODINGS),
     st.booleans(),
 )
-spoilt = st.builds(
+damaged = st.builds(
     lambda data, at, length, bytes_: data[: at % (len(data) + 1)] + bytes_ + data[at % (len(data) + 1) + length :],
     documents,
     st.integers(0, 500),
@@ -32,7 +32,7 @@ spoilt = st.builds(
 )
 
 
-@given(st.one_of(st.binary(max_size=200), documents, spoilt))
+@given(st.one_of(st.binary(max_size=200), documents, damaged))
 @example(b"\xff\xfe")
 @example(b"[" * 2_000)
 def test_any_bytes_are_entries_or_a_reason(data):
@@ -41,18 +41,18 @@ def test_any_bytes_are_entries_or_a_reason(data):
 
 @given(any_entry)
 def test_any_entry_is_a_row_or_a_reject(entry):
-    made = check_entry(entry)
+    result = check_entry(entry)
     if isinstance(entry, dict):
-        assert not isinstance(made, Reject)
-        for value, kept in ((entry.get("text"), made.text), (entry.get("speaker"), made.speaker_id)):
-            assert (kept is None) == (not isinstance(value, str))
+        assert not isinstance(result, Reject)
+        for value, field in ((entry.get("text"), result.text), (entry.get("speaker"), result.speaker_id)):
+            assert (field is None) == (not isinstance(value, str))
             if isinstance(value, str):
-                assert len(kept or "") == len(value)
-        assert made.duration is None or {"start", "end"} <= entry.keys()
+                assert len(field or "") == len(value)
+        assert result.duration is None or {"start", "end"} <= entry.keys()
 
 
 @given(any_json, st.sampled_from(ENCODINGS))
-def test_a_json_list_is_read_and_anything_else_refused(value, encoding):
+def test_a_json_list_is_parsed_and_any_other_value_rejected(value, encoding):
     data = json.dumps(value).encode(encoding)
     if isinstance(value, list):
         entries, repaired = parse(data)
@@ -63,7 +63,7 @@ def test_a_json_list_is_read_and_anything_else_refused(value, encoding):
 
 
 seconds = st.floats(0, 1e6, width=32)
-sound_entries = st.fixed_dictionaries(
+valid_entries = st.fixed_dictionaries(
     {
         "start": seconds,
         "end": seconds,
@@ -76,15 +76,15 @@ sound_entries = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(sound_entries, max_size=5), st.sampled_from(ENCODINGS), st.permutations(FIELDS))
-def test_sound_entries_survive_unchanged(entries, encoding, order):
+@given(st.lists(valid_entries, max_size=5), st.sampled_from(ENCODINGS), st.permutations(FIELDS))
+def test_valid_entries_are_unchanged(entries, encoding, order):
     written = [{field: entry[field] for field in order} for entry in entries]
-    made = check_bytes(json.dumps(written, ensure_ascii=False).encode(encoding))
-    assert len(made) == len(entries)
-    for segment, entry in zip(made, entries, strict=True):
+    segments = check_bytes(json.dumps(written, ensure_ascii=False).encode(encoding))
+    assert len(segments) == len(entries)
+    for segment, entry in zip(segments, entries, strict=True):
         assert not isinstance(segment, Reject) and not segment.repaired
         assert (segment.text, segment.speaker_id, segment.language, segment.dnsmos) == tuple(
             entry[field] for field in ("text", "speaker", "language", "dnsmos")
         )
-        backwards = entry["end"] < entry["start"]
-        assert segment.duration == (None if backwards else entry["end"] - entry["start"])
+        duration = entry["end"] - entry["start"]
+        assert segment.duration == (None if duration < 0 else duration)

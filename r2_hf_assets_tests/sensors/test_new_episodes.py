@@ -13,8 +13,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.asset_keys import WORK_PLAN
 from r2_hf_assets.bucket import listing
-from r2_hf_assets.bucket.listing import language_folders
-from r2_hf_assets.bucket.pages import pages
+from r2_hf_assets.bucket.listing import list_language_folders
+from r2_hf_assets.bucket.pages import list_pages
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.errors import AccessError, RetriesExhausted
@@ -162,7 +162,7 @@ def test_the_next_find_is_requested_at_once(ticks: Ticks) -> None:
 def test_a_sweep_goes_on_where_the_last_tick_ended(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks.put(*(f"en/{n}" for n in range(7)), "de/1", "de/2", "de/3")
     scan(ticks, "de")
-    monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))
+    monkeypatch.setattr(listing, "list_pages", lambda *where, **more: list_pages(*where, **more, max_keys=2))
     monkeypatch.setattr(module, "LIST_S", 0.0)
     said = [ticks.said() for _ in range(4)]
     counts = ((2, 0, "de/ behind 2/"), (3, 0, "de/ behind its end"), (5, 2, "en/ behind 1/"), (7, 4, "en/ behind 3/"))
@@ -181,9 +181,9 @@ def test_ticks_of_one_page_find_everything_once(ticks: Ticks, monkeypatch: pytes
     ticks.put("en/a", "en/b", "en/d", "en-US/a", "de/x")
     scan(ticks)
     ticks.put(*(f"en-US/{name}" for name in "bcd"), *(f"en/{name}" for name in "cef"), "deu/x", "zz/q", "fr/1")
-    monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=size))
+    monkeypatch.setattr(listing, "list_pages", lambda *where, **more: list_pages(*where, **more, max_keys=size))
     # S3 lists en-US/ before en/, the server here after it.
-    monkeypatch.setattr(module, "language_folders", lambda *where: language_folders(*where)[::-1])
+    monkeypatch.setattr(module, "list_language_folders", lambda *where: list_language_folders(*where)[::-1])
     monkeypatch.setattr(module, "LIST_S", 0.0)
     result, count = ticks(), 1
     while not result.run_requests:
@@ -234,7 +234,7 @@ def test_a_transient_error_is_a_reason_to_skip_and_keeps_the_place(
         RetriesExhausted("listing processed/: server error (HTTP 503), still so after 3 tries"),
         AccessError("refused"),
     ):
-        monkeypatch.setattr(module, "language_folders", Mock(side_effect=error))
+        monkeypatch.setattr(module, "list_language_folders", Mock(side_effect=error))
         if error.transient:
             assert "HTTP 503" in ticks.said() and ticks.cursor == before
         else:

@@ -129,7 +129,7 @@ def build() -> MemoryBuild:
 
 def built_again(made: MemoryBuild) -> Built:
     """The same build, row group by row group."""
-    built = Built(made.record, made.made.rejects)
+    built = Built(made.record, made.build.rejects)
     built.write(made.rows())
     return built
 

@@ -63,7 +63,7 @@ def test_a_chunk_without_trouble_has_no_ledger(bucket):
     put_episode(bucket, "en/a", 4, size=300)
     built = build(bucket, "en/a")
     tally = Tally(episodes=1, episodes_with_rows=1, entries=4, rows=4, audio_bytes=1200)
-    assert (built.record.tally, built.record.rejects, built.made.rejects) == (tally, None, None)
+    assert (built.record.tally, built.record.rejects, built.build.rejects) == (tally, None, None)
     assert (built.record.language, built.record.number) == ("en", 7)
     assert built.record.digest == chunk_of("en/a").digest
 

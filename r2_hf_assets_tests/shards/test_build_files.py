@@ -33,7 +33,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_workers(bucket):
     for other in builds[1:]:
         assert other.record == builds[0].record
         assert other.parts == builds[0].parts
-        assert other.made.rejects == builds[0].made.rejects is not None
+        assert other.build.rejects == builds[0].build.rejects is not None
 
 
 def test_the_record_says_what_the_files_are(bucket):
@@ -47,8 +47,8 @@ def test_the_record_says_what_the_files_are(bucket):
         assert file.rows == pq.read_metadata(pa.BufferReader(data)).num_rows
     assert sum(file.rows for file in record.files) == record.tally.rows == 116
     assert record.bytes == sum(map(len, built.parts))
-    assert record.rejects is not None and built.made.rejects is not None
-    data = built.made.rejects
+    assert record.rejects is not None and built.build.rejects is not None
+    data = built.build.rejects
     assert (record.rejects.name, record.rejects.rows) == ("chunk-00007.rejects.parquet", 4)
     assert (record.rejects.size, record.rejects.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 

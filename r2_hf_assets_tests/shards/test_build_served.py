@@ -27,7 +27,7 @@ from r2_hf_assets_tests.support.build_samples import (
     fetch_threads,
     put_episode,
 )
-from r2_hf_assets_tests.support.objects_server import Answer, ObjectsServer, Rule, error
+from r2_hf_assets_tests.support.objects_server import ObjectsServer, Response, Rule, error
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 from r2_hf_assets_tests.support.world import World
 
@@ -61,7 +61,7 @@ def ledger(built: MemoryBuild) -> dict[str, tuple[str, str]]:
     return {row["key"]: (row["reason"], row["detail"]) for row in built.rejects()}
 
 
-def instead(answers: Mapping[str, Answer]) -> Rule:
+def instead(answers: Mapping[str, Response]) -> Rule:
     return lambda key, count: answers.get(key)
 
 
@@ -76,16 +76,16 @@ class Clock:
         self.now = datetime.now(UTC) + ahead
         self.written = self.now - ago
 
-    def __call__(self, key: str, count: int) -> Answer | None:
+    def __call__(self, key: str, count: int) -> Response | None:
         headers = {"Date": format_datetime(self.now, usegmt=True) if self.names_date else ""}
         headers["Last-Modified"] = format_datetime(self.written, usegmt=True)
         if key in self.objects:
-            return Answer(200, self.objects[key], headers)
+            return Response(200, self.objects[key], headers)
         if not key.startswith("?"):
             return None
         stamp = f"<Contents><LastModified>{self.written.isoformat()}</LastModified></Contents>"
         found = f"<ListBucketResult><IsTruncated>false</IsTruncated>{stamp}</ListBucketResult>"
-        return Answer(200, found.encode(), headers)
+        return Response(200, found.encode(), headers)
 
 
 BEHIND, AHEAD = -timedelta(minutes=14), timedelta(minutes=14)
@@ -127,8 +127,8 @@ HUGE = 40 * 10**9
 READ_AT_MOST = 30 * 2**20  # what the kernel takes for a client that reads no more
 
 
-def huge(length: int) -> Answer:
-    return Answer(200, headers={"Content-Length": str(length)}, endless=bytes(65536))
+def huge(length: int) -> Response:
+    return Response(200, headers={"Content-Length": str(length)}, endless=bytes(65536))
 
 
 def test_audio_announced_as_too_large_is_a_reject_and_not_read():
@@ -136,28 +136,28 @@ def test_audio_announced_as_too_large_is_a_reject_and_not_read():
         built = build(server)
     assert ledger(built) == {key(1): ("audio_too_large", f"{HUGE} bytes")}
     assert [path for path, _ in rows(built)] == [key(0), key(2)]
-    assert server.asked[key(1)] == 1 and server.endless_bytes < READ_AT_MOST
+    assert server.requests[key(1)] == 1 and server.endless_bytes < READ_AT_MOST
 
 
 def test_metadata_announced_as_too_large_is_a_reject_and_not_read():
     with ObjectsServer(episode(), instead({METADATA: huge(METADATA_MAX_BYTES + 1)})) as server:
         built = build(server)
     assert ledger(built) == {METADATA: ("metadata_too_large", f"{METADATA_MAX_BYTES + 1} bytes")}
-    assert server.asked.total() == 1 and server.endless_bytes < READ_AT_MOST
+    assert server.requests.total() == 1 and server.endless_bytes < READ_AT_MOST
 
 
 # encodings
 
 
-def packed(body: bytes, encoding: str = "gzip") -> Answer:
-    return Answer(200, body, {"Content-Encoding": encoding})
+def packed(body: bytes, encoding: str = "gzip") -> Response:
+    return Response(200, body, {"Content-Encoding": encoding})
 
 
 def test_objects_that_are_stored_packed_are_what_was_meant():
     objects = episode()
     plain = gzip.compress(objects[key(2)])
     answers = {name: packed(gzip.compress(objects[name]), "aws-chunked, GZIP") for name in (METADATA, key(0))}
-    answers |= {key(1): packed(objects[key(1)], "utf-8"), key(2): Answer(200, plain)}
+    answers |= {key(1): packed(objects[key(1)], "utf-8"), key(2): Response(200, plain)}
     with ObjectsServer(objects, instead(answers)) as server:
         built = build(server)
     assert rows(built) == [(key(0), objects[key(0)]), (key(1), objects[key(1)]), (key(2), plain)]

@@ -1,6 +1,6 @@
-"""Builders that many tests share: episodes in a store, chunks, limits, a Retry that never waits, and a flaky obstore.
+"""Builders for many tests: episodes in a store, chunks, settings, a Retry without waits, and a flaky obstore.
 
-Stores are real ones (obstore's MemoryStore and LocalStore); trouble is added at one seam, the module's `obstore`.
+Stores are obstore's MemoryStore and LocalStore; errors are injected at one seam, a module's `obstore`.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ NO_WAIT = Retry(attempts=5, sleep=lambda seconds: None, jitter=lambda: 0.0)
 
 
 def entry(index: int = 0, **changes: Any) -> dict[str, Any]:
-    """One entry of an all_segments.json, as the uploader writes it."""
-    usual = {
+    """Return a valid entry of an all_segments.json."""
+    defaults = {
         "start": float(index),
         "end": index + 1.5,
         "speaker": f"SPEAKER_{index % 2:02d}",
@@ -43,11 +43,11 @@ def entry(index: int = 0, **changes: Any) -> dict[str, Any]:
         "dnsmos": 3.25,
         "segment_id": index,
     }
-    return usual | changes
+    return defaults | changes
 
 
 def audio(episode: str, index: int, size: int = 200) -> bytes:
-    """Bytes that stand for a segment's MP3: always the same ones, and hard to compress."""
+    """Return incompressible, reproducible bytes in place of a segment's MP3."""
     return random.Random(f"{episode}:{index}").randbytes(size)
 
 
@@ -60,7 +60,7 @@ def put_episode(
     without: Iterable[int] = (),
     metadata: bytes | None = None,
 ) -> None:
-    """Upload "<folder>/<episode_id>" whole, but for the audio of the segments in `without`."""
+    """Upload "<folder>/<episode_id>", without the audio of the segments in `without`."""
     if isinstance(entries, int):
         entries = [entry(index) for index in range(entries)]
     name = episode.rsplit("/", 1)[-1]
@@ -71,7 +71,7 @@ def put_episode(
 
 
 def put_folders(store: Any, *episodes: str) -> None:
-    """Make the folders of "<folder>/<episode_id>" exist, with nothing of use in them."""
+    """Create the folders "<folder>/<episode_id>" with empty metadata."""
     for episode in episodes:
         obstore.put(store, f"{PREFIX}{episode}/all_segments.json", b"[]")
 
@@ -81,8 +81,8 @@ def chunk_of(*episodes: str, language: str = "en", number: int = 7) -> ChunkMani
 
 
 def segment(index: int = 0, **changes: Any) -> Segment:
-    """A segment as `to_segment` makes it."""
-    usual: dict[str, Any] = {
+    """Return a Segment like those of `to_segment`."""
+    defaults: dict[str, Any] = {
         "episode": "en/ep",
         "key": f"processed/en/ep/ep_{index:06d}.mp3",
         "text": f"words of segment {index}",
@@ -93,18 +93,18 @@ def segment(index: int = 0, **changes: Any) -> Segment:
         "repaired": False,
         "settling": False,
     }
-    return Segment(**usual | changes)
+    return Segment(**defaults | changes)
 
 
 def limits(folder: Path, **changes: Any) -> ShardSettings:
-    """Settings for a test's folder. What was just written counts as settled, unless `changes` say otherwise."""
-    usual: dict[str, Any] = {"settle_minutes": 0.0}
-    return ShardSettings(scratch=str(folder / "scratch"), kept=str(folder / "kept"), **usual | changes)
+    """Return settings for a test's folder. Recent objects count as settled, unless `changes` sets settle_minutes."""
+    defaults: dict[str, Any] = {"settle_minutes": 0.0}
+    return ShardSettings(scratch=str(folder / "scratch"), kept=str(folder / "kept"), **defaults | changes)
 
 
 @dataclass
 class MemoryUpload:
-    """An upload that keeps what arrives. `parts` are the finished files; `fail_at` ends a part's write by an error."""
+    """An upload into memory. `parts` are the finished files; a write fails once a part has `fail_at` bytes."""
 
     parts: list[bytes] = field(default_factory=list)
     fail_at: int | None = None
@@ -116,13 +116,13 @@ class MemoryUpload:
 
 @dataclass
 class MemoryPart:
-    """A file on its way."""
+    """An unfinished file."""
 
     upload: MemoryUpload
     data: bytearray = field(default_factory=bytearray)
 
     def write(self, data: bytes) -> None:
-        assert isinstance(data, bytes), "hf_xet takes nothing else"
+        assert isinstance(data, bytes), "hf_xet accepts only bytes"
         self.data += data
         if self.upload.fail_at is not None and len(self.data) >= self.upload.fail_at:
             raise self.upload.error()
@@ -136,12 +136,12 @@ class MemoryPart:
 class MemoryBuild:
     """A build whose parts are in memory."""
 
-    made: Build
+    build: Build
     parts: list[bytes]
 
     @property
     def record(self) -> BuildRecord:
-        return self.made.record
+        return self.build.record
 
     def files(self) -> list[pq.ParquetFile]:
         return [pq.ParquetFile(pa.BufferReader(part)) for part in self.parts]
@@ -151,7 +151,7 @@ class MemoryBuild:
 
     def rejects(self) -> list[dict[str, Any]]:
         """The lines of the rejects ledger."""
-        return pq.read_table(pa.BufferReader(self.made.rejects)).to_pylist() if self.made.rejects else []
+        return pq.read_table(pa.BufferReader(self.build.rejects)).to_pylist() if self.build.rejects else []
 
 
 def build_in_memory(
@@ -164,17 +164,17 @@ def build_in_memory(
     progress: Callable[[Tally], None] | None = None,
     **changes: Any,
 ) -> MemoryBuild:
-    """A chunk built with the settings `changes`; its ledger check must pass, as it does where chunks are built."""
+    """Build a chunk with the settings `changes`, and check its ledger."""
     upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
-    made = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
-    ledger = made.record.verdicts["ledger"]
+    build = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
+    ledger = build.record.verdicts["ledger"]
     assert ledger.passed, ledger.summary
-    return MemoryBuild(made, upload.parts)
+    return MemoryBuild(build, upload.parts)
 
 
 @dataclass
 class Flaky:
-    """Stands for one function of obstore: fails `times` times a path that holds `match`, then does its work."""
+    """Replaces a function of obstore: fails the first `times` calls for each path that contains `match`."""
 
     real: Callable[..., Any]
     times: int
@@ -195,10 +195,10 @@ class Flaky:
 
 
 def use_obstore(monkeypatch: Any, module: Any, **functions: Callable[..., Any]) -> None:
-    """Give `module` an obstore of its own with these functions in it; nobody else's changes."""
+    """Replace these functions of obstore in `module` alone."""
     monkeypatch.setattr(module, "obstore", SimpleNamespace(**{**vars(obstore), **functions}))
 
 
 def fetch_threads() -> list[str]:
-    """Names of the fetch workers that are alive."""
+    """Return the names of the running fetch threads."""
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("fetch")]

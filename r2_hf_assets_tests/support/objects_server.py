@@ -1,6 +1,6 @@
-"""An HTTP server that answers GETs of a bucket's objects as a test wants them answered: late, wrong, broken, never.
+"""An HTTP server for a bucket's objects that delays, alters, breaks or withholds responses as a test requires.
 
-It knows no signatures. Threads of this process, on a free loopback port, gone with the block.
+It ignores signatures. It runs in threads of this process, on a free loopback port, until the `with` block ends.
 """
 
 import ssl
@@ -19,16 +19,16 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.settings import BucketSettings
 
 BUCKET = "speech"
-WRITTEN = 1_700_000_000  # when every object was last written
+WRITTEN = 1_700_000_000  # last write of every object
 ENDLESS_BYTES = 200 * 2**20
 
 
 @dataclass
-class Answer:
-    """What is sent. `sent` bytes of the body, then the connection is cut (None: all of it, and it stays open).
+class Response:
+    """A response. After `sent` bytes of the body the connection is closed (None: all are sent, and it stays open).
 
-    `endless`: this, again and again behind the body, until the client leaves or ENDLESS_BYTES are sent. A header of ""
-    is left out.
+    `endless` is repeated behind the body until the client disconnects or ENDLESS_BYTES are sent. A header of "" is left
+    out.
     """
 
     status: int = 200
@@ -36,38 +36,37 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
     endless: bytes = b""
-    drip_s: float = 0.0  # a byte, then so many seconds, and the next
+    drip_s: float = 0.0  # seconds between two bytes
 
 
-def error(status: int, code: str) -> Answer:
-    return Answer(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
+def error(status: int, code: str) -> Response:
+    return Response(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
 
 
-Rule = Callable[[str, int], Answer | None]
+Rule = Callable[[str, int], Response | None]
 
 
 class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Clients that hang up are what some tests are about."""
+        """Ignore clients that disconnect."""
 
 
 class ObjectsServer:
-    """Serves `objects`. `rule(key, n)` is asked at the n-th GET of a key, from 1; None is the usual answer.
+    """Serves `objects`. `rule(key, n)` returns the response to the n-th GET of a key, from 1; None is the default.
 
-    The key of a question to the bucket itself is its query: "?list-type=2&prefix=".
-
-    With a `certificate` (a PEM file, its key in it) by https.
+    The key of a request to the bucket itself is its query: "?list-type=2&prefix=". With a `certificate` (a PEM file
+    with its key) the server uses https.
     """
 
     def __init__(
         self, objects: Mapping[str, bytes], rule: Rule = lambda key, count: None, certificate: Path | None = None
     ) -> None:
         self.objects, self.rule = dict(objects), rule
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.connections = 0
-        self.endless_bytes = 0  # sent of bodies without an end
+        self.endless_bytes = 0  # sent of endless bodies
         self._lock = threading.Lock()
         self._server = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._server.server_address[1]}"
@@ -81,14 +80,13 @@ class ObjectsServer:
     def bucket(self, workers: int = 8) -> Bucket:
         return Bucket(BucketSettings(self.url, "key", "secret", BUCKET, workers=workers))
 
-    def answer(self, key: str) -> Answer:
+    def _respond(self, key: str) -> Response:
         with self._lock:
-            self.asked[key] += 1
-            count = self.asked[key]
-        ordered = self.rule(key, count)
-        if ordered is not None:
-            return ordered
-        return Answer(200, self.objects[key]) if key in self.objects else error(404, "NoSuchKey")
+            self.requests[key] += 1
+            count = self.requests[key]
+        if response := self.rule(key, count):
+            return response
+        return Response(200, self.objects[key]) if key in self.objects else error(404, "NoSuchKey")
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -114,27 +112,23 @@ class ObjectsServer:
             def do_GET(self) -> None:
                 url = urlsplit(self.path)
                 key = unquote(url.path).removeprefix(f"/{BUCKET}").removeprefix("/") or f"?{url.query}"
-                answer = server.answer(key)
-                usual = {"Content-Length": str(len(answer.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
-                usual["Date"] = formatdate(usegmt=True)
-                self.send_response_only(answer.status)
-                for name, value in {**usual, **answer.headers}.items():
+                response = server._respond(key)
+                headers = {"Content-Length": str(len(response.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
+                headers["Date"] = formatdate(usegmt=True)
+                self.send_response_only(response.status)
+                for name, value in {**headers, **response.headers}.items():
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
-                body = answer.body if answer.sent is None else answer.body[: answer.sent]
-                size = 1 if answer.drip_s else len(body) or 1
+                body = response.body if response.sent is None else response.body[: response.sent]
+                size = 1 if response.drip_s else len(body) or 1
                 for start in range(0, len(body), size):
                     self.wfile.write(body[start : start + size])
-                    time.sleep(answer.drip_s)
-                self.close_connection = answer.sent is not None or bool(answer.endless)
-                if answer.endless:
-                    self.go_on(answer.endless)
-
-            def go_on(self, piece: bytes) -> None:
-                while server.endless_bytes < ENDLESS_BYTES:
-                    self.wfile.write(piece)
-                    server.endless_bytes += len(piece)
+                    time.sleep(response.drip_s)
+                self.close_connection = response.sent is not None or bool(response.endless)
+                while response.endless and server.endless_bytes < ENDLESS_BYTES:
+                    self.wfile.write(response.endless)
+                    server.endless_bytes += len(response.endless)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -142,8 +136,8 @@ class ObjectsServer:
         return Handler
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came about"
+    while not condition():
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.005)

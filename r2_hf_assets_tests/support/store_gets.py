@@ -1,6 +1,6 @@
-"""Buckets in memory or in a folder, for tests that need no HTTP: obstore's stores, read as the product reads a bucket.
+"""Buckets in memory or in a folder, for tests that need no HTTP: obstore's stores with the interface of `Bucket`.
 
-Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real one, over HTTP.
+Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real transfers over HTTP.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,12 @@ from r2_hf_assets.retry import Retry
 
 
 def server_time() -> datetime:
-    """The clock of the server that such a store would be."""
+    """Return the time by the server's clock; tests replace it."""
     return datetime.now(UTC)
 
 
 class StoreGets(Transfers):
-    """GETs and listings, in one page, from any store of obstore's."""
+    """GETs and listings (in one page) from any obstore store."""
 
     def __init__(self, store: Any, *, workers: int, retry: Retry) -> None:
         self._store, self._retry = store, retry
@@ -54,17 +54,17 @@ class StoreGets(Transfers):
             return None
 
     def _fetched(self, key: str, limit: int) -> Fetched | Unusable:
-        answer = obstore.get(self._store, key)
-        size = answer.meta["size"]
+        result = obstore.get(self._store, key)
+        size = result.meta["size"]
         if size > limit:
             return Unusable("too_large", f"{size} bytes")
-        age = max(server_time() - answer.meta["last_modified"], timedelta(0))
-        return Fetched([bytes(answer.bytes())], size, age)
+        age = max(server_time() - result.meta["last_modified"], timedelta(0))
+        return Fetched([bytes(result.bytes())], size, age)
 
     def _list(self, what: str, prefix: str, folders: bool) -> Page:
         if folders:
-            found = call_with_retry(self._retry, what, lambda: obstore.list_with_delimiter(self._store, prefix or None))
-            return Page([f"{path.rstrip('/')}/" for path in found["common_prefixes"]], [])
+            page = call_with_retry(self._retry, what, lambda: obstore.list_with_delimiter(self._store, prefix or None))
+            return Page([f"{path.rstrip('/')}/" for path in page["common_prefixes"]], [])
         listed = call_with_retry(
             self._retry, what, lambda: [item for batch in obstore.list(self._store, prefix) for item in batch]
         )
@@ -72,7 +72,7 @@ class StoreGets(Transfers):
 
 
 class StoreBucket(Bucket):
-    """A bucket that a store stands for."""
+    """A bucket that is read from a store."""
 
     def __init__(self, store: Any = None, **_: Any) -> None:
         self._store = store

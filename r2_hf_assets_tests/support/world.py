@@ -1,4 +1,4 @@
-"""A world for one test: a bucket, a dataset repo and a Dagster instance of its own, and what a test does with them."""
+"""The world of one test: its own bucket, dataset repo and Dagster instance, and the operations on them."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass
 class World:
-    """`env` is all that the product reads; `folder` is the working folder of its commands."""
+    """`env` is the product's environment; `folder` is the working folder of its commands."""
 
     sandbox: Sandbox
     folder: Path
@@ -64,7 +64,7 @@ class World:
     # the bucket
 
     def upload(self, **options: Any) -> SampleSummary:
-        """Put sample episodes; the seed is 1 unless given."""
+        """Upload sample episodes, by default with seed 1."""
         return upload_samples(self.sandbox.s3, self.bucket, **{"seed": 1, **options})
 
     def store(self) -> S3Store:
@@ -79,7 +79,7 @@ class World:
         )
 
     def reader(self) -> Bucket:
-        """The bucket as the product reads it."""
+        """Return the bucket as the product reads it."""
         s3 = self.sandbox.s3
         return Bucket(BucketSettings(s3.endpoint_url, s3.access_key, s3.secret_key, self.bucket))
 
@@ -93,26 +93,26 @@ class World:
             return run_scan(instance, **config)
 
     def build_due(self) -> list[ChunkRun]:
-        """Every due partition, in this process."""
+        """Build every due partition in this process."""
         with DagsterInstance.get() as instance:
             return list(run_chunks(instance, due_chunks(instance)))
 
     def build(self, key: str) -> str | None:
-        """One partition, due or not; the error's line."""
+        """Build one partition, due or not; return the error's line."""
         with DagsterInstance.get() as instance:
-            ran = launch.execute(instance, [SHARDS, COMMIT], partition_key(*read_key(key)))
-            return launch._error(ran)
+            result = launch.execute(instance, [SHARDS, COMMIT], partition_key(*read_key(key)))
+            return launch._error(result)
 
     def due(self) -> list[str]:
         with DagsterInstance.get() as instance:
             return [f"{chunk.language}|chunk_{chunk.number:04d}" for chunk in due_chunks(instance)]
 
     def command_env(self, **more: str) -> dict[str, str]:
-        """The environment of a user's shell: nothing of ours but PATH, the rest stands in .env."""
-        kept = {k: v for k, v in os.environ.items() if not re.match(r"(R2|HF|DAGSTER|PARQUET)_|PYTEST", k)}
-        path = f"{BIN}{os.pathsep}{kept['PATH']}"
+        """Return the environment of a user's shell: settings are in .env, except PATH."""
+        inherited = {k: v for k, v in os.environ.items() if not re.match(r"(R2|HF|DAGSTER|PARQUET)_|PYTEST", k)}
+        path = f"{BIN}{os.pathsep}{inherited['PATH']}"
         module = {"DAGSTER_MODULE_NAME": "r2_hf_assets.definitions", "DAGSTER_DISABLE_TELEMETRY": "1"}
-        return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), **module, **more}
+        return {**inherited, "PATH": path, "PYTHONPATH": str(ROOT), **module, **more}
 
     def write_dotenv(self, **more: str) -> None:
         values = {**self.env, "DAGSTER_MODULE_NAME": "", **more}
@@ -120,7 +120,7 @@ class World:
         (self.folder / ".env").write_text("\n".join(lines) + "\n")
 
     def dagster(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run the real `dagster` command in the world's folder, as a user would."""
+        """Run the `dagster` command in the world's folder."""
         return subprocess.run(
             [str(BIN / "dagster"), *arguments],
             cwd=self.folder,
@@ -142,39 +142,39 @@ class World:
         return HfApi(endpoint=self.sandbox.hub.endpoint, token=self.sandbox.hub.token)
 
     def files(self) -> list[str]:
-        """Paths of the data files at the head."""
-        listed = self.api().list_repo_files(self.repo_id, repo_type="dataset")
-        return sorted(path for path in listed if path.startswith("data/"))
+        """Return the paths of the data files at the head."""
+        paths = self.api().list_repo_files(self.repo_id, repo_type="dataset")
+        return sorted(path for path in paths if path.startswith("data/"))
 
     @contextmanager
     def dataset_folder(self) -> Iterator[Path]:
-        """The dataset's files at the head, downloaded with the real client."""
+        """Download the dataset's files at the head."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield Path(
                 self.api().snapshot_download(self.repo_id, repo_type="dataset", local_dir=folder, cache_dir=folder)
             )
 
     def table(self) -> pa.Table:
-        """Every row of the dataset, in file order."""
+        """Return all rows of the dataset, in file order."""
         with self.dataset_folder() as folder:
             return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("data/*/*.parquet")))
 
     def commits(self) -> list[str]:
-        """Titles of the commits of data, newest first."""
-        found = self.api().list_repo_commits(self.repo_id, repo_type="dataset")
-        return [commit.title for commit in found if commit.title.startswith("Add ")]
+        """Return the titles of the commits of data, newest first."""
+        commits = self.api().list_repo_commits(self.repo_id, repo_type="dataset")
+        return [commit.title for commit in commits if commit.title.startswith("Add ")]
 
 
 def materializations(world: World, asset: str, partition: str | None = None) -> list[dict[str, Any]]:
-    """Metadata of an asset's materializations, newest first, as plain values."""
+    """Return the metadata of an asset's materializations, newest first, as plain values."""
     from dagster import AssetKey, AssetRecordsFilter
 
     with DagsterInstance.get() as instance:
         records = instance.fetch_materializations(
             AssetRecordsFilter(AssetKey(asset), asset_partitions=[partition] if partition else None), limit=1000
         ).records
-    found = [record.asset_materialization for record in records]
-    return [{name: _plain(value) for name, value in event.metadata.items()} for event in found if event is not None]
+    events = [record.asset_materialization for record in records]
+    return [{name: _plain(value) for name, value in event.metadata.items()} for event in events if event is not None]
 
 
 def _plain(value: MetadataValue) -> Any:

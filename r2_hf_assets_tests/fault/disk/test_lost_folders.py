@@ -10,7 +10,7 @@ from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.assets import parquet_shards as assets
-from r2_hf_assets.bucket.listing import language_folders
+from r2_hf_assets.bucket.listing import list_language_folders
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.errors import DiskError
 from r2_hf_assets.hub.build import build_on_hub
@@ -118,12 +118,12 @@ def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
     world.upload(episodes={"en": 2}, **SMALL)
 
     def gone(*arguments):
-        found = language_folders(*arguments)
+        found = list_language_folders(*arguments)
         shutil.rmtree(state)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(scans, "language_folders", gone)
+        patch.setattr(scans, "list_language_folders", gone)
         assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
