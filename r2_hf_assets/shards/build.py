@@ -20,6 +20,7 @@ from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
+from r2_hf_assets.shards.audit import Audit, check_ledger
 from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.quality import check_all
@@ -27,7 +28,6 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.source import METADATA_MISSING, Source
-from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
 # Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.

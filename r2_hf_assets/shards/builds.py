@@ -41,7 +41,7 @@ class BuildStore:
             self.files.delete(ledger)
         self._write(record)
 
-    def forget(self, record: BuildRecord) -> None:
+    def invalidate(self, record: BuildRecord) -> None:
         """Replace the record of a build that the Hub lost by one without a digest, unless it was built meanwhile."""
         stored = self._read(record.language, record.number)
         if stored is not None and stored.files == record.files:

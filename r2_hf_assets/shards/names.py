@@ -45,7 +45,7 @@ def path_in_repo(language: str, name: str) -> str:
     return f"{DATA}/{language}/{name}"
 
 
-def read_path(path: str) -> tuple[str, int] | None:
+def parse_path(path: str) -> tuple[str, int] | None:
     """("en", 7) from "data/en/chunk-00007-part-01.parquet"; None for a name that this project never gives."""
     match = _SHARD.match(path)
     if match is None:

@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from r2_hf_assets.shards.audit import Audit, check_ledger
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA
-from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import Part, PartWriter
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.support.build_samples import (

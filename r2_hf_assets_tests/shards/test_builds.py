@@ -155,7 +155,7 @@ def test_a_build_that_was_made_meanwhile_is_not_forgotten(builds):
     write(builds, built("a"))
     refused = builds.find(*NAME, "digest", DATASET)
     write(builds, built("b"))
-    builds.forget(refused)
+    builds.invalidate(refused)
     assert builds.find(*NAME, "digest", DATASET) == built("b", earlier=("a",))
 
 
@@ -166,7 +166,7 @@ def do_nothing(builds: BuildStore) -> None:
 def forget(builds: BuildStore) -> None:
     record = builds.find(*NAME, "digest", DATASET)
     assert record is not None
-    builds.forget(record)
+    builds.invalidate(record)
 
 
 def damage(builds: BuildStore) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from r2_hf_assets.shards.verify import Audit
+from r2_hf_assets.shards.audit import Audit
 from r2_hf_assets_tests.shards.damaged_build import CHUNK, ROWS, Built, Lines, build, built_again, key, row
 from r2_hf_assets_tests.support.build_samples import PREFIX, MemoryBuild, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
