@@ -1,13 +1,13 @@
-"""Builds one chunk: metadata -> segments -> audio -> row groups -> parts -> an upload, streaming, in plan order.
+"""Streams one chunk in plan order: metadata -> segments -> audio -> row groups -> parts -> upload.
 
-Two ordered fetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
-episode stalls nothing, and memory is bounded by the row group, the prefetch and the requests in flight. Every segment
-ends as a row or in the ledger; a transient error fails the build and never rejects anything.
+Two ordered prefetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So a slow
+episode does not stall the others, and memory is bounded by the row group, the prefetch and the requests in flight.
+Every segment becomes a row or a reject. A transient error fails the build and rejects nothing.
 """
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -30,20 +30,20 @@ from r2_hf_assets.shards.rowgroup import RowGroup
 from r2_hf_assets.shards.source import METADATA_MISSING, Source
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
-# Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
+# A metadata file has at most a few hundred kB; eight in flight suffice for hundreds of audio requests.
 _METADATA_WORKERS = 8
-# Row groups between two releases of free memory. After each one it would cost a tenth of the CPU, and give 10 MB more.
-_ROWGROUPS_A_RELEASE = 4
+# Row groups between two releases of free memory. A release after each costs a tenth of the CPU and saves 10 MB.
+_ROWGROUPS_PER_RELEASE = 4
 LEDGER = "ledger"
-_MAY_STILL_COME = ("audio_missing", "audio_empty")
+_UPLOAD_PENDING = ("audio_missing", "audio_empty")
 
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk whose parts are on their way.
+    """A built chunk whose last blocks may still be in flight.
 
-    The record has the verdicts of the checks, or that of the ledger alone when it fails. `rejects` is the content of
-    the ledger, None when nothing was rejected.
+    `record` holds the verdicts of all checks, or of the ledger alone when it fails. `rejects` is the ledger's content,
+    None without rejects.
     """
 
     record: BuildRecord
@@ -53,9 +53,9 @@ class Build:
 
 @dataclass
 class _Output:
-    """Where entries go: segments with their audio through row groups into parts, rejects into the ledger; all counted.
+    """Writes segments into parts, collects rejects, and counts both.
 
-    A class and no nested functions: those would stay with an error's traceback, and whatever they refer to.
+    A class, since nested functions would keep their variables alive with an error's traceback.
     """
 
     chunk: ChunkManifest
@@ -73,13 +73,13 @@ class _Output:
 
     def add_episode(self, episode: str, entries: int) -> None:
         self.tally.entries += entries
-        self.audit.read(episode, entries)
+        self.audit.count_entries(episode, entries)
 
     def add(self, item: Segment | Reject, fetched: GetResult) -> None:
-        """Take an entry with its audio, or an episode that is rejected.
+        """Add a segment with its audio, or a reject.
 
         Raises:
-            StillUploading: audio or metadata is missing, and the episode is too young to call it lost.
+            StillUploading: audio or metadata is missing, and the episode is younger than SETTLE_MINUTES.
         """
         if isinstance(item, Reject):
             if item.reason == METADATA_MISSING:
@@ -89,7 +89,7 @@ class _Output:
             self._reject(item)
         elif (fault := audio_fault(fetched)) is not None:
             reason, detail = fault
-            if item.settling and reason in _MAY_STILL_COME:
+            if item.settling and reason in _UPLOAD_PENDING:
                 raise self._still_uploading(item.episode, item.key)
             self._reject(Reject("segment", item.episode, item.key, reason, detail))
         elif isinstance(fetched, Fetched):
@@ -123,7 +123,7 @@ class _Output:
         )
 
     def finish(self) -> None:
-        """Write what is left, and reject the episodes that have no row."""
+        """Write the last row group, and reject the episodes without a row."""
         self._flush()
         for episode in list(self._without_row):
             self._reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
@@ -131,17 +131,30 @@ class _Output:
     def _flush(self) -> None:
         if len(self.group):
             table = self.group.to_table()
-            self.observer.take(table)
-            self.audit.given(table)
+            self.observer.add(table)
+            self.audit.count_rows(table)
             self.writer.write(table, self.group.size)
             self.group.clear()
             self._written += 1
-            if self._written % _ROWGROUPS_A_RELEASE == 0:
+            if self._written % _ROWGROUPS_PER_RELEASE == 0:
                 release()
             if self.progress:
                 self.progress(self.tally)
 
 
+@contextmanager
+def _freeing_memory() -> Iterator[None]:
+    give_memory_back()
+    try:
+        yield
+    except BaseException as error:
+        clear_frames(error)  # they hold a row group and bodies as long as the error exists
+        raise
+    finally:
+        release()
+
+
+@_freeing_memory()
 def build_chunk(
     chunk: ChunkManifest,
     bucket: Bucket,
@@ -152,36 +165,17 @@ def build_chunk(
     retry: Retry | None = None,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
-    """Fetch a chunk, write its shards into `upload`, and check what was built while the last blocks are sent.
+    """Fetch a chunk, write its parts into `upload`, and run the checks while the last blocks are sent.
 
-    Args:
-        progress: called with the running tally after each row group.
+    `progress` is called with the running tally after each row group.
 
     Raises:
-        StillUploading: an episode's upload is not finished yet.
+        StillUploading: an episode's upload is not finished.
         RetriesExhausted, AccessError: the bucket can't be read.
-        ShardError: other bytes arrived than were written.
+        ShardError: a part's size differs from the bytes written.
     """
-    source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
-    give_memory_back()
-    try:
-        return _build(chunk, source, upload, limits, workers, progress)
-    except BaseException as error:
-        clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
-        raise
-    finally:
-        release()
-
-
-def _build(
-    chunk: ChunkManifest,
-    source: Source,
-    upload: Upload,
-    limits: ShardSettings,
-    workers: int,
-    progress: Callable[[Tally], None] | None,
-) -> Build:
     started = time.monotonic()
+    source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     with PartWriter(upload, limits.max_bytes) as writer:
         output = _Output(chunk, source, group, writer, progress)

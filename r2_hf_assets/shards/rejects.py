@@ -1,4 +1,4 @@
-"""The rejects ledger: a Parquet file with one row for everything that became no row, and why."""
+"""The rejects ledger: a Parquet file with one row for each rejected episode or segment, and the reason."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
 
 
 def rejects_file(name: str, rejects: Sequence[Reject]) -> tuple[ShardFile, bytes] | tuple[None, None]:
-    """Make the ledger under its name, and its content; nothing when nothing was rejected."""
+    """Return the ledger's file entry and its content."""
     if not rejects:
         return None, None
     sink = pa.BufferOutputStream()
