@@ -5,11 +5,15 @@ episode does not stall the others, and memory is bounded by the row group, the p
 Every segment becomes a row or a reject. A transient error fails the build and rejects nothing.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.listing import age_of_newest
 from r2_hf_assets.bucket.response import Fetched, GetResult
@@ -25,8 +29,8 @@ from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
 from r2_hf_assets.shards.source import METADATA_MISSING, Source
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
@@ -36,39 +40,29 @@ _METADATA_WORKERS = 8
 _ROWGROUPS_PER_RELEASE = 4
 LEDGER = "ledger"
 _UPLOAD_PENDING = ("audio_missing", "audio_empty")
+Progress = Callable[[Tally], None]
 
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk whose last blocks may still be in flight.
-
-    `record` holds the verdicts of all checks, or of the ledger alone when it fails. `rejects` is the ledger's content,
-    None without rejects.
-    """
+    """A built chunk. The record has all verdicts, or the ledger's alone when it fails; `rejects` is the ledger file."""
 
     record: BuildRecord
     rejects: bytes | None
     seconds: float
 
 
-@dataclass
 class _Output:
-    """Writes segments into parts, collects rejects, and counts both.
+    """Writes segments into parts, collects rejects and counts both. No closures: they would outlive clear_frames."""
 
-    A class, since nested functions would keep their variables alive with an error's traceback.
-    """
-
-    chunk: ChunkManifest
-    source: Source
-    group: RowGroup
-    writer: PartWriter
-    progress: Callable[[Tally], None] | None
-
-    def __post_init__(self) -> None:
-        self.tally = Tally(episodes=len(self.chunk.episodes))
-        self.audit, self.observer = Audit(self.chunk), Observer()
+    def __init__(
+        self, chunk: ChunkManifest, source: Source, group: RowGroup, writer: PartWriter, progress: Progress | None
+    ) -> None:
+        self.chunk, self.source, self.group, self.writer, self.progress = chunk, source, group, writer, progress
+        self.tally = Tally(episodes=len(chunk.episodes))
+        self.audit, self.observer = Audit(chunk), Observer()
         self.rejects: list[Reject] = []
-        self._without_row = dict.fromkeys(self.chunk.episodes)
+        self._without_row = dict.fromkeys(chunk.episodes)
         self._written = 0
 
     def add_episode(self, episode: str, entries: int) -> None:
@@ -76,11 +70,7 @@ class _Output:
         self.audit.count_entries(episode, entries)
 
     def add(self, item: Segment | Reject, fetched: GetResult) -> None:
-        """Add a segment with its audio, or a reject.
-
-        Raises:
-            StillUploading: audio or metadata is missing, and the episode is younger than SETTLE_MINUTES.
-        """
+        """Add a segment with its audio, or a reject. Raises StillUploading when a missing object may still arrive."""
         if isinstance(item, Reject):
             if item.reason == METADATA_MISSING:
                 age = age_of_newest(self.source.bucket, f"{self.chunk.prefix}{item.episode}/", self.source.retry)
@@ -148,7 +138,7 @@ def _freeing_memory() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        clear_frames(error)  # they hold a row group and bodies as long as the error exists
+        clear_frames(error)  # they hold a row group and bodies
         raise
     finally:
         release()
@@ -163,16 +153,12 @@ def build_chunk(
     *,
     workers: int,
     retry: Retry | None = None,
-    progress: Callable[[Tally], None] | None = None,
+    progress: Progress | None = None,
 ) -> Build:
     """Fetch a chunk, write its parts into `upload`, and run the checks while the last blocks are sent.
 
-    `progress` is called with the running tally after each row group.
-
-    Raises:
-        StillUploading: an episode's upload is not finished.
-        RetriesExhausted, AccessError: the bucket can't be read.
-        ShardError: a part's size differs from the bytes written.
+    `progress` is called with the running tally after each row group. Raises StillUploading, RetriesExhausted,
+    AccessError, and ShardError when a part's size differs from the bytes written.
     """
     started = time.monotonic()
     source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
@@ -190,7 +176,7 @@ def build_chunk(
         ShardFile(name, part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects, content = rejects_file(rejects_name(chunk.number), output.rejects)
+    rejects, content = encode_ledger(rejects_name(chunk.number), output.rejects)
     stats, audit = output.observer.stats(), output.audit
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
     verdicts = {LEDGER: check_ledger(audit, record, content)}
@@ -198,3 +184,14 @@ def build_chunk(
     if verdicts[LEDGER].passed:
         verdicts |= check_all(output.observer, audit.key_of)
     return Build(replace(record, verdicts=verdicts), content, seconds)
+
+
+def encode_ledger(name: str, rejects: Sequence[Reject]) -> tuple[ShardFile, bytes] | tuple[None, None]:
+    """Return the file entry and content of the rejects ledger, a Parquet file with one row a reject."""
+    if not rejects:
+        return None, None
+    sink = pa.BufferOutputStream()
+    arrays = [strings(column) for column in zip(*map(astuple, rejects), strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA), sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    return ShardFile(name, len(rejects), len(content), hashlib.sha256(content).hexdigest()), content

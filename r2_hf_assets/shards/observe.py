@@ -32,8 +32,6 @@ Values = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Sampled:
-    """A row to decode."""
-
     key: str
     duration: float | None
     body: bytes
@@ -100,12 +98,11 @@ class Observer:
             del self._sample[_MAX_SAMPLE:]
 
     def sample(self) -> list[Sampled]:
-        """Return the rows to decode, after the last table."""
+        """Return the rows whose audio is decoded."""
         size = min(_MAX_SAMPLE, max(_MIN_SAMPLE, len(self.hashes) // _ROWS_PER_SAMPLE))
         return [row for *_, row in self._sample[:size]]
 
     def stats(self) -> Stats:
-        """Return the figures, after the last table."""
         return Stats(
             rows=self.counts["rows"],
             episodes=len(self._episodes),

@@ -1,8 +1,7 @@
 """Draws Stats as SVG histograms of duration and DNSMOS, for the dataset card and a chunk's metadata.
 
 The SVG is stored for every chunk, so it is small (3 kB). No library draws it: importing matplotlib takes 1.3 s and
-69 MB. It has no background and colours of medium brightness, so light and dark themes both show it. The same figures
-give the same text.
+69 MB. It has no background and colours of medium brightness, so light and dark themes both show it.
 """
 
 from collections.abc import Sequence

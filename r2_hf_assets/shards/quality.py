@@ -44,11 +44,7 @@ class Decoded:
 
 
 def decode_audio(body: bytes) -> Decoded:
-    """Decode a body to its end, or for two hours, and drop the samples.
-
-    Raises:
-        ImportError, OSError: soundfile or libsndfile can't be loaded.
-    """
+    """Decode at most two hours. Raises ImportError or OSError when soundfile or libsndfile can't be loaded."""
     import soundfile  # lazily: it costs 0.05 s and 6 MB
 
     frames, rate, kind = 0, 1, "no audio"
@@ -131,12 +127,8 @@ def check_texts(counts: Counter[str]) -> Verdict:
 
 
 def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verdict:
-    """Check that no two rows have equal audio.
-
-    `hashes` are 64-bit, in row order: a collision is expected in one chunk of a billion. `key_of` returns the audio key
-    of a row by its index.
-    """
-    # Sorting takes a tenth of the memory of a dict of all rows.
+    """Check that no two rows have equal audio. `key_of` returns the audio key of a row by its index."""
+    # A 64-bit collision is expected in one chunk of a billion. Sorting takes a tenth of the memory of a dict.
     unsorted = pa.Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
     ordered = unsorted.take(pc.sort_indices(unsorted))
     repeated = set(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())

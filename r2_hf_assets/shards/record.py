@@ -75,11 +75,6 @@ class BuildRecord:
         """SHA-256 of every file that this build or an earlier one may have uploaded."""
         return frozenset((*(file.sha256 for file in self.files), *self.earlier))
 
-    @property
-    def hours(self) -> float:
-        """Hours of audio, without broken time stamps."""
-        return self.stats.audio_seconds / 3600
-
 
 def encode(record: BuildRecord) -> bytes:
     return json.dumps({"version": _VERSION, **asdict(record)}, indent=1).encode()

@@ -39,10 +39,7 @@ class Source:
     def items(
         self, chunk: ChunkManifest, workers: int, on_read: Callable[[str, int], None] | None = None
     ) -> Generator[Item, None, None]:
-        """Yield each entry as a segment or a reject, and one reject for an episode with unusable metadata.
-
-        `on_read` is called with an episode and the number of its entries.
-        """
+        """Yield entries as segments or rejects, unusable metadata as one reject. `on_read` gets the entry counts."""
         fetch = self._fetch(chunk.episodes, chunk.metadata_key, workers, METADATA_MAX_BYTES)
         with closing(fetch) as metadata:  # else its threads live as long as an error's traceback
             for episode, fetched in metadata:

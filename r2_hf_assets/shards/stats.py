@@ -48,6 +48,10 @@ class Stats:
             dnsmos=tuple(map(sum, zip(self.dnsmos, other.dnsmos, strict=True))),
         )
 
+    @property
+    def hours(self) -> float:
+        return self.audio_seconds / 3600
+
     def as_json(self) -> dict[str, Any]:
         """Return the attributes with bins as text, since Dagster's UI shows a list with one line an item."""
         bins = {name: " ".join(map(str, getattr(self, name))) for name in ("duration_s", "dnsmos")}
@@ -55,10 +59,7 @@ class Stats:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Stats":
-        """Read the output of `as_json`, or of an earlier release, with bins as lists and two entries more.
-
-        Raises KeyError, TypeError or ValueError for anything else, such as another number of bins.
-        """
+        """Read `as_json`, also with bins as lists. Raises KeyError, TypeError or ValueError for anything else."""
         scalars = {name: raw[name] for name in ("rows", "episodes", "audio_seconds", "speakers")}
         return cls(**scalars, duration_s=_bins(raw["duration_s"]), dnsmos=_bins(raw["dnsmos"]))
 

@@ -82,4 +82,4 @@ def test_a_damaged_record_is_a_shard_error(data):
 
 
 def test_hours_leave_out_broken_time_stamps():
-    assert RECORD.hours == 67.0 / 3600
+    assert RECORD.stats.hours == 67.0 / 3600

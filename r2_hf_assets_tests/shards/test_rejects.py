@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.segments import Reject
+from r2_hf_assets.shards.build import encode_ledger
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.schema import REJECT_SCHEMA
 
 NAME = "chunk-00007.rejects.parquet"
@@ -16,7 +16,7 @@ EPISODE = Reject("episode", "en/b", "processed/en/b/all_segments.json", "metadat
 
 
 def finished(*rejects: Reject) -> tuple[ShardFile, bytes]:
-    file, content = rejects_file(NAME, rejects)
+    file, content = encode_ledger(NAME, rejects)
     assert file is not None and content is not None
     return file, content
 
@@ -41,7 +41,7 @@ def test_the_file_under_its_name():
 
 
 def test_no_rejects_give_no_file():
-    assert rejects_file(NAME, []) == (None, None)
+    assert encode_ledger(NAME, []) == (None, None)
 
 
 def test_the_same_rejects_give_the_same_bytes():
