@@ -24,7 +24,7 @@ CASES = [(trouble, 1) for trouble in PASSING] + [("503", 3), ("dropped", 3)]
 
 @pytest.mark.parametrize(("trouble", "times"), CASES)
 @pytest.mark.parametrize("route", EVERY)
-def test_trouble_that_passes_costs_nothing(case: HubCase, route, trouble, times):
+def test_a_transient_error_loses_nothing(case: HubCase, route, trouble, times):
     case.order(EVERY[route], times=times, **PASSING[trouble])
     mark = case.hub.mark()
     case.commit()
@@ -34,7 +34,7 @@ def test_trouble_that_passes_costs_nothing(case: HubCase, route, trouble, times)
 
 @pytest.mark.parametrize("trouble", ["503", "429", "dropped"])
 @pytest.mark.parametrize("route", [route for route in EVERY if route != "LFS, LFS verify"])
-def test_trouble_for_ever_is_one_line_and_nothing_visible(case: HubCase, route, trouble):
+def test_a_permanent_error_is_one_line_and_shows_nothing(case: HubCase, route, trouble):
     case.order(EVERY[route], times=FOR_EVER, **PASSING[trouble])
     with pytest.raises(RetriesExhausted) as caught:
         case.commit()
@@ -51,7 +51,7 @@ def test_trouble_for_ever_is_one_line_and_nothing_visible(case: HubCase, route, 
 
 @pytest.mark.parametrize("trouble", ["503", "dropped"])
 @pytest.mark.parametrize("route", ["LFS, LFS verify"])
-def test_a_verify_that_never_answers_is_found_done_by_the_next_batch(case: HubCase, route, trouble):
+def test_a_failing_verify_is_skipped_once_the_batch_reports_the_content(case: HubCase, route, trouble):
     """The content is there by then, as the batch route says when asked again; so this is no trouble for ever."""
     case.order(EVERY[route], times=FOR_EVER, **PASSING[trouble])
     assert case.commit().committed
@@ -59,7 +59,7 @@ def test_a_verify_that_never_answers_is_found_done_by_the_next_batch(case: HubCa
 
 
 @pytest.mark.parametrize("trouble", ["dropped after the work", "504 after the work"])
-def test_answers_lost_for_ever_after_the_commit_make_no_second_commit(case: HubCase, trouble):
+def test_lost_responses_after_the_commit_make_no_second_commit(case: HubCase, trouble):
     case.order(ROUTES["commit"], times=FOR_EVER, **PASSING[trouble])
     done = case.commit()
     assert (done.committed, done.oid) == (False, case.client.head())
@@ -68,7 +68,7 @@ def test_answers_lost_for_ever_after_the_commit_make_no_second_commit(case: HubC
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("status", [409, 412])
-def test_a_conflict_is_looked_at_again(case: HubCase, status, times):
+def test_a_commit_conflict_is_retried(case: HubCase, status, times):
     case.order(ROUTES["commit"], status=status, times=times)
     assert case.commit().committed
     case.check_whole()
@@ -79,7 +79,7 @@ def in_seven_seconds() -> str:
 
 
 @pytest.mark.parametrize("form", ["seconds", "date", "RateLimit"])
-def test_a_busy_hub_is_given_the_time_it_asks_for(case: HubCase, form):
+def test_a_retry_waits_as_long_as_the_headers_require(case: HubCase, form):
     headers = {
         "seconds": {"Retry-After": "7"},
         "date": {"Retry-After": in_seven_seconds()},
@@ -94,7 +94,7 @@ def test_a_busy_hub_is_given_the_time_it_asks_for(case: HubCase, form):
 
 
 @pytest.mark.parametrize("route", [*HUB_ONLY, "LFS, LFS part"])
-def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
+def test_hours_of_429_at_any_route_use_no_attempt(case: HubCase, route):
     """The library would sleep such a wait itself, where nobody can stop it, and give up after five."""
     slept: list[float] = []
     said: list[str] = []
@@ -106,7 +106,7 @@ def test_hours_of_429_at_any_route_cost_no_try(case: HubCase, route):
     case.check_whole()
 
 
-def test_a_wait_longer_than_the_budget_is_given_up_at_once(case: HubCase):
+def test_a_wait_longer_than_the_budget_fails_at_once(case: HubCase):
     case.order(ROUTES["commit"], status=429, headers={"Retry-After": "86400"}, times=FOR_EVER)
     with pytest.raises(RetriesExhausted, match="HTTP 429"):
         case.commit()
@@ -120,7 +120,7 @@ REVOKED = {"X-Error-Message": "Invalid credentials in Authorization header"}
 @pytest.mark.parametrize(
     ("status", "advice"), [(401, "HF_TOKEN"), (403, "write access"), (402, "storage quota")], ids=str
 )
-def test_a_refusal_midway_is_one_line_and_nothing_visible(case: HubCase, route, status, advice):
+def test_a_refusal_midway_is_one_line_and_shows_nothing(case: HubCase, route, status, advice):
     """Everything from this route on is refused: a token that is revoked does not work elsewhere either."""
     case.order(EVERY[route], status=status, times=FOR_EVER, headers=REVOKED if status == 401 else {})
     with pytest.raises(AccessError) as caught:
@@ -149,7 +149,7 @@ def test_a_token_revoked_at_any_request_names_hf_token(case: HubCase, skip):
 
 
 @pytest.mark.parametrize("moment", ["xet", "commit"])
-def test_a_repo_deleted_midway_is_one_line_and_comes_back(case: HubCase, monkeypatch, moment):
+def test_a_repo_deleted_midway_is_one_line_and_created_again(case: HubCase, monkeypatch, moment):
     real = getattr(case.client, moment)
 
     def delete_first(*arguments):
@@ -174,7 +174,7 @@ def expire_the_first_token(case: HubCase) -> None:
     case.order(XET_TOKEN, status=200, body=expired)
 
 
-def test_a_content_stores_token_that_runs_out_is_renewed(case: HubCase):
+def test_an_expired_content_store_token_is_renewed(case: HubCase):
     expire_the_first_token(case)
     mark = case.hub.mark()
     assert case.commit().committed

@@ -50,7 +50,7 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("route", "body"), [*((name, "read") for name in WRITES), *((name, "unread") for name in LARGE)]
 )
-def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -> None:
+def test_a_temporary_stall_loses_nothing(case: HubCase, route: str, body: str) -> None:
     case.order(WRITES[route], silence=body)
     mark = case.hub.mark()
     case.commit()
@@ -60,7 +60,7 @@ def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -
 
 # Asked again, the batch route says that the content is there. Nobody needs the deduplication.
 @pytest.mark.parametrize("route", [name for name in WRITES if name not in ("LFS, LFS verify", "Xet, deduplication")])
-def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
+def test_a_permanent_stall_exhausts_the_retries(case: HubCase, route: str) -> None:
     case.order(WRITES[route], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
     with pytest.raises(RetriesExhausted, match="after 2 tries") as caught:
@@ -72,13 +72,13 @@ def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
     case.check_whole()
 
 
-def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: HubCase) -> None:
+def test_a_stall_after_the_commit_makes_no_second_commit(case: HubCase) -> None:
     case.order(ROUTES["commit"], silence="read", after=True, times=FOR_EVER)
     assert not case.commit().committed
     case.check_whole()
 
 
-def test_silence_is_given_up_for_the_validation_of_a_card_too(case: HubCase) -> None:
+def test_a_stalled_card_validation_exhausts_the_retries(case: HubCase) -> None:
     case.order(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
     with pytest.raises(RetriesExhausted, match="after 2 tries"):
         case.client.call_with_retry("write the card of", lambda: case.client.validate_card(CARD), TWICE)
@@ -96,7 +96,7 @@ def read_all(case: HubCase) -> list[RemoteFile]:
 
 
 @pytest.mark.parametrize("reads", READS)
-def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, reads: str) -> None:
+def test_a_stalled_read_is_retried_and_then_fails(case: HubCase, reads: str) -> None:
     case.commit()
     case.order(READS[reads], silence="read")
     mark = case.hub.mark()
@@ -108,7 +108,7 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, read
         read_all(case)
 
 
-def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preflight_reports_a_stalled_hub(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PATIENCE_S", REQUEST_S)
     case.order(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
@@ -116,7 +116,7 @@ def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatc
     assert "can't be reached" in str(found)
 
 
-def test_a_large_upload_that_flows_takes_as_long_as_it_needs(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_upload_with_progress_is_not_cut_off(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer comes in time, and all of them together take longer than any bound."""
     set_bounds(monkeypatch, 2.0, 2.5)
     case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})

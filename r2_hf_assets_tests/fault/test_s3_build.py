@@ -53,7 +53,7 @@ def check_whole(built: MemoryBuild) -> None:
 @pytest.mark.parametrize("times", [1, 6], ids=["once", "burst"])
 @pytest.mark.parametrize("target", [*TARGETS.values(), "."], ids=[*TARGETS, "anything"])
 @pytest.mark.parametrize("trouble", PASSING)
-def test_trouble_that_passes_costs_no_row(bucket, proxy, store, trouble, target, times):
+def test_a_transient_error_loses_no_row(bucket, proxy, store, trouble, target, times):
     order(proxy, trouble, target, times)
     check_whole(build(store))
     before = proxy.count(target)
@@ -62,7 +62,7 @@ def test_trouble_that_passes_costs_no_row(bucket, proxy, store, trouble, target,
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_trouble_for_ever_is_one_line_and_no_reject(bucket, proxy, store, trouble, target):
+def test_a_permanent_error_is_one_line_and_no_reject(bucket, proxy, store, trouble, target):
     order(proxy, trouble, target)
     with pytest.raises(RetriesExhausted) as caught:
         build(store)
@@ -75,7 +75,7 @@ def test_trouble_for_ever_is_one_line_and_no_reject(bucket, proxy, store, troubl
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, trouble):
+def test_a_failed_listing_rejects_no_episode(bucket, proxy, store, trouble):
     """An episode without metadata is looked into before it is given up: that look may fail too."""
     obstore.delete(bucket.store(), f"{PREFIX}en/a/all_segments.json")
     order(proxy, trouble, "list-type=2")
@@ -86,7 +86,7 @@ def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, trouble):
     assert build(store).record.tally.rejects == {"metadata_missing": 1}
 
 
-def test_a_connection_that_is_refused_for_a_while(bucket, proxy, store, monkeypatch):
+def test_connections_refused_for_a_while_are_retried(bucket, proxy, store, monkeypatch):
     patient = Retry(attempts=50, base=0.02, cap=0.05)
     monkeypatch.setattr("r2_hf_assets.retry.DEFAULT", patient)
     proxy.refuse()
@@ -117,13 +117,13 @@ def test_a_refusal_midway_is_one_line_and_no_reject(bucket, proxy, store, code, 
     check_whole(build(store))
 
 
-def test_a_bucket_that_is_gone_rejects_nothing(bucket, r2):
+def test_a_missing_bucket_rejects_nothing(bucket, r2):
     gone = BucketSettings(r2.endpoint_url, r2.access_key_id, r2.secret_access_key, f"{r2.name}-gone")
     with pytest.raises(AccessError, match="check R2_BUCKET"):
         build(Bucket(gone))
 
 
-def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(bucket, proxy, store, monkeypatch):
+def test_an_object_replaced_during_its_get_is_the_old_or_the_new(bucket, proxy, store, monkeypatch):
     key, old, new = f"{PREFIX}en/a/big.mp3", b"o" * 400_000, b"n" * 400_000
     obstore.put(bucket.store(), key, old)
     proxy.order(S3Fault("big.mp3", "truncate"))
@@ -141,7 +141,7 @@ def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(buck
     assert replaced and proxy.count("big.mp3") >= 2
 
 
-def test_an_object_with_too_long_a_key_can_not_exist(bucket, proxy, store):
+def test_an_object_with_too_long_a_key_is_missing(bucket, proxy, store):
     name = "x" * 480
     put_episode(bucket.store(), f"en/{name}", 1, without=[0])
     built = build(store, f"en/{name}", "en/a")

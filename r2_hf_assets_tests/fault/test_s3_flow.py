@@ -23,7 +23,7 @@ def check_whole(world: World, keys: set[str]) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["503 SlowDown", "truncated"])
-def test_a_burst_costs_no_row(planned, proxy, trouble):
+def test_a_burst_of_errors_loses_no_row(planned, proxy, trouble):
     world, keys = planned
     order(proxy, trouble, r"processed/en", times=4)
     assert [run.error for run in world.build_due()] == [None]
@@ -34,7 +34,7 @@ def test_a_burst_costs_no_row(planned, proxy, trouble):
     ("trouble", "target"),
     [("503 SlowDown", "mp3"), ("wrong clock", "all_segments"), ("refused", "")],
 )
-def test_trouble_for_ever_fails_the_partition_and_a_later_run_completes_it(planned, proxy, trouble, target):
+def test_a_permanent_error_fails_the_partition_and_a_later_run_completes_it(planned, proxy, trouble, target):
     world, keys = planned
     order(proxy, trouble, target)
     (run,) = world.build_due()
@@ -49,7 +49,7 @@ def test_trouble_for_ever_fails_the_partition_and_a_later_run_completes_it(plann
     check_whole(world, keys)
 
 
-def test_a_scan_that_fails_says_why_and_the_next_one_plans(troubled, proxy):
+def test_a_failed_scan_is_one_line_and_the_next_one_plans(troubled, proxy):
     troubled.upload(episodes={"en": 2}, segments=(2, 2), seconds=(0.3, 0.4))
     proxy.refuse()
     error = troubled.scan()
@@ -58,7 +58,7 @@ def test_a_scan_that_fails_says_why_and_the_next_one_plans(troubled, proxy):
     assert troubled.scan() is None and troubled.due() == ["en|chunk_0000"]
 
 
-def test_a_build_whose_record_s3_never_takes_is_not_built(troubled, proxy, monkeypatch):
+def test_a_build_whose_record_is_not_stored_is_not_built(troubled, proxy, monkeypatch):
     world = troubled
     monkeypatch.setenv("STATE_URL", f"s3://{world.bucket}/state")
     summary = world.upload(episodes={"en": 2}, segments=(3, 3), seconds=(0.3, 0.4))

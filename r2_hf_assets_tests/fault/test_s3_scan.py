@@ -44,7 +44,7 @@ def check_whole(plan: PlanStore) -> None:
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 @pytest.mark.parametrize("trouble", [name for name in TROUBLES if name != "refused"])
-def test_trouble_that_passes_costs_no_episode(plan, proxy, r2, trouble, target):
+def test_a_transient_error_loses_no_episode(plan, proxy, r2, trouble, target):
     order(proxy, trouble, target, times=3)
     rescan(plan, r2)
     proxy.clear()
@@ -57,7 +57,7 @@ FOR_EVER_CASES += [(trouble, target) for trouble in ("503 SlowDown", "reset") fo
 
 
 @pytest.mark.parametrize(("trouble", "target"), FOR_EVER_CASES)
-def test_trouble_for_ever_is_one_line_and_a_later_scan_plans_all(plan, proxy, r2, trouble, target):
+def test_a_permanent_error_is_one_line_and_a_later_scan_plans_all(plan, proxy, r2, trouble, target):
     order(proxy, trouble, TARGETS[target])
     with pytest.raises(RetriesExhausted) as caught:
         rescan(plan, r2)
@@ -72,13 +72,13 @@ LOST: dict[str, dict[str, Any]] = {"reset": {"kind": "reset"}, "503": {"status":
 
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("answer", LOST)
-def test_a_chunk_whose_answer_was_lost_is_not_planned_twice(plan, proxy, r2, answer, times):
+def test_a_chunk_whose_response_was_lost_is_not_planned_twice(plan, proxy, r2, answer, times):
     proxy.order(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[answer]))
     rescan(plan, r2)
     check_whole(plan)
 
 
-def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, proxy, r2):
+def test_a_chunk_whose_responses_are_all_lost_is_read_by_the_next_scan(plan, proxy, r2):
     proxy.order(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
     with pytest.raises(RetriesExhausted):
         rescan(plan, r2)
@@ -88,7 +88,7 @@ def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, prox
 
 
 @pytest.mark.parametrize("target", ["bucket listing", "plan listing"])
-def test_a_page_where_a_listing_should_be_loses_nothing_for_good(plan, proxy, r2, target):
+def test_an_html_page_instead_of_a_listing_loses_no_episode(plan, proxy, r2, target):
     """object_store reads any XML as a listing, so a scan may see an empty bucket or plan: it appends nothing wrong."""
     rescan(plan, r2)
     proxy.order(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
@@ -118,7 +118,7 @@ def test_a_refusal_is_one_line(plan, proxy, r2, target, status, code, advice):
 
 
 @pytest.mark.parametrize("trouble", [name for name in TROUBLES if name != "refused"])
-def test_the_first_look_at_the_bucket_has_patience_too(world, proxy, store, trouble):
+def test_the_first_request_to_the_bucket_is_retried(world, proxy, store, trouble):
     order(proxy, trouble, "list-type=2", times=2)
     check_access(store, PREFIX)
     order(proxy, trouble, "list-type=2")

@@ -1,4 +1,4 @@
-"""The rejects ledger: one row for everything that became no row, in order, made in memory."""
+"""The rejects ledger: one row a reject, in order."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from r2_hf_assets.shards.schema import REJECT_SCHEMA
 
 NAME = "chunk-00007.rejects.parquet"
 SEGMENT = Reject("segment", "en/a", "processed/en/a/a_000001.mp3", "audio_missing")
-EPISODE = Reject("episode", "en/b", "processed/en/b/all_segments.json", "metadata_not_json", "9 bytes; odd: é 世")
+EPISODE = Reject("episode", "en/b", "processed/en/b/all_segments.json", "metadata_not_json", "9 bytes: é 世")
 
 
 def finished(*rejects: Reject) -> tuple[ShardFile, bytes]:
@@ -35,7 +35,7 @@ def test_rejects_are_rows_in_order():
     ]
 
 
-def test_the_file_under_its_name():
+def test_the_file_entry_has_name_rows_size_and_hash():
     file, content = finished(SEGMENT, EPISODE, SEGMENT)
     assert file == ShardFile(NAME, 3, len(content), hashlib.sha256(content).hexdigest())
 

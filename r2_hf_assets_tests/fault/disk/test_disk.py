@@ -39,7 +39,7 @@ def quoted(number: int) -> GenericError:
 
 
 @pytest.mark.parametrize("number", [*FULL, *WRONG, errno.ENOENT, errno.ESTALE], ids=errno.errorcode.get)
-def test_a_number_is_one_line_that_names_the_folder_and_says_what_to_do(number):
+def test_an_errno_is_one_line_with_folder_and_advice(number):
     told = disk_error(OSError(number, "words"), FOLDER)
     assert told is not None and str(told).startswith("/data/state: ") and "\n" not in str(told)
     assert len(str(told).split(";")) == 2, "what is wrong; what to do"
@@ -47,7 +47,7 @@ def test_a_number_is_one_line_that_names_the_folder_and_says_what_to_do(number):
 
 
 @pytest.mark.parametrize("number", [*FULL, *(n for n in WRONG if n != errno.EEXIST)], ids=errno.errorcode.get)
-def test_a_quoted_number_says_the_same(number):
+def test_an_errno_in_a_message_gives_the_same_line(number):
     assert str(disk_error(quoted(number), FOLDER)) == str(disk_error(OSError(number, "words"), FOLDER))
     assert str(disk_error(OSError(f"I/O error (os error {number})"), FOLDER)) == str(disk_error(quoted(number), FOLDER))
 
@@ -64,13 +64,13 @@ def test_a_quoted_number_says_the_same(number):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_answer_about_an_object_or_a_connection_is_not_a_disks(error):
+def test_an_error_of_an_object_or_connection_is_no_disk_error(error):
     assert disk_error(error, FOLDER) is None
     with pytest.raises(type(error)), on_disk(FOLDER):
         raise error
 
 
-def test_what_arrow_says_of_a_full_disk_is_read():
+def test_arrows_error_of_a_full_disk_is_recognized():
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     with pytest.raises(DiskFull, match="/data/state"), on_disk(FOLDER), pa.OSFile("/dev/full", "wb") as file:
@@ -78,7 +78,7 @@ def test_what_arrow_says_of_a_full_disk_is_read():
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
-def test_a_folder_is_asked_once(tmp_path, number):
+def test_a_disk_error_is_not_retried(tmp_path, number):
     store = LocalStore(tmp_path)
     put = Flaky(obstore.put, times=1, error=lambda: quoted(number))
     with pytest.raises(DiskError, match=f"^{tmp_path}: "):
@@ -86,13 +86,13 @@ def test_a_folder_is_asked_once(tmp_path, number):
     assert call_with_retry(ONCE, "writing x", lambda: put(store, "x", b""), store)
 
 
-def test_a_bucket_that_fails_is_asked_again(tmp_path):
+def test_a_bucket_error_is_retried(tmp_path):
     """The control: the same number in what is no folder's error may pass."""
     get = Flaky(lambda *_: b"", times=1, error=lambda: GenericError("Generic S3 error: reset (os error 28)"))
     assert call_with_retry(NO_WAIT, "reading x", lambda: get(None, "x")) == b""
 
 
-def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
+def test_an_error_without_a_path_names_hf_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
     context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock())
     with pytest.raises(Failure) as caught, report_user_errors(context):
@@ -105,6 +105,6 @@ def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
     assert str(caught.value.description).startswith("/tmp/x: it is read-only") and not caught.value.allow_retries
 
 
-def test_an_error_of_another_kind_keeps_its_trace():
+def test_another_error_keeps_its_traceback():
     with pytest.raises(ConnectionResetError), report_user_errors(Mock()):
         raise ConnectionResetError(errno.ECONNRESET, "reset")

@@ -32,7 +32,7 @@ def state(in_process: World) -> Path:
     return in_process.folder / "dagster_home" / "r2_hf_assets" / "state"
 
 
-def test_a_lost_plan_is_refused_and_a_restored_one_goes_on(done: World, state: Path) -> None:
+def test_a_lost_plan_is_refused_and_a_restored_one_continues(done: World, state: Path) -> None:
     head = done.head()
     state.rename(state.with_name("away"))
     error = done.scan()
@@ -69,7 +69,7 @@ def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: 
     assert len(done.commits()) == 2
 
 
-def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_anew_plans_again_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(state)
     monkeypatch.setenv("EPISODES_PER_CHUNK", "10")
     assert done.scan(start_anew=True) is None
@@ -83,12 +83,12 @@ def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: py
     assert done.files() == ["data/en/chunk-00000.parquet"]
 
 
-def test_starting_anew_with_nothing_lost_changes_nothing(done: World) -> None:
+def test_start_anew_with_nothing_lost_changes_nothing(done: World) -> None:
     assert done.scan(start_anew=True) is None
     assert done.due() == []
 
 
-def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_anew(
+def test_a_state_folder_removed_during_a_run_fails_it_and_is_not_created_again(
     in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
@@ -111,7 +111,7 @@ def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_ane
     assert len(world.commits()) == 1
 
 
-def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
+def test_a_plan_folder_removed_during_a_scan_is_not_created_again(
     in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
@@ -129,7 +129,7 @@ def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
 
-def test_a_record_that_is_gone_before_its_commit_is_made_again(in_process: World, state: Path) -> None:
+def test_a_record_lost_before_its_commit_is_built_again(in_process: World, state: Path) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
@@ -141,7 +141,7 @@ def test_a_record_that_is_gone_before_its_commit_is_made_again(in_process: World
     assert len(world.commits()) == 1
 
 
-def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Path) -> None:
+def test_lost_records_of_committed_chunks_are_not_needed(done: World, state: Path) -> None:
     """History and Hub agree without them; where the history is lost too, see runs/test_reconcile.py."""
     head = done.head()
     shutil.rmtree(state / "builds")
@@ -150,7 +150,7 @@ def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Pa
     assert (done.due(), done.build("en|chunk_0000"), done.head()) == ([], None, head)
 
 
-def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_again(
+def test_the_home_of_an_earlier_release_is_continued_and_its_pending_shards_are_built_again(
     in_process: World, state: Path
 ) -> None:
     """It kept records and shards that wait for their commit in a folder of their own, which nobody reads any more."""
@@ -176,14 +176,14 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
         assert examine(instance, load()).differences == []
 
 
-def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:
+def test_recorded_chunks_without_a_plan_are_lost_and_unplanned_cells_are_not() -> None:
     recorded = {("en", 0): "digest", ("en", 1): "digest", ("de", 0): UNPLANNED, ("fr", 0): None}
     assert lost([("en", 0)], recorded) == [("en", 1)]
     assert lost([], recorded) == [("en", 0), ("en", 1)]
     assert lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
 
 
-def test_a_plan_in_a_removed_folder_answers_nothing(in_process: World, state: Path) -> None:
+def test_a_plan_in_a_removed_folder_is_a_disk_error(in_process: World, state: Path) -> None:
     plan = PlanStore(obstore.store.LocalStore(state, mkdir=True), "b", "p/")
     plan.check_identity()
     shutil.rmtree(state)

@@ -49,7 +49,7 @@ def test_the_plan(world: World, disk: SmallDisk, keys: set[str]) -> None:
     check_whole(world, keys)
 
 
-def test_the_plan_where_it_can_not_begin(world: World, disk: SmallDisk) -> None:
+def test_a_plan_that_can_not_be_created(world: World, disk: SmallDisk) -> None:
     state = disk.folder / "state"
     answers = disk.run({**world.env, "STATE_URL": str(state)}, "read-only", "scan", "writable", "file state", "scan")
     assert answers == [said(state, READ_ONLY), said(state, A_FILE)]
