@@ -1,4 +1,4 @@
-"""Keys of every kind in a real bucket: what can be asked for is built, the rest is named, nothing crashes."""
+"""Keys of every kind in a real bucket: readable ones are built, unreadable ones are reported."""
 
 import unicodedata
 from xml.sax.saxutils import escape
@@ -55,16 +55,16 @@ def rescan(world: World, store, r2, folder) -> tuple[ScanReport, list[str]]:
 
 
 def rows_of(report: ScanReport, store) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    rows: dict[str, bytes] = {}
     for chunk in report.new_chunks:
         built = build_in_memory(chunk, store, retry=None)
         assert built.record.rejects is None, built.record.tally
-        found |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
-    return found
+        rows |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
+    return rows
 
 
 def put_by_boto(world: World, name: str) -> None:
-    """An object whose key obstore refuses to write."""
+    """Upload metadata under a name that obstore rejects."""
     world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}{name}/all_segments.json", Body=b"[]")
 
 
@@ -102,7 +102,7 @@ def test_an_unreadable_name_is_reported_and_the_rest_is_planned(world, store, r2
 
 
 def listing(prefix: str, *names: str) -> bytes:
-    """S3's answer to a listing; SeaweedFS itself can't hold empty, `.` and `..` names, R2 can."""
+    """Return an S3 listing. SeaweedFS can't store empty, `.` and `..` names, but R2 can."""
     below = "".join(f"<CommonPrefixes><Prefix>{escape(prefix + name)}/</Prefix></CommonPrefixes>" for name in names)
     head = f"<Name>b</Name><Prefix>{prefix}</Prefix><Delimiter>/</Delimiter><KeyCount>{len(names)}</KeyCount>"
     return f"<ListBucketResult>{head}<IsTruncated>false</IsTruncated>{below}</ListBucketResult>".encode()
@@ -114,10 +114,10 @@ def test_empty_and_dotted_names_are_reported_and_the_rest_is_planned(world, prox
     put_episode(world.store(), "en/good", 1)
     put_episode(world.store(), "en/zz", 1)
     if level == "episode":
-        body, where = listing(f"{PREFIX}en/", name, "good", "zz"), "prefix=processed%2Fen%2F(&|$)"
+        body, request = listing(f"{PREFIX}en/", name, "good", "zz"), "prefix=processed%2Fen%2F(&|$)"
     else:
-        body, where = listing(PREFIX, name, "en"), "prefix=processed%2F(&|$)"
-    proxy.order(S3Fault(where, status=200, body=body, times=FOR_EVER))
+        body, request = listing(PREFIX, name, "en"), "prefix=processed%2F(&|$)"
+    proxy.order(S3Fault(request, status=200, body=body, times=FOR_EVER))
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good", "en/zz"]
     assert report.unreadable_folders == [f"{PREFIX}en/{name}/" if level == "episode" else f"{PREFIX}{name}/"]
@@ -146,11 +146,11 @@ def test_folders_without_metadata_are_rejected_episodes(world, store, r2, tmp_pa
 
 
 def test_a_folder_without_metadata_and_with_a_hostile_object_is_rejected(world, store, r2, tmp_path):
-    """The look into such a folder lists its objects, and one of them has a name that obstore refuses."""
+    """The listing of such a folder has a key that obstore rejects."""
     put_episode(world.store(), "en/good", 1)
-    world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/odd/a\nb.mp3", Body=b"x")
+    world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/hostile/a\nb.mp3", Body=b"x")
     report, planned = rescan(world, store, r2, tmp_path)
-    assert planned == ["en/good", "en/odd"]
+    assert planned == ["en/good", "en/hostile"]
     built = build_in_memory(report.new_chunks[0], store, retry=None)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 1})
 

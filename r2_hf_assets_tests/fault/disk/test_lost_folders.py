@@ -1,5 +1,4 @@
-"""Folders that are lost: a plan that the history knows is not silently made anew, and work stops where its folder
-goes."""
+"""Lost folders: a plan in the history is not silently replaced, and a run fails when its folder disappears."""
 
 import shutil
 from pathlib import Path
@@ -41,7 +40,7 @@ def test_a_lost_plan_is_refused_and_a_restored_one_continues(done: World, state:
         f"plan: 2 chunks were built that {state} (STATE_URL) does not hold (en|chunk_0000, en|chunk_0001)"
     )
     assert "start_anew: true" in error
-    assert not list(state.rglob("*.json")), "no plan was begun"
+    assert not list(state.rglob("*.json")), "no plan was created"
     shutil.rmtree(state)
     state.with_name("away").rename(state)
     assert done.scan() is None
@@ -62,7 +61,7 @@ def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: Worl
 
 
 def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its episodes are not there, and all of them would be taken for lost."""
+    """All its episodes would be missing there."""
     monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
     error = done.build("en|chunk_0000")
     assert error is not None and "set STATE_URL to a place of its own" in error
@@ -73,13 +72,13 @@ def test_start_anew_plans_again_once(done: World, state: Path, monkeypatch: pyte
     shutil.rmtree(state)
     monkeypatch.setenv("EPISODES_PER_CHUNK", "10")
     assert done.scan(start_anew=True) is None
-    assert done.due() == ["en|chunk_0000"], "one large chunk in the place of two"
+    assert done.due() == ["en|chunk_0000"], "one large chunk instead of two"
     with DagsterInstance.get() as instance:
         assert recorded_digests(instance, COMMIT)["en", 1] == UNPLANNED
-    assert done.scan() is None, "what was given up is not asked for again"
+    assert done.scan() is None, "the old chunks are no longer required"
     assert [run.error for run in done.build_due()] == [None]
     keys = [row["audio"]["path"] for row in done.table().to_pylist()]
-    assert len(set(keys)) == len(keys) == 8, "every segment is there once: what the old plan left was removed"
+    assert len(set(keys)) == len(keys) == 8, "every segment once, without rows of the old plan"
     assert done.files() == ["data/en/chunk-00000.parquet"]
 
 
@@ -95,13 +94,13 @@ def test_a_state_folder_removed_during_a_run_fails_it_and_is_not_created_again(
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
 
-    def gone(*arguments, **options):
-        done = build_on_hub(*arguments, **options)
+    def build_and_remove(*arguments, **options):
+        build = build_on_hub(*arguments, **options)
         state.rename(state.with_name("away"))
-        return done
+        return build
 
     with monkeypatch.context() as patch:
-        patch.setattr(assets, "build_on_hub", gone)
+        patch.setattr(assets, "build_on_hub", build_and_remove)
         (failed,) = world.build_due()
     assert failed.error == f"{state / 'builds'}: it is gone, or its disk is not mounted; put it back"
     assert materializations(world, "parquet_shards") == []
@@ -117,13 +116,13 @@ def test_a_plan_folder_removed_during_a_scan_is_not_created_again(
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
 
-    def gone(*arguments):
-        found = language_folders(*arguments)
+    def list_and_remove(*arguments):
+        folders = language_folders(*arguments)
         shutil.rmtree(state)
-        return found
+        return folders
 
     with monkeypatch.context() as patch:
-        patch.setattr(scans, "language_folders", gone)
+        patch.setattr(scans, "language_folders", list_and_remove)
         assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
@@ -142,7 +141,7 @@ def test_a_record_lost_before_its_commit_is_built_again(in_process: World, state
 
 
 def test_lost_records_of_committed_chunks_are_not_needed(done: World, state: Path) -> None:
-    """History and Hub agree without them; where the history is lost too, see runs/test_reconcile.py."""
+    """History and Hub agree without them. runs/test_reconcile.py has the case of a lost history."""
     head = done.head()
     shutil.rmtree(state / "builds")
     with DagsterInstance.get() as instance:
@@ -153,7 +152,7 @@ def test_lost_records_of_committed_chunks_are_not_needed(done: World, state: Pat
 def test_the_home_of_an_earlier_release_is_continued_and_its_pending_shards_are_built_again(
     in_process: World, state: Path
 ) -> None:
-    """It kept records and shards that wait for their commit in a folder of their own, which nobody reads any more."""
+    """It stored records and uncommitted shards in a folder that is no longer read."""
     world = in_process
     world.upload(episodes={"en": 4}, **SMALL)
     world.scan()
@@ -171,7 +170,7 @@ def test_the_home_of_an_earlier_release_is_continued_and_its_pending_shards_are_
     keys = [row["audio"]["path"] for row in world.table().to_pylist()]
     assert len(set(keys)) == len(keys) == 8
     assert len(materializations(world, "hub_commit", "en|chunk_0000")) == 1
-    assert sorted(shards.rglob("*")) == before, "it is the user's to delete"
+    assert sorted(shards.rglob("*")) == before, "only the user deletes it"
     with DagsterInstance.get() as instance:
         assert examine(instance, load()).differences == []
 
