@@ -117,7 +117,7 @@ _NO_RESULT = object()
 
 def main(folder: str, *steps: str) -> None:
     results = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # stdout of the product
+    os.dup2(2, 1)  # the product's stdout goes to stderr
     for step in steps:
         verb, *arguments = step.split()
         result = _step(Path(folder), verb, arguments)
