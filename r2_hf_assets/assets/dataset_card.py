@@ -123,7 +123,7 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
         "committed": record.committed,
         "commit_oid": record.oid or "none",
         "segments": whole.rows,
-        "hours": round(whole.hours, 4),
+        "hours": round(whole.stats.hours, 4),
         "episodes": whole.stats.episodes,
         "speakers": whole.stats.speakers,
         "bytes": whole.bytes,

@@ -63,7 +63,7 @@ def hub_commit(
         try:
             done = commit_chunk(repo, record, claim)
         except DamagedShard:
-            builds.forget(record)
+            builds.invalidate(record)
             raise
         seconds = time.monotonic() - started
         on_hub = check_on_hub(repo, record, done.oid)

@@ -16,7 +16,7 @@ from r2_hf_assets.errors import ForeignDataset, UnknownFile
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.shards.names import DATA, read_path
+from r2_hf_assets.shards.names import DATA, parse_path
 
 OWNER_PATH = ".r2_hf_assets.json"
 
@@ -54,10 +54,10 @@ def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
     if refuse_other_plan(repo, revision, claim.plan_id):
         return True
     files = _chunk_files(repo, revision)
-    known = claim.known({name for path in files if (name := read_path(path))}) if files else {}
+    known = claim.known({name for path in files if (name := parse_path(path))}) if files else {}
     unknown = []
     for path, file in sorted(files.items()):
-        name = read_path(path)
+        name = parse_path(path)
         if name is None or _sha256(repo, revision, file) not in known.get(name, ()):
             unknown.append(path)
     if unknown:
@@ -115,7 +115,7 @@ def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collectio
     ours = repo.read(OWNER_PATH, head) == claim.owner_file
     gone = []
     for path, file in sorted(_chunk_files(repo, head).items()):
-        name = read_path(path)
+        name = parse_path(path)
         if name is None or name not in committed or not (ours or _sha256(repo, head, file) in committed[name]):
             gone.append(path)
     if gone or not ours:

@@ -16,7 +16,7 @@ from r2_hf_assets.hub.client import LFS_ATTRIBUTES, HubClient, RemoteFile
 from r2_hf_assets.hub.commit import files_of_chunk, files_of_record
 from r2_hf_assets.hub.errors import one_line
 from r2_hf_assets.retry import T
-from r2_hf_assets.shards.names import DATA, read_path
+from r2_hf_assets.shards.names import DATA, parse_path
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets.verdict import Findings, Verdict
 
@@ -34,7 +34,7 @@ class Inventory:
         """Return the files by language and chunk number, as read from their names; None for other names."""
         chunks: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
         for path, file in self.files.items():
-            chunks[read_path(path)].append(file)
+            chunks[parse_path(path)].append(file)
         return chunks
 
 

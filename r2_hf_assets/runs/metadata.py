@@ -121,7 +121,7 @@ def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
         "dagster/column_schema": _COLUMN_SCHEMA,
         "planned": True,
         "chunk_digest": record.digest,
-        "hours": round(record.hours, 4),
+        "hours": round(record.stats.hours, 4),
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
         "files": files_table(record.files, record.language),

@@ -1,1 +1,1 @@
-"""Shards: a chunk's rows as Parquet files, and the ledger of what became no row."""
+"""Shards: a chunk's rows as Parquet parts, and the ledger of its rejects."""

@@ -1,15 +1,19 @@
-"""Builds one chunk: metadata -> segments -> audio -> row groups -> parts -> an upload, streaming, in plan order.
+"""Streams one chunk in plan order: metadata -> segments -> audio -> row groups -> parts -> upload.
 
-Two ordered fetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So one slow
-episode stalls nothing, and memory is bounded by the row group, the prefetch and the requests in flight. Every segment
-ends as a row or in the ledger; a transient error fails the build and never rejects anything.
+Two ordered prefetches are nested: metadata a few episodes ahead, audio many requests ahead across episodes. So a slow
+episode does not stall the others, and memory is bounded by the row group, the prefetch and the requests in flight.
+Every segment becomes a row or a reject. A transient error fails the build and rejects nothing.
 """
 
+import hashlib
 import time
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, replace
 from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.listing import age_of_newest
 from r2_hf_assets.bucket.response import Fetched, GetResult
@@ -20,67 +24,53 @@ from r2_hf_assets.memory import clear_frames, give_memory_back, release
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
+from r2_hf_assets.shards.audit import Audit, check_ledger
 from r2_hf_assets.shards.names import rejects_name, shard_names
 from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
-from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
 from r2_hf_assets.shards.source import METADATA_MISSING, Source
-from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
-# Metadata files are a few hundred kB at the most; eight at a time keep hundreds of audio requests fed.
+# A metadata file has at most a few hundred kB; eight in flight suffice for hundreds of audio requests.
 _METADATA_WORKERS = 8
-# Row groups between two releases of free memory. After each one it would cost a tenth of the CPU, and give 10 MB more.
-_ROWGROUPS_A_RELEASE = 4
+# Row groups between two releases of free memory. A release after each costs a tenth of the CPU and saves 10 MB.
+_ROWGROUPS_PER_RELEASE = 4
 LEDGER = "ledger"
-_MAY_STILL_COME = ("audio_missing", "audio_empty")
+_UPLOAD_PENDING = ("audio_missing", "audio_empty")
+Progress = Callable[[Tally], None]
 
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk whose parts are on their way.
-
-    The record has the verdicts of the checks, or that of the ledger alone when it fails. `rejects` is the content of
-    the ledger, None when nothing was rejected.
-    """
+    """A built chunk. The record has all verdicts, or the ledger's alone when it fails; `rejects` is the ledger file."""
 
     record: BuildRecord
     rejects: bytes | None
     seconds: float
 
 
-@dataclass
 class _Output:
-    """Where entries go: segments with their audio through row groups into parts, rejects into the ledger; all counted.
+    """Writes segments into parts, collects rejects and counts both. No closures: they would outlive clear_frames."""
 
-    A class and no nested functions: those would stay with an error's traceback, and whatever they refer to.
-    """
-
-    chunk: ChunkManifest
-    source: Source
-    group: RowGroup
-    writer: PartWriter
-    progress: Callable[[Tally], None] | None
-
-    def __post_init__(self) -> None:
-        self.tally = Tally(episodes=len(self.chunk.episodes))
-        self.audit, self.observer = Audit(self.chunk), Observer()
+    def __init__(
+        self, chunk: ChunkManifest, source: Source, group: RowGroup, writer: PartWriter, progress: Progress | None
+    ) -> None:
+        self.chunk, self.source, self.group, self.writer, self.progress = chunk, source, group, writer, progress
+        self.tally = Tally(episodes=len(chunk.episodes))
+        self.audit, self.observer = Audit(chunk), Observer()
         self.rejects: list[Reject] = []
-        self._without_row = dict.fromkeys(self.chunk.episodes)
+        self._without_row = dict.fromkeys(chunk.episodes)
         self._written = 0
 
     def add_episode(self, episode: str, entries: int) -> None:
         self.tally.entries += entries
-        self.audit.read(episode, entries)
+        self.audit.count_entries(episode, entries)
 
     def add(self, item: Segment | Reject, fetched: GetResult) -> None:
-        """Take an entry with its audio, or an episode that is rejected.
-
-        Raises:
-            StillUploading: audio or metadata is missing, and the episode is too young to call it lost.
-        """
+        """Add a segment with its audio, or a reject. Raises StillUploading when a missing object may still arrive."""
         if isinstance(item, Reject):
             if item.reason == METADATA_MISSING:
                 age = age_of_newest(self.source.bucket, f"{self.chunk.prefix}{item.episode}/", self.source.retry)
@@ -89,7 +79,7 @@ class _Output:
             self._reject(item)
         elif (fault := audio_fault(fetched)) is not None:
             reason, detail = fault
-            if item.settling and reason in _MAY_STILL_COME:
+            if item.settling and reason in _UPLOAD_PENDING:
                 raise self._still_uploading(item.episode, item.key)
             self._reject(Reject("segment", item.episode, item.key, reason, detail))
         elif isinstance(fetched, Fetched):
@@ -123,7 +113,7 @@ class _Output:
         )
 
     def finish(self) -> None:
-        """Write what is left, and reject the episodes that have no row."""
+        """Write the last row group, and reject the episodes without a row."""
         self._flush()
         for episode in list(self._without_row):
             self._reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
@@ -131,17 +121,30 @@ class _Output:
     def _flush(self) -> None:
         if len(self.group):
             table = self.group.to_table()
-            self.observer.take(table)
-            self.audit.given(table)
+            self.observer.add(table)
+            self.audit.count_rows(table)
             self.writer.write(table, self.group.size)
             self.group.clear()
             self._written += 1
-            if self._written % _ROWGROUPS_A_RELEASE == 0:
+            if self._written % _ROWGROUPS_PER_RELEASE == 0:
                 release()
             if self.progress:
                 self.progress(self.tally)
 
 
+@contextmanager
+def _freeing_memory() -> Iterator[None]:
+    give_memory_back()
+    try:
+        yield
+    except BaseException as error:
+        clear_frames(error)  # they hold a row group and bodies
+        raise
+    finally:
+        release()
+
+
+@_freeing_memory()
 def build_chunk(
     chunk: ChunkManifest,
     bucket: Bucket,
@@ -150,38 +153,15 @@ def build_chunk(
     *,
     workers: int,
     retry: Retry | None = None,
-    progress: Callable[[Tally], None] | None = None,
+    progress: Progress | None = None,
 ) -> Build:
-    """Fetch a chunk, write its shards into `upload`, and check what was built while the last blocks are sent.
+    """Fetch a chunk, write its parts into `upload`, and run the checks while the last blocks are sent.
 
-    Args:
-        progress: called with the running tally after each row group.
-
-    Raises:
-        StillUploading: an episode's upload is not finished yet.
-        RetriesExhausted, AccessError: the bucket can't be read.
-        ShardError: other bytes arrived than were written.
+    `progress` is called with the running tally after each row group. Raises StillUploading, RetriesExhausted,
+    AccessError, and ShardError when a part's size differs from the bytes written.
     """
-    source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
-    give_memory_back()
-    try:
-        return _build(chunk, source, upload, limits, workers, progress)
-    except BaseException as error:
-        clear_frames(error)  # they hold a row group and bodies, for as long as anybody holds the error
-        raise
-    finally:
-        release()
-
-
-def _build(
-    chunk: ChunkManifest,
-    source: Source,
-    upload: Upload,
-    limits: ShardSettings,
-    workers: int,
-    progress: Callable[[Tally], None] | None,
-) -> Build:
     started = time.monotonic()
+    source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     with PartWriter(upload, limits.max_bytes) as writer:
         output = _Output(chunk, source, group, writer, progress)
@@ -196,7 +176,7 @@ def _build(
         ShardFile(name, part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects, content = rejects_file(rejects_name(chunk.number), output.rejects)
+    rejects, content = encode_ledger(rejects_name(chunk.number), output.rejects)
     stats, audit = output.observer.stats(), output.audit
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
     verdicts = {LEDGER: check_ledger(audit, record, content)}
@@ -204,3 +184,14 @@ def _build(
     if verdicts[LEDGER].passed:
         verdicts |= check_all(output.observer, audit.key_of)
     return Build(replace(record, verdicts=verdicts), content, seconds)
+
+
+def encode_ledger(name: str, rejects: Sequence[Reject]) -> tuple[ShardFile, bytes] | tuple[None, None]:
+    """Return the file entry and content of the rejects ledger, a Parquet file with one row a reject."""
+    if not rejects:
+        return None, None
+    sink = pa.BufferOutputStream()
+    arrays = [strings(column) for column in zip(*map(astuple, rejects), strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA), sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    return ShardFile(name, len(rejects), len(content), hashlib.sha256(content).hexdigest()), content

@@ -1,7 +1,7 @@
-"""Build records, beside the plan: what each chunk's latest build brought to the Hub's content store, and its rejects.
+"""Build records, stored beside the plan: the files that each chunk's latest build uploaded, and its rejects.
 
-The record comes last, so a chunk without one is not built. Where the plan is on S3, any machine may commit what another
-one built: the record is all that a commit needs. Names are made from partitions alone, never from the bucket.
+The record is written last, so a chunk without one is not built. A commit needs nothing else: with the plan on S3, any
+machine can commit what another one built.
 """
 
 from collections.abc import Collection, Iterator
@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.files import PlanFiles
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.names import record_name, rejects_name
 from r2_hf_assets.shards.record import BuildRecord, decode, encode
-
-Name = tuple[str, int]
 
 _FOLDER = "builds"
 _READERS = 32
@@ -24,16 +23,16 @@ _READERS = 32
 
 @dataclass(frozen=True)
 class BuildStore:
-    """Writes and finds the records of builds."""
+    """Build records and ledgers below `uri`."""
 
     files: PlanFiles
     uri: str
 
     def write(self, record: BuildRecord, rejects: bytes | None) -> None:
-        """Record a build: from here on the chunk is built. What earlier builds may have left on the Hub stays known."""
-        before = self._read(record.language, record.number)
-        if before is not None:
-            record = replace(record, earlier=tuple(sorted(before.sha256s - record.sha256s)))
+        """Store a build's ledger, then its record, which keeps the SHA-256 of earlier builds."""
+        previous = self._read(record.language, record.number)
+        if previous is not None:
+            record = replace(record, earlier=tuple(sorted(previous.sha256s - record.sha256s)))
         ledger = f"{record.language}/{rejects_name(record.number)}"
         if rejects is not None:
             self.files.overwrite(ledger, rejects)
@@ -41,36 +40,35 @@ class BuildStore:
             self.files.delete(ledger)
         self._write(record)
 
-    def forget(self, record: BuildRecord) -> None:
-        """Replace the record of a build that the Hub lost by one without a digest, unless it was built meanwhile."""
+    def invalidate(self, record: BuildRecord) -> None:
+        """Clear the digest of a build whose files the Hub lost, unless a later build replaced the record."""
         stored = self._read(record.language, record.number)
         if stored is not None and stored.files == record.files:
             self._write(replace(stored, digest="", files=(), rejects=None, earlier=tuple(sorted(stored.sha256s))))
 
     def find(self, language: str, number: int, digest: str, dataset: str) -> BuildRecord | None:
-        """The record of a build of the chunk with this digest for this dataset; None when none can be read."""
+        """Return the record of the build with this digest for this dataset, or None."""
         record = self._read(language, number)
         return record if record is not None and (record.digest, record.dataset) == (digest, dataset) else None
 
     def built_sha256(self, names: Collection[Name]) -> dict[Name, frozenset[str]]:
-        """SHA-256 of every file that was built of these chunks: one may be on the Hub that no history names."""
+        """Return the SHA-256 of every file built of these chunks, whether or not the history records it."""
         return {name: record.sha256s for name, record in self._read_all(names)}
 
     def readable_records(self, names: Collection[Name]) -> dict[Name, BuildRecord]:
-        """The records of those of several chunks that are built; a damaged one counts as lost."""
+        """Return the records of those chunks that are built; a damaged record counts as missing."""
         return {name: record for name, record in self._read_all(names) if record.digest}
 
     def ledger_uri(self, record: BuildRecord) -> str | None:
-        """Where the rejects ledger lies, for people."""
         return f"{self.uri}/{record.language}/{record.rejects.name}" if record.rejects else None
 
     def _read_all(self, names: Collection[Name]) -> Iterator[tuple[Name, BuildRecord]]:
         with ThreadPoolExecutor(_READERS) as pool:
-            found = pool.map(lambda name: self._read(*name), names)
-            yield from ((name, record) for name, record in zip(names, found, strict=True) if record)
+            records = pool.map(lambda name: self._read(*name), names)
+            yield from ((name, record) for name, record in zip(names, records, strict=True) if record)
 
     def _read(self, language: str, number: int) -> BuildRecord | None:
-        """The record, also one without a digest; None for a damaged one, which building again replaces."""
+        """Return the record, even an invalidated one; None when it is missing or damaged."""
         data = self.files.read(f"{language}/{record_name(number)}")
         try:
             return decode(data) if data is not None else None
@@ -82,6 +80,6 @@ class BuildStore:
 
 
 def open_builds(plan: PlanSettings, r2: BucketSettings | None) -> BuildStore:
-    """The records beside the plan that STATE_URL names."""
+    """Open the records beside the plan at STATE_URL."""
     url = f"{plan.state_url.rstrip('/')}/{_FOLDER}"
     return BuildStore(PlanFiles(open_store(url, r2), default_retry()), url)

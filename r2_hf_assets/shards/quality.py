@@ -1,7 +1,7 @@
-"""The checks of what is in a chunk: audio that decodes, values in range, texts, equal audio.
+"""Checks of a chunk's content: audio decodes, values are in range, texts exist, no audio is repeated.
 
-They are rules over what was collected while the chunk was built (observe.py). They only warn: the input is kept to the
-letter, and an episode with a broken file must not keep a thousand others from the dataset.
+They evaluate what observe.py collected during the build. They only warn: one broken file must not keep a thousand other
+episodes out of the dataset.
 """
 
 import io
@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from r2_hf_assets.shards.observe import DNSMOS_RANGE, MAX_DURATION_S, MIN_DURATION_S, Observer, Sampled
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
-_FRAMES_AT_ONCE = 2**20
-# A small file of a lossless kind can hold days of silence.
-_ENOUGH_S = 2 * 3600
-# An MP3 is padded by its encoder's delay and to whole frames: 0.15 s at 16 kHz. Cutting tools add a frame at each end.
+_BUFFER_FRAMES = 2**20
+# A small lossless file can hold days of silence.
+_MAX_DECODED_S = 2 * 3600
+# Encoder delay and whole frames pad an MP3 by 0.15 s at 16 kHz. Cutting tools add a frame at each end.
 _TOLERANCE_S, _TOLERANCE_SHARE = 0.3, 0.02
-# Shares of the rows. A few are how data is; many say that a step before this one failed.
+# Shares of the rows. A few are usual; many mean that an earlier processing step failed.
 _MAX_NULL_SHARE = 0.1
 _MAX_EMPTY_SHARE = 0.01
 _OUT_OF_RANGE = {
@@ -36,57 +36,53 @@ _OUT_OF_RANGE = {
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a body turned out to be, e.g. 3.2 seconds of "MP3 24000 Hz mono". `problem` is None when it is sound."""
+    """Decoded audio, e.g. 3.2 seconds of "MP3 24000 Hz mono". `problem` is None when all of it decodes."""
 
     seconds: float
     kind: str
     problem: str | None = None
 
 
-def decode(body: bytes) -> Decoded:
-    """Decode a body to its end, or for two hours; nothing of the sound is kept.
-
-    Raises:
-        ImportError, OSError: soundfile or its library can't be loaded.
-    """
-    import soundfile  # here, because it takes 0.05 s and 6 MB
+def decode_audio(body: bytes) -> Decoded:
+    """Decode at most two hours. Raises ImportError or OSError when soundfile or libsndfile can't be loaded."""
+    import soundfile  # lazily: it costs 0.05 s and 6 MB
 
     frames, rate, kind = 0, 1, "no audio"
     try:
-        with _silence(), soundfile.SoundFile(io.BytesIO(body)) as sound:
+        with _closed_stderr(), soundfile.SoundFile(io.BytesIO(body)) as sound:
             rate, channels = sound.samplerate, sound.channels
-            named = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
-            kind = f"{sound.format} {rate} Hz {named}"
-            room = memoryview(bytearray(2 * channels * min(_FRAMES_AT_ONCE, max(2**12, sound.frames))))
-            while frames < _ENOUGH_S * rate and (read := sound.buffer_read_into(room, "int16")):
+            layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+            kind = f"{sound.format} {rate} Hz {layout}"
+            buffer = memoryview(bytearray(2 * channels * min(_BUFFER_FRAMES, max(2**12, sound.frames))))
+            while frames < _MAX_DECODED_S * rate and (read := sound.buffer_read_into(buffer, "int16")):
                 frames += read
     except (soundfile.SoundFileError, RuntimeError, ValueError, AssertionError) as error:
         return Decoded(frames / rate, kind, f"{kind}: {type(error).__name__}")
-    return Decoded(frames / rate, kind, None if frames else f"{kind}: no sample in it")
+    return Decoded(frames / rate, kind, None if frames else f"{kind}: no samples")
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Drop what libsndfile's MP3 decoder writes to stderr: a line for each broken frame."""
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+def _closed_stderr() -> Iterator[None]:
+    """Redirect stderr to /dev/null: libsndfile's MP3 decoder writes a line for each broken frame."""
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
         yield
     finally:
-        os.dup2(kept, 2)
+        os.dup2(stderr, 2)
         os.close(null)
-        os.close(kept)
+        os.close(stderr)
 
 
 def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) -> Verdict:
-    """Whether a sample of the audio decodes, and is as long as the metadata says."""
+    """Check that sampled audio decodes to the length in the metadata."""
     findings, kinds, largest = Findings(), Counter[str](), 0.0
     for row in sample:
         try:
             decoded = decoder(row.body)
         except (ImportError, OSError) as error:
-            told = f"soundfile can't be loaded ({type(error).__name__}), so no audio was decoded; install it again"
-            return Verdict(False, Severity.WARN, told, {"sampled": len(sample), "decoded": 0})
+            summary = f"soundfile can't be loaded ({type(error).__name__}), so no audio was decoded; install it again"
+            return Verdict(False, Severity.WARN, summary, {"sampled": len(sample), "decoded": 0})
         kinds[decoded.kind] += 1
         if decoded.problem:
             findings.add("undecodable", f"{row.key}: {decoded.problem}")
@@ -94,8 +90,8 @@ def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) 
             difference = abs(decoded.seconds - row.duration)
             largest = max(largest, difference)
             if difference > _TOLERANCE_S + _TOLERANCE_SHARE * row.duration:
-                found = f"{row.key}: {decoded.seconds:.2f} s of audio, duration_seconds {row.duration:.2f}"
-                findings.add("other_length", found)
+                example = f"{row.key}: {decoded.seconds:.2f} s of audio, duration_seconds {row.duration:.2f}"
+                findings.add("other_length", example)
     numbers = {
         "sampled": len(sample),
         "decoded": len(sample) - findings.counts["undecodable"],
@@ -107,7 +103,7 @@ def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) 
 
 
 def check_ranges(counts: Counter[str]) -> Verdict:
-    """Whether durations and DNSMOS are such as speech has."""
+    """Check that durations and DNSMOS are in the range of speech, and few are null."""
     findings, rows, nulls = Findings(), counts["rows"], ("duration_null", "dnsmos_null")
     for kind, meaning in _OUT_OF_RANGE.items():
         if counts[kind]:
@@ -121,7 +117,7 @@ def check_ranges(counts: Counter[str]) -> Verdict:
 
 
 def check_texts(counts: Counter[str]) -> Verdict:
-    """Whether there is a transcript, but for a few."""
+    """Check that few texts are null or blank."""
     findings, rows = Findings(), counts["rows"]
     numbers = {kind: counts[kind] for kind in ("rows", "text_null", "text_blank")}
     empty = counts["text_null"] + counts["text_blank"]
@@ -131,28 +127,23 @@ def check_texts(counts: Counter[str]) -> Verdict:
 
 
 def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verdict:
-    """Whether the same audio stands in more than one row.
-
-    Args:
-        hashes: of 64 bits, in the order of the rows: one chunk in a billion is wrong by chance.
-        key_of: the audio key of a row, by its place.
-    """
-    # Sorted arrays need a tenth of the memory of a dict of all rows.
+    """Check that no two rows have equal audio. `key_of` returns the audio key of a row by its index."""
+    # A 64-bit collision is expected in one chunk of a billion. Sorting takes a tenth of the memory of a dict.
     unsorted = pa.Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
     ordered = unsorted.take(pc.sort_indices(unsorted))
     repeated = set(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
     findings, first_of = Findings(), dict[int, int]()
-    for row, found in enumerate(hashes):
-        if found in repeated and (first := first_of.setdefault(found, row)) != row:
+    for row, digest in enumerate(hashes):
+        if digest in repeated and (first := first_of.setdefault(digest, row)) != row:
             findings.add("duplicate", f"{key_of(row)} is {key_of(first)}")
     numbers = {"rows": len(hashes), "duplicates": findings.counts["duplicate"]}
-    return findings.verdict(f"the audio of {len(hashes)} rows is each its own", numbers, Severity.WARN)
+    return findings.verdict(f"no audio is repeated in {len(hashes)} rows", numbers, Severity.WARN)
 
 
 def check_all(observer: Observer, key_of: Callable[[int], str]) -> dict[str, Verdict]:
-    """Every check of this module by its name."""
+    """Return the verdict of every check of this module by name."""
     return {
-        "audio": check_audio(observer.sample(), decode),
+        "audio": check_audio(observer.sample(), decode_audio),
         "ranges": check_ranges(observer.counts),
         "texts": check_texts(observer.counts),
         "duplicates": check_duplicates(observer.hashes, key_of),

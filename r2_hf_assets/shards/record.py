@@ -1,9 +1,6 @@
-"""What building a chunk gave: its files, and the tally that a ledger must balance.
+"""The build record of a chunk: its files, tally, figures and verdicts, stored as JSON beside the plan.
 
-    planned episodes = episodes with rows + episodes rejected
-    entries read     = rows + segments rejected
-
-Stored as JSON beside the plan; its presence says that the build is whole.
+A stored record means that the build is complete.
 """
 
 import json
@@ -30,7 +27,7 @@ class ShardFile:
 
 @dataclass
 class Tally:
-    """Counts of one build. Bytes are of MP3 bodies."""
+    """Counts of one build; shards/audit.py has the equations that they satisfy. `audio_bytes` counts MP3 bodies."""
 
     episodes: int = 0
     episodes_with_rows: int = 0
@@ -44,18 +41,18 @@ class Tally:
 
     @property
     def episodes_read(self) -> int:
-        """Episodes that have a row or were rejected so far."""
+        """Episodes with a row or rejected so far."""
         return self.episodes_with_rows + self.episodes_rejected
 
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One built chunk. `rejects` is None when nothing was rejected.
+    """One built chunk. `rejects` is None without rejects.
 
     Attributes:
-        verdicts: what the checks said of the build, by check.
-        dataset: the address of the repo whose content store the files went to.
-        earlier: SHA-256 of the files of earlier builds of this chunk: one may be on the Hub though no history says so.
+        verdicts: by check.
+        earlier: SHA-256 of the files of earlier builds, which may be on the Hub without a record in the history.
+        dataset: URL of the repo whose content store has the files.
     """
 
     language: str
@@ -75,22 +72,16 @@ class BuildRecord:
 
     @property
     def sha256s(self) -> frozenset[str]:
-        """Of every file that this build or an earlier one may have brought to the Hub."""
+        """SHA-256 of every file that this build or an earlier one may have uploaded."""
         return frozenset((*(file.sha256 for file in self.files), *self.earlier))
-
-    @property
-    def hours(self) -> float:
-        """Of audio, without broken time stamps."""
-        return self.stats.audio_seconds / 3600
 
 
 def encode(record: BuildRecord) -> bytes:
-    """The record as JSON."""
     return json.dumps({"version": _VERSION, **asdict(record)}, indent=1).encode()
 
 
 def decode(data: bytes) -> BuildRecord:
-    """Read a record. Raises ShardError when it is damaged, or of another version."""
+    """Decode a record. Raises ShardError when it is damaged or of another version."""
     try:
         raw: dict[str, Any] = json.loads(data)
         if raw.pop("version") != _VERSION:
@@ -101,8 +92,8 @@ def decode(data: bytes) -> BuildRecord:
             "tally": Tally(**raw["tally"]),
             "stats": Stats.from_json(raw["stats"]),
             "verdicts": {
-                name: Verdict(**{**found, "severity": Severity(found["severity"])})
-                for name, found in raw["verdicts"].items()
+                name: Verdict(**{**verdict, "severity": Severity(verdict["severity"])})
+                for name, verdict in raw["verdicts"].items()
             },
             "earlier": tuple(raw["earlier"]),
         }

@@ -1,7 +1,7 @@
-"""Collects rows until they make a row group, touching each audio byte once.
+"""Collects rows into a row group and copies each audio byte once.
 
-Bodies are copied into one buffer that is used again for every row group, and the audio column is built over it with
-Array.from_buffers. (pa.array over memoryviews never releases them: memory grows by every byte fetched.)
+Bodies are copied into one buffer, which every row group reuses, and Array.from_buffers makes the audio column from it.
+(pa.array over memoryviews never releases them: memory grows by every byte fetched.)
 """
 
 from array import array
@@ -14,7 +14,7 @@ from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, floats, strings
 
 
 class RowGroup:
-    """Rows waiting to be written: up to `limit` bytes of audio and text, or a single larger row."""
+    """Rows of up to `limit` bytes of audio and text, or a single larger row."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -27,11 +27,10 @@ class RowGroup:
         return len(self._segments)
 
     def has_room(self, segment: Segment, audio_size: int) -> bool:
-        """Whether the row may still go into this group."""
         return not self._segments or self.size + row_size(segment, audio_size) <= self.limit
 
     def add(self, segment: Segment, pieces: Sequence[bytes]) -> None:
-        """Take a row that has room; its audio comes in pieces, which are copied."""
+        """Add a row for which there is room, and copy the pieces of its audio."""
         size, end = sum(map(len, pieces)), self._offsets[-1]
         if not self._segments and len(self._audio) < max(size, self.limit):
             self._audio = memoryview(pa.allocate_buffer(max(size, self.limit))).cast("B")
@@ -43,7 +42,7 @@ class RowGroup:
         self.size += row_size(segment, size)
 
     def to_table(self) -> pa.Table:
-        """The rows as a table over the buffer: write it before `clear`, and keep nothing of it."""
+        """Return a table over the buffer; it is valid until `clear`."""
         rows, buffers = self._segments, [None, pa.py_buffer(self._offsets), pa.py_buffer(self._audio)]
         audio, *others = COLUMNS
         paths = strings([getattr(row, audio.attribute) for row in rows])
@@ -55,7 +54,7 @@ class RowGroup:
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
     def clear(self) -> None:
-        """Empty the group; the buffer stays, unless a giant row blew it up."""
+        """Remove the rows, and the buffer if a row above the limit enlarged it."""
         if len(self._audio) > self.limit:
             self._audio = memoryview(b"")
         self.size = 0
@@ -64,7 +63,7 @@ class RowGroup:
 
 
 def row_size(segment: Segment, audio_size: int) -> int:
-    """Bytes a row counts for: its audio and its strings."""
+    """Return the bytes of a row's audio and strings."""
     return audio_size + _utf8(segment.key) + _utf8(segment.text or "") + _utf8(segment.speaker_id or "")
 
 

@@ -1,12 +1,11 @@
-"""The columns of the dataset, and how each is written to Parquet.
+"""The columns of the dataset and their Parquet encoding.
 
-The Arrow schema, the `huggingface` features in its metadata (with which load_dataset and the viewer play the audio),
-the dataset card, Dagster's table metadata and the row groups are made from COLUMNS. A new column is a line there and an
-attribute of bucket.segments.Segment. Files on the Hub keep their columns, so a migration note tells how to build them
-again.
+COLUMNS defines the Arrow schema, the `huggingface` features in its metadata (load_dataset and the viewer play the audio
+with them), the dataset card, Dagster's table metadata and the row groups. A new column is a line there and an attribute
+of bucket.segments.Segment. Files already on the Hub keep their columns.
 
-audio.bytes is MP3: compressing it again, a dictionary or statistics over it cost seconds and give nothing, so it is
-stored plain; the other columns are small and zstd. A page index lets readers fetch single pages.
+audio.bytes is MP3: compression, a dictionary or statistics would cost seconds and save nothing. The other columns are
+zstd. A page index lets readers fetch single pages.
 """
 
 import json
@@ -24,11 +23,11 @@ class Column:
     """A column of the dataset.
 
     Attributes:
-        dtype: its type in a dataset card: "audio", or an Arrow type's name.
-        sources: the MP3, or fields of all_segments.json.
-        attribute: of a Segment; the audio's is its key.
-        repeats: whether a dictionary pays off.
-        statistics: whether readers filter by it.
+        dtype: "audio" or the name of an Arrow type, as in a dataset card.
+        sources: "mp3", or fields of all_segments.json.
+        attribute: of Segment.
+        repeats: values repeat, so a dictionary saves bytes.
+        statistics: readers filter by it.
     """
 
     name: str
@@ -51,7 +50,7 @@ class Column:
 AUDIO = pa.struct([pa.field("path", pa.string()), pa.field("bytes", pa.binary())])
 
 COLUMNS = (
-    Column("audio", "audio", "MP3 as it lies in the bucket; path is its key there", ("mp3",), "key", statistics=False),
+    Column("audio", "audio", "MP3 as stored in the bucket; path is its key there", ("mp3",), "key", statistics=False),
     Column("text", "string", "transcript", ("text",), "text", statistics=False),
     Column("speaker_id", "string", "speaker within the episode", ("speaker",), "speaker_id", repeats=True),
     Column("duration_seconds", "float32", "end - start", ("start", "end"), "duration"),
@@ -64,7 +63,7 @@ SCHEMA = pa.schema(
     metadata={"huggingface": json.dumps({"info": {"features": {c.name: c.feature for c in COLUMNS}}})},
 )
 
-# One row each: a whole episode (level "episode") or one entry of its metadata (level "segment").
+# `level` is "episode" for a whole episode, "segment" for one entry of its metadata.
 REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in ("level", "episode", "key", "reason", "detail")])
 
 WRITER_OPTIONS: dict[str, Any] = {
@@ -72,18 +71,15 @@ WRITER_OPTIONS: dict[str, Any] = {
     "use_dictionary": [column.name for column in COLUMNS if column.repeats],
     "write_statistics": [column.name for column in COLUMNS if column.statistics],
     "write_page_index": True,
-    # Page sizes are looked at after each batch of rows: a page of audio is 2.5 MB, with the default of 1024 rows it is
-    # 80 MB. Larger pages deduplicate better when an episode changes, and cost more memory to copy (memory.py).
+    # pyarrow checks the page size after each batch of rows, so a page of audio has 2.5 MB; at the default of 1024 rows
+    # it has 80 MB. Larger pages deduplicate better when an episode changes, but take more memory to copy (memory.py).
     "write_batch_size": 32,
 }
 
 
-# pa.array would do for both, but it imports pandas wherever that is installed, only to see whether it was given
-# something of pandas': 0.4 s and 50 MB in every run.
-
-
+# pa.array could make both columns, but it imports pandas wherever that is installed: 0.4 s and 50 MB in every run.
 def strings(values: Sequence[str | None]) -> pa.Array:
-    """Make a string column; the values must be valid UTF-8 and less than 2 GiB together."""
+    """Return a string column of valid UTF-8, less than 2 GiB in all."""
     encoded = [b"" if value is None else value.encode() for value in values]
     offsets = array("i", accumulate(map(len, encoded), initial=0))
     buffers = [_validity(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
@@ -91,14 +87,14 @@ def strings(values: Sequence[str | None]) -> pa.Array:
 
 
 def floats(values: Sequence[float | None]) -> pa.Array:
-    """Make a float32 column, rounded as a C cast does it."""
+    """Return a float32 column, rounded like a C cast."""
     numbers = array("d", (0.0 if value is None else value for value in values))
     doubles = pa.Array.from_buffers(pa.float64(), len(values), [_validity(values), pa.py_buffer(numbers)])
     return doubles.cast(pa.float32(), safe=False)
 
 
 def _validity(values: Sequence[object]) -> pa.Buffer | None:
-    """A bit a value, the first lowest; none when no value is null."""
+    """Return one bit a value, lowest first, or None without nulls."""
     if None not in values:
         return None
     bits = int("".join("0" if value is None else "1" for value in reversed(values)), 2)

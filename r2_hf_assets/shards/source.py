@@ -1,4 +1,4 @@
-"""Reads a chunk's entries and their audio from the bucket, in plan order: to build it, and to verify it on the Hub."""
+"""Reads a chunk's entries and audio from the bucket in plan order, to build it or to verify it on the Hub."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
@@ -30,7 +30,7 @@ Item = Segment | Reject
 
 @dataclass(frozen=True)
 class Source:
-    """The bucket as it is now. Metadata younger than `settle` may still be followed by audio."""
+    """A bucket in which audio of metadata younger than `settle` may still arrive."""
 
     bucket: Bucket
     settle: timedelta
@@ -39,13 +39,9 @@ class Source:
     def items(
         self, chunk: ChunkManifest, workers: int, on_read: Callable[[str, int], None] | None = None
     ) -> Generator[Item, None, None]:
-        """Yield every entry of every episode, as a segment or a reject; unusable metadata gives one reject.
-
-        Args:
-            on_read: called with an episode and the number of its entries.
-        """
+        """Yield entries as segments or rejects, unusable metadata as one reject. `on_read` gets the entry counts."""
         fetch = self._fetch(chunk.episodes, chunk.metadata_key, workers, METADATA_MAX_BYTES)
-        with closing(fetch) as metadata:  # or its threads live on for as long as an error is held
+        with closing(fetch) as metadata:  # else its threads live as long as an error's traceback
             for episode, fetched in metadata:
                 try:
                     if fetched is None:
@@ -71,7 +67,7 @@ class Source:
                     )
 
     def audio(self, items: Iterable[Item], workers: int) -> Generator[tuple[Item, GetResult], None, None]:
-        """Yield items with their audio, in order; a reject's is None."""
+        """Yield items in order with their audio, None for a reject."""
         return self._fetch(
             items, lambda item: item.key if isinstance(item, Segment) else None, workers, MAX_ROWGROUP_BYTES
         )

@@ -1,7 +1,7 @@
-"""Figures of a chunk's rows: hours, speakers, and durations and DNSMOS in bins with fixed edges, so that chunks add up.
+"""Figures of a chunk: rows, hours, speakers, and histograms of duration and DNSMOS with fixed edges.
 
-They are counted while a chunk is built (observe.py), and stored in the build record and in the materializations of
-hub_commit: the dataset's figures are the sum over the latter.
+observe.py counts them during the build. The build record and the materialization of hub_commit store them. The
+dataset's figures are the sum over the materializations.
 """
 
 from array import array
@@ -9,22 +9,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# Bin i holds edges[i-1] <= value < edges[i]: the first what lies below all edges, the last what reaches the highest.
-# A second each up to 30 s, the most that speech models take at once, then coarser.
+# Bin i holds edges[i-1] <= value < edges[i]; the first and the last bin are open. Up to 30 s, the usual input limit of
+# speech models, a bin has one second.
 DURATION_EDGES_S: tuple[float, ...] = (*map(float, range(1, 31)), 45.0, 60.0, 120.0, 600.0)
-# A tenth each. As float32, like the column: 3.3 read from it must not fall below the edge 3.3.
+# As float32, like the column: its 3.3 must not fall below the edge 3.3.
 DNSMOS_EDGES: tuple[float, ...] = tuple(array("f", (tenth / 10 for tenth in range(10, 51))))
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Figures of a chunk's rows; of many chunks when added up.
+    """Figures of one chunk, or the sum of several.
 
     Attributes:
         episodes: those with rows.
-        audio_seconds: of the durations that are known and not above observe.MAX_DURATION_S.
-        speakers: distinct within each episode, summed, as a speaker_id means nothing beyond its episode.
-        duration_s, dnsmos: rows by the edges above, one bin more than edges. Null values are in no bin.
+        audio_seconds: sum of the durations up to observe.MAX_DURATION_S.
+        speakers: distinct speakers of each episode, summed, as a speaker_id is unique only within its episode.
+        duration_s, dnsmos: rows by bin, one bin more than edges; no bin counts nulls.
     """
 
     rows: int = 0
@@ -36,7 +36,7 @@ class Stats:
 
     def __post_init__(self) -> None:
         if len(self.duration_s) != len(DURATION_EDGES_S) + 1 or len(self.dnsmos) != len(DNSMOS_EDGES) + 1:
-            raise ValueError("stats: the bins are not these edges'")
+            raise ValueError("stats: the number of bins differs from this release's")
 
     def __add__(self, other: "Stats") -> "Stats":
         return Stats(
@@ -48,20 +48,20 @@ class Stats:
             dnsmos=tuple(map(sum, zip(self.dnsmos, other.dnsmos, strict=True))),
         )
 
+    @property
+    def hours(self) -> float:
+        return self.audio_seconds / 3600
+
     def as_json(self) -> dict[str, Any]:
-        """The attributes by name; the bins as a text each, since Dagster's UI gives every item of a list a line."""
+        """Return the attributes with bins as text, since Dagster's UI shows a list with one line an item."""
         bins = {name: " ".join(map(str, getattr(self, name))) for name in ("duration_s", "dnsmos")}
         return asdict(self) | bins
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Stats":
-        """Read what `as_json` made, or an earlier release, whose bins are lists and which has two entries more.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is anything else, other bins included.
-        """
-        whole = {name: raw[name] for name in ("rows", "episodes", "audio_seconds", "speakers")}
-        return cls(**whole, duration_s=_bins(raw["duration_s"]), dnsmos=_bins(raw["dnsmos"]))
+        """Read `as_json`, also with bins as lists. Raises KeyError, TypeError or ValueError for anything else."""
+        scalars = {name: raw[name] for name in ("rows", "episodes", "audio_seconds", "speakers")}
+        return cls(**scalars, duration_s=_bins(raw["duration_s"]), dnsmos=_bins(raw["dnsmos"]))
 
 
 def _bins(raw: Any) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
-"""Row groups -> Parquet parts, none larger than the limit, streamed into an upload while they are written.
+"""Writes row groups as Parquet parts within a size limit, and streams each part into an upload.
 
-Rotation depends only on the rows, so the same input gives byte-identical files. Leaving by an exception finishes
-nothing.
+Rotation depends only on the rows, so the same input gives byte-identical files. An exception finishes no part.
 """
 
 import io
@@ -16,45 +15,45 @@ from r2_hf_assets import activity
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 
-# What a row group adds to a file besides its data: page headers, indexes and its part of the footer, with room to
-# spare. The footer's share (about 800 bytes, and 30 a page of 1 MiB) is written when the file ends.
+# A generous bound of what a row group adds besides its data: page headers, indexes and its share of the footer (about
+# 800 bytes, and 30 a page of 1 MiB).
 _OVERHEAD_BYTES = 64 * 1024
 _FOOTER_BYTES = 2 * 1024
 _BYTES_PER_INDEX_BYTE = 2**14
-# Page headers and the small columns are handed on together.
-_SMALL_BYTES = 64 * 1024
+# Page headers and small columns are buffered into larger writes.
+_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Content:
-    """A finished file as the upload counted and hashed it: `size` in bytes, `sha256` in hex."""
+    """A finished file as received by the upload: `size` in bytes, `sha256` in hex."""
 
     size: int
     sha256: str
 
 
 class PartUpload(Protocol):
-    """The content of one file, written from its beginning to its end."""
+    """A file that is written sequentially."""
 
     def write(self, data: bytes) -> None: ...
     def finish(self) -> Content: ...
 
 
 class Upload(Protocol):
-    """The parts of one chunk, one after the other."""
+    """The parts of one chunk, one at a time."""
 
     def begin(self) -> PartUpload: ...
 
 
 def group_limit(rowgroup_bytes: int, max_bytes: int) -> int:
-    """The size of a row group that leaves room for what the file needs besides."""
+    """Return the row group size that leaves room for the file's overhead."""
     overhead = _OVERHEAD_BYTES + max_bytes // _BYTES_PER_INDEX_BYTE
     return min(rowgroup_bytes, max(max_bytes - overhead, max_bytes // 2))
 
 
 @dataclass(frozen=True)
 class Part:
-    """A finished file; `rows` are those that its footer names."""
+    """A finished file; `rows` is from its footer."""
 
     rows: int
     size: int
@@ -62,7 +61,7 @@ class Part:
 
 
 class PartWriter:
-    """Writes tables as row groups into parts. Use as a context manager, then read `parts`."""
+    """A context manager that writes row groups; `parts` is complete at its end."""
 
     def __init__(self, upload: Upload, max_bytes: int) -> None:
         self.parts: list[Part] = []
@@ -82,7 +81,7 @@ class PartWriter:
                 self._open.abandon()
 
     def write(self, table: pa.Table, size: int) -> None:
-        """Append one row group of about `size` bytes, in a new part if it does not fit into this one."""
+        """Append a row group of about `size` bytes, in a new part if the current one has no room."""
         index = size // _BYTES_PER_INDEX_BYTE
         if self._open is not None and self._open.size + size + index + _OVERHEAD_BYTES > self._max:
             self._finish()
@@ -100,17 +99,17 @@ class PartWriter:
 
 class _OpenPart:
     def __init__(self, upload: PartUpload) -> None:
-        self.footer = 0  # bytes that it will take, about
+        self.footer = 0  # estimated bytes
         self._upload = upload
         self._sink = _Sink(upload)
-        self._buffer = io.BufferedWriter(self._sink, _SMALL_BYTES)
+        self._buffer = io.BufferedWriter(self._sink, _BUFFER_BYTES)
         self._file = pa.PythonFile(self._buffer, "w")
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(self._file, SCHEMA, metadata_collector=self._footers, **WRITER_OPTIONS)
 
     @property
     def size(self) -> int:
-        """Bytes of the file if it ended here, about."""
+        """Estimated bytes of the file if it ended here."""
         written: int = self._file.tell()
         return written + self.footer
 
@@ -126,14 +125,14 @@ class _OpenPart:
         return Part(self._footers[0].num_rows, content.size, content.sha256)
 
     def abandon(self) -> None:
-        """Let go of a part that is not whole; nothing more is sent of it."""
+        """Close an incomplete part without sending more of it."""
         self._sink.upload = None
         with suppress(Exception):
             self._writer.close()
 
 
 class _Sink(io.RawIOBase):
-    """The file object below pyarrow's buffer. Without an upload it drops what it is given."""
+    """A raw file over an upload; without one it discards the data."""
 
     def __init__(self, upload: PartUpload) -> None:
         self.upload: PartUpload | None = upload

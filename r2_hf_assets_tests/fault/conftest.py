@@ -1,4 +1,4 @@
-"""Trouble on order: the S3 proxy, budgets short enough for a test, and a world that goes through the proxy."""
+"""Fixtures for injected errors: the S3 proxy, a world behind it, a Hub, and retries of a second or two."""
 
 import time
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ from r2_hf_sandbox.s3.faults import S3Faults
 from r2_hf_sandbox.sandbox import Sandbox
 
 TRIES = 7
-INNER_TRIES = 2  # object_store's own, within each of ours
+INNER_TRIES = 2  # of object_store, within each attempt of the product
 READ_TIMEOUT_S = 0.3
 
 
 @pytest.fixture(autouse=True)
 def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every retry of the product and of its libraries as in earnest, but within a second or two."""
+    """Keep the retries of the product and its libraries, but shorten them to a second or two."""
     milliseconds = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=5), "base": 2}
     inner = {"max_retries": INNER_TRIES - 1, "retry_timeout": timedelta(seconds=20), "backoff": milliseconds}
     monkeypatch.setattr(client, "OBSTORE_RETRIES", inner)
@@ -40,9 +40,9 @@ def short_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "COMMIT_RETRY", short)
     from huggingface_hub.utils import _http, _xet
 
-    # http_backoff tries 6 times and waits 1 to 8 s in between; the tries stay, the waits go.
+    # http_backoff makes 6 attempts with waits of 1 to 8 s in between.
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 1000)))
-    # hf_xet reads these when its session is made.
+    # hf_xet reads these when its session is created.
     monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "2")
     monkeypatch.setenv("HF_XET_CLIENT_RETRY_BASE_DELAY", "5ms")
     monkeypatch.setattr(_xet, "_GLOBAL_XET_HOLDER", _xet.XetSessionHolder())
@@ -56,8 +56,8 @@ def proxy(sandbox: Sandbox) -> Iterator[S3Faults]:
 
 
 @pytest.fixture
-def troubled(in_process: World, proxy: S3Faults, monkeypatch: pytest.MonkeyPatch) -> World:
-    """The world, whose product reaches the bucket through the proxy; what a test uploads and reads goes past it."""
+def faulty(in_process: World, proxy: S3Faults, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The world, with the proxy between the product and the bucket, but not between the test and the bucket."""
     monkeypatch.setenv("R2_ENDPOINT_URL", proxy.endpoint_url)
     return in_process
 
@@ -71,13 +71,13 @@ def r2(world: World, proxy: S3Faults) -> BucketSettings:
 
 @pytest.fixture
 def store(r2: BucketSettings) -> Bucket:
-    """The product's own client for the bucket, through the proxy."""
+    """The product's client of the bucket, through the proxy."""
     return Bucket(r2)
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
-    """A Hub that several cases share, each with a repo of its own."""
+    """A Hub for several cases, each with its own repo."""
     with start_hub(tmp_path_factory.mktemp("hub"), lfs_part_bytes=PART_BYTES) as running:
         yield running
 
@@ -86,7 +86,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 def case(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[HubCase]:
-    """A chunk to commit, over LFS when the parameter `route` begins so."""
+    """A chunk to commit, over LFS when the parameter `route` begins with "LFS"."""
     from huggingface_hub import constants
 
     name = request.node.callspec.params.get("route", "Xet") if hasattr(request.node, "callspec") else "Xet"

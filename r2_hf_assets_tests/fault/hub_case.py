@@ -1,4 +1,4 @@
-"""A chunk to upload and commit to the sandbox's Hub with the real client, and what a test asks of the repo then."""
+"""A chunk that the real client uploads and commits to the sandbox's Hub, and checks of the repo."""
 
 import hashlib
 import random
@@ -21,7 +21,7 @@ FOR_EVER = 2**31
 PART = "data/en/chunk-00007.parquet"
 SIZE = 250_000
 
-# Where an upload and its commit pass, whatever carries the bytes.
+# Routes of an upload and its commit over both Xet and LFS.
 ROUTES = {
     "head": ("GET", "/revision/main$"),
     "create": ("POST", "/api/repos/create$"),
@@ -41,15 +41,14 @@ LFS_ROUTES = {
     "LFS completion": ("POST", "/_lfs/.*/0$"),
     "LFS verify": ("POST", "/info/lfs/objects/verify$"),
 }
-# All of them, by what carries the bytes.
 EVERY = {f"Xet, {name}": route for name, route in (ROUTES | XET_ROUTES).items()}
 EVERY |= {f"LFS, {name}": route for name, route in LFS_ROUTES.items()}
-PART_BYTES = 100_000  # of an LFS upload: three parts, so the multipart routes are walked
+PART_BYTES = 100_000  # of an LFS upload: three parts, so the multipart routes are used
 
 
 @dataclass
 class HubCase:
-    """One chunk of one file, on its way to a repo of its own that does not exist yet."""
+    """One chunk of one file, and the name of a repo that does not exist yet."""
 
     hub: HubServer
     client: HubClient
@@ -65,25 +64,24 @@ class HubCase:
         body = b"PAR1" + random.Random(name).randbytes(SIZE)
         return cls(hub, HubClient(settings), folder, body, HfApi(endpoint=hub.endpoint, token=hub.token))
 
-    def order(self, route: tuple[str, str], **trouble: Any) -> None:
+    def inject(self, route: tuple[str, str], **fault: Any) -> None:
         method, path = route
-        self.hub.faults({"method": method, "path_regex": path, **trouble})
+        self.hub.faults({"method": method, "path_regex": path, **fault})
 
     def upload(self) -> BuildRecord:
-        """Make the repo and bring the content there, as `parquet_shards` does."""
+        """Create the repo and upload the content, like `parquet_shards`."""
         check_claim(self.client, self.claim)
         return self.client.call_with_retry("upload to", lambda: upload_chunk(self.client, self.folder, self.body))
 
     def commit(self) -> CommitRecord:
-        """Upload the chunk and commit it."""
         return commit_chunk(self.client, self.upload(), self.claim)
 
     def data_commits(self) -> int:
-        found = self.api.list_repo_commits(self.client.repo_id, repo_type="dataset")
-        return sum(commit.title.startswith("Add ") for commit in found)
+        commits = self.api.list_repo_commits(self.client.repo_id, repo_type="dataset")
+        return sum(commit.title.startswith("Add ") for commit in commits)
 
     def check_whole(self) -> None:
-        """The repo holds the chunk, by exactly one commit, and no scratch file is left."""
+        """Check that the repo has the chunk by exactly one commit, and no scratch file is left."""
         (file,) = self.api.get_paths_info(self.client.repo_id, [PART], repo_type="dataset")
         assert (file.lfs.sha256, file.size) == (hashlib.sha256(self.body).hexdigest(), len(self.body))
         assert self.data_commits() == 1
@@ -99,5 +97,4 @@ class HubCase:
         assert self.data_commits() == 0
 
     def check_scratch(self) -> None:
-        """No file is left of an upload, whether it ended well or not."""
-        assert [path for path in (self.folder / "scratch").glob("*")] == []
+        assert list((self.folder / "scratch").glob("*")) == []

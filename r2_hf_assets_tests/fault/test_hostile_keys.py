@@ -1,4 +1,4 @@
-"""Keys of every kind in a real bucket: what can be asked for is built, the rest is named, nothing crashes."""
+"""Keys of every kind in a real bucket: readable ones are built, unreadable ones are reported."""
 
 import unicodedata
 from xml.sax.saxutils import escape
@@ -55,20 +55,20 @@ def rescan(world: World, store, r2, folder) -> tuple[ScanReport, list[str]]:
 
 
 def rows_of(report: ScanReport, store) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    rows: dict[str, bytes] = {}
     for chunk in report.new_chunks:
         built = build_in_memory(chunk, store, retry=None)
         assert built.record.rejects is None, built.record.tally
-        found |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
-    return found
+        rows |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
+    return rows
 
 
 def put_by_boto(world: World, name: str) -> None:
-    """An object whose key obstore refuses to write."""
+    """Upload metadata under a name that obstore rejects."""
     world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}{name}/all_segments.json", Body=b"[]")
 
 
-def test_names_that_can_be_asked_for_are_planned_and_built_to_the_byte(world, store, r2, tmp_path):
+def test_readable_names_are_planned_and_built_unchanged(world, store, r2, tmp_path):
     episodes = [f"en/{name}" for name in READABLE.values()]
     for episode in episodes:
         put_episode(world.store(), episode, 2)
@@ -79,7 +79,7 @@ def test_names_that_can_be_asked_for_are_planned_and_built_to_the_byte(world, st
     assert rows == {f"{PREFIX}{e}/{name}_{i:06d}.mp3": audio(e, i) for e, name, i in names}
 
 
-def test_the_same_names_as_language_folders_are_planned_under_unknown(world, store, r2, tmp_path):
+def test_readable_names_of_language_folders_are_planned_under_unknown(world, store, r2, tmp_path):
     folders = [name for name in READABLE.values() if name != "all_segments.json"]
     for folder in folders:
         put_episode(world.store(), f"{folder}/episode", 1)
@@ -91,7 +91,7 @@ def test_the_same_names_as_language_folders_are_planned_under_unknown(world, sto
 
 @pytest.mark.parametrize("name", UNREADABLE.values(), ids=UNREADABLE)
 @pytest.mark.parametrize("level", ["episode", "language"])
-def test_a_name_that_can_not_be_asked_for_is_named_and_costs_no_other(world, store, r2, tmp_path, level, name):
+def test_an_unreadable_name_is_reported_and_the_rest_is_planned(world, store, r2, tmp_path, level, name):
     put_episode(world.store(), "en/good", 2)
     put_episode(world.store(), "en/zz", 2)
     put_by_boto(world, f"en/{name}" if level == "episode" else f"{name}/episode")
@@ -102,7 +102,7 @@ def test_a_name_that_can_not_be_asked_for_is_named_and_costs_no_other(world, sto
 
 
 def listing(prefix: str, *names: str) -> bytes:
-    """S3's answer to a listing; SeaweedFS itself can't hold empty, `.` and `..` names, R2 can."""
+    """Return an S3 listing. SeaweedFS can't store empty, `.` and `..` names, but R2 can."""
     below = "".join(f"<CommonPrefixes><Prefix>{escape(prefix + name)}/</Prefix></CommonPrefixes>" for name in names)
     head = f"<Name>b</Name><Prefix>{prefix}</Prefix><Delimiter>/</Delimiter><KeyCount>{len(names)}</KeyCount>"
     return f"<ListBucketResult>{head}<IsTruncated>false</IsTruncated>{below}</ListBucketResult>".encode()
@@ -110,14 +110,14 @@ def listing(prefix: str, *names: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["", ".", ".."], ids=["empty", "dot", "dot dot"])
 @pytest.mark.parametrize("level", ["episode", "language"])
-def test_empty_and_dotted_names_are_named_and_cost_no_other(world, proxy, store, r2, tmp_path, level, name):
+def test_empty_and_dotted_names_are_reported_and_the_rest_is_planned(world, proxy, store, r2, tmp_path, level, name):
     put_episode(world.store(), "en/good", 1)
     put_episode(world.store(), "en/zz", 1)
     if level == "episode":
-        body, where = listing(f"{PREFIX}en/", name, "good", "zz"), "prefix=processed%2Fen%2F(&|$)"
+        body, request = listing(f"{PREFIX}en/", name, "good", "zz"), "prefix=processed%2Fen%2F(&|$)"
     else:
-        body, where = listing(PREFIX, name, "en"), "prefix=processed%2F(&|$)"
-    proxy.order(S3Fault(where, status=200, body=body, times=FOR_EVER))
+        body, request = listing(PREFIX, name, "en"), "prefix=processed%2F(&|$)"
+    proxy.order(S3Fault(request, status=200, body=body, times=FOR_EVER))
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good", "en/zz"]
     assert report.unreadable_folders == [f"{PREFIX}en/{name}/" if level == "episode" else f"{PREFIX}{name}/"]
@@ -135,7 +135,7 @@ def test_stray_objects_and_folder_markers_are_no_episodes(world, store, r2, tmp_
     assert len(rows_of(report, store)) == 2
 
 
-def test_an_empty_marker_folder_and_a_folder_of_folders_are_rejected_episodes(world, store, r2, tmp_path):
+def test_folders_without_metadata_are_rejected_episodes(world, store, r2, tmp_path):
     put_episode(world.store(), "en/good", 1)
     world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/empty/", Body=b"")
     put_episode(world.store(), "en/outer/inner", 1)
@@ -145,12 +145,12 @@ def test_an_empty_marker_folder_and_a_folder_of_folders_are_rejected_episodes(wo
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 2})
 
 
-def test_an_episode_without_metadata_but_with_a_hostile_object_is_rejected(world, store, r2, tmp_path):
-    """The look into such a folder lists its objects, and one of them has a name that obstore refuses."""
+def test_a_folder_without_metadata_and_with_a_hostile_object_is_rejected(world, store, r2, tmp_path):
+    """The listing of such a folder has a key that obstore rejects."""
     put_episode(world.store(), "en/good", 1)
-    world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/odd/a\nb.mp3", Body=b"x")
+    world.sandbox.s3.client().put_object(Bucket=world.bucket, Key=f"{PREFIX}en/hostile/a\nb.mp3", Body=b"x")
     report, planned = rescan(world, store, r2, tmp_path)
-    assert planned == ["en/good", "en/odd"]
+    assert planned == ["en/good", "en/hostile"]
     built = build_in_memory(report.new_chunks[0], store, retry=None)
     assert (built.record.tally.rows, built.record.tally.rejects) == (1, {"metadata_missing": 1})
 
@@ -163,7 +163,7 @@ def test_the_same_episode_in_two_folders_of_a_language_is_two_episodes(world, st
     assert len(rows_of(report, store)) == 6
 
 
-def test_the_run_names_what_it_can_not_read(in_process: World):
+def test_the_run_reports_unreadable_folders(in_process: World):
     world = in_process
     world.upload(episodes={"en": 1}, segments=(2, 2), seconds=(0.3, 0.4))
     put_by_boto(world, "en/a\nb")

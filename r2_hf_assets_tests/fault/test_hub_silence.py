@@ -1,4 +1,4 @@
-"""A Hub that accepts a request and never answers, at every route that the product asks, over Xet and over LFS."""
+"""A Hub that accepts a request and never responds, at every route that the product uses, over Xet and LFS."""
 
 import time
 
@@ -18,12 +18,12 @@ from r2_hf_assets.settings import HubSettings
 from r2_hf_assets_tests.fault.hub_case import EVERY, FOR_EVER, PART, ROUTES, HubCase
 
 REQUEST_S = 0.3
-# More than a request may take, as in earnest.
+# Longer than a request's timeout, as in production.
 TRANSFER_S = 0.7
 TWICE = Retry(attempts=2, base=0.005, cap=0.02)
 
 WRITES = EVERY | {"Xet, deduplication": ("GET", "/v1/chunks/")}
-LARGE = ("Xet, commit", "Xet, xorb upload", "LFS, LFS part")  # what is asked there has a body that fills a socket
+LARGE = ("Xet, commit", "Xet, xorb upload", "LFS, LFS part")  # their request bodies fill a socket
 READS = {
     "tree": ("GET", "/tree/"),
     "paths-info": ("POST", "/paths-info/"),
@@ -39,8 +39,8 @@ def set_bounds(monkeypatch: pytest.MonkeyPatch, request_s: float, transfer_s: fl
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each bound as in earnest, but below a second; and two tries of http_backoff in place of six."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set every timeout below a second, and two attempts of http_backoff instead of six."""
     set_bounds(monkeypatch, REQUEST_S, TRANSFER_S)
     monkeypatch.setitem(http_backoff.__kwdefaults__ or {}, "max_retries", 1)
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
@@ -50,18 +50,18 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("route", "body"), [*((name, "read") for name in WRITES), *((name, "unread") for name in LARGE)]
 )
-def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -> None:
-    case.order(WRITES[route], silence=body)
+def test_a_temporary_stall_loses_nothing(case: HubCase, route: str, body: str) -> None:
+    case.inject(WRITES[route], silence=body)
     mark = case.hub.mark()
     case.commit()
-    assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
+    assert any(request.get("fault") for request in case.hub.requests(mark)), "the stall was met"
     case.check_whole()
 
 
-# Asked again, the batch route says that the content is there. Nobody needs the deduplication.
+# A repeated batch request reports that the content is stored. Deduplication is optional.
 @pytest.mark.parametrize("route", [name for name in WRITES if name not in ("LFS, LFS verify", "Xet, deduplication")])
-def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
-    case.order(WRITES[route], silence="read", times=FOR_EVER)
+def test_a_permanent_stall_exhausts_the_retries(case: HubCase, route: str) -> None:
+    case.inject(WRITES[route], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
     with pytest.raises(RetriesExhausted, match="after 2 tries") as caught:
         case.commit()
@@ -72,52 +72,52 @@ def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
     case.check_whole()
 
 
-def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: HubCase) -> None:
-    case.order(ROUTES["commit"], silence="read", after=True, times=FOR_EVER)
+def test_a_stall_after_the_commit_makes_no_second_commit(case: HubCase) -> None:
+    case.inject(ROUTES["commit"], silence="read", after=True, times=FOR_EVER)
     assert not case.commit().committed
     case.check_whole()
 
 
-def test_silence_is_given_up_for_the_validation_of_a_card_too(case: HubCase) -> None:
-    case.order(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
+def test_a_stalled_card_validation_exhausts_the_retries(case: HubCase) -> None:
+    case.inject(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
     with pytest.raises(RetriesExhausted, match="after 2 tries"):
         case.client.call_with_retry("write the card of", lambda: case.client.validate_card(CARD), TWICE)
 
 
 def read_all(case: HubCase) -> list[RemoteFile]:
-    """Every way in which the product reads: a listing, files by path, a small file in whole, a file by ranges."""
-    repo, found = case.client, take_inventory(case.client)
-    assert found.revision
-    assert repo.call_with_retry("read", lambda: repo.read(CARD_PATH, found.revision or "")) == CARD
-    assert repo.call_with_retry("list", lambda: repo.files([PART], found.revision or "")) == found.files
-    with pytest.raises(UnreadableShard):  # what is there is no Parquet
-        HubReader(repo, found.revision).footer(found.files[PART])
-    return list(found.files.values())
+    """Use every way to read: a listing, files by path, a small whole file, a file by ranges."""
+    repo, inventory = case.client, take_inventory(case.client)
+    assert inventory.revision
+    assert repo.call_with_retry("read", lambda: repo.read(CARD_PATH, inventory.revision or "")) == CARD
+    assert repo.call_with_retry("list", lambda: repo.files([PART], inventory.revision or "")) == inventory.files
+    with pytest.raises(UnreadableShard):  # the file is no Parquet
+        HubReader(repo, inventory.revision).footer(inventory.files[PART])
+    return list(inventory.files.values())
 
 
 @pytest.mark.parametrize("reads", READS)
-def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, reads: str) -> None:
+def test_a_stalled_read_is_retried_and_then_fails(case: HubCase, reads: str) -> None:
     case.commit()
-    case.order(READS[reads], silence="read")
+    case.inject(READS[reads], silence="read")
     mark = case.hub.mark()
     assert [file.path for file in read_all(case)] == [PART]
-    assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
-    case.order(READS[reads], silence="read", times=FOR_EVER)
+    assert any(request.get("fault") for request in case.hub.requests(mark)), "the stall was met"
+    case.inject(READS[reads], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
     with pytest.raises(RetriesExhausted, match="after 2 tries"):
         read_all(case)
 
 
-def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preflight_reports_a_stalled_hub(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PATIENCE_S", REQUEST_S)
-    case.order(("GET", "/api/whoami-v2$"), silence="read")
+    case.inject(("GET", "/api/whoami-v2$"), silence="read")
     hub = HubSettings(case.client.repo_id, case.hub.token, case.hub.endpoint)
-    (found,) = preflight.check_hub(hub)
-    assert "can't be reached" in str(found)
+    (finding,) = preflight.check_hub(hub)
+    assert "can't be reached" in str(finding)
 
 
-def test_a_large_upload_that_flows_takes_as_long_as_it_needs(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every answer comes in time, and all of them together take longer than any bound."""
+def test_a_slow_upload_with_progress_is_not_cut_off(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each response arrives in time, but all together take longer than any timeout."""
     set_bounds(monkeypatch, 2.0, 2.5)
     case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
     started = time.monotonic()

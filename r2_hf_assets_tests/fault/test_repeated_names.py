@@ -1,4 +1,4 @@
-"""A server that lists a folder again at a page's edge: each episode is planned once."""
+"""A listing that repeats a folder on the next page: each episode is planned once."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""build_chunk with real clients when S3 is in trouble: every row once and no reject, or one line and nothing at all."""
+"""build_chunk with real clients and errors of S3: every row once and no reject, or one line and no build."""
 
 import threading
 
@@ -12,7 +12,7 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings
-from r2_hf_assets_tests.fault.transient_errors import CAUSES, TROUBLES, end, order
+from r2_hf_assets_tests.fault.transient_errors import CAUSES, FAULTS, end_fault, inject
 from r2_hf_assets_tests.support.build_samples import (
     PREFIX,
     MemoryBuild,
@@ -28,7 +28,7 @@ from r2_hf_sandbox.s3.faults import FOR_EVER, S3Fault
 EPISODES = ("en/a", "en/b")
 SEGMENTS = 4
 TARGETS = {"metadata": r"en/a/all_segments\.json", "audio": r"en/b/b_000002\.mp3"}
-PASSING = [name for name in TROUBLES if name != "refused"]
+BY_REQUEST = [name for name in FAULTS if name != "refused"]
 
 
 @pytest.fixture
@@ -44,49 +44,48 @@ def build(store, *episodes: str) -> MemoryBuild:
 
 def check_whole(built: MemoryBuild) -> None:
     rows = [row["audio"] for row in built.rows()]
-    wanted = [(episode, index) for episode in EPISODES for index in range(SEGMENTS)]
-    assert [row["path"] for row in rows] == [f"{PREFIX}{e}/{e[-1]}_{i:06d}.mp3" for e, i in wanted]
-    assert [row["bytes"] for row in rows] == [audio(episode, index, 3000) for episode, index in wanted]
+    expected = [(episode, index) for episode in EPISODES for index in range(SEGMENTS)]
+    assert [row["path"] for row in rows] == [f"{PREFIX}{e}/{e[-1]}_{i:06d}.mp3" for e, i in expected]
+    assert [row["bytes"] for row in rows] == [audio(episode, index, 3000) for episode, index in expected]
     assert (built.record.rejects, built.build.rejects) == (None, None)
 
 
 @pytest.mark.parametrize("times", [1, 6], ids=["once", "burst"])
 @pytest.mark.parametrize("target", [*TARGETS.values(), "."], ids=[*TARGETS, "anything"])
-@pytest.mark.parametrize("trouble", PASSING)
-def test_trouble_that_passes_costs_no_row(bucket, proxy, store, trouble, target, times):
-    order(proxy, trouble, target, times)
+@pytest.mark.parametrize("fault", BY_REQUEST)
+def test_a_transient_error_loses_no_row(bucket, proxy, store, fault, target, times):
+    inject(proxy, fault, target, times)
     check_whole(build(store))
-    before = proxy.count(target)
-    assert before >= times, "the trouble was met"
+    assert proxy.count(target) >= times, "the fault was met"
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_trouble_for_ever_is_one_line_and_no_reject(bucket, proxy, store, trouble, target):
-    order(proxy, trouble, target)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_permanent_error_is_one_line_and_no_reject(bucket, proxy, store, fault, target):
+    inject(proxy, fault, target)
     with pytest.raises(RetriesExhausted) as caught:
         build(store)
-    said = str(caught.value)
-    assert CAUSES[trouble] in said and "a later run will try again" in said and "\n" not in said
-    assert said.startswith("GET processed/en/") and caught.value.transient
+    message = str(caught.value)
+    assert CAUSES[fault] in message and "a later run will try again" in message and "\n" not in message
+    assert message.startswith("GET processed/en/") and caught.value.transient
     assert fetch_threads() == []
-    end(proxy, trouble)
+    end_fault(proxy, fault)
     check_whole(build(store))
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_listing_in_trouble_rejects_no_episode(bucket, proxy, store, trouble):
-    """An episode without metadata is looked into before it is given up: that look may fail too."""
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failed_listing_rejects_no_episode(bucket, proxy, store, fault):
+    """An episode without metadata is listed before it is rejected, and that request may fail too."""
     obstore.delete(bucket.store(), f"{PREFIX}en/a/all_segments.json")
-    order(proxy, trouble, "list-type=2")
+    inject(proxy, fault, "list-type=2")
     with pytest.raises(RetriesExhausted) as caught:
         build(store)
-    assert CAUSES[trouble] in str(caught.value) and "\n" not in str(caught.value)
-    end(proxy, trouble)
+    assert CAUSES[fault] in str(caught.value) and "\n" not in str(caught.value)
+    end_fault(proxy, fault)
     assert build(store).record.tally.rejects == {"metadata_missing": 1}
 
 
-def test_a_connection_that_is_refused_for_a_while(bucket, proxy, store, monkeypatch):
+def test_connections_refused_for_a_while_are_retried(bucket, proxy, store, monkeypatch):
     patient = Retry(attempts=50, base=0.02, cap=0.05)
     monkeypatch.setattr("r2_hf_assets.retry.DEFAULT", patient)
     proxy.refuse()
@@ -112,25 +111,25 @@ def test_a_refusal_midway_is_one_line_and_no_reject(bucket, proxy, store, code, 
     with pytest.raises(AccessError) as caught:
         build(store)
     assert advice in str(caught.value) and "\n" not in str(caught.value)
-    assert proxy.count(target) == 1, "a refusal is not repeated"
+    assert proxy.count(target) == 1, "a refusal is not retried"
     proxy.clear()
     check_whole(build(store))
 
 
-def test_a_bucket_that_is_gone_rejects_nothing(bucket, r2):
+def test_a_missing_bucket_rejects_nothing(bucket, r2):
     gone = BucketSettings(r2.endpoint_url, r2.access_key_id, r2.secret_access_key, f"{r2.name}-gone")
     with pytest.raises(AccessError, match="check R2_BUCKET"):
         build(Bucket(gone))
 
 
-def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(bucket, proxy, store, monkeypatch):
+def test_an_object_replaced_during_its_get_is_the_old_or_the_new(bucket, proxy, store, monkeypatch):
     key, old, new = f"{PREFIX}en/a/big.mp3", b"o" * 400_000, b"n" * 400_000
     obstore.put(bucket.store(), key, old)
     proxy.order(S3Fault("big.mp3", "truncate"))
     replaced: list[object] = []
     try_acquire = ByteBudget.try_acquire
 
-    def replace_and_acquire(budget: ByteBudget, turn: int, size: int) -> bool:  # between the answer's head and its body
+    def replace_and_acquire(budget: ByteBudget, turn: int, size: int) -> bool:  # between headers and body
         if not replaced:
             replaced.append(obstore.put(bucket.store(), key, new))
         return try_acquire(budget, turn, size)
@@ -141,14 +140,14 @@ def test_an_object_replaced_while_it_comes_is_the_old_or_the_new_never_both(buck
     assert replaced and proxy.count("big.mp3") >= 2
 
 
-def test_an_object_with_too_long_a_key_can_not_exist(bucket, proxy, store):
+def test_an_object_with_too_long_a_key_is_missing(bucket, proxy, store):
     name = "x" * 480
     put_episode(bucket.store(), f"en/{name}", 1, without=[0])
     built = build(store, f"en/{name}", "en/a")
     assert built.record.tally.rejects == {"audio_missing": 1, "no_usable_segment": 1}
     longer = f"{PREFIX}en/{'y' * 1100}.mp3"
     assert fetch(store, longer) == [(longer, None)]
-    assert proxy.count("yyyy") == 0, "S3 answers 400 to such a key, which would look like trouble"
+    assert proxy.count("yyyy") == 0, "S3 responds 400 to such a key, as to a broken request"
 
 
 def fetch(store, *keys: str) -> list[tuple[str, GetResult]]:

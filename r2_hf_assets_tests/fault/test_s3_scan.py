@@ -1,4 +1,4 @@
-"""A scan, bucket and plan both on S3 in trouble: every episode planned once, or one line and a sound plan."""
+"""A scan with errors of S3 in bucket and plan: every episode planned once, or one line and a valid plan."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets_tests.fault.transient_errors import CAUSES, PAGE, TROUBLES, end, order
+from r2_hf_assets_tests.fault.transient_errors import CAUSES, FAULTS, PAGE, end_fault, inject
 from r2_hf_assets_tests.support.build_samples import PREFIX, put_folders
 from r2_hf_sandbox.s3.faults import FOR_EVER, S3Fault
 
@@ -36,33 +36,33 @@ def rescan(plan: PlanStore, r2) -> ScanReport:
 
 
 def check_whole(plan: PlanStore) -> None:
-    chunks = plan.read_many((planned.language, planned.number) for planned in plan.planned())
-    found = [episode for chunk in chunks for episode in chunk.episodes]
-    assert sorted(found) == sorted(EPISODES), "every episode once"
-    assert [(p.language, p.number) for p in plan.planned()] == [("de", 0), ("en", 0), ("en", 1), ("en", 2)]
+    names = [(chunk.language, chunk.number) for chunk in plan.planned()]
+    episodes = [episode for chunk in plan.read_many(names) for episode in chunk.episodes]
+    assert sorted(episodes) == sorted(EPISODES), "every episode once"
+    assert names == [("de", 0), ("en", 0), ("en", 1), ("en", 2)]
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-@pytest.mark.parametrize("trouble", [name for name in TROUBLES if name != "refused"])
-def test_trouble_that_passes_costs_no_episode(plan, proxy, r2, trouble, target):
-    order(proxy, trouble, target, times=3)
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "refused"])
+def test_a_transient_error_loses_no_episode(plan, proxy, r2, fault, target):
+    inject(proxy, fault, target, times=3)
     rescan(plan, r2)
     proxy.clear()
     check_whole(plan)
     assert rescan(plan, r2).new_chunks == []
 
 
-FOR_EVER_CASES = [(trouble, "bucket listing") for trouble in TROUBLES]
-FOR_EVER_CASES += [(trouble, target) for trouble in ("503 SlowDown", "reset") for target in TARGETS]
+FOR_EVER_CASES = [(fault, "bucket listing") for fault in FAULTS]
+FOR_EVER_CASES += [(fault, target) for fault in ("503 SlowDown", "reset") for target in TARGETS]
 
 
-@pytest.mark.parametrize(("trouble", "target"), FOR_EVER_CASES)
-def test_trouble_for_ever_is_one_line_and_a_later_scan_plans_all(plan, proxy, r2, trouble, target):
-    order(proxy, trouble, TARGETS[target])
+@pytest.mark.parametrize(("fault", "target"), FOR_EVER_CASES)
+def test_a_permanent_error_is_one_line_and_a_later_scan_plans_all(plan, proxy, r2, fault, target):
+    inject(proxy, fault, TARGETS[target])
     with pytest.raises(RetriesExhausted) as caught:
         rescan(plan, r2)
-    assert CAUSES[trouble] in str(caught.value) and "\n" not in str(caught.value) and caught.value.transient
-    end(proxy, trouble)
+    assert CAUSES[fault] in str(caught.value) and "\n" not in str(caught.value) and caught.value.transient
+    end_fault(proxy, fault)
     rescan(plan, r2)
     check_whole(plan)
 
@@ -71,14 +71,14 @@ LOST: dict[str, dict[str, Any]] = {"reset": {"kind": "reset"}, "503": {"status":
 
 
 @pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize("answer", LOST)
-def test_a_chunk_whose_answer_was_lost_is_not_planned_twice(plan, proxy, r2, answer, times):
-    proxy.order(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[answer]))
+@pytest.mark.parametrize("response", LOST)
+def test_a_chunk_whose_response_was_lost_is_not_planned_twice(plan, proxy, r2, response, times):
+    proxy.order(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[response]))
     rescan(plan, r2)
     check_whole(plan)
 
 
-def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, proxy, r2):
+def test_a_chunk_whose_responses_are_all_lost_is_read_by_the_next_scan(plan, proxy, r2):
     proxy.order(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
     with pytest.raises(RetriesExhausted):
         rescan(plan, r2)
@@ -88,8 +88,8 @@ def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, prox
 
 
 @pytest.mark.parametrize("target", ["bucket listing", "plan listing"])
-def test_a_page_where_a_listing_should_be_loses_nothing_for_good(plan, proxy, r2, target):
-    """object_store reads any XML as a listing, so a scan may see an empty bucket or plan: it appends nothing wrong."""
+def test_an_html_page_instead_of_a_listing_loses_no_episode(plan, proxy, r2, target):
+    """object_store reads any XML as a listing, so a scan may read an empty bucket or plan. It plans nothing twice."""
     rescan(plan, r2)
     proxy.order(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
     rescan(plan, r2)
@@ -117,11 +117,11 @@ def test_a_refusal_is_one_line(plan, proxy, r2, target, status, code, advice):
     check_whole(plan)
 
 
-@pytest.mark.parametrize("trouble", [name for name in TROUBLES if name != "refused"])
-def test_the_first_look_at_the_bucket_has_patience_too(world, proxy, store, trouble):
-    order(proxy, trouble, "list-type=2", times=2)
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "refused"])
+def test_the_first_request_to_the_bucket_is_retried(world, proxy, store, fault):
+    inject(proxy, fault, "list-type=2", times=2)
     check_access(store, PREFIX)
-    order(proxy, trouble, "list-type=2")
+    inject(proxy, fault, "list-type=2")
     with pytest.raises(RetriesExhausted) as caught:
         check_access(store, PREFIX)
     assert "\n" not in str(caught.value) and caught.value.transient

@@ -9,7 +9,7 @@ from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
 from r2_hf_assets.settings import HubSettings
-from r2_hf_assets.shards.names import parts_in_order, read_path
+from r2_hf_assets.shards.names import parse_path, parts_in_order
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 from r2_hf_assets_tests.support.world import World
 
@@ -84,7 +84,7 @@ def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) ->
     ],
 )
 def test_read_path(path: str, name: tuple[str, int] | None) -> None:
-    assert read_path(path) == name
+    assert parse_path(path) == name
 
 
 WHOLE = "data/en/chunk-00007.parquet"

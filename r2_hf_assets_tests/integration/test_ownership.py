@@ -187,7 +187,7 @@ def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
     assert (len(world.commits()), world.due()) == (1, ["en|chunk_0000"])
     settings = load()
     builds = open_builds(settings.plan, settings.r2)
-    builds.forget(builds.readable_records([("en", 0)])["en", 0])
+    builds.invalidate(builds.readable_records([("en", 0)])["en", 0])
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
     assert world.build("en|chunk_0000") is None

@@ -1,7 +1,7 @@
-"""A built chunk with a bit of everything, that tests of the ledger check damage.
+"""A built chunk with rows and rejects of every kind, which tests of the ledger check damage.
 
-The damage is real: other tables are given to the writer, other lines to the ledger. The record is made to agree (sizes,
-hashes, counters), as a build with a fault would write it.
+Other tables go to the writer and other rows to the ledger. The record agrees with them (sizes, hashes, counters), as
+after a faulty build.
 """
 
 import hashlib
@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from r2_hf_assets.shards.audit import Audit, check_ledger
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.schema import REJECT_SCHEMA, SCHEMA
-from r2_hf_assets.shards.verify import Audit, check_ledger
 from r2_hf_assets.shards.writer import Part, PartWriter
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.support.build_samples import (
@@ -39,19 +39,19 @@ Lines = list[dict[str, Any]]
 
 @dataclass
 class Built:
-    """A build that a test may damage: what the writer was given and what it made, and the ledger."""
+    """A build to damage: the writer's tables and parts, and the ledger."""
 
     record: BuildRecord
     rejects: bytes | None
-    given: list[pa.Table] = field(default_factory=list)
+    tables: list[pa.Table] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
     def audit(self) -> Audit:
         audit = Audit(CHUNK)
         for episode, entries in ENTRIES.items():
-            audit.read(episode, entries)
-        for table in self.given:
-            audit.given(table)
+            audit.count_entries(episode, entries)
+        for table in self.tables:
+            audit.count_rows(table)
         return audit
 
     def check(self) -> Verdict:
@@ -64,20 +64,19 @@ class Built:
         return verdict.numbers["problems_by_kind"]
 
     def rows(self) -> Lines:
-        return [row for table in self.given for row in table.to_pylist()]
+        return [row for table in self.tables for row in table.to_pylist()]
 
     def write(self, rows: Lines) -> None:
-        """Give these rows to the writer."""
-        self.given = []
+        self.tables = []
         with PartWriter(MemoryUpload(), _MAX_BYTES) as writer:
             for first in range(0, len(rows), _ROWS_A_GROUP):
                 table = pa.Table.from_pylist(rows[first : first + _ROWS_A_GROUP], SCHEMA)
-                self.given.append(table)
+                self.tables.append(table)
                 writer.write(table, sum(len(row["audio"]["bytes"] or b"") for row in table.to_pylist()))
-        self.keep(writer.parts)
+        self.set_parts(writer.parts)
 
-    def keep(self, parts: list[Part]) -> None:
-        """Let these be the parts, and make the record agree."""
+    def set_parts(self, parts: list[Part]) -> None:
+        """Replace the parts, and make the record agree."""
         self.parts = parts
         names = shard_names(CHUNK.number, len(parts))
         files = [ShardFile(name, part.rows, part.size, part.sha256) for name, part in zip(names, parts, strict=True)]
@@ -96,7 +95,7 @@ class Built:
         self.record = replace(self.record, rejects=recorded)
 
     def count_again(self) -> None:
-        """Counters that agree with the damage."""
+        """Make the tally agree with the damage."""
         rows, rejects = self.rows(), self.reject_lines()
         with_rows = {row["audio"]["path"].rsplit("/", 1)[0] for row in rows}
         segments = sum(line["level"] == "segment" for line in rejects)
@@ -117,7 +116,6 @@ class Built:
 
 
 def build() -> MemoryBuild:
-    """CHUNK, built."""
     bucket = MemoryBucket()
     put_episode(bucket, "en/a", 10, size=5000, without=[3])
     put_episode(bucket, "en-US/a", [*(entry(index) for index in range(6)), "no object"], size=5000)
@@ -127,8 +125,8 @@ def build() -> MemoryBuild:
     return build_in_memory(CHUNK, bucket, max_bytes=_MAX_BYTES, rowgroup_bytes=_ROWGROUP_BYTES)
 
 
-def built_again(made: MemoryBuild) -> Built:
-    """The same build, row group by row group."""
+def rebuild(made: MemoryBuild) -> Built:
+    """Write the same rows again, row group by row group."""
     built = Built(made.record, made.build.rejects)
     built.write(made.rows())
     return built

@@ -1,4 +1,4 @@
-"""Tables and observations for the tests of what is looked at while a chunk is built."""
+"""Tables and observers for the tests of figures and quality checks."""
 
 import random
 from functools import lru_cache
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def row(index: int = 0, *, episode: str = "ep", body: bytes | None = None, **changes: Any) -> Row:
-    """A sound row; its body is bytes that stand for audio, each row's own."""
+    """Return a valid row; its body is unique bytes in place of audio."""
     key = f"processed/en/{episode}/{episode}_{index:06d}.mp3"
     data = random.Random(key).randbytes(300) if body is None else body
     usual = {"text": "words", "speaker_id": "SPEAKER_00", "duration_seconds": 1.5, "dnsmos": 3.25, "language": "en"}
@@ -28,11 +28,11 @@ def table(rows: list[Row]) -> pa.Table:
 def observed(*groups: list[Row]) -> Observer:
     observer = Observer()
     for rows in groups:
-        observer.take(table(rows))
+        observer.add(table(rows))
     return observer
 
 
 @lru_cache
 def mp3(seconds: float = 2.0) -> tuple[bytes, float]:
-    """A real MP3 and its length in seconds."""
+    """Return a real MP3 and its length in seconds."""
     return splice(make_voices(1), 0, seconds, "quality", random.Random(1))

@@ -1,4 +1,4 @@
-"""build_chunk over a real store with awkward episodes: every segment ends in exactly one place; trouble in none."""
+"""build_chunk over a real store: every segment is a row or a reject, and a transient error is neither."""
 
 from datetime import timedelta
 
@@ -36,7 +36,7 @@ def build(bucket, *episodes: str, **options) -> MemoryBuild:
 
 
 def rejects(built: MemoryBuild) -> list[tuple[str, str, str]]:
-    """(level, key below the prefix, reason)"""
+    """Return (level, key below the prefix, reason) of each reject."""
     return [(row["level"], row["key"].removeprefix(PREFIX), row["reason"]) for row in built.rejects()]
 
 
@@ -50,16 +50,16 @@ def test_rows_are_in_plan_order_then_segment_order(bucket):
     assert [row["audio"]["bytes"] for row in built.rows()] == [audio(episode, index) for episode, index in expected]
 
 
-def test_a_row_says_what_the_metadata_says(bucket):
+def test_a_row_has_the_values_of_its_metadata(bucket):
     put_episode(bucket, "en/a", [entry(0, language="deu", dnsmos=2.5), {"start": 5, "end": 4}])
     first, second = build(bucket, "en/a").rows()
     del first["audio"], second["audio"]
-    words = {"text": "words of segment 0", "speaker_id": "SPEAKER_00"}
-    assert first == {**words, "duration_seconds": 1.5, "dnsmos": 2.5, "language": "de"}
+    constant = {"text": "words of segment 0", "speaker_id": "SPEAKER_00"}
+    assert first == {**constant, "duration_seconds": 1.5, "dnsmos": 2.5, "language": "de"}
     assert second == dict.fromkeys(["text", "speaker_id", "duration_seconds", "dnsmos"]) | {"language": "en"}
 
 
-def test_a_chunk_without_trouble_has_no_ledger(bucket):
+def test_a_chunk_without_rejects_has_no_ledger(bucket):
     put_episode(bucket, "en/a", 4, size=300)
     built = build(bucket, "en/a")
     tally = Tally(episodes=1, episodes_with_rows=1, entries=4, rows=4, audio_bytes=1200)
@@ -69,10 +69,10 @@ def test_a_chunk_without_trouble_has_no_ledger(bucket):
 
 
 def put_awkward(bucket) -> list[str]:
-    """Episodes of every kind of trouble that does not pass. Returns the plan's list."""
+    """Upload episodes with every kind of permanent fault, and return the planned episodes."""
     put_episode(bucket, "en/good", 3)
     put_episode(bucket, "en/holes", 4, without=[1, 3])
-    put_episode(bucket, "en/odd", [entry(0), None, "text", entry(3, text="a\ud800b"), 7])
+    put_episode(bucket, "en/mixed", [entry(0), None, "text", entry(3, text="a\ud800b"), 7])
     put_episode(bucket, "en/silent", 2)
     obstore.put(bucket, f"{PREFIX}en/silent/silent_000001.mp3", b"")
     put_episode(bucket, "en/lost", 2, without=[0, 1])
@@ -80,10 +80,10 @@ def put_awkward(bucket) -> list[str]:
     for name, data in (("blank", b" "), ("html", b"<html>"), ("dict", b"{}"), ("cut", b'[{"text": "a"')):
         put_episode(bucket, f"en/{name}", 0, metadata=data)
     obstore.put(bucket, f"{PREFIX}en/headless/headless_000000.mp3", b"audio without metadata")
-    return [f"en/{name}" for name in "good holes odd silent lost none blank html dict cut headless gone".split()]
+    return [f"en/{name}" for name in "good holes mixed silent lost none blank html dict cut headless gone".split()]
 
 
-def test_every_entry_and_every_episode_is_in_one_place(bucket):
+def test_every_entry_and_episode_is_counted_once(bucket):
     built = build(bucket, *put_awkward(bucket))
     tally = built.record.tally
     assert (tally.episodes, tally.episodes_with_rows, tally.episodes_rejected) == (12, 4, 8)
@@ -104,14 +104,14 @@ def test_every_entry_and_every_episode_is_in_one_place(bucket):
     assert sum(tally.rejects.values()) == built.record.rejects.rows == 16  # type: ignore[union-attr]
 
 
-def test_the_ledger_names_key_and_reason_in_order(bucket):
+def test_the_ledger_has_keys_and_reasons_in_order(bucket):
     built = build(bucket, *put_awkward(bucket))
     assert rejects(built) == [
         ("segment", "en/holes/holes_000001.mp3", "audio_missing"),
         ("segment", "en/holes/holes_000003.mp3", "audio_missing"),
-        ("segment", "en/odd/odd_000001.mp3", "entry_not_an_object"),
-        ("segment", "en/odd/odd_000002.mp3", "entry_not_an_object"),
-        ("segment", "en/odd/odd_000004.mp3", "entry_not_an_object"),
+        ("segment", "en/mixed/mixed_000001.mp3", "entry_not_an_object"),
+        ("segment", "en/mixed/mixed_000002.mp3", "entry_not_an_object"),
+        ("segment", "en/mixed/mixed_000004.mp3", "entry_not_an_object"),
         ("segment", "en/silent/silent_000001.mp3", "audio_empty"),
         ("segment", "en/lost/lost_000000.mp3", "audio_missing"),
         ("segment", "en/lost/lost_000001.mp3", "audio_missing"),
@@ -126,7 +126,7 @@ def test_the_ledger_names_key_and_reason_in_order(bucket):
     ]
 
 
-def test_a_lone_surrogate_costs_one_letter_and_not_the_chunk(bucket):
+def test_a_lone_surrogate_is_replaced_by_one_character(bucket):
     put_episode(bucket, "en/a", [entry(0, text="a\ud800b"), entry(1)])
     assert [row["text"] for row in build(bucket, "en/a").rows()] == ["a\ufffdb", "words of segment 1"]
 
@@ -140,19 +140,19 @@ def test_audio_too_large_for_a_row_group_is_rejected(bucket, monkeypatch):
     assert built.record.tally.rows == 1
 
 
-def test_nothing_usable_gives_no_file_and_a_ledger(bucket):
+def test_a_chunk_without_rows_has_only_a_ledger(bucket):
     put_episode(bucket, "en/a", [None])
     built = build(bucket, "en/a")
     assert (built.parts, built.record.files, built.record.bytes) == ([], (), 0)
     assert [reason for _, _, reason in rejects(built)] == ["entry_not_an_object", "no_usable_segment"]
 
 
-@pytest.mark.parametrize("trouble", ["audio missing", "audio empty", "metadata missing"])
-def test_an_episode_that_was_just_written_is_still_uploading(bucket, trouble):
-    put_episode(bucket, "en/a", 3, without=[1] if trouble == "audio missing" else [])
-    if trouble == "audio empty":
+@pytest.mark.parametrize("fault", ["audio missing", "audio empty", "metadata missing"])
+def test_a_missing_object_of_a_young_episode_is_still_uploading(bucket, fault):
+    put_episode(bucket, "en/a", 3, without=[1] if fault == "audio missing" else [])
+    if fault == "audio empty":
         obstore.put(bucket, f"{PREFIX}en/a/a_000001.mp3", b"")
-    if trouble == "metadata missing":
+    if fault == "metadata missing":
         obstore.delete(bucket, f"{PREFIX}en/a/all_segments.json")
     with pytest.raises(StillUploading, match="en/a is still uploading") as caught:
         build(bucket, "en/a", settle_minutes=15.0)
@@ -160,13 +160,13 @@ def test_an_episode_that_was_just_written_is_still_uploading(bucket, trouble):
     assert build(bucket, "en/a").record.verdicts["ledger"].passed
 
 
-def test_no_settling_time_takes_the_bucket_as_it_is(bucket):
+def test_without_settling_time_missing_audio_is_rejected(bucket):
     put_episode(bucket, "en/a", 3, without=[1])
     built = build(bucket, "en/a", settle_minutes=0.0)
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
-def test_the_settling_time_is_the_limit(bucket, monkeypatch):
+def test_missing_audio_is_rejected_once_the_settling_time_has_passed(bucket, monkeypatch):
     put_episode(bucket, "en/a", 2, without=[0])
     written = obstore.head(bucket, f"{PREFIX}en/a/all_segments.json")["last_modified"]
     before, after = written + timedelta(seconds=299), written + timedelta(minutes=5)
@@ -178,13 +178,13 @@ def test_the_settling_time_is_the_limit(bucket, monkeypatch):
     assert built.record.tally.rejects == {"audio_missing": 1}
 
 
-def test_a_young_episode_that_is_whole_is_built(bucket):
+def test_a_complete_young_episode_is_built(bucket):
     put_episode(bucket, "en/a", 3)
     assert build(bucket, "en/a", settle_minutes=15.0).record.tally.rows == 3
 
 
 @pytest.mark.parametrize("match", ["all_segments.json", "a_000001.mp3"])
-def test_passing_trouble_is_no_reject(bucket, monkeypatch, match):
+def test_a_transient_error_is_no_reject(bucket, monkeypatch, match):
     put_episode(bucket, "en/a", 3)
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=4, match=match))
     built = build(bucket, "en/a")
@@ -194,14 +194,14 @@ def test_passing_trouble_is_no_reject(bucket, monkeypatch, match):
         build(bucket, "en/a")
 
 
-def test_a_listing_that_fails_is_no_reject(bucket, monkeypatch):
+def test_a_failed_listing_is_no_reject(bucket, monkeypatch):
     use_obstore(monkeypatch, store_gets, list=Flaky(obstore.list, times=99))
     with pytest.raises(RetriesExhausted, match="listing processed/en/gone/"):
         build(bucket, "en/gone")
 
 
 @pytest.mark.parametrize("match", ["b/all_segments.json", "a_000001.mp3"])
-def test_an_error_leaves_no_thread_even_while_it_is_held(bucket, monkeypatch, match):
+def test_no_thread_remains_after_an_error(bucket, monkeypatch, match):
     for name in "abc":
         put_episode(bucket, f"en/{name}", 3)
     refused = Flaky(obstore.get, times=99, match=match, error=lambda: PermissionDeniedError("403"))
@@ -211,7 +211,7 @@ def test_an_error_leaves_no_thread_even_while_it_is_held(bucket, monkeypatch, ma
     assert fetch_threads() == [] and caught.value.__traceback__
 
 
-def test_an_upload_that_fails_leaves_no_thread_even_while_its_error_is_held(bucket):
+def test_no_thread_remains_after_a_failed_upload(bucket):
     put_episode(bucket, "en/a", 50, size=5000)
     upload = MemoryUpload(fail_at=100_000)
     with pytest.raises(ConnectionError, match="the transfer broke off") as caught:

@@ -1,4 +1,4 @@
-"""build_chunk over HTTP from a server that a test bends: its clock, the sizes it names, the encodings it hands out."""
+"""build_chunk over HTTP from a server with another clock, huge objects, content encodings and errors."""
 
 import gzip
 import tracemalloc
@@ -41,7 +41,7 @@ def key(index: int, episode: str = "a") -> str:
 
 
 def episode(segments: int = 3, **options: Any) -> dict[str, bytes]:
-    """The objects of the episode en/a."""
+    """Return the objects of the episode en/a."""
     store = MemoryBucket()
     put_episode(store, "en/a", segments, **options)
     listed = [item["path"] for batch in obstore.list(store) for item in batch]
@@ -57,35 +57,35 @@ def rows(built: MemoryBuild) -> list[tuple[str, bytes]]:
 
 
 def ledger(built: MemoryBuild) -> dict[str, tuple[str, str]]:
-    """Reason and detail by key."""
+    """Return reason and detail by key."""
     return {row["key"]: (row["reason"], row["detail"]) for row in built.rejects()}
 
 
-def instead(answers: Mapping[str, Response]) -> Rule:
-    return lambda key, count: answers.get(key)
+def responding(responses: Mapping[str, Response]) -> Rule:
+    return lambda key, count: responses.get(key)
 
 
 # clocks
 
 
 class Clock:
-    """A server whose clock is `ahead` of ours; everything in it was written `ago`, by that clock."""
+    """Rule of a server whose clock is `ahead` of the local one, with objects written `ago` by its own clock."""
 
-    def __init__(self, objects: Mapping[str, bytes], ahead: timedelta, ago: timedelta, names_date: bool = True) -> None:
-        self.objects, self.names_date = objects, names_date
+    def __init__(self, objects: Mapping[str, bytes], ahead: timedelta, ago: timedelta, sends_date: bool = True) -> None:
+        self.objects, self.sends_date = objects, sends_date
         self.now = datetime.now(UTC) + ahead
         self.written = self.now - ago
 
     def __call__(self, key: str, count: int) -> Response | None:
-        headers = {"Date": format_datetime(self.now, usegmt=True) if self.names_date else ""}
+        headers = {"Date": format_datetime(self.now, usegmt=True) if self.sends_date else ""}
         headers["Last-Modified"] = format_datetime(self.written, usegmt=True)
         if key in self.objects:
             return Response(200, self.objects[key], headers)
         if not key.startswith("?"):
             return None
         stamp = f"<Contents><LastModified>{self.written.isoformat()}</LastModified></Contents>"
-        found = f"<ListBucketResult><IsTruncated>false</IsTruncated>{stamp}</ListBucketResult>"
-        return Response(200, found.encode(), headers)
+        listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{stamp}</ListBucketResult>"
+        return Response(200, listing.encode(), headers)
 
 
 BEHIND, AHEAD = -timedelta(minutes=14), timedelta(minutes=14)
@@ -95,7 +95,7 @@ MISSING = {"audio": [key(1)], "metadata": [METADATA]}
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
 @pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
-def test_what_is_still_uploading_goes_by_the_servers_clock(ahead, missing):
+def test_the_age_of_an_episode_uses_the_servers_clock(ahead, missing):
     objects = {name: body for name, body in episode().items() if name not in missing}
     with ObjectsServer({}, Clock(objects, ahead, YOUNG)) as server, pytest.raises(StillUploading):
         build(server, settle_minutes=SETTLE)
@@ -104,7 +104,7 @@ def test_what_is_still_uploading_goes_by_the_servers_clock(ahead, missing):
 
 
 @pytest.mark.parametrize("ahead", [BEHIND, AHEAD], ids=["behind", "ahead"])
-def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
+def test_settling_in_reconcile_uses_the_servers_clock(ahead):
     for ago, settling in ((YOUNG, True), (OLD, False)):
         with ObjectsServer({}, Clock(episode(1), ahead, ago)) as server:
             (segment,) = segments_of(Source(server.bucket(), timedelta(minutes=SETTLE), QUICK), chunk_of("en/a"))
@@ -112,9 +112,9 @@ def test_what_reconcile_calls_young_goes_by_the_servers_clock(ahead):
 
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
-def test_a_server_that_names_no_date_is_judged_by_our_clock(missing):
+def test_without_a_date_header_the_local_clock_is_used(missing):
     objects = {name: body for name, body in episode().items() if name not in missing}
-    with ObjectsServer({}, Clock(objects, timedelta(0), YOUNG, names_date=False)) as server:
+    with ObjectsServer({}, Clock(objects, timedelta(0), YOUNG, sends_date=False)) as server:
         with pytest.raises(StillUploading):
             build(server, settle_minutes=SETTLE)
         assert ledger(build(server, settle_minutes=1.0))
@@ -124,47 +124,47 @@ def test_a_server_that_names_no_date_is_judged_by_our_clock(missing):
 
 
 HUGE = 40 * 10**9
-READ_AT_MOST = 30 * 2**20  # what the kernel takes for a client that reads no more
+MAX_SENT = 30 * 2**20  # the kernel buffers this much for a client that stops reading
 
 
 def huge(length: int) -> Response:
     return Response(200, headers={"Content-Length": str(length)}, endless=bytes(65536))
 
 
-def test_audio_announced_as_too_large_is_a_reject_and_not_read():
-    with ObjectsServer(episode(), instead({key(1): huge(HUGE)})) as server:
+def test_audio_with_too_large_a_content_length_is_rejected_unread():
+    with ObjectsServer(episode(), responding({key(1): huge(HUGE)})) as server:
         built = build(server)
     assert ledger(built) == {key(1): ("audio_too_large", f"{HUGE} bytes")}
     assert [path for path, _ in rows(built)] == [key(0), key(2)]
-    assert server.requests[key(1)] == 1 and server.endless_bytes < READ_AT_MOST
+    assert server.requests[key(1)] == 1 and server.endless_bytes < MAX_SENT
 
 
-def test_metadata_announced_as_too_large_is_a_reject_and_not_read():
-    with ObjectsServer(episode(), instead({METADATA: huge(METADATA_MAX_BYTES + 1)})) as server:
+def test_metadata_with_too_large_a_content_length_is_rejected_unread():
+    with ObjectsServer(episode(), responding({METADATA: huge(METADATA_MAX_BYTES + 1)})) as server:
         built = build(server)
     assert ledger(built) == {METADATA: ("metadata_too_large", f"{METADATA_MAX_BYTES + 1} bytes")}
-    assert server.requests.total() == 1 and server.endless_bytes < READ_AT_MOST
+    assert server.requests.total() == 1 and server.endless_bytes < MAX_SENT
 
 
 # encodings
 
 
-def packed(body: bytes, encoding: str = "gzip") -> Response:
+def encoded(body: bytes, encoding: str = "gzip") -> Response:
     return Response(200, body, {"Content-Encoding": encoding})
 
 
-def test_objects_that_are_stored_packed_are_what_was_meant():
+def test_gzip_content_encoding_is_decoded():
     objects = episode()
     plain = gzip.compress(objects[key(2)])
-    answers = {name: packed(gzip.compress(objects[name]), "aws-chunked, GZIP") for name in (METADATA, key(0))}
-    answers |= {key(1): packed(objects[key(1)], "utf-8"), key(2): Response(200, plain)}
-    with ObjectsServer(objects, instead(answers)) as server:
+    responses = {name: encoded(gzip.compress(objects[name]), "aws-chunked, GZIP") for name in (METADATA, key(0))}
+    responses |= {key(1): encoded(objects[key(1)], "utf-8"), key(2): Response(200, plain)}
+    with ObjectsServer(objects, responding(responses)) as server:
         built = build(server)
     assert rows(built) == [(key(0), objects[key(0)]), (key(1), objects[key(1)]), (key(2), plain)]
     assert built.record.tally.audio_bytes == sum(len(body) for _, body in rows(built))
 
 
-def test_a_real_server_with_packed_objects(world: World):
+def test_gzip_content_encoding_on_a_real_server(world: World):
     client, objects = world.sandbox.s3.client(), episode()
     for name, body in objects.items():
         client.put_object(Bucket=world.bucket, Key=name, Body=gzip.compress(body), ContentEncoding="gzip")
@@ -175,31 +175,31 @@ def test_a_real_server_with_packed_objects(world: World):
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "cut off": lambda body: body[:-9],
     "other bytes": lambda body: body[:-6] + bytes(6),
-    "none at all": lambda body: b"ID3 and sound",
-    "garbage behind": lambda body: body + b"garbage",
+    "not gzip": lambda body: b"ID3 and sound",
+    "trailing garbage": lambda body: body + b"garbage",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(damage):
+def test_damaged_gzip_is_rejected_with_a_reason(damage):
     objects = episode()
-    spoilt = packed(damage(gzip.compress(objects[key(1)])))
-    with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
+    damaged = encoded(damage(gzip.compress(objects[key(1)])))
+    with ObjectsServer(objects, responding({key(1): damaged, key(2): encoded(gzip.compress(b""))})) as server:
         built = build(server)
         source = Source(server.bucket(), timedelta(0), QUICK)
-        assert [found.key for found in keep_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
-    found = ledger(built)
-    assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
-    assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]
-    with ObjectsServer(objects, instead({METADATA: packed(damage(gzip.compress(b"[]")))})) as server:
+        assert [segment.key for segment in keep_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
+    rejects = ledger(built)
+    assert rejects[key(1)][0] == "audio_not_gzip" and rejects[key(1)][1].startswith(f"{len(damaged.body)} bytes; ")
+    assert rejects[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]
+    with ObjectsServer(objects, responding({METADATA: encoded(damage(gzip.compress(b"[]")))})) as server:
         assert ledger(build(server))[METADATA][0] == "metadata_not_gzip"
 
 
-def test_a_bomb_is_unpacked_no_further_than_the_limit(monkeypatch):
+def test_a_gzip_bomb_is_decompressed_up_to_the_limit(monkeypatch):
     limit = 4 * 2**20
     monkeypatch.setattr(module, "MAX_ROWGROUP_BYTES", limit)
     bomb = gzip.compress(bytes(50 * limit))
-    with ObjectsServer(episode(), instead({key(1): packed(bomb)})) as server:
+    with ObjectsServer(episode(), responding({key(1): encoded(bomb)})) as server:
         tracemalloc.start()
         try:
             built = build(server)
@@ -210,24 +210,24 @@ def test_a_bomb_is_unpacked_no_further_than_the_limit(monkeypatch):
     assert peak < 3 * limit
 
 
-# what a failed build leaves
+# memory after a failed build
 
 
 FAILURES = {"a refusal": AccessError, "still uploading": StillUploading, "a broken transfer": ConnectionError}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_failed_builds_keep_nothing_in_memory(failure, without_collector):
-    """Although somebody keeps all the errors, and the garbage collector does not look."""
+def test_failed_builds_release_their_memory(failure, without_collector):
+    """Even while all errors are referenced and the garbage collector is off."""
     count, size = 24, 100_000
     objects = episode(count, size=size)
-    answers = {key(10): error(403, "AccessDenied")} if failure == "a refusal" else {}
+    responses = {key(10): error(403, "AccessDenied")} if failure == "a refusal" else {}
     if failure == "still uploading":
         del objects[key(10)]
     breaks = count * size // 2 if failure == "a broken transfer" else None
     errors: list[BaseException] = []
     young = Clock(objects, timedelta(0), timedelta(0))
-    with ObjectsServer({}, lambda name, n: answers.get(name) or young(name, n)) as server:
+    with ObjectsServer({}, lambda name, n: responses.get(name) or young(name, n)) as server:
 
         def fail() -> None:
             try:
@@ -237,7 +237,7 @@ def test_failed_builds_keep_nothing_in_memory(failure, without_collector):
             except (R2HfError, ConnectionError) as caught:
                 errors.append(caught)
 
-        fail()  # what is imported and cached once
+        fail()  # imports and fills caches
         arrow = pa.total_allocated_bytes()
         tracemalloc.start()
         try:
@@ -248,5 +248,5 @@ def test_failed_builds_keep_nothing_in_memory(failure, without_collector):
             tracemalloc.stop()
     assert [type(caught) for caught in errors] == [FAILURES[failure]] * 6
     assert all(caught.__traceback__ for caught in errors)
-    assert left < 5 * size and pa.total_allocated_bytes() - arrow < 5 * size, "each had two megabytes in hand"
+    assert left < 5 * size and pa.total_allocated_bytes() - arrow < 5 * size, "each build had two megabytes in memory"
     assert fetch_threads() == []

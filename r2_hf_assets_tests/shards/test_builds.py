@@ -1,4 +1,4 @@
-"""BuildStore, in a folder and on S3 alike: a chunk is built when its record is there, and what it left stays known."""
+"""BuildStore in a folder and on S3: a chunk with a record is built, and a record keeps the hashes of earlier builds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,7 +42,7 @@ def builds(request: pytest.FixtureRequest) -> BuildStore:
 
 
 def built(*parts: str, rejects: bool = True, **changes: Any) -> BuildRecord:
-    """A record of parts with these SHA-256."""
+    """Return a record of parts with these SHA-256."""
     files = tuple(ShardFile(f"chunk-00007-part-{n:02d}.parquet", 5, 100, sha) for n, sha in enumerate(parts))
     ledger = ShardFile("chunk-00007.rejects.parquet", 1, len(REJECTS), "r") if rejects else None
     record = BuildRecord("en", 7, "digest", files, ledger, Tally(rows=5 * len(parts)))
@@ -59,7 +59,7 @@ def names(builds: BuildStore) -> list[str]:
     return sorted(item["path"] for batch in obstore.list(builds.files.store) for item in batch)
 
 
-def test_what_is_written_is_found_with_its_ledger(builds):
+def test_a_written_record_is_found_with_its_ledger(builds):
     record = built("a", "b")
     write(builds, record)
     assert names(builds) == [RECORD, LEDGER]
@@ -68,13 +68,13 @@ def test_what_is_written_is_found_with_its_ledger(builds):
     assert builds.ledger_uri(record) == f"{builds.uri}/{LEDGER}"
 
 
-def test_what_is_not_built_has_no_record(builds):
+def test_an_unbuilt_chunk_has_no_record(builds):
     assert builds.find(*NAME, "digest", DATASET) is None
     write(builds, built("a"))
     assert [builds.find(*name, "digest", DATASET) for name in (("en", 8), ("de", 7), ("en", 70))] == [None] * 3
 
 
-def test_where_the_records_of_a_folder_lie(local, tmp_path):
+def test_local_paths_of_record_and_ledger(local, tmp_path):
     write(local, built("a"))
     assert (tmp_path / "state" / "builds" / RECORD).exists()
     assert local.ledger_uri(built("a")) == str(tmp_path / "state" / "builds" / LEDGER)
@@ -82,21 +82,21 @@ def test_where_the_records_of_a_folder_lie(local, tmp_path):
 
 
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What becomes visible and what goes, in order."""
+    """Record writes and deletions in order."""
     steps: list[str] = []
 
-    def noted(name: str) -> Callable[..., Any]:
+    def record_step(name: str) -> Callable[..., Any]:
         def call(store: Any, path: str, *rest: Any) -> Any:
             steps.append(f"{name} {path}")
             return getattr(obstore, name)(store, path, *rest)
 
         return call
 
-    use_obstore(monkeypatch, module, put=noted("put"), delete=noted("delete"))
+    use_obstore(monkeypatch, module, put=record_step("put"), delete=record_step("delete"))
     return steps
 
 
-def test_the_record_is_the_last_to_come(builds, monkeypatch):
+def test_the_record_is_written_last(builds, monkeypatch):
     steps = spied(monkeypatch)
     write(builds, built("a"))
     assert steps == [f"put {LEDGER}", f"put {RECORD}"]
@@ -106,7 +106,7 @@ def test_the_record_is_the_last_to_come(builds, monkeypatch):
 
 
 @pytest.mark.parametrize("builds", ["s3"], indirect=True)
-def test_a_record_that_is_not_written_is_no_build(builds, monkeypatch):
+def test_a_chunk_whose_record_is_not_written_is_not_built(builds, monkeypatch):
     with monkeypatch.context() as patch:
         use_obstore(patch, module, put=Flaky(obstore.put, 99, match=".json"))
         with pytest.raises(RetriesExhausted):
@@ -116,28 +116,25 @@ def test_a_record_that_is_not_written_is_no_build(builds, monkeypatch):
     assert builds.find(*NAME, "digest", DATASET) == built("a")
 
 
-def test_what_earlier_builds_brought_to_the_hub_stays_known(builds):
+def test_a_record_keeps_the_hashes_of_earlier_builds(builds):
     write(builds, built("a", "b"))
     write(builds, built("c"))
-    found = builds.find(*NAME, "digest", DATASET)
-    assert found.earlier == ("a", "b")
+    assert builds.find(*NAME, "digest", DATASET) == built("c", earlier=("a", "b"))
     write(builds, built("b", "d"))
-    found = builds.find(*NAME, "digest", DATASET)
-    assert found.earlier == ("a", "c")
-    assert replace(found, earlier=()) == built("b", "d")
+    assert builds.find(*NAME, "digest", DATASET) == built("b", "d", earlier=("a", "c"))
     assert builds.built_sha256([NAME, ("en", 8)]) == {NAME: {"a", "b", "c", "d"}}
 
 
-def test_the_same_build_again_is_the_same_record(builds):
+def test_a_repeated_build_gives_the_same_record(builds):
     write(builds, built("a", "b"))
     write(builds, built("a", "b"))
     assert builds.find(*NAME, "digest", DATASET) == built("a", "b")
 
 
-def test_what_is_forgotten_is_not_built_and_stays_known(builds):
+def test_an_invalidated_build_is_not_built_but_keeps_its_hashes(builds):
     write(builds, built("a"))
     write(builds, built("b"))
-    forget(builds)
+    invalidate(builds)
     assert builds.find(*NAME, "digest", DATASET) is None
     assert builds.readable_records([NAME]) == {}
     assert builds.built_sha256([NAME]) == {NAME: {"a", "b"}}
@@ -145,36 +142,36 @@ def test_what_is_forgotten_is_not_built_and_stays_known(builds):
     assert builds.find(*NAME, "digest", DATASET) == built("c", earlier=("a", "b"))
 
 
-def test_a_build_for_another_dataset_is_none_for_this_one(builds):
+def test_a_build_for_another_dataset_is_not_found(builds):
     write(builds, built("a", dataset="https://hub/datasets/me/other"))
     assert builds.find(*NAME, "digest", DATASET) is None
     assert builds.built_sha256([NAME]) == {NAME: {"a"}}
 
 
-def test_a_build_that_was_made_meanwhile_is_not_forgotten(builds):
+def test_a_later_build_is_not_invalidated(builds):
     write(builds, built("a"))
-    refused = builds.find(*NAME, "digest", DATASET)
+    lost = builds.find(*NAME, "digest", DATASET)
     write(builds, built("b"))
-    builds.forget(refused)
+    builds.invalidate(lost)
     assert builds.find(*NAME, "digest", DATASET) == built("b", earlier=("a",))
 
 
 def do_nothing(builds: BuildStore) -> None:
-    """The build before stands as it is."""
+    """Leave the earlier build as it is."""
 
 
-def forget(builds: BuildStore) -> None:
+def invalidate(builds: BuildStore) -> None:
     record = builds.find(*NAME, "digest", DATASET)
     assert record is not None
-    builds.forget(record)
+    builds.invalidate(record)
 
 
 def damage(builds: BuildStore) -> None:
     obstore.put(builds.files.store, RECORD, b"{")
 
 
-@pytest.mark.parametrize("between", [do_nothing, forget, damage])
-def test_a_build_without_rejects_drops_the_old_ledger(builds, between):
+@pytest.mark.parametrize("between", [do_nothing, invalidate, damage])
+def test_a_build_without_rejects_deletes_the_old_ledger(builds, between):
     write(builds, built("a"))
     between(builds)
     write(builds, built("b", rejects=False))
@@ -183,12 +180,12 @@ def test_a_build_without_rejects_drops_the_old_ledger(builds, between):
     assert names(builds) == [RECORD]
 
 
-def test_a_chunk_of_no_rows_has_a_record(builds):
+def test_a_chunk_without_rows_has_a_record(builds):
     write(builds, built())
     assert builds.find(*NAME, "digest", DATASET) == built() and names(builds) == [RECORD, LEDGER]
 
 
-def test_other_chunks_are_never_touched(builds):
+def test_files_of_other_chunks_stay_unchanged(builds):
     for number in (6, 70, 700_007):
         write(builds, built("a", number=number, rejects=False))
     write(builds, built("a", language="de", rejects=False))
@@ -202,33 +199,29 @@ def test_other_chunks_are_never_touched(builds):
     ]
 
 
-def test_a_damaged_record_is_mended_by_the_next_build(builds):
+def test_a_damaged_record_is_replaced_by_the_next_build(builds):
     write(builds, built("a"))
     damage(builds)
-    assert (builds.find(*NAME, "digest", DATASET), builds.readable_records([NAME]), builds.built_sha256([NAME])) == (
-        None,
-        {},
-        {},
-    )
+    assert builds.find(*NAME, "digest", DATASET) is None
+    assert builds.readable_records([NAME]) == builds.built_sha256([NAME]) == {}
     write(builds, built("a"))
     assert builds.find(*NAME, "digest", DATASET) == built("a")
 
 
-def test_a_build_of_another_chunk_is_none(builds):
+def test_a_build_of_another_digest_is_not_found(builds):
     write(builds, built("a"))
     assert builds.find(*NAME, "another", DATASET) is None
 
 
 @pytest.mark.parametrize("builds", ["s3"], indirect=True)
-def test_passing_trouble_is_retried_and_then_given_up(builds, monkeypatch):
+def test_transient_errors_are_retried_and_then_raised(builds, monkeypatch):
     use_obstore(
         monkeypatch, module, get=Flaky(obstore.get, 4), put=Flaky(obstore.put, 4), delete=Flaky(obstore.delete, 4)
     )
     write(builds, built("a"))
     write(builds, built("b", rejects=False))
-    assert builds.find(*NAME, "digest", DATASET) == built("b", rejects=False, earlier=("a",)) and names(builds) == [
-        RECORD
-    ]
+    assert builds.find(*NAME, "digest", DATASET) == built("b", rejects=False, earlier=("a",))
+    assert names(builds) == [RECORD]
     use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
     with pytest.raises(RetriesExhausted):
         builds.find(*NAME, "digest", DATASET)

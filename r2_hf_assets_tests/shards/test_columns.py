@@ -1,4 +1,4 @@
-"""Columns by their buffers are what pa.array would have made of the values."""
+"""Columns made from buffers equal those of pa.array."""
 
 import subprocess
 import sys

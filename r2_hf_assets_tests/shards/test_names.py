@@ -1,4 +1,4 @@
-"""Names of a chunk's files: the script's own, so that a dataset it began is continued."""
+"""Names of a chunk's files, which are those of the script."""
 
 import pytest
 
@@ -25,11 +25,11 @@ def test_more_than_a_hundred_parts_are_all_different():
     assert names[5] == part_name(7, 5)
 
 
-def test_what_lies_beside_the_shards_is_no_shard_by_name():
+def test_names_of_ledger_and_record():
     assert stem(7) == "chunk-00007"
     assert rejects_name(7) == "chunk-00007.rejects.parquet"
     assert record_name(7) == "chunk-00007.json"
 
 
-def test_where_a_shard_lies_in_the_repo():
+def test_path_of_a_shard_in_the_repo():
     assert path_in_repo("en", "chunk-00007.parquet") == "data/en/chunk-00007.parquet"

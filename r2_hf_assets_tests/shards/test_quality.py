@@ -1,4 +1,4 @@
-"""Each rule about a chunk's content: what passes it, what fails it and with which numbers."""
+"""Each check of a chunk's content: what passes, what warns, and the numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from r2_hf_assets.shards.quality import (
     check_duplicates,
     check_ranges,
     check_texts,
-    decode,
+    decode_audio,
 )
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.shards.quality_samples import mp3, observed, row
@@ -23,12 +23,12 @@ from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 def warned(verdict: Verdict) -> dict[str, int]:
-    """What a verdict that warns has found."""
+    """Return the findings of a verdict that warns, by kind."""
     assert (verdict.passed, verdict.severity) == (False, Severity.WARN)
     return dict(verdict.numbers["problems_by_kind"])
 
 
-def test_sound_rows_pass_everything() -> None:
+def test_sound_rows_pass_every_check() -> None:
     body, length = mp3()
     rows = [row(index, body=body + bytes([index]), duration_seconds=length) for index in range(50)]
     verdicts = check_all(observed(rows), keys_of(rows))
@@ -38,16 +38,16 @@ def test_sound_rows_pass_everything() -> None:
     assert verdicts["audio"].numbers["kinds"] == {"MP3 24000 Hz mono": 4}
 
 
-def test_no_row_passes_everything() -> None:
+def test_an_empty_chunk_passes_every_check() -> None:
     assert all(verdict.passed for verdict in check_all(observed(), keys_of([])).values())
 
 
 def keys_of(rows: list[dict[str, Any]]) -> Callable[[int], str]:
-    return lambda place: rows[place]["audio"]["path"]
+    return lambda row: rows[row]["audio"]["path"]
 
 
-def no_key(place: int) -> str:
-    raise AssertionError("nobody asks for a key when no audio is equal")
+def no_key(row: int) -> str:
+    raise AssertionError("no key is needed without equal audio")
 
 
 def sample(*bodies: bytes, duration: float | None = 2.0) -> list[Sampled]:
@@ -56,34 +56,34 @@ def sample(*bodies: bytes, duration: float | None = 2.0) -> list[Sampled]:
 
 def test_audio_that_does_not_decode_warns() -> None:
     body, _ = mp3()
-    verdict = check_audio(sample(body, b"<html>", body), decode)
+    verdict = check_audio(sample(body, b"<html>", body), decode_audio)
     assert warned(verdict) == {"undecodable": 1}
     assert (verdict.numbers["sampled"], verdict.numbers["decoded"]) == (3, 2)
     assert verdict.summary == "1 x undecodable (k1: no audio: LibsndfileError)"
 
 
 @pytest.mark.parametrize(
-    ("told", "real", "passes"),
+    ("stated", "decoded", "passes"),
     [
         (2.0, 2.0, True),
         (2.0, 2.3, True),  # padding
         (2.0, 1.7, True),
         (2.0, 2.4, False),
         (2.0, 1.5, False),
-        (600.0, 611.0, True),  # a share of a long one
+        (600.0, 611.0, True),  # the tolerance grows with the length
         (600.0, 620.0, False),
         (None, 5.0, True),
         (1e9, 5.0, False),
     ],
 )
-def test_audio_of_another_length_warns(told: float | None, real: float, passes: bool) -> None:
-    verdict = check_audio(sample(b"", duration=told), lambda body: Decoded(real, "MP3"))
+def test_audio_of_another_length_warns(stated: float | None, decoded: float, passes: bool) -> None:
+    verdict = check_audio(sample(b"", duration=stated), lambda body: Decoded(decoded, "MP3"))
     assert verdict.passed is passes
     assert passes or warned(verdict) == {"other_length": 1}
-    assert passes or f"{real:.2f} s of audio, duration_seconds {told:.2f}" in verdict.summary
+    assert passes or f"{decoded:.2f} s of audio, duration_seconds {stated:.2f}" in verdict.summary
 
 
-def test_without_a_decoder_it_says_so() -> None:
+def test_a_missing_decoder_warns() -> None:
     def missing(body: bytes) -> Decoded:
         raise OSError("sndfile library not found")
 
@@ -122,7 +122,7 @@ def test_many_nulls_warn_and_a_few_are_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "kind"), [(None, "text_null"), ("", "text_blank"), (" \t\n\u3000", "text_blank")])
-def test_texts_that_are_empty_warn_above_a_hundredth(text: str | None, kind: str) -> None:
+def test_empty_texts_warn_above_a_hundredth(text: str | None, kind: str) -> None:
     good = [row(index) for index in range(198)]
     few = check_texts(observed([row(0, text=text), row(1, text=text), *good]).counts)
     assert few.passed
@@ -130,7 +130,7 @@ def test_texts_that_are_empty_warn_above_a_hundredth(text: str | None, kind: str
     assert warned(check_texts(observed([row(0, text=text), row(1, text=text), *good[1:]]).counts)) == {"text_empty": 2}
 
 
-def test_equal_audio_warns_in_whichever_row_group_it_lies() -> None:
+def test_equal_audio_warns_across_row_groups() -> None:
     rows = [row(index) for index in range(200)]
     for index in (17, 190):
         rows[index] = row(index, body=rows[3]["audio"]["bytes"])
@@ -150,8 +150,8 @@ def test_audio_that_is_nearly_equal_passes() -> None:
     assert (verdict.passed, verdict.numbers["duplicates"]) == (True, 0)
 
 
-def test_a_build_names_both_of_two_equal_segments() -> None:
-    """By the keys that its audit knows, across what became no row."""
+def test_a_build_reports_the_keys_of_equal_segments() -> None:
+    """Across rejected segments and episodes."""
     bucket = MemoryBucket()
     put_episode(bucket, "en/a", 4, without=[0])
     put_episode(bucket, "en/none", [])

@@ -1,4 +1,4 @@
-"""The rejects ledger: one row for everything that became no row, in order, made in memory."""
+"""The rejects ledger: one row a reject, in order."""
 
 import hashlib
 
@@ -6,17 +6,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.segments import Reject
+from r2_hf_assets.shards.build import encode_ledger
 from r2_hf_assets.shards.record import ShardFile
-from r2_hf_assets.shards.rejects import rejects_file
 from r2_hf_assets.shards.schema import REJECT_SCHEMA
 
 NAME = "chunk-00007.rejects.parquet"
 SEGMENT = Reject("segment", "en/a", "processed/en/a/a_000001.mp3", "audio_missing")
-EPISODE = Reject("episode", "en/b", "processed/en/b/all_segments.json", "metadata_not_json", "9 bytes; odd: é 世")
+EPISODE = Reject("episode", "en/b", "processed/en/b/all_segments.json", "metadata_not_json", "9 bytes: é 世")
 
 
 def finished(*rejects: Reject) -> tuple[ShardFile, bytes]:
-    file, content = rejects_file(NAME, rejects)
+    file, content = encode_ledger(NAME, rejects)
     assert file is not None and content is not None
     return file, content
 
@@ -35,13 +35,13 @@ def test_rejects_are_rows_in_order():
     ]
 
 
-def test_the_file_under_its_name():
+def test_the_file_entry_has_name_rows_size_and_hash():
     file, content = finished(SEGMENT, EPISODE, SEGMENT)
     assert file == ShardFile(NAME, 3, len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_no_rejects_give_no_file():
-    assert rejects_file(NAME, []) == (None, None)
+    assert encode_ledger(NAME, []) == (None, None)
 
 
 def test_the_same_rejects_give_the_same_bytes():

@@ -1,4 +1,4 @@
-"""RowGroup: rows become a table byte for byte, in one buffer that is used again."""
+"""RowGroup: rows become a table unchanged, in one buffer that is reused."""
 
 import pyarrow as pa
 import pytest
@@ -9,7 +9,7 @@ from r2_hf_assets_tests.support.build_samples import audio, segment
 
 
 def filled(group: RowGroup, *sizes: int) -> list[bytes]:
-    """Adds one row a size; returns their bodies."""
+    """Add one row a size, and return the bodies."""
     bodies = [audio("row", index, size) for index, size in enumerate(sizes)]
     for index, body in enumerate(bodies):
         group.add(segment(index), [body])
@@ -20,7 +20,7 @@ def bodies_of(table: pa.Table) -> list[bytes]:
     return [row["bytes"] for row in table["audio"].to_pylist()]
 
 
-def test_rows_come_out_as_they_went_in():
+def test_a_table_has_the_added_rows():
     group = RowGroup(10_000)
     bodies = filled(group, 10, 0, 3000, 1)
     table = group.to_table()
@@ -32,14 +32,14 @@ def test_rows_come_out_as_they_went_in():
     assert len(group) == 4
 
 
-def test_values_that_are_none_are_null_and_empty_strings_are_not():
+def test_none_is_null_and_an_empty_string_is_not():
     group = RowGroup(1000)
     group.add(segment(0, text=None, speaker_id=None, duration=None, dnsmos=None), [b"a"])
     group.add(segment(1, text="", speaker_id="", duration=0.0, dnsmos=0.0), [b"b"])
     table = group.to_table().drop_columns(["audio"])
-    nothing = {"text": None, "speaker_id": None, "duration_seconds": None, "dnsmos": None, "language": "en"}
+    null = {"text": None, "speaker_id": None, "duration_seconds": None, "dnsmos": None, "language": "en"}
     empty = {"text": "", "speaker_id": "", "duration_seconds": 0.0, "dnsmos": 0.0, "language": "en"}
-    assert table.to_pylist() == [nothing, empty]
+    assert table.to_pylist() == [null, empty]
 
 
 def test_numbers_are_float32():
@@ -50,7 +50,7 @@ def test_numbers_are_float32():
     assert row["dnsmos"] != 0.1
 
 
-def test_a_body_in_pieces_is_one_body():
+def test_pieces_are_joined_to_one_body():
     group = RowGroup(1000)
     group.add(segment(0), [b"ab", b"", b"c"])
     group.add(segment(1), [])
@@ -58,7 +58,7 @@ def test_a_body_in_pieces_is_one_body():
     assert [row["audio"]["bytes"] for row in group.to_table().to_pylist()] == [b"abc", b"", b"d"]
 
 
-def test_the_buffer_is_used_again():
+def test_the_buffer_is_reused():
     group = RowGroup(5000)
     filled(group, 1000, 1000)
     buffer = group._audio
@@ -70,7 +70,7 @@ def test_the_buffer_is_used_again():
     assert bodies_of(group.to_table()) == bodies
 
 
-def test_a_row_larger_than_the_limit_is_a_group_of_its_own_and_its_buffer_goes():
+def test_a_row_above_the_limit_is_its_own_group_and_its_buffer_is_freed():
     group = RowGroup(1000)
     assert group.has_room(segment(), 50_000)
     bodies = filled(group, 50_000)
@@ -78,15 +78,11 @@ def test_a_row_larger_than_the_limit_is_a_group_of_its_own_and_its_buffer_goes()
     assert bodies_of(group.to_table()) == bodies
     group.clear()
     assert len(group._audio) == 0
-    assert bodies_of_after(group) == [b"x"]
-
-
-def bodies_of_after(group: RowGroup) -> list[bytes]:
     group.add(segment(), [b"x"])
-    return bodies_of(group.to_table())
+    assert bodies_of(group.to_table()) == [b"x"]
 
 
-def test_there_is_room_up_to_the_limit_and_not_beyond():
+def test_has_room_up_to_the_limit():
     row = segment()
     group = RowGroup(2 * row_size(row, 100))
     group.add(row, [bytes(100)])
@@ -94,7 +90,7 @@ def test_there_is_room_up_to_the_limit_and_not_beyond():
     assert not group.has_room(row, 101)
 
 
-def test_a_row_counts_for_the_bytes_of_its_strings():
+def test_row_size_includes_the_bytes_of_strings():
     row = segment(key="k" * 10, text="世界", speaker_id="é")
     assert row_size(row, 100) == 100 + 10 + 6 + 2
     assert row_size(segment(key="k", text=None, speaker_id=None), 5) == 6

@@ -1,4 +1,4 @@
-"""The files as readers see them: columns, encodings, and the metadata that makes datasets play the audio."""
+"""Schema and encodings of the files, and the metadata with which `datasets` plays the audio."""
 
 import json
 
@@ -28,7 +28,7 @@ def shard() -> pq.ParquetFile:
     return pq.ParquetFile(pa.BufferReader(upload.parts[0]))
 
 
-def test_the_columns_are_exactly_the_contracts(shard):
+def test_columns_names_types_and_order(shard):
     struct = pa.struct([pa.field("path", pa.string()), pa.field("bytes", pa.binary())])
     expected = [
         ("audio", struct),
@@ -55,13 +55,13 @@ FEATURES = datasets.Features(
 
 
 def test_the_metadata_is_what_datasets_writes_for_these_features(shard):
-    ours = json.loads(shard.schema_arrow.metadata[b"huggingface"])
-    assert ours == json.loads(FEATURES.arrow_schema.metadata[b"huggingface"])
-    assert datasets.Features.from_dict(ours["info"]["features"]) == FEATURES
+    metadata = json.loads(shard.schema_arrow.metadata[b"huggingface"])
+    assert metadata == json.loads(FEATURES.arrow_schema.metadata[b"huggingface"])
+    assert datasets.Features.from_dict(metadata["info"]["features"]) == FEATURES
 
 
 def test_datasets_casts_the_files_to_these_features(shard):
-    """As load_dataset does with the features of a dataset card."""
+    """As in load_dataset with the features of a dataset card."""
     cast = table_cast(shard.read(), FEATURES.arrow_schema)
     row = cast["audio"][3].as_py()
     assert row == {"bytes": audio("ep", 3, 5000), "path": "processed/en/ep/ep_000003.mp3"}
@@ -75,9 +75,9 @@ def columns(shard: pq.ParquetFile):
 
 
 def test_audio_is_stored_plain(shard):
-    seen = [column for path, column in columns(shard) if path == "audio.bytes"]
-    assert len(seen) == 2
-    for column in seen:
+    audio_columns = [column for path, column in columns(shard) if path == "audio.bytes"]
+    assert len(audio_columns) == 2
+    for column in audio_columns:
         assert column.compression == "UNCOMPRESSED"
         assert not column.has_dictionary_page and "RLE_DICTIONARY" not in column.encodings
         assert column.statistics is None
@@ -90,7 +90,7 @@ def test_the_other_columns_are_zstd(shard):
     )
 
 
-def test_what_repeats_has_a_dictionary_and_what_is_asked_for_has_statistics(shard):
+def test_repeated_columns_have_a_dictionary_and_filtered_ones_statistics(shard):
     assert {path for path, column in columns(shard) if column.has_dictionary_page} == {"speaker_id", "language"}
     with_statistics = {path for path, column in columns(shard) if column.statistics is not None}
     assert with_statistics == {"speaker_id", "duration_seconds", "dnsmos", "language"}
@@ -101,6 +101,6 @@ def test_every_column_has_a_page_index(shard):
     assert {path for path, column in columns(shard) if column.has_column_index} >= {"dnsmos", "language"}
 
 
-def test_row_groups_are_as_they_were_written(shard):
+def test_row_groups_keep_their_rows(shard):
     assert [shard.metadata.row_group(group).num_rows for group in range(shard.num_row_groups)] == [30, 30]
     assert shard.metadata.num_rows == 60

@@ -1,4 +1,4 @@
-"""PartWriter: parts within the limit, streamed into the upload in order, the same bytes every time."""
+"""PartWriter: parts within the limit, streamed in order, byte-identical for the same rows."""
 
 import hashlib
 import random
@@ -21,25 +21,24 @@ Row = tuple[Segment, bytes]
 
 
 @dataclass
-class Watched(MemoryUpload):
-    """An upload that knows in which steps it came (sizes of writes, "begin", "finish"), and which files were begun."""
+class RecordedUpload(MemoryUpload):
+    """An upload that records its steps (sizes of writes, "begin", "finish") and the files that were opened."""
 
     steps: list[int | str] = field(default_factory=list)
-    begun: list["WatchedPart"] = field(default_factory=list)
+    opened: list["RecordedPart"] = field(default_factory=list)
 
-    def begin(self) -> "WatchedPart":
+    def begin(self) -> "RecordedPart":
         self.steps.append("begin")
-        self.begun.append(WatchedPart(self))
-        return self.begun[-1]
+        self.opened.append(RecordedPart(self))
+        return self.opened[-1]
 
     def written(self) -> list[int]:
-        """The sizes of all writes."""
         return [step for step in self.steps if isinstance(step, int)]
 
 
 @dataclass
-class WatchedPart(MemoryPart):
-    upload: Watched
+class RecordedPart(MemoryPart):
+    upload: RecordedUpload
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -54,10 +53,10 @@ def rows(count: int, size: int) -> list[Row]:
     return [(segment(index), audio("ep", index, size)) for index in range(count)]
 
 
-def tables(given: Iterable[Row], group_bytes: int) -> Iterable[tuple[pa.Table, int]]:
-    """Row groups with their sizes, as build_chunk cuts them."""
+def tables(rows: Iterable[Row], group_bytes: int) -> Iterable[tuple[pa.Table, int]]:
+    """Yield row groups with their sizes, cut as by build_chunk."""
     group = RowGroup(group_bytes)
-    for row, body in given:
+    for row, body in rows:
         if not group.has_room(row, len(body)):
             yield group.to_table(), group.size
             group.clear()
@@ -66,71 +65,66 @@ def tables(given: Iterable[Row], group_bytes: int) -> Iterable[tuple[pa.Table, i
         yield group.to_table(), group.size
 
 
-def write(upload: MemoryUpload, given: Iterable[Row], max_bytes: int, group_bytes: int) -> list[Part]:
+def write(upload: MemoryUpload, rows: Iterable[Row], max_bytes: int, group_bytes: int) -> list[Part]:
     with PartWriter(upload, max_bytes) as writer:
-        for table, size in tables(given, group_bytes):
+        for table, size in tables(rows, group_bytes):
             writer.write(table, size)
     return writer.parts
 
 
-def written(given: Iterable[Row], max_bytes: int, group_bytes: int) -> tuple[list[Part], list[bytes]]:
-    """The parts as the writer tells them, and their bytes as they arrived."""
+def written(rows: Iterable[Row], max_bytes: int, group_bytes: int) -> tuple[list[Part], list[bytes]]:
+    """Return the writer's parts and the bytes that the upload received."""
     upload = MemoryUpload()
-    return write(upload, given, max_bytes, group_bytes), upload.parts
+    return write(upload, rows, max_bytes, group_bytes), upload.parts
 
 
 def read(data: bytes) -> pa.Table:
     return pq.read_table(pa.BufferReader(data))
 
 
-def test_one_part_holds_what_fits():
+def test_rows_within_the_limit_are_one_part():
     [part], [data] = written(rows(20, 1000), 10**6, 5000)
     assert part.rows == 20
     assert read(data)["audio"].to_pylist()[7]["bytes"] == audio("ep", 7, 1000)
 
 
-def test_what_is_read_back_is_what_was_given():
-    given: list[pa.Table] = []
+def test_written_row_groups_are_read_back_unchanged():
+    written: list[pa.Table] = []
     upload = MemoryUpload()
     with PartWriter(upload, 200_000) as writer:
         for table, size in tables(rows(100, 5000), 20_000):
-            given.append(copied(table))
+            # A copy: the next row group overwrites the buffer.
+            written.append(pa.Table.from_pylist(table.to_pylist(), table.schema))
             writer.write(table, size)
     groups = [
         file.read_row_group(index)
         for file in (pq.ParquetFile(pa.BufferReader(part)) for part in upload.parts)
         for index in range(file.num_row_groups)
     ]
-    assert len(upload.parts) > 2 and groups == given
-    assert [key["path"] for table in given for key in table["audio"].to_pylist()] == [r.key for r, _ in rows(100, 0)]
+    assert len(upload.parts) > 2 and groups == written
+    assert [key["path"] for table in written for key in table["audio"].to_pylist()] == [r.key for r, _ in rows(100, 0)]
 
 
-def copied(table: pa.Table) -> pa.Table:
-    """The rows apart from the buffer that the next row group overwrites."""
-    return pa.Table.from_pylist(table.to_pylist(), table.schema)
-
-
-def test_a_part_is_streamed_while_it_is_written_and_before_the_next_one_begins():
-    upload, sent = Watched(), list[int]()
+def test_a_part_is_streamed_while_written_and_finished_before_the_next():
+    upload, sent = RecordedUpload(), list[int]()
     with PartWriter(upload, 300_000) as writer:
         for table, size in tables(rows(60, 20_000), 100_000):
             sent.append(sum(upload.written()))
             writer.write(table, size)
-    assert [step for step in upload.steps if isinstance(step, str)] == ["begin", "finish"] * len(writer.parts) and len(
-        writer.parts
-    ) > 3
+    assert len(writer.parts) > 3
+    assert [step for step in upload.steps if isinstance(step, str)] == ["begin", "finish"] * len(writer.parts)
     assert len(sent) == 15 and sent[0] == 0
     assert all(after - before >= 80_000 for before, after in pairwise(sent))
 
 
-def test_small_writes_are_handed_on_together():
-    upload = Watched()
+def test_small_writes_are_buffered_together():
+    upload = RecordedUpload()
     write(upload, rows(2000, 400), 10**8, 10**6)
-    assert len(upload.written()) == 3, "what is before the page of audio, the page, and what is after it"
+    assert len(upload.written()) == 3, "the bytes before the page of audio, the page, and the bytes after it"
 
 
-def test_small_writes_do_not_wait_for_a_large_one():
-    upload = Watched()
+def test_many_small_writes_are_sent_before_the_end():
+    upload = RecordedUpload()
     with PartWriter(upload, 10**8) as writer:
         for table, size in tables(rows(8000, 5), 2000):
             writer.write(table, size)
@@ -138,7 +132,7 @@ def test_small_writes_do_not_wait_for_a_large_one():
     assert min(sent) > 2**15 and len(sent) > 2
 
 
-def test_rows_size_and_hash_are_the_files():
+def test_parts_have_the_rows_size_and_hash_of_their_files():
     parts, files = written(rows(60, 5000), 200_000, 20_000)
     for part, data in zip(parts, files, strict=True):
         assert (part.size, part.sha256) == (len(data), hashlib.sha256(data).hexdigest())
@@ -154,17 +148,16 @@ def test_the_same_rows_give_the_same_bytes():
 
 
 def han(count: int, size: int, letters: int) -> list[Row]:
-    """Rows with a text of three bytes a letter that can not be compressed much."""
+    """Return rows whose text has three bytes a letter and hardly compresses."""
     draw = random.Random(5)
-    made = rows(count, size)
     return [
         (segment(index, text="".join(chr(draw.randrange(0x4E00, 0x9FFF)) for _ in range(letters))), body)
-        for index, (_, body) in enumerate(made)
+        for index, (_, body) in enumerate(rows(count, size))
     ]
 
 
 @pytest.mark.parametrize(
-    ("given", "max_bytes", "group_bytes"),
+    ("input_rows", "max_bytes", "group_bytes"),
     [
         (rows(400, 5000), 1 << 20, 1 << 20),
         (rows(400, 5000), 1 << 20, 1 << 16),
@@ -177,62 +170,62 @@ def han(count: int, size: int, letters: int) -> list[Row]:
     ],
     ids=["one-group", "usual", "small-groups", "tiny-groups", "han-one-group", "han", "small-part", "smaller-part"],
 )
-def test_no_part_is_larger_than_the_limit(given, max_bytes, group_bytes):
-    parts, _ = written(given, max_bytes, module.group_limit(group_bytes, max_bytes))
+def test_no_part_is_larger_than_the_limit(input_rows, max_bytes, group_bytes):
+    parts, _ = written(input_rows, max_bytes, module.group_limit(group_bytes, max_bytes))
     assert [part.size for part in parts if part.size > max_bytes] == []
-    assert sum(part.rows for part in parts) == len(given)
+    assert sum(part.rows for part in parts) == len(input_rows)
     assert len(parts) > 1
 
 
-def test_parts_are_not_cut_much_smaller_than_they_may_be():
+def test_parts_use_most_of_the_limit():
     parts, _ = written(rows(1000, 5000), 1 << 20, 1 << 16)
     assert all(part.size > 0.8 * (1 << 20) for part in parts[:-1])
 
 
 def test_a_row_larger_than_the_limit_is_a_part_of_its_own():
-    given = [*rows(3, 1000), (segment(3), audio("ep", 3, 300_000)), *rows(6, 1000)[4:]]
-    parts, _ = written(given, 100_000, 50_000)
+    input_rows = [*rows(3, 1000), (segment(3), audio("ep", 3, 300_000)), *rows(6, 1000)[4:]]
+    parts, _ = written(input_rows, 100_000, 50_000)
     assert [part.rows for part in parts] == [3, 1, 2]
     assert parts[1].size > 300_000
 
 
-def test_no_rows_begin_no_file():
-    upload = Watched()
+def test_no_rows_give_no_part():
+    upload = RecordedUpload()
     assert write(upload, [], 10**6, 10**5) == []
     assert upload.steps == []
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    ("count", "size", "group_bytes", "whole"),
+    ("count", "size", "group_bytes", "finished"),
     [(20, 50_000, 200_000, 1), (8000, 5, 2000, 0)],
     ids=["second-part", "large-footer"],
 )
-def test_leaving_by_an_exception_finishes_nothing_and_writes_no_footer(count, size, group_bytes, whole):
-    upload = Watched()
+def test_an_exception_finishes_no_part_and_writes_no_footer(count, size, group_bytes, finished):
+    upload = RecordedUpload()
     with pytest.raises(KeyError), PartWriter(upload, 10**6) as writer:
         for table, table_size in tables(rows(count, size), group_bytes):
             writer.write(table, table_size)
-        begun = sum(upload.written())
+        sent = sum(upload.written())
         raise KeyError
-    assert len(writer.parts) == len(upload.parts) == upload.steps.count("finish") == whole
+    assert len(writer.parts) == len(upload.parts) == upload.steps.count("finish") == finished
     del writer
-    assert sum(upload.written()) == begun
+    assert sum(upload.written()) == sent
     with pytest.raises(pa.ArrowInvalid):
-        read(bytes(upload.begun[-1].data))
+        read(bytes(upload.opened[-1].data))
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("fail_at", [1, 100_000, 20 * 50_000], ids=["first", "middle", "end"])
-def test_an_upload_that_breaks_off_is_the_error_that_is_seen(fail_at):
-    upload = Watched(fail_at=fail_at)
+def test_a_broken_upload_raises_its_own_error(fail_at):
+    upload = RecordedUpload(fail_at=fail_at)
     with pytest.raises(ConnectionError, match="the transfer broke off"):
         write(upload, rows(20, 50_000), 10**7, 200_000)
     assert upload.parts == [] and "finish" not in upload.steps
 
 
-class Forgetful(MemoryUpload):
-    """Says of a file that it is a byte smaller than what was written."""
+class ShortUpload(MemoryUpload):
+    """Reports each file one byte too small."""
 
     def begin(self) -> "ShortPart":
         return ShortPart(self)
@@ -240,10 +233,10 @@ class Forgetful(MemoryUpload):
 
 class ShortPart(MemoryPart):
     def finish(self) -> Content:
-        found = super().finish()
-        return replace(found, size=found.size - 1)
+        content = super().finish()
+        return replace(content, size=content.size - 1)
 
 
-def test_another_size_than_was_written_is_an_error():
+def test_a_received_size_that_differs_is_an_error():
     with pytest.raises(ShardError, match=r"(\d+) bytes of a part were written, \d+ arrived"):
-        write(Forgetful(), rows(5, 1000), 10**6, 10**6)
+        write(ShortUpload(), rows(5, 1000), 10**6, 10**6)

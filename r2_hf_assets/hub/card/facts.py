@@ -39,10 +39,6 @@ class Figures:
     def __add__(self, other: "Figures") -> "Figures":
         return Figures(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
-    @property
-    def hours(self) -> float:
-        return self.stats.audio_seconds / 3600
-
 
 @dataclass(frozen=True)
 class CardFacts:

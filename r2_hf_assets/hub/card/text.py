@@ -138,8 +138,8 @@ def _table(facts: CardFacts) -> str:
         rows[f"**`{ALL}`**"] = facts.all
     lines = ["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|"]
     for name, found in rows.items():
-        stats, digits = found.stats, 1 if found.hours >= 10 else 2
-        counted = (f"{found.hours:,.{digits}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
+        stats, digits = found.stats, 1 if found.stats.hours >= 10 else 2
+        counted = (f"{stats.hours:,.{digits}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
         hours, episodes, speakers = counted if found.counted else ("?",) * 3
         lines.append(f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {_size(found.bytes)} |")
     return "\n".join(lines)

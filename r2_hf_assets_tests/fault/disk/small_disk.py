@@ -1,18 +1,17 @@
-"""A disk that is really full: a tmpfs of a few MB in a mount namespace of its own, and the product at work on it.
+"""Runs the product on a real small disk: a tmpfs of a few MB in its own mount namespace.
 
-`SmallDisk(folder, size).run(steps, env)` starts this module below `unshare`, where only it and its children see the
-disk; the kernel takes the disk away with them. It needs no right but to make a user namespace (or to be root), and
-gives up the root's right to pass by file permissions, so that a folder's rights hold for root too.
+`SmallDisk(folder, size, command).run(env, *steps)` starts this module below `unshare`. Only its processes have the
+disk, and the kernel unmounts it at their end. This requires a user namespace or root, and drops the capabilities that
+override file permissions, so that they apply to root.
 
-Steps, each a line of words: `scan` and `build` (both answer with the error's line or null), `fill [BYTES LEFT]`,
-`free`, `read-only`, `writable`, `chmod MODE PATH`, `remove PATH`, `file PATH` (in the place of a folder), and `files`
-(answers with what lies on the disk). Paths are relative to the disk.
+Steps: `scan` and `build` (both return the error's line or null), `fill [BYTES LEFT]`, `free`, `read-only`, `writable`,
+`chmod MODE PATH`, `file PATH` (in place of a folder) and `files` (returns the files on the disk). Paths are relative to
+the disk.
 """
 
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,18 +20,18 @@ from typing import Any
 
 from r2_hf_assets_tests.support.world import ROOT
 
-# In the order of preference: as anyone, in a user namespace; as root, where those are turned off.
+# In order of preference: a user namespace; root, where user namespaces are disabled.
 _UNSHARE = (("unshare", "--user", "--map-root-user", "--mount"), ("unshare", "--mount"))
-# Without these two, root is asked for a file's permissions like everyone.
-_AS_EVERYONE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+# Without these capabilities, file permissions apply to root.
+_WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 _FILLER = ".filler"
 
 
-def way_in() -> tuple[str, ...] | None:
-    """The command that opens a namespace in which a disk can be mounted; None when this machine allows none."""
+def find_namespace_command() -> tuple[str, ...] | None:
+    """Return the command that opens a namespace where a disk can be mounted, or None."""
     probe = "mount -t tmpfs -o size=64k none /tmp && mount -o remount,ro /tmp"
     for unshare in _UNSHARE:
-        command = (*unshare, *_AS_EVERYONE)
+        command = (*unshare, *_WITHOUT_OVERRIDE)
         with contextlib.suppress(OSError):
             if subprocess.run([*command, "sh", "-c", probe], capture_output=True, check=False).returncode == 0:
                 return command
@@ -41,14 +40,14 @@ def way_in() -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A disk of `size` (of mount's kind: 8m) at `folder`, there only while `run` works below `command` (see way_in)."""
+    """A disk of `size` (as for mount: 8m) at `folder` during `run`. `command` is from find_namespace_command."""
 
     folder: Path
     size: str
     command: tuple[str, ...]
 
     def run(self, env: dict[str, str], *steps: str) -> list[Any]:
-        """What the steps that answer answered, in order. `env` holds the product's own variables."""
+        """Run steps with the variables `env`, and return the results of `scan`, `build` and `files`."""
         self.folder.mkdir(exist_ok=True)
         mount = f"mount -t tmpfs -o size={self.size} none {self.folder}"
         inside = f'{mount} && exec {sys.executable} -m {__name__} {self.folder} "$@"'
@@ -66,7 +65,7 @@ class SmallDisk:
 
 
 def _work(verb: str) -> str | None:
-    """The first error of a scan, or of a build of every due partition, in its own words; None when all went well."""
+    """Return the first error of a scan or of a build of all due partitions, or None."""
     from dagster import DagsterInstance
 
     from r2_hf_assets.cli.in_process import due_chunks, run_chunks, run_scan
@@ -91,14 +90,14 @@ def _files(disk: Path) -> list[str]:
     return sorted(str(path.relative_to(disk)) for path in disk.rglob("*") if path.is_file() and path.name != _FILLER)
 
 
-def _step(disk: Path, verb: str, words: list[str]) -> Any:
-    match verb, words:
+def _step(disk: Path, verb: str, arguments: list[str]) -> Any:
+    match verb, arguments:
         case "scan" | "build", []:
             return _work(verb)
         case "files", []:
             return _files(disk)
         case "fill", _:
-            _fill(disk, int(words[0]) if words else 0)
+            _fill(disk, int(arguments[0]) if arguments else 0)
         case "free", []:
             (disk / _FILLER).unlink()
         case "read-only" | "writable", []:
@@ -106,26 +105,24 @@ def _step(disk: Path, verb: str, words: list[str]) -> Any:
             subprocess.run(["mount", "-o", option, str(disk)], check=True)
         case "chmod", [mode, path]:
             (disk / path).chmod(int(mode, 8))
-        case "remove", [path]:
-            shutil.rmtree(disk / path)
         case "file", [path]:
             (disk / path).touch()
         case _:
-            raise ValueError(f"{verb} {words} is no step")
-    return _SILENT
+            raise ValueError(f"unknown step: {verb} {arguments}")
+    return _NO_RESULT
 
 
-_SILENT = object()
+_NO_RESULT = object()
 
 
 def main(folder: str, *steps: str) -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the product prints is talk
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the product's stdout goes to stderr
     for step in steps:
-        verb, *words = step.split()
-        answer = _step(Path(folder), verb, words)
-        if answer is not _SILENT:
-            print(json.dumps(answer), file=answers, flush=True)
+        verb, *arguments = step.split()
+        result = _step(Path(folder), verb, arguments)
+        if result is not _NO_RESULT:
+            print(json.dumps(result), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same rules without a disk to spoil: what each of the system's numbers says, and that nothing waits for a disk."""
+"""Disk errors without a disk: the message of each errno, and that none is retried."""
 
 import errno
 import os
@@ -33,23 +33,24 @@ def no_sleep(seconds: float) -> None:
 ONCE = Retry(sleep=no_sleep)
 
 
-def quoted(number: int) -> GenericError:
-    """What obstore makes of a folder's error."""
+def obstore_error(number: int) -> GenericError:
+    """Return obstore's error for a folder's errno."""
     return GenericError(f"Generic LocalFileSystem error: Unable to copy: {os.strerror(number)} (os error {number})")
 
 
 @pytest.mark.parametrize("number", [*FULL, *WRONG, errno.ENOENT, errno.ESTALE], ids=errno.errorcode.get)
-def test_a_number_is_one_line_that_names_the_folder_and_says_what_to_do(number):
-    told = disk_error(OSError(number, "words"), FOLDER)
-    assert told is not None and str(told).startswith("/data/state: ") and "\n" not in str(told)
-    assert len(str(told).split(";")) == 2, "what is wrong; what to do"
-    assert told.transient is isinstance(told, DiskFull) is (number in FULL)
+def test_an_errno_is_one_line_with_folder_and_advice(number):
+    error = disk_error(OSError(number, "words"), FOLDER)
+    assert error is not None and str(error).startswith("/data/state: ") and "\n" not in str(error)
+    assert len(str(error).split(";")) == 2, "the problem; the advice"
+    assert error.transient is isinstance(error, DiskFull) is (number in FULL)
 
 
 @pytest.mark.parametrize("number", [*FULL, *(n for n in WRONG if n != errno.EEXIST)], ids=errno.errorcode.get)
-def test_a_quoted_number_says_the_same(number):
-    assert str(disk_error(quoted(number), FOLDER)) == str(disk_error(OSError(number, "words"), FOLDER))
-    assert str(disk_error(OSError(f"I/O error (os error {number})"), FOLDER)) == str(disk_error(quoted(number), FOLDER))
+def test_an_errno_in_a_message_gives_the_same_line(number):
+    quoted = str(disk_error(obstore_error(number), FOLDER))
+    assert quoted == str(disk_error(OSError(number, "words"), FOLDER))
+    assert quoted == str(disk_error(OSError(f"I/O error (os error {number})"), FOLDER))
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,13 @@ def test_a_quoted_number_says_the_same(number):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_answer_about_an_object_or_a_connection_is_not_a_disks(error):
+def test_an_error_of_an_object_or_connection_is_no_disk_error(error):
     assert disk_error(error, FOLDER) is None
     with pytest.raises(type(error)), on_disk(FOLDER):
         raise error
 
 
-def test_what_arrow_says_of_a_full_disk_is_read():
+def test_arrows_error_of_a_full_disk_is_recognized():
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     with pytest.raises(DiskFull, match="/data/state"), on_disk(FOLDER), pa.OSFile("/dev/full", "wb") as file:
@@ -78,21 +79,21 @@ def test_what_arrow_says_of_a_full_disk_is_read():
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
-def test_a_folder_is_asked_once(tmp_path, number):
+def test_a_disk_error_is_not_retried(tmp_path, number):
     store = LocalStore(tmp_path)
-    put = Flaky(obstore.put, times=1, error=lambda: quoted(number))
+    put = Flaky(obstore.put, times=1, error=lambda: obstore_error(number))
     with pytest.raises(DiskError, match=f"^{tmp_path}: "):
         call_with_retry(ONCE, "writing x", lambda: put(store, "x", b""), store)
     assert call_with_retry(ONCE, "writing x", lambda: put(store, "x", b""), store)
 
 
-def test_a_bucket_that_fails_is_asked_again(tmp_path):
-    """The control: the same number in what is no folder's error may pass."""
+def test_a_bucket_error_is_retried(tmp_path):
+    """The same errno in a bucket's error is transient."""
     get = Flaky(lambda *_: b"", times=1, error=lambda: GenericError("Generic S3 error: reset (os error 28)"))
     assert call_with_retry(NO_WAIT, "reading x", lambda: get(None, "x")) == b""
 
 
-def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
+def test_an_error_without_a_path_names_hf_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
     context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock())
     with pytest.raises(Failure) as caught, report_user_errors(context):
@@ -105,6 +106,6 @@ def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
     assert str(caught.value.description).startswith("/tmp/x: it is read-only") and not caught.value.allow_retries
 
 
-def test_an_error_of_another_kind_keeps_its_trace():
+def test_another_error_keeps_its_traceback():
     with pytest.raises(ConnectionResetError), report_user_errors(Mock()):
         raise ConnectionResetError(errno.ECONNRESET, "reset")

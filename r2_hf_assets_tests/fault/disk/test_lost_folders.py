@@ -1,5 +1,4 @@
-"""Folders that are lost: a plan that the history knows is not silently made anew, and work stops where its folder
-goes."""
+"""Lost folders: a plan in the history is not silently replaced, and a run fails when its folder disappears."""
 
 import shutil
 from pathlib import Path
@@ -32,7 +31,7 @@ def state(in_process: World) -> Path:
     return in_process.folder / "dagster_home" / "r2_hf_assets" / "state"
 
 
-def test_a_lost_plan_is_refused_and_a_restored_one_goes_on(done: World, state: Path) -> None:
+def test_a_lost_plan_is_refused_and_a_restored_one_continues(done: World, state: Path) -> None:
     head = done.head()
     state.rename(state.with_name("away"))
     error = done.scan()
@@ -41,7 +40,7 @@ def test_a_lost_plan_is_refused_and_a_restored_one_goes_on(done: World, state: P
         f"plan: 2 chunks were built that {state} (STATE_URL) does not hold (en|chunk_0000, en|chunk_0001)"
     )
     assert "start_anew: true" in error
-    assert not list(state.rglob("*.json")), "no plan was begun"
+    assert not list(state.rglob("*.json")), "no plan was created"
     shutil.rmtree(state)
     state.with_name("away").rename(state)
     assert done.scan() is None
@@ -62,46 +61,46 @@ def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: Worl
 
 
 def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its episodes are not there, and all of them would be taken for lost."""
+    """All its episodes would be missing there."""
     monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
     error = done.build("en|chunk_0000")
     assert error is not None and "set STATE_URL to a place of its own" in error
     assert len(done.commits()) == 2
 
 
-def test_who_wants_it_starts_anew_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_anew_plans_again_once(done: World, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(state)
     monkeypatch.setenv("EPISODES_PER_CHUNK", "10")
     assert done.scan(start_anew=True) is None
-    assert done.due() == ["en|chunk_0000"], "one large chunk in the place of two"
+    assert done.due() == ["en|chunk_0000"], "one large chunk instead of two"
     with DagsterInstance.get() as instance:
         assert recorded_digests(instance, COMMIT)["en", 1] == UNPLANNED
-    assert done.scan() is None, "what was given up is not asked for again"
+    assert done.scan() is None, "the old chunks are no longer required"
     assert [run.error for run in done.build_due()] == [None]
     keys = [row["audio"]["path"] for row in done.table().to_pylist()]
-    assert len(set(keys)) == len(keys) == 8, "every segment is there once: what the old plan left was removed"
+    assert len(set(keys)) == len(keys) == 8, "every segment once, without rows of the old plan"
     assert done.files() == ["data/en/chunk-00000.parquet"]
 
 
-def test_starting_anew_with_nothing_lost_changes_nothing(done: World) -> None:
+def test_start_anew_with_nothing_lost_changes_nothing(done: World) -> None:
     assert done.scan(start_anew=True) is None
     assert done.due() == []
 
 
-def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_anew(
+def test_a_state_folder_removed_during_a_run_fails_it_and_is_not_created_again(
     in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
 
-    def gone(*arguments, **options):
-        done = build_on_hub(*arguments, **options)
+    def build_and_remove(*arguments, **options):
+        build = build_on_hub(*arguments, **options)
         state.rename(state.with_name("away"))
-        return done
+        return build
 
     with monkeypatch.context() as patch:
-        patch.setattr(assets, "build_on_hub", gone)
+        patch.setattr(assets, "build_on_hub", build_and_remove)
         (failed,) = world.build_due()
     assert failed.error == f"{state / 'builds'}: it is gone, or its disk is not mounted; put it back"
     assert materializations(world, "parquet_shards") == []
@@ -111,25 +110,25 @@ def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_ane
     assert len(world.commits()) == 1
 
 
-def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
+def test_a_plan_folder_removed_during_a_scan_is_not_created_again(
     in_process: World, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
 
-    def gone(*arguments):
-        found = list_language_folders(*arguments)
+    def list_and_remove(*arguments):
+        folders = list_language_folders(*arguments)
         shutil.rmtree(state)
-        return found
+        return folders
 
     with monkeypatch.context() as patch:
-        patch.setattr(scans, "list_language_folders", gone)
+        patch.setattr(scans, "list_language_folders", list_and_remove)
         assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
 
-def test_a_record_that_is_gone_before_its_commit_is_made_again(in_process: World, state: Path) -> None:
+def test_a_record_lost_before_its_commit_is_built_again(in_process: World, state: Path) -> None:
     world = in_process
     world.upload(episodes={"en": 2}, **SMALL)
     world.scan()
@@ -141,8 +140,8 @@ def test_a_record_that_is_gone_before_its_commit_is_made_again(in_process: World
     assert len(world.commits()) == 1
 
 
-def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Path) -> None:
-    """History and Hub agree without them; where the history is lost too, see runs/test_reconcile.py."""
+def test_lost_records_of_committed_chunks_are_not_needed(done: World, state: Path) -> None:
+    """History and Hub agree without them. runs/test_reconcile.py has the case of a lost history."""
     head = done.head()
     shutil.rmtree(state / "builds")
     with DagsterInstance.get() as instance:
@@ -150,10 +149,10 @@ def test_lost_records_of_what_is_committed_are_not_missed(done: World, state: Pa
     assert (done.due(), done.build("en|chunk_0000"), done.head()) == ([], None, head)
 
 
-def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_again(
+def test_the_home_of_an_earlier_release_is_continued_and_its_pending_shards_are_built_again(
     in_process: World, state: Path
 ) -> None:
-    """It kept records and shards that wait for their commit in a folder of their own, which nobody reads any more."""
+    """It stored records and uncommitted shards in a folder that is no longer read."""
     world = in_process
     world.upload(episodes={"en": 4}, **SMALL)
     world.scan()
@@ -171,19 +170,19 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
     keys = [row["audio"]["path"] for row in world.table().to_pylist()]
     assert len(set(keys)) == len(keys) == 8
     assert len(materializations(world, "hub_commit", "en|chunk_0000")) == 1
-    assert sorted(shards.rglob("*")) == before, "it is the user's to delete"
+    assert sorted(shards.rglob("*")) == before, "only the user deletes it"
     with DagsterInstance.get() as instance:
         assert examine(instance, load()).differences == []
 
 
-def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:
+def test_recorded_chunks_without_a_plan_are_lost_and_unplanned_cells_are_not() -> None:
     recorded = {("en", 0): "digest", ("en", 1): "digest", ("de", 0): UNPLANNED, ("fr", 0): None}
     assert lost([("en", 0)], recorded) == [("en", 1)]
     assert lost([], recorded) == [("en", 0), ("en", 1)]
     assert lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
 
 
-def test_a_plan_in_a_removed_folder_answers_nothing(in_process: World, state: Path) -> None:
+def test_a_plan_in_a_removed_folder_is_a_disk_error(in_process: World, state: Path) -> None:
     plan = PlanStore(obstore.store.LocalStore(state, mkdir=True), "b", "p/")
     plan.check_identity()
     shutil.rmtree(state)

@@ -1,5 +1,5 @@
-"""Each folder of the product on a disk that is full, read-only, closed or taken by a file: one line says so, nothing is
-left half done, and the next run completes the work."""
+"""Each folder of the product on a disk that is full, read-only, without permission or occupied by a file: one line
+reports it, and the next run completes the work."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -29,13 +29,13 @@ def check_whole(world: World, keys: set[str]) -> None:
 
 
 def check_nothing_there(world: World) -> None:
-    """Not even the repo, or one without a file of ours."""
+    """Check that the repo does not exist or has no data file."""
     with suppress(RepositoryNotFoundError):
         assert world.files() == []
 
 
-def said(folder: Path | str, what: str) -> str:
-    return f"{folder}: {what}"
+def line(folder: Path | str, message: str) -> str:
+    return f"{folder}: {message}"
 
 
 def test_the_plan(world: World, disk: SmallDisk, keys: set[str]) -> None:
@@ -43,26 +43,26 @@ def test_the_plan(world: World, disk: SmallDisk, keys: set[str]) -> None:
     steps = ["fill", "scan", "files", "free", "scan", "read-only", "scan", "writable", "scan"]
     closed = ["chmod 000 state/plan/en", "scan", "build", "chmod 755 state/plan/en", "build"]
     full, left, *rest = disk.run({**world.env, "STATE_URL": str(state)}, *steps, *closed)
-    assert (full, left) == (said(state, FULL), [])
-    assert rest[:3] == [None, said(state, READ_ONLY), None]
-    assert rest[3:] == [said(state, NO_RIGHT), f"DiskError: {said(state, NO_RIGHT)}", None]
+    assert (full, left) == (line(state, FULL), [])
+    assert rest[:3] == [None, line(state, READ_ONLY), None]
+    assert rest[3:] == [line(state, NO_RIGHT), f"DiskError: {line(state, NO_RIGHT)}", None]
     check_whole(world, keys)
 
 
-def test_the_plan_where_it_can_not_begin(world: World, disk: SmallDisk) -> None:
+def test_a_plan_that_can_not_be_created(world: World, disk: SmallDisk) -> None:
     state = disk.folder / "state"
-    answers = disk.run({**world.env, "STATE_URL": str(state)}, "read-only", "scan", "writable", "file state", "scan")
-    assert answers == [said(state, READ_ONLY), said(state, A_FILE)]
+    results = disk.run({**world.env, "STATE_URL": str(state)}, "read-only", "scan", "writable", "file state", "scan")
+    assert results == [line(state, READ_ONLY), line(state, A_FILE)]
 
 
 def test_the_build_records(world: World, disk: SmallDisk, keys: set[str]) -> None:
     state = disk.folder / "state"
     full = ["scan", "fill 4096", "build", "free", "read-only", "build", "writable"]
     closed = ["chmod 500 state/builds/en", "build", "chmod 755 state/builds/en", "build"]
-    answers = disk.run({**world.env, "STATE_URL": str(state)}, *full, *closed, "files")
+    results = disk.run({**world.env, "STATE_URL": str(state)}, *full, *closed, "files")
     builds = state / "builds"
-    assert answers[:4] == [None, said(builds, FULL), said(builds, READ_ONLY), said(builds, NO_RIGHT)]
-    assert answers[4] is None and "state/builds/en/chunk-00000.json" in answers[5]
+    assert results[:4] == [None, line(builds, FULL), line(builds, READ_ONLY), line(builds, NO_RIGHT)]
+    assert results[4] is None and "state/builds/en/chunk-00000.json" in results[5]
     check_whole(world, keys)
 
 
@@ -70,24 +70,24 @@ def test_the_scratch_of_an_upload_over_lfs(world: World, namespace: tuple[str, .
     home = Path(world.env["DAGSTER_HOME"]) / "r2_hf_assets"
     disk = SmallDisk(home, "1m", namespace)
     env = {**world.env, "STATE_URL": f"s3://{world.bucket}/state", "HF_HUB_DISABLE_XET": "1"}
-    answers = disk.run(env, "scan", "fill", "build", "free", "read-only", "build", "writable", "build", "files")
+    results = disk.run(env, "scan", "fill", "build", "free", "read-only", "build", "writable", "build", "files")
     scratch = home / "scratch"
-    assert answers == [None, said(scratch, FULL), said(scratch, READ_ONLY), None, []]
+    assert results == [None, line(scratch, FULL), line(scratch, READ_ONLY), None, []]
     check_whole(world, keys)
 
 
 def test_the_caches_of_the_hubs_clients(world: World, disk: SmallDisk, keys: set[str]) -> None:
     env = {**world.env, "HF_HOME": str(disk.folder / "hf_home")}
     name = f"HF_HOME ({disk.folder / 'hf_home'})"
-    answers = disk.run(env, "scan", "read-only", "build", "writable", "fill", "build")
-    assert answers == [None, said(name, READ_ONLY), said(name, FULL)]
+    results = disk.run(env, "scan", "read-only", "build", "writable", "fill", "build")
+    assert results == [None, line(name, READ_ONLY), line(name, FULL)]
     check_nothing_there(world)
     assert disk.run(env, "build") == [None]
     check_whole(world, keys)
 
 
 def test_the_instance(world: World, namespace: tuple[str, ...], keys: set[str]) -> None:
-    """Dagster itself fails here, with a trace; what it has recorded stays, and it goes on when there is room."""
+    """Dagster itself fails here, with a traceback; its records stay, and it continues when there is space."""
     disk = SmallDisk(Path(world.env["DAGSTER_HOME"]), "6m", namespace)
     planned, full, again, built = disk.run(world.env, "scan", "fill", "build", "free", "scan", "build")
     assert planned is None and "sqlite3.OperationalError" in full

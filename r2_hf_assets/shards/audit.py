@@ -1,11 +1,11 @@
-"""The ledger check: a built chunk counted again where its bytes leave, and not by the counters that built it.
+"""The ledger check: counts a built chunk again, independent of the counters of the build.
 
-    planned episodes = episodes with rows + episodes rejected whole, each in exactly one of the two
-    entries          = rows + rejected segments: in each episode their numbers together are 0..n-1, none twice
+    planned episodes = episodes with rows + episodes rejected whole, and no episode is in both
+    entries          = rows + rejected segments: in each episode their numbers are 0..n-1, each once
 
-n is what the episode's metadata held. The rows are those of the tables that the Parquet writer was given, in plan
-order, then segment order; the rejects those of the finished ledger, read back. The footers of the parts must name as
-many rows, and the build's own tally must agree. Bytes are compared on the Hub, by size and SHA-256 after the commit.
+n is the number of entries in the episode's metadata. Rows are counted in the tables given to the Parquet writer, and
+must be in plan order, then segment order. Rejects are counted in the finished ledger, read back. The rows in the parts'
+footers and the build's tally must agree. The bytes are compared on the Hub after the commit, by size and SHA-256.
 """
 
 from collections import Counter
@@ -24,8 +24,7 @@ _ROW, _REJECT = 1, 2
 
 
 class Audit:
-    """What the metadata held and what was written of it: a byte an entry of each episode, that is a row, a reject, or
-    nothing."""
+    """For each entry of each episode, one byte: row, reject or, if 0, lost."""
 
     def __init__(self, chunk: ChunkManifest) -> None:
         self.findings = Findings()
@@ -36,14 +35,13 @@ class Audit:
         self._rows = self._audio_bytes = 0
         self._rejected, self._reasons = Counter[str](), Counter[str]()
 
-    def read(self, episode: str, entries: int) -> None:
-        """Count the entries of an episode's metadata."""
+    def count_entries(self, episode: str, entries: int) -> None:
         self._places[self._order[episode]] = bytearray(entries)
 
-    def given(self, table: pa.Table) -> None:
-        """Count the rows of a row group that is given to the Parquet writer."""
-        for part in table.column("audio").chunks:
-            keys, bodies = part.flatten()
+    def count_rows(self, table: pa.Table) -> None:
+        """Count the rows of a row group before it is written."""
+        for batch in table.to_batches():
+            keys, bodies = batch.column("audio").flatten()
             self._audio_bytes += pc.sum(pc.binary_length(bodies)).as_py() or 0
             for key in keys.to_pylist():
                 self._rows += 1
@@ -52,11 +50,11 @@ class Audit:
                         self.findings.add("row_out_of_order", key)
                     self._last = max(self._last, place)
 
-    def read_rejects(self, content: bytes) -> None:
-        """Count the lines of the finished ledger."""
+    def count_rejects(self, content: bytes) -> None:
+        """Count the rows of the finished ledger."""
         with pq.ParquetFile(pa.BufferReader(content)) as ledger:
-            for lines in ledger.iter_batches(columns=["level", "episode", "key", "reason"]):
-                for level, episode, key, reason in zip(*(c.to_pylist() for c in lines.columns), strict=True):
+            for batch in ledger.iter_batches(columns=["level", "episode", "key", "reason"]):
+                for level, episode, key, reason in zip(*(c.to_pylist() for c in batch.columns), strict=True):
                     self._reasons[reason] += 1
                     if level == "segment":
                         self._mark(key, _REJECT)
@@ -66,7 +64,7 @@ class Audit:
                         self.findings.add("reject_not_planned", f"{level} {key} {reason}")
 
     def key_of(self, row: int) -> str:
-        """The audio key of a row, by its place in the chunk."""
+        """Return the audio key of a row by its index in the chunk."""
         for episode, places in zip(self._chunk.episodes, self._places, strict=True):
             if row < (rows := places.count(_ROW)):
                 number = [number for number, kind in enumerate(places) if kind == _ROW][row]
@@ -75,7 +73,7 @@ class Audit:
         raise IndexError(row)
 
     def _mark(self, key: str, kind: int) -> tuple[int, int] | None:
-        """Put an entry in its place. None when the plan has no such place, or something is there already."""
+        """Mark an entry and return its place. None, with a finding, when it is unknown or already marked."""
         place = self._place(key)
         if place is None:
             self.findings.add("row_not_planned" if kind == _ROW else "reject_not_planned", key)
@@ -88,7 +86,7 @@ class Audit:
         return place
 
     def _place(self, key: str) -> tuple[int, int] | None:
-        """(episode's place in the plan, segment's number) of an audio key."""
+        """Return (index of the episode in the plan, number of the segment) of an audio key."""
         episode = key.rpartition("/")[0].removeprefix(self._chunk.prefix)
         if (index := self._order.get(episode)) is None:
             return None
@@ -99,7 +97,7 @@ class Audit:
         return (index, number) if known else None
 
     def find_losses(self) -> None:
-        """Find what the plan and the metadata have, and the files have not."""
+        """Add findings for entries and episodes that are in no file."""
         for episode, places in zip(self._chunk.episodes, self._places, strict=True):
             if lost := places.count(0):
                 self.findings.add("segment_lost", f"{episode} segment {places.index(0)}", lost)
@@ -108,7 +106,7 @@ class Audit:
                 self.findings.add("episode_twice" if counted else "episode_lost", episode)
 
     def tally(self, repaired_texts: int) -> Tally:
-        """The counts of a build that did what was seen here."""
+        """Return the tally that the build should have."""
         return Tally(
             episodes=len(self._chunk.episodes),
             episodes_with_rows=sum(_ROW in places for places in self._places),
@@ -123,21 +121,21 @@ class Audit:
 
 
 def check_ledger(audit: Audit, record: BuildRecord, rejects: bytes | None) -> Verdict:
-    """Check a build against its audit, which is used up. `rejects` is the content of the ledger, if there is one."""
+    """Check a build and its ledger's content against its audit, which can be used only once."""
     findings = audit.findings
     if rejects is not None:
-        audit.read_rejects(rejects)
+        audit.count_rejects(rejects)
     audit.find_losses()
     counted = audit.tally(record.tally.repaired_texts)
-    for name, here in asdict(counted).items():
-        if (told := getattr(record.tally, name)) != here:
-            findings.add("record_differs", f"{name}: the build counted {told}, {here} were written")
+    for name, count in asdict(counted).items():
+        if (tallied := getattr(record.tally, name)) != count:
+            findings.add("record_differs", f"{name}: the build counted {tallied}, {count} were written")
     written = sum(file.rows for file in record.files)
     if written != counted.rows:
         findings.add("rows_not_written", f"{counted.rows} rows were given to the writer, {written} are in its parts")
-    no_figures = ("episodes", "rejects", "repaired_texts")
     numbers = {"episodes_planned": counted.episodes, "files": len(record.files), "bytes": record.bytes}
-    numbers |= {name: here for name, here in asdict(counted).items() if name not in no_figures}
+    excluded = ("episodes", "rejects", "repaired_texts")
+    numbers |= {name: count for name, count in asdict(counted).items() if name not in excluded}
     good = (
         f"{counted.episodes} episodes = {counted.episodes_with_rows} with rows + {counted.episodes_rejected} rejected; "
         f"{counted.entries} entries = {counted.rows} rows + {counted.segments_rejected} rejected"

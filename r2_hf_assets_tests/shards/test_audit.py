@@ -1,34 +1,24 @@
-"""The ledger check: it passes what build_chunk builds, and finds every row and reject that is not the plan's."""
+"""The ledger check: it passes what build_chunk builds, and reports every wrong row and reject."""
 
 from collections.abc import Callable
 
 import pytest
 
-from r2_hf_assets.shards.verify import Audit
-from r2_hf_assets_tests.shards.damaged_build import CHUNK, ROWS, Built, Lines, build, built_again, key, row
-from r2_hf_assets_tests.support.build_samples import PREFIX, MemoryBuild, build_in_memory, chunk_of, put_episode
+from r2_hf_assets.shards.audit import Audit
+from r2_hf_assets_tests.shards.damaged_build import CHUNK, ROWS, Lines, key, row
+from r2_hf_assets_tests.support.build_samples import PREFIX, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
-# Of the row that should be there instead, nothing is left.
-ANOTHERS = {"row_not_planned": 1, "segment_lost": 1}
+# A row of another key also loses the row that it replaced.
+FOREIGN_ROW = {"row_not_planned": 1, "segment_lost": 1}
 ROW_AND_REJECT = {"segment_twice": 1, "episode_twice": 1}
 
 
-@pytest.fixture(scope="module")
-def sound() -> MemoryBuild:
-    return build()
-
-
-@pytest.fixture
-def built(sound: MemoryBuild) -> Built:
-    return built_again(sound)
-
-
-def test_a_sound_build_passes_with_its_numbers(sound):
-    verdict = sound.record.verdicts["ledger"]
+def test_a_sound_build_passes_with_its_numbers(intact):
+    verdict = intact.record.verdicts["ledger"]
     assert verdict.passed, verdict.summary
     assert verdict.summary == "5 episodes = 3 with rows + 2 rejected; 29 entries = 25 rows + 4 rejected"
-    assert len(sound.parts) > 1
+    assert len(intact.parts) > 1
     assert verdict.numbers == {
         "episodes_planned": 5,
         "episodes_with_rows": 3,
@@ -37,18 +27,18 @@ def test_a_sound_build_passes_with_its_numbers(sound):
         "rows": ROWS,
         "segments_rejected": 4,
         "audio_bytes": ROWS * 5000,
-        "files": len(sound.parts),
-        "bytes": sound.record.bytes,
+        "files": len(intact.parts),
+        "bytes": intact.record.bytes,
     }
 
 
-def test_the_damaged_build_of_these_tests_is_sound_without_damage(sound, built):
-    assert built.record == sound.record, "the same files, byte for byte"
+def test_a_rebuilt_chunk_passes_without_damage(intact, built):
+    assert built.record == intact.record, "byte-identical files"
     built.write_rejects(built.reject_lines())
     built.count_again()
-    assert built.record.tally == sound.record.tally
+    assert built.record.tally == intact.record.tally
     verdict = built.check()
-    assert (verdict.passed, verdict.numbers) == (True, sound.record.verdicts["ledger"].numbers)
+    assert (verdict.passed, verdict.numbers) == (True, intact.record.verdicts["ledger"].numbers)
 
 
 @pytest.mark.parametrize(("episodes", "rows"), [([], 0), (["en/a"], 3)], ids=["no rows", "no rejects"])
@@ -60,7 +50,7 @@ def test_a_chunk_without_rows_and_one_without_rejects_pass(episodes, rows):
     assert made.record.verdicts["ledger"].numbers["rows"] == rows
 
 
-def test_a_row_is_named_by_its_place_in_the_chunk(built):
+def test_key_of_returns_the_key_of_each_row(built):
     keys = [row["audio"]["path"] for row in built.rows()]
     audit = built.audit()
     assert [audit.key_of(row) for row in range(ROWS)] == keys
@@ -83,34 +73,34 @@ def renamed(rows: Lines, at: int, key: str) -> Lines:
     [
         (lambda rows: without(rows, 4), {"segment_lost": 1}),
         (lambda rows: without(rows, 0, 1, 2), {"segment_lost": 3}),
-        (lambda rows: rows[:-1], {"segment_lost": 1}),  # that there is one more, only the metadata told
+        (lambda rows: rows[:-1], {"segment_lost": 1}),  # only the metadata has the last entry
         (lambda rows: without(rows, *range(15, 25)), {"segment_lost": 10, "episode_lost": 1}),
         (lambda rows: [*rows[:5], rows[4], *rows[5:]], {"segment_twice": 1}),
         (lambda rows: [*rows, rows[0]], {"segment_twice": 1}),
         (lambda rows: [rows[1], rows[0], *rows[2:]], {"row_out_of_order": 1}),
         (lambda rows: [*rows[:15], row("en/none", 0), *rows[15:]], {"row_not_planned": 1}),
         (lambda rows: [*rows[9:15], *rows[:9], *rows[15:]], {"row_out_of_order": 9}),
-        (lambda rows: renamed(rows, 24, key("en/b", 10)), ANOTHERS),
-        (lambda rows: renamed(rows, 24, key("en/b", 10**6)), ANOTHERS),
-        (lambda rows: renamed(rows, 24, key("en/c", 9)), ANOTHERS),
-        (lambda rows: renamed(rows, 24, key("en/b", 9).removeprefix(PREFIX)), ANOTHERS),
-        (lambda rows: renamed(rows, 24, f"{PREFIX}en/b/b_9.mp3"), ANOTHERS),
-        (lambda rows: renamed(rows, 24, f"{PREFIX}en/b/a_000009.mp3"), ANOTHERS),
-        (lambda rows: renamed(rows, 24, key("en/b", 9).replace("mp3", "wav")), ANOTHERS),
-        (lambda rows: renamed(rows, 24, "b_000009.mp3"), ANOTHERS),
+        (lambda rows: renamed(rows, 24, key("en/b", 10)), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, key("en/b", 10**6)), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, key("en/c", 9)), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, key("en/b", 9).removeprefix(PREFIX)), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, f"{PREFIX}en/b/b_9.mp3"), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, f"{PREFIX}en/b/a_000009.mp3"), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, key("en/b", 9).replace("mp3", "wav")), FOREIGN_ROW),
+        (lambda rows: renamed(rows, 24, "b_000009.mp3"), FOREIGN_ROW),
         (lambda rows: [*rows[:15], row("en/lost", 0), *rows[15:]], ROW_AND_REJECT),
         (lambda rows: [*rows[:15], row("en/lost", 2), *rows[15:]], {"row_not_planned": 1}),
     ],
 )
-def test_rows_that_are_not_the_plans_are_found(built, damage: Callable[[Lines], Lines], kinds):
+def test_wrong_rows_are_reported(built, damage: Callable[[Lines], Lines], kinds):
     built.write(damage(built.rows()))
     built.count_again()
-    found = built.kinds()
-    found.pop("record_differs", None)  # rows that the plan does not know count for no episode
-    assert found == kinds
+    reported = built.kinds()
+    reported.pop("record_differs", None)  # unplanned rows count for no episode
+    assert reported == kinds
 
 
-def test_a_row_that_was_swapped_for_another_of_its_episode_is_found(built):
+def test_a_repeated_row_in_place_of_another_is_reported(built):
     rows = built.rows()
     rows[4] = rows[5]
     built.write(rows)
@@ -124,9 +114,8 @@ def line(**changes: str) -> dict[str, str]:
     )
 
 
-def test_the_ledger_of_these_tests(built):
-    found = [(made["level"], made["episode"], made["reason"]) for made in built.reject_lines()]
-    assert found == [
+def test_the_rebuilt_chunk_has_these_rejects(built):
+    assert [(line["level"], line["episode"], line["reason"]) for line in built.reject_lines()] == [
         ("segment", "en/a", "audio_missing"),
         ("segment", "en-US/a", "entry_not_an_object"),
         ("episode", "en/none", "no_segments"),
@@ -154,9 +143,9 @@ def test_the_ledger_of_these_tests(built):
         ),
     ],
 )
-def test_rejects_that_are_not_the_plans_are_found(built, damage: Callable[[Lines], Lines], kinds):
+def test_wrong_rejects_are_reported(built, damage: Callable[[Lines], Lines], kinds):
     built.write_rejects(damage(built.reject_lines()))
     built.count_again()
-    found = built.kinds()
-    found.pop("record_differs", None)  # what is no reject of the plan is counted nowhere
-    assert found == kinds
+    reported = built.kinds()
+    reported.pop("record_differs", None)  # unplanned rejects are not counted
+    assert reported == kinds

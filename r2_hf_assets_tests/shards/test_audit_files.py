@@ -1,4 +1,4 @@
-"""The ledger check on parts and records: other than what the writer was given, and each is found."""
+"""The ledger check on parts and tallies that differ from the tables of the writer."""
 
 from dataclasses import replace
 
@@ -6,29 +6,17 @@ import pyarrow as pa
 import pytest
 
 from r2_hf_assets.shards.schema import SCHEMA
-from r2_hf_assets_tests.shards.damaged_build import Built, build, built_again
-from r2_hf_assets_tests.support.build_samples import MemoryBuild
 
 
-@pytest.fixture(scope="module")
-def sound() -> MemoryBuild:
-    return build()
-
-
-@pytest.fixture
-def built(sound: MemoryBuild) -> Built:
-    return built_again(sound)
-
-
-def test_a_part_that_is_lost_is_found(built):
-    built.keep(built.parts[:-1])
+def test_a_lost_part_is_reported(built):
+    built.set_parts(built.parts[:-1])
     assert built.kinds() == {"rows_not_written": 1}
 
 
-def test_rows_that_were_given_and_not_written_are_found(built):
+def test_unwritten_rows_are_reported(built):
     rows = built.rows()
     built.write(rows[:-1])
-    built.given.append(pa.Table.from_pylist(rows[-1:], SCHEMA))
+    built.tables.append(pa.Table.from_pylist(rows[-1:], SCHEMA))
     assert built.kinds() == {"rows_not_written": 1}
 
 
@@ -39,19 +27,19 @@ COUNTERS = [
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_a_tally_that_lies_is_found(built, counter):
+def test_a_wrong_tally_is_reported(built, counter):
     tally = built.record.tally
     built.record = replace(built.record, tally=replace(tally, **{counter: getattr(tally, counter) + 1}))
     assert built.kinds() == {"record_differs": 1}
 
 
-def test_a_tally_that_lies_about_reasons_is_found(built):
+def test_a_wrong_count_of_a_reason_is_reported(built):
     tally = built.record.tally
     built.record = replace(built.record, tally=replace(tally, rejects={**tally.rejects, "no_segments": 2}))
     assert built.kinds() == {"record_differs": 1}
 
 
-def test_what_is_all_wrong_is_told_in_few_words(built):
+def test_the_summary_of_many_findings_is_short(built):
     built.write([])
     verdict = built.check()
     assert verdict.numbers["problems_by_kind"]["episode_lost"] == 3
