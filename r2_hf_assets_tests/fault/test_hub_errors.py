@@ -40,7 +40,7 @@ def test_trouble_for_ever_is_one_line_and_nothing_visible(case: HubCase, route, 
         case.commit()
     said = str(caught.value)
     cause = {"503": "503", "429": "429", "dropped": ""}[trouble]
-    assert re.match(f"(look at|upload to|commit to) {case.client.repo_id}: ", said) and cause in said
+    assert re.match(f"(read|upload to|commit to) {case.client.repo_id}: ", said) and cause in said
     assert "\n" not in said
     assert "a later run will try again" in said and caught.value.transient
     case.hub.clear_faults()

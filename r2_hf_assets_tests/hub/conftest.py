@@ -1,4 +1,4 @@
-"""A client for a repo of the test's own, content that no other test has uploaded, and retries that do not wait."""
+"""A client with a repo of its own, content that no other test uploads, and retries without waits."""
 
 import random
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def repo(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubClient:
-    """The repo is there and empty. hf_xet's cache is empty too."""
+    """A client of an existing empty repo, with an empty hf_xet cache."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf_home"))
     client = HubClient(HubSettings(world.repo_id, world.sandbox.hub.token, world.sandbox.hub.endpoint))
     client.create_repo()
@@ -31,6 +31,6 @@ def repo(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HubCl
 
 @pytest.fixture
 def body(world: World) -> Body:
-    """Makes a file of so many bytes, another one each time."""
+    """Return a function that generates a new file of the given size at each call."""
     rng = random.Random(world.bucket)
     return lambda size: rng.randbytes(size)

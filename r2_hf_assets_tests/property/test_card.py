@@ -5,7 +5,7 @@ from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r2_hf_assets.hub.card.commit import whole_card
+from r2_hf_assets.hub.card.commit import update_card
 from r2_hf_assets.hub.card.merge import BEGIN, END, read_card
 from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts
 
@@ -21,10 +21,10 @@ def test_any_text_and_any_value_survive(before, after, value, crlf):
     standing = f"---\n{front}---\n{before}{BEGIN}\nold\n{END}{after}"
     standing = standing.replace("\n", "\r\n") if crlf else standing
     card = read_card(standing.encode())
-    data = whole_card(standing.encode(), FACTS, THEN)
+    data = update_card(standing.encode(), FACTS, THEN)
     again = read_card(data)
     assert (again.before, again.after) == (card.before, card.after)
     parsed = DatasetCard(data.decode()).data.to_dict()
     assert parsed["license"] == "mit"
     assert parsed.get("theirs") == value
-    assert whole_card(data, FACTS, LATER) == data
+    assert update_card(data, FACTS, LATER) == data
