@@ -59,9 +59,6 @@ def build_on_hub(
 
 
 def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> AbstractContextManager[Upload]:
-    """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
-
-    A broken or stalled stream raises TransferFailed or TimeoutError.
-    """
+    """Open the upload of a chunk: the content is on the Hub when the block ends without an error."""
     access = None if limits.keep else repo.call_with_retry("read", repo.xet)
     return open_xet(repo, access) if access else open_files(repo, limits, language, number)

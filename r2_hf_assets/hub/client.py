@@ -201,8 +201,7 @@ class HubClient:
         """Return the headers for a request, with the token."""
         from huggingface_hub.utils import build_hf_headers
 
-        headers: dict[str, str] = build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
-        return headers
+        return build_hf_headers(token=self.api.token, library_name="r2_hf_assets")
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: str | None = None

@@ -28,12 +28,7 @@ Renames = Sequence[tuple[str, str]]  # (old path, new path)
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """The state of the chunk on the Hub.
-
-    Attributes:
-        oid: the new commit, or the head that was already up to date.
-        added, removed: paths in the repo that the commit changed.
-    """
+    """The new commit of a chunk, with the paths that it changed, or the head that was already up to date."""
 
     oid: str
     url: str
@@ -43,7 +38,7 @@ class CommitRecord:
 
 
 def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRecord:
-    """Make the chunk's files on the Hub exactly those of the record. After an error nothing has changed.
+    """Make the chunk's files on the Hub exactly those of the record. An error leaves the repo's files unchanged.
 
     Raises:
         AccessError: the Hub refuses the token, the repo or the quota.

@@ -101,13 +101,9 @@ def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
 def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
     """Name this plan in the repo and remove the chunk files of any other, in one commit. Idempotent.
 
-    Args:
-        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. In a repo
-            that names this plan, all files of these chunks stay. In any other, files of the same names may be another
-            plan's, so only those that the history names stay.
-
-    Returns:
-        The number of removed files, and the revision that still has them; None when there is no repo.
+    `committed` has the SHA-256 of the recorded files of each chunk of this plan. In a repo that names this plan, all
+    files of these chunks stay. In any other, files of the same names may be another plan's, so only recorded ones stay.
+    Return the number of removed files, and the revision that still has them; None when the repo does not exist.
     """
     head = repo.head()
     if head is None:

@@ -36,15 +36,10 @@ class CardRecord:
 
 
 def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may_shrink: bool = False) -> CardRecord:
-    """Bring README.md and its picture up to date with `facts`.
+    """Update README.md and its picture to `facts`, read `at`, e.g. "2026-11-25 15:04 UTC".
 
-    Args:
-        at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
-        may_shrink: write also when the card on the Hub counts more chunks.
-
-    Raises:
-        CardError: the card on the Hub can't be read, or the Hub refuses the new one.
-        AccessError, ForeignDataset, RetriesExhausted: as in commit_chunk.
+    Raises CardError if the card on the Hub can't be read, if it counts more chunks and not `may_shrink`, or if the Hub
+    refuses the new one. AccessError, ForeignDataset and RetriesExhausted are as in commit_chunk.
     """
 
     def attempt() -> CardRecord:

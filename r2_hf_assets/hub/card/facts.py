@@ -46,13 +46,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """The input of the card.
-
-    Attributes:
-        languages: figures of those with rows, sorted by name.
-        planned: number of chunks of the plan, committed or not.
-        digest: over the committed chunks' names and digests.
-    """
+    """The input of the card. `planned` counts the chunks of the plan, `digest` is of the committed ones (digest_of)."""
 
     repo_id: str
     languages: dict[str, Figures]

@@ -67,12 +67,7 @@ def read_card(data: bytes | None) -> Card:
 
 
 def write_card(card: Card, owned: dict[str, Any], defaults: dict[str, Any], section: str) -> bytes:
-    """Return the whole card, with `section` (without markers) in place of its section, else at its end.
-
-    Args:
-        owned: generated YAML keys. `configs` and `dataset_info` are lists of entries with a `config_name`.
-        defaults: keys that are set only where the card sets none.
-    """
+    """Return the whole card, with `section` (without markers) in place of its section, else at its end."""
     existing = read_yaml(card)
     merged = existing | {key: value for key, value in defaults.items() if existing.get(key) is None} | owned
     if "configs" in owned:
