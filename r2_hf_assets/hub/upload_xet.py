@@ -5,7 +5,7 @@ to the Hub. Its local cache of earlier uploads grows, and also names content tha
 an empty cache of its own.
 
 hf_xet (1.8) has no timeout on the upload of a shard, and its read timeout bounds the length of an upload, not a stall.
-So its calls run in a thread while the caller polls hf_xet's byte counts: after SILENCE_S without progress the session
+So its calls run in a thread while the caller polls hf_xet's byte counts: after STALL_S without progress the session
 is aborted, which ends its calls, and a TimeoutError is raised.
 """
 
@@ -32,7 +32,7 @@ from r2_hf_assets.shards.writer import Content, PartUpload, Upload
 
 # Longer than hf_xet's retries of a request (six minutes), whose bytes it counts once, and than two blocks of 64 MB take
 # at 3 Mbit/s. Shorter than the ten minutes after which `lost_runs` ends a run.
-SILENCE_S = 420.0
+STALL_S = 420.0
 _POLL_S = 1.0
 # The wait for an aborted call.
 _ABORT_S = 2.0
@@ -40,7 +40,7 @@ _ABORT_S = 2.0
 _XET = {
     "client.retry_max_attempts": 8,  # its default of five is over in about a minute
     "client.connect_timeout": "30s",
-    "client.read_timeout": "1800s",  # a block of 64 MB may take half an hour; SILENCE_S bounds a stall
+    "client.read_timeout": "1800s",  # a block of 64 MB may take half an hour; STALL_S bounds a stall
     "xorb.compression_policy": "none",  # MP3 and the packed columns do not shrink, and a trial copies the block
 }
 # Blocks of 64 MB in flight. The default of 64 takes over a gigabyte on a fast line; two still fill 1 Gbit/s.
@@ -114,13 +114,13 @@ class WatchedSession:
         future = self._thread.submit(function, *arguments)
         progress, since = self._progress(), time.monotonic()
         try:
-            while not wait([future], min(_POLL_S, SILENCE_S / 4)).done:
+            while not wait([future], min(_POLL_S, STALL_S / 4)).done:
                 before, progress = progress, self._progress()
                 if progress != before:
                     since = time.monotonic()
                     activity.advance()
-                elif time.monotonic() - since > SILENCE_S:
-                    raise TimeoutError(f"no progress for {SILENCE_S:.0f} s")
+                elif time.monotonic() - since > STALL_S:
+                    raise TimeoutError(f"no progress for {STALL_S:.0f} s")
         except BaseException:
             self._abort()
             wait([future], _ABORT_S)

@@ -54,7 +54,7 @@ def main(folder: Path, stall_s: float | None = None) -> None:
 def _short_timeouts(stall_s: float) -> Retry:
     for kind in timeouts.TIMEOUTS:
         timeouts.TIMEOUTS[kind] = stall_s
-    upload_xet.SILENCE_S = 2 * stall_s
+    upload_xet.STALL_S = 2 * stall_s
     upload_files._LEAST_S, upload_files._SLOWEST_BYTES_PER_S = stall_s, 10**8
     return Retry(attempts=2, base=0.01)
 

@@ -10,12 +10,13 @@ from r2_hf_assets.errors import RetriesExhausted, StillUploading
 from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import LEDGER, Build
 from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets_tests.hub.conftest import registered
+from r2_hf_assets_tests.hub.uploads import CLAIM
 from r2_hf_assets_tests.support.build_samples import audio, chunk_of, limits, put_episode
 from r2_hf_assets_tests.support.world import World
 
@@ -52,12 +53,6 @@ def build(chunk: ChunkManifest, source: Source, folder: Path, log: list[str], **
     return build_on_hub(chunk, *source, settings)
 
 
-def registered(world: World, mark: int) -> int:
-    """Return the number of shards, which register files, that were accepted since `mark`."""
-    requests = world.sandbox.hub.requests(mark)
-    return sum(request["path"].endswith("/v1/shards") and request["status"] == 200 for request in requests)
-
-
 def test_a_built_chunk_is_committed_without_a_local_file(
     world: World, chunk: ChunkManifest, source: Source, tmp_path: Path
 ) -> None:
@@ -66,7 +61,7 @@ def test_a_built_chunk_is_committed_without_a_local_file(
     assert len(built.record.files) > 1 and log == []
     assert built.record.verdicts[LEDGER].passed and len(built.record.verdicts) > 1
     assert world.files() == [] and not (tmp_path / "scratch").exists()
-    assert commit_chunk(source[1], built.record, Claim("0" * 32, lambda _: {})).committed
+    assert commit_chunk(source[1], built.record, CLAIM).committed
     rows = world.table().to_pylist()
     assert [row["audio"]["bytes"] for row in rows] == [audio(e, n, SIZE) for e in chunk.episodes for n in range(3)]
 
@@ -102,7 +97,7 @@ def test_a_failed_ledger_check_registers_nothing_and_is_not_retried(
     with pytest.raises(CheckFailed, match=r"^the ledger check failed: .*; not recorded$") as failed:
         build(chunk, source, tmp_path, log)
     assert not failed.value.transient and not failed.value.verdicts[LEDGER].passed
-    assert log == [] and registered(world, mark) == 0
+    assert log == [] and not registered(world, mark)
 
 
 def test_an_episode_that_is_still_uploading_aborts_the_upload(
@@ -112,4 +107,4 @@ def test_an_episode_that_is_still_uploading_aborts_the_upload(
     mark, log = world.sandbox.hub.mark(), list[str]()
     with pytest.raises(StillUploading):
         build(chunk, source, tmp_path, log, settle_minutes=15.0)
-    assert log == [] and registered(world, mark) == 0
+    assert log == [] and not registered(world, mark)

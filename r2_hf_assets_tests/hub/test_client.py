@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, constants
+import requests
+from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.errors import AccessError
@@ -13,35 +14,25 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import classify, status_of
 from r2_hf_assets.hub.reads import take_inventory
 from r2_hf_assets.retry import TransientError
-from r2_hf_assets.settings import HubSettings
-from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.conftest import Body, client, commit_files
 from r2_hf_assets_tests.hub.uploads import upload_chunk
 from r2_hf_assets_tests.support.world import World
 
 
 @pytest.fixture
-def settings(world: World) -> HubSettings:
-    hub = world.sandbox.hub
-    return HubSettings(world.repo_id, hub.token, hub.endpoint)
-
-
-@pytest.fixture
 def head(world: World) -> str:
     """The head of a repo with a hundred files."""
-    world.api().create_repo(world.repo_id, repo_type="dataset")
-    operations = [CommitOperationAdd(f"data/en/{number:04d}.txt", b"x") for number in range(100)]
-    return world.api().create_commit(world.repo_id, operations, commit_message="x", repo_type="dataset").oid
+    return commit_files(world, {f"data/en/{number:04d}.txt": b"x" for number in range(100)})
 
 
-def test_the_head_takes_one_small_request(world: World, settings: HubSettings, head: str) -> None:
-    import requests
-
-    mark = world.sandbox.hub.mark()
-    assert HubClient(settings).head() == head
-    (request,) = world.sandbox.hub.requests(since=mark)
+def test_the_head_takes_one_small_request(world: World, head: str) -> None:
+    hub = world.sandbox.hub
+    mark = hub.mark()
+    assert client(world).head() == head
+    (request,) = hub.requests(since=mark)
     assert (request["path"], request["query"]) == (f"/api/datasets/{world.repo_id}/revision/main", "expand=sha")
-    url = f"{settings.endpoint}{request['path']}?{request['query']}"
-    response = requests.get(url, headers={"Authorization": f"Bearer {settings.token}"}, timeout=10)
+    url = f"{hub.endpoint}{request['path']}?{request['query']}"
+    response = requests.get(url, headers={"Authorization": f"Bearer {hub.token}"}, timeout=10)
     assert response.json()["sha"] == head and len(response.content) < 200
 
 
@@ -55,22 +46,21 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("status", "headers", "advice"), REFUSALS)
 def test_a_refusal_is_not_an_absent_repo(
-    world: World, settings: HubSettings, head: str, status: int, headers: dict[str, str], advice: str
+    world: World, head: str, status: int, headers: dict[str, str], advice: str
 ) -> None:
     refusal = {"path_regex": "/revision/main$", "status": status, "headers": headers, "times": 2}
     world.sandbox.hub.faults(refusal)
-    client = HubClient(settings)
+    repo = client(world)
     with pytest.raises(AccessError, match=advice):
-        client.call_with_retry("read", client.head)
+        repo.call_with_retry("read", repo.head)
     with pytest.raises(AccessError, match=advice):
-        take_inventory(client)
-    assert take_inventory(client).revision == head
+        take_inventory(repo)
+    assert take_inventory(repo).revision == head
 
 
-def test_a_404_is_an_absent_repo(settings: HubSettings) -> None:
-    client = HubClient(settings)
-    assert client.head() is None
-    assert take_inventory(client).revision is None
+def test_a_404_is_an_absent_repo(world: World) -> None:
+    assert client(world).head() is None
+    assert take_inventory(client(world)).revision is None
 
 
 def test_a_commit_adds_and_deletes_only_on_top_of_its_parent(
@@ -112,5 +102,5 @@ def test_access_to_xet(world: World, repo: HubClient, monkeypatch: pytest.Monkey
     assert repo.xet() is None, "a Hub without Xet"
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     mark = world.sandbox.hub.mark()
-    assert HubClient(HubSettings(repo.repo_id, world.sandbox.hub.token, repo.endpoint)).xet() is None
+    assert client(world).xet() is None
     assert world.sandbox.hub.requests(mark) == []

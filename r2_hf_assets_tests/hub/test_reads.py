@@ -5,38 +5,26 @@ import hashlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
 
 from r2_hf_assets.errors import AccessError, RetriesExhausted
-from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
-from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import parts_in_order, read_path
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+from r2_hf_assets_tests.hub.conftest import client, commit_files
 from r2_hf_assets_tests.support.world import World
-
-
-def client(world: World, token: str = "") -> HubClient:
-    hub = world.sandbox.hub
-    return HubClient(HubSettings(world.repo_id, token or hub.token, hub.endpoint))
-
-
-def commit(api: HfApi, world: World, files: dict[str, bytes]) -> str:
-    api.create_repo(world.repo_id, repo_type="dataset", exist_ok=True)
-    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
-    return api.create_commit(world.repo_id, operations, commit_message="files", repo_type="dataset").oid
 
 
 def test_without_a_repo_or_data_the_inventory_is_empty(world: World) -> None:
     assert take_inventory(client(world)).revision is None
-    head = commit(world.api(), world, {"README.md": b"words"})
+    head = commit_files(world, {"README.md": b"words"})
     inventory = take_inventory(client(world))
     assert (inventory.revision, inventory.files) == (head, {})
 
 
 def test_every_page_of_data_is_listed_and_no_other_folder(world: World) -> None:
     names = [f"data/en/{number:04d}.txt" for number in range(1005)]
-    head = commit(world.api(), world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"other"})
+    head = commit_files(world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"other"})
     mark = world.sandbox.hub.mark()
     inventory = take_inventory(client(world))
     assert (inventory.revision, list(inventory.files)) == (head, names)
@@ -47,14 +35,14 @@ def test_every_page_of_data_is_listed_and_no_other_folder(world: World) -> None:
 
 def test_the_inventory_has_the_size_and_the_sha256_of_a_shard(world: World) -> None:
     body = b"PAR1" * 1000
-    commit(world.api(), world, {"data/en/chunk-00007.parquet": body})
+    commit_files(world, {"data/en/chunk-00007.parquet": body})
     (file,) = take_inventory(client(world)).files.values()
     assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
     assert take_inventory(client(world)).by_chunk() == {("en", 7): [file]}
 
 
 def test_transient_errors_are_retried_and_a_refusal_is_one_line(world: World) -> None:
-    commit(world.api(), world, {"data/en/chunk-00007.parquet": b"x"})
+    commit_files(world, {"data/en/chunk-00007.parquet": b"x"})
     # A status that the library itself does not retry.
     fault = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
     world.sandbox.hub.faults({**fault, "times": 2})
@@ -115,7 +103,7 @@ def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
         writer.write_table(pa.Table.from_pylist(rows[:20], SCHEMA))
         writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
     body = sink.getvalue().to_pybytes()
-    head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1, no Parquet"})
+    head = commit_files(world, {WHOLE: body, PARTS[0]: b"PAR1, no Parquet"})
     reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
     world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})

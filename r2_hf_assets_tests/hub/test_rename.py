@@ -4,7 +4,7 @@ import pytest
 
 from r2_hf_assets.errors import AccessError, R2HfError
 from r2_hf_assets.hub.commit import rename_files
-from r2_hf_assets_tests.hub.test_reads import client, commit
+from r2_hf_assets_tests.hub.conftest import client, commit_files
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
 from r2_hf_assets_tests.support.world import World
 
@@ -15,7 +15,7 @@ GROUPS = [[(f"data/fra/{group}-{part}.parquet", f"data/fr/{group}-{part}.parquet
 def filled(world: World) -> World:
     """Six files to rename, and another one."""
     files = {old: old.encode() * 100 for group in GROUPS for old, _ in group}
-    commit(world.api(), world, {**files, "data/fra/other.parquet": b"other"})
+    commit_files(world, {**files, "data/fra/other.parquet": b"other"})
     return world
 
 
@@ -49,7 +49,7 @@ def test_a_lost_response_makes_no_second_commit(filled: World, after: bool) -> N
 
 
 def test_a_rename_to_an_existing_path_is_refused(filled: World) -> None:
-    commit(filled.api(), filled, {"data/fr/y-a.parquet": b"another"})
+    commit_files(filled, {"data/fr/y-a.parquet": b"another"})
     before = file_hashes(filled)
     with pytest.raises(R2HfError, match=r"fra/y-a.parquet can't be renamed: data/fr/y-a.parquet already exists"):
         rename_files(client(filled), GROUPS)

@@ -15,17 +15,14 @@ from r2_hf_assets.hub import upload_files as module
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.settings import HubSettings
-from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.conftest import Body, client
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo
-from r2_hf_assets_tests.hub.uploads import send, upload_chunk
+from r2_hf_assets_tests.hub.uploads import CLAIM, send, upload_chunk
 from r2_hf_assets_tests.support.build_samples import limits
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.hub.server import start_hub
-
-CLAIM = Claim("0" * 32, lambda _: {})
 
 
 def names(folder: Path) -> list[str]:
@@ -36,7 +33,7 @@ def names(folder: Path) -> list[str]:
 def lfs(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> HubClient:
     """A client with HF_HUB_DISABLE_XET=1."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    return HubClient(HubSettings(world.repo_id, world.sandbox.hub.token, world.sandbox.hub.endpoint))
+    return client(world)
 
 
 def routes(world: World, mark: int) -> set[str]:

@@ -18,28 +18,21 @@ from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
 from r2_hf_assets.hub.errors import TransferFailed
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.upload_xet import _XET, _XET_SLOW, WatchedSession, _config, _XetUpload
 from r2_hf_assets.shards.writer import Content
-from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.conftest import Body, registered
 from r2_hf_assets_tests.hub.fake_repo import built
-from r2_hf_assets_tests.hub.uploads import record_of, send, upload_chunk
+from r2_hf_assets_tests.hub.uploads import CLAIM, record_of, send, upload_chunk
 from r2_hf_assets_tests.support.build_samples import limits
 from r2_hf_assets_tests.support.world import World
 
-CLAIM = Claim("0" * 32, lambda _: {})
-SILENCE_S = 0.4
+STALL_S = 0.4
 
 
 def sent_bytes(world: World, mark: int) -> int:
     """Return the bytes of all requests to the content store since `mark`."""
     requests = world.sandbox.hub.requests(mark)
     return sum(int(r["headers"].get("content-length", 0)) for r in requests if r["path"].startswith("/_cas/"))
-
-
-def registered(world: World, mark: int) -> bool:
-    """Return whether a shard, which registers files, arrived since `mark`."""
-    return any(r["path"].endswith("/shards") for r in world.sandbox.hub.requests(mark))
 
 
 def test_the_parts_of_an_upload_are_visible_after_the_commit_and_not_before(
@@ -119,7 +112,7 @@ def test_an_orphaned_cache_is_removed_and_one_in_use_stays(tmp_path: Path, monke
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", SILENCE_S)
+    monkeypatch.setattr(module, "STALL_S", STALL_S)
     monkeypatch.setattr(module, "_ABORT_S", 0.05)
 
 
@@ -232,7 +225,7 @@ def test_a_slow_call_with_progress_is_not_aborted_and_counts_as_progress(
 
     def slow() -> str:
         for _ in range(16):
-            pause.wait(SILENCE_S / 8)
+            pause.wait(STALL_S / 8)
             if counted == "shard":
                 session.shard.total_shards_completed += 1
             else:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.writer import Content, Upload
 from r2_hf_assets_tests.support.build_samples import limits
 
+CLAIM = Claim("0" * 32, lambda _: {})
 WRITE_BYTES = 100_000
 
 

@@ -102,7 +102,7 @@ def size_category(rows: int) -> str:
 
 
 def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
-    """Return the text between the markers, with the title on top when it stands `alone`."""
+    """Return the text between the markers. `alone`: the card has no other text, so the title is on top."""
     stats = facts.all.stats
     known, scored = sum(stats.duration_s), sum(stats.dnsmos)
     picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"

@@ -1,35 +1,30 @@
 """The card's commit: one when figures changed, else none; chunks and people's edits have precedence."""
 
-import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from huggingface_hub import DatasetCard, HfApi
+from huggingface_hub import DatasetCard
 
 from r2_hf_assets.errors import CardError, RetriesExhausted
 from r2_hf_assets.hub.card.commit import commit_card
 from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH
 from r2_hf_assets.hub.card.text import CARD, PICTURE_PATH
-from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import CARD_RETRY, COMMIT_RETRY, Retry
-from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets_tests.hub.card.samples import THEN, chunk, facts
+from r2_hf_assets_tests.hub.conftest import client, commit_files
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
-from r2_hf_assets_tests.hub.uploads import upload_chunk
-from r2_hf_sandbox.sandbox import Sandbox
+from r2_hf_assets_tests.hub.uploads import CLAIM, upload_chunk
 
-PLAN = "0" * 32
 FACTS = facts(chunk("de"), chunk("en"))
 MORE = facts(chunk("de"), chunk("en"), chunk("en", 1))
 
 
-def write(repo, about=FACTS, at=THEN.at, **more):
-    return commit_card(repo, about, at, PLAN, **more)
+def write(repo, new_facts=FACTS, at=THEN.at, **more):
+    return commit_card(repo, new_facts, at, CLAIM.plan_id, **more)
 
 
 def repo_with_card() -> FakeRepo:
@@ -172,67 +167,49 @@ def test_a_history_with_fewer_chunks_does_not_shrink_the_card():
 # On the local Hub, with the real client.
 
 
-@pytest.fixture
-def hub(sandbox: Sandbox, tmp_path) -> HubSettings:
-    name = hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]
-    return HubSettings(f"{sandbox.hub.user}/card-{name}", sandbox.hub.token, sandbox.hub.endpoint)
-
-
-def files(sandbox: Sandbox, hub: HubSettings) -> list[str]:
-    return HfApi(endpoint=hub.endpoint, token=hub.token).list_repo_files(hub.repo_id, repo_type="dataset")
-
-
 QUICK = Retry(attempts=40, sleep=lambda seconds: time.sleep(seconds / 100))
 
 
-def test_concurrent_cards_and_chunks_are_all_committed(sandbox, hub, tmp_path, monkeypatch):
-    repo, barrier = HubClient(hub), threading.Barrier(4)
-    repo.create_repo()
+def test_concurrent_cards_and_chunks_are_all_committed(world, repo, tmp_path):
+    barrier = threading.Barrier(4)
     bodies = [f"PAR1 {number}".encode() * 500 for number in range(3)]
     records = [upload_chunk(repo, tmp_path, body, number=number) for number, body in enumerate(bodies)]
 
     def chunks(record):
         barrier.wait(20)
-        return commit_chunk(HubClient(hub, retry=QUICK), record, Claim(PLAN, lambda _: {}))
+        return commit_chunk(client(world, retry=QUICK), record, CLAIM)
 
     def cards():
         barrier.wait(20)
-        return [write(HubClient(hub, retry=QUICK), about).committed for about in (FACTS, MORE)]
+        return [write(client(world, retry=QUICK), about).committed for about in (FACTS, MORE)]
 
     with ThreadPoolExecutor(4) as pool:
         card, *commits = [pool.submit(cards), *(pool.submit(chunks, record) for record in records)]
         assert [commit.result().committed for commit in commits] == [True] * 3
         assert card.result() == [True, True]
-    assert {f"data/en/chunk-{number:05d}.parquet" for number in range(3)} <= {*files(sandbox, hub)}
+    assert world.files() == [f"data/en/chunk-{number:05d}.parquet" for number in range(3)]
     text = repo.read(CARD_PATH, repo.head() or "")
     assert text is not None and b"3 chunks of the plan" in text and text.count(BEGIN.encode()) == 1
 
 
-def test_a_card_is_validated_committed_and_reads_back(sandbox, hub):
-    repo = HubClient(hub)
-    repo.create_repo()
-    since = sandbox.hub.mark()
+def test_a_card_is_validated_committed_and_reads_back(world, repo):
+    mark = world.sandbox.hub.mark()
     record = write(repo)
-    paths = [entry["path"] for entry in sandbox.hub.requests(since)]
-    assert "/api/validate-yaml" in paths
+    assert "/api/validate-yaml" in [request["path"] for request in world.sandbox.hub.requests(mark)]
     assert repo.read(CARD_PATH, record.oid or "") == record.text.encode()
     assert repo.read("no/such/file", record.oid or "") is None
-    assert {CARD_PATH, PICTURE_PATH} <= {*files(sandbox, hub)}
+    assert repo.read(PICTURE_PATH, record.oid or "")
     assert DatasetCard(record.text).data.size_categories == ["n<1K"]
 
 
-def test_validate_card_returns_the_hubs_errors(hub):
-    repo = HubClient(hub)
+def test_validate_card_returns_the_hubs_errors(repo):
     assert repo.validate_card(CARD) == ""
     assert "\n" not in repo.validate_card(b"---\na: b: c\n---\n") != ""
 
 
 @pytest.mark.parametrize("route", ["/validate-yaml$", "/resolve/.*README.md$", "/commit/main$"])
 @pytest.mark.parametrize("fault", [{"status": 503, "body": "<html>busy</html>"}, {"drop": True}])
-def test_transient_errors_are_retried_and_no_text_is_lost(sandbox, hub, route, fault):
-    repo = HubClient(hub, retry=QUICK)
-    repo.create_repo()
-    api = HfApi(endpoint=hub.endpoint, token=hub.token)
-    api.upload_file(path_or_fileobj=b"# Mine\n", path_in_repo=CARD_PATH, repo_id=hub.repo_id, repo_type="dataset")
-    sandbox.hub.faults({"path_regex": route, "times": 2, **fault})
-    assert "# Mine\n" in write(repo).text
+def test_transient_errors_are_retried_and_no_text_is_lost(world, route, fault):
+    commit_files(world, {CARD_PATH: b"# Mine\n"})
+    world.sandbox.hub.faults({"path_regex": route, "times": 2, **fault})
+    assert "# Mine\n" in write(client(world, retry=QUICK)).text
