@@ -45,7 +45,7 @@ CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode(
 
 
 def without_figures(card: bytes) -> bytes:
-    """Return the card with the section of a new dataset, after files that the figures counted were removed."""
+    """Return the card with the section of a new dataset, for a repo whose counted files are removed."""
     section = re.compile(re.escape(BEGIN.encode()) + rb".*?" + re.escape(END.encode()), re.DOTALL)
     return section.sub(f"{BEGIN}\n{_START_TEXT}\n{END}".encode(), card, count=1)
 
@@ -75,7 +75,7 @@ def owned_yaml(facts: CardFacts) -> dict[str, Any]:
     names = [name for name in facts.languages if name != UNKNOWN]
     configs: list[dict[str, Any]] = [{"config_name": ALL, "default": True, **_files("*")}]
     configs += [{"config_name": name, **_files(name)} for name in facts.languages]
-    infos = [  # audio is stored uncompressed, so a loaded dataset has the files' size
+    infos = [  # Parquet does not compress the audio, so a loaded dataset has the files' size
         {"config_name": name, "features": _FEATURES, "download_size": figures.bytes, "dataset_size": figures.bytes}
         for name, figures in {ALL: facts.all, **facts.languages}.items()
     ]
