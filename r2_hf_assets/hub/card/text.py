@@ -75,10 +75,11 @@ def owned_yaml(facts: CardFacts) -> dict[str, Any]:
     names = [name for name in facts.languages if name != UNKNOWN]
     configs: list[dict[str, Any]] = [{"config_name": ALL, "default": True, **_files("*")}]
     configs += [{"config_name": name, **_files(name)} for name in facts.languages]
-    infos = [  # Parquet does not compress the audio, so a loaded dataset has the files' size
-        {"config_name": name, "features": _FEATURES, "download_size": figures.bytes, "dataset_size": figures.bytes}
-        for name, figures in {ALL: facts.all, **facts.languages}.items()
-    ]
+    infos = []
+    for name, figures in {ALL: facts.all, **facts.languages}.items():
+        size = {"download_size": figures.bytes, "dataset_size": figures.bytes}  # Parquet does not compress the audio
+        features = [{**one} for one in _FEATURES]  # copies: YAML would refer to a shared list by an alias
+        infos.append({"config_name": name, "features": features, **size})
     owned = {"size_categories": [size_category(facts.all.rows)], "configs": configs, "dataset_info": infos}
     return {"language": names, **owned} if names else owned
 
