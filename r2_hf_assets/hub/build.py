@@ -1,10 +1,10 @@
-"""Build a chunk into the Hub's content store, where no file is visible before a commit, and check what was built.
+"""Build a chunk into the Hub's content store, where no file is visible before a commit, and check the result.
 
 Over Xet (upload_xet.py) the bytes are sent as they are produced, without a disk. On a Hub without Xet, and with
 HF_HUB_DISABLE_XET or KEEP_SHARDS, a part is a scratch file that is uploaded over LFS (upload_files.py).
 
-A chunk whose upload breaks off is built once more. hf_xet itself retries requests for minutes, and its errors do not
-tell a refusal from a transient one, so further attempts are left to a later run.
+A chunk whose upload fails is built once more. hf_xet itself retries requests for minutes, and its errors do not
+distinguish a refusal from a transient error, so further attempts are left to a later run.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from r2_hf_assets.verdict import Verdict
 
 
 class CheckFailed(ShardError):
-    """A check failed, so the built chunk is not recorded. `verdicts` has the verdict of every check, by name."""
+    """A check failed, so the built chunk is not recorded. `verdicts` has every check's verdict, by name."""
 
     def __init__(self, line: str, verdicts: dict[str, Verdict]) -> None:
         super().__init__(line)
@@ -41,33 +41,24 @@ def build_on_hub(
     *,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
-    """Build a chunk and upload its content; the returned record has the checks' verdicts.
+    """Build a chunk and upload its content. The record has the checks' verdicts.
 
-    Raises:
-        AccessError: the bucket or the Hub refuses.
-        CheckFailed: the ledger does not balance.
-        RetriesExhausted: transient errors outlasted the retries.
-        StillUploading: an episode's upload is not finished yet.
+    Raises AccessError, RetriesExhausted, CheckFailed if the ledger does not balance, and StillUploading if an episode's
+    upload is not finished.
     """
 
     def attempt() -> Build:
         with open_upload(repo, limits, chunk.language, chunk.number) as upload:
             build = build_chunk(chunk, Bucket(bucket), upload, limits, workers=bucket.workers, progress=progress)
-            ledger = build.record.verdicts[LEDGER]
-            if not ledger.passed:
-                line = f"the {LEDGER} check failed: {ledger.summary}; not recorded"
-                raise CheckFailed(line, dict(build.record.verdicts))
+            verdicts = dict(build.record.verdicts)
+            if not verdicts[LEDGER].passed:
+                raise CheckFailed(f"the {LEDGER} check failed: {verdicts[LEDGER].summary}; not recorded", verdicts)
         return replace(build, record=replace(build.record, dataset=repo.dataset))
 
     return repo.call_with_retry("upload to", attempt, STREAM_RETRY)
 
 
 def open_upload(repo: HubClient, limits: ShardSettings, language: str, number: int) -> AbstractContextManager[Upload]:
-    """Open the upload of a chunk: the content is on the Hub when the block ends without an error.
-
-    Raises:
-        TransferBroken, TimeoutError: the stream broke off or stalled.
-        AccessError, RetriesExhausted, DiskError: it can't be opened.
-    """
-    access = None if limits.keep else repo.call_with_retry("look at", repo.xet)
+    """Open the upload of a chunk: the content is on the Hub when the block ends without an error."""
+    access = None if limits.keep else repo.call_with_retry("read", repo.xet)
     return open_xet(repo, access) if access else open_files(repo, limits, language, number)

@@ -3,7 +3,7 @@
 `.r2_hf_assets.json` at the repo's root names the plan by its id. It is part of the plan's first commit, whose parent is
 the head that was checked: of two plans that start in one repo at once the second is refused. A repo without the file,
 made by 0.1.0 or by the script, is taken over when the history or a build record of the plan names every chunk file in
-it by SHA-256. Later the same rule protects each file from being replaced or removed.
+it by SHA-256. The same rule applies to each file that a later commit replaces or removes.
 """
 
 import hashlib
@@ -24,23 +24,23 @@ Name = tuple[str, int]
 # In any language folder: the script used the bucket's.
 _CHUNK_FILE = re.compile(DATA + r"/[^/]+/chunk-\d{5,}(?:-part-\d{2,})?\.parquet", re.ASCII)
 _ADVICE = (
-    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove what is there "
-    "and begin anew with `r2-hf scan --start-anew`"
+    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove the existing "
+    "files and start over with `r2-hf scan --start-anew`"
 )
-# Of a repo that names no plan: the script's names none.
+# For a repo that names no plan, as the script's does not.
 _OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A plan's right to a dataset. `known` returns, for chunks, the SHA-256 of every file that is recorded of them."""
+    """A plan's right to a dataset. `known` returns the SHA-256 of every file that is recorded for the given chunks."""
 
     plan_id: str
     known: Callable[[Collection[Name]], Mapping[Name, frozenset[str]]]
 
     @property
     def owner_file(self) -> bytes:
-        """The content of OWNER_PATH: the same plan gives the same bytes."""
+        """The content of OWNER_PATH, the same bytes for the same plan."""
         about = "The r2_hf_assets plan that this dataset belongs to. Commits of another plan are refused."
         return (json.dumps({"plan": self.plan_id, "about": about}, indent=1) + "\n").encode()
 
@@ -48,18 +48,18 @@ class Claim:
 def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
     """Return whether the repo names this plan; False when it names none and this plan may take it over.
 
-    Raises:
-        ForeignDataset: it names another plan, or holds chunk files that this plan does not know.
+    Raises ForeignDataset if it names another plan, or has chunk files unknown to this one.
     """
     if refuse_other_plan(repo, revision, claim.plan_id):
         return True
     files = _chunk_files(repo, revision)
-    known = claim.known({name for path in files if (name := parse_path(path))}) if files else {}
-    unknown = []
-    for path, file in sorted(files.items()):
-        name = parse_path(path)
-        if name is None or _sha256(repo, revision, file) not in known.get(name, ()):
-            unknown.append(path)
+    names = {path: parse_path(path) for path in sorted(files)}
+    known = claim.known({name for name in names.values() if name}) if files else {}
+    unknown = [
+        path
+        for path, name in names.items()
+        if not name or _sha256(repo, revision, files[path]) not in known.get(name, ())
+    ]
     if unknown:
         raise ForeignDataset(
             f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
@@ -87,47 +87,43 @@ def refuse_other_plan(repo: HubClient, revision: str, plan_id: str | None) -> bo
 
 
 def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
-    """Raise ForeignDataset, before an empty plan seals its first chunk, if the repo holds one or names another plan."""
+    """Raise ForeignDataset if a repo that an empty plan is to write to has chunk files or names another plan."""
     revision = repo.head()
     if revision is None:
         return
     advice = _ADVICE if refuse_other_plan(repo, revision, plan_id) else _OR_IMPORT
-    if there := sorted(_chunk_files(repo, revision)):
+    if existing := sorted(_chunk_files(repo, revision)):
         raise ForeignDataset(
-            f"{repo.repo_id} holds {len(there)} chunk files ({_shorten(there)}), and this plan is empty: {advice}"
+            f"{repo.repo_id} holds {len(existing)} chunk files ({_shorten(existing)}), and this plan is empty: {advice}"
         )
 
 
 def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
-    """Make the repo this plan's by one commit that names the plan and removes the chunk files of any other. Idempotent.
+    """Name this plan in the repo and remove the chunk files of any other, in one commit. Idempotent.
 
-    Args:
-        committed: the chunks of this plan, each with the SHA-256 of the files that the history names for it. In a repo
-            that names this plan, the files of these chunks stay; in any other, where files of the same names may be
-            another plan's, only those that the history names stay.
-
-    Returns:
-        How many files were removed, and the revision that still has them; None when there is no repo.
+    `committed` has the SHA-256 of the recorded files of each chunk of this plan. In a repo that names this plan, all
+    files of these chunks stay. In any other, files of the same names may be another plan's, so only recorded ones stay.
+    Return the number of removed files, and the revision that still has them; None when the repo does not exist.
     """
     head = repo.head()
     if head is None:
         return 0, None
-    ours = repo.read(OWNER_PATH, head) == claim.owner_file
-    gone = []
+    owned = repo.read(OWNER_PATH, head) == claim.owner_file
+    removed = []
     for path, file in sorted(_chunk_files(repo, head).items()):
         name = parse_path(path)
-        if name is None or name not in committed or not (ours or _sha256(repo, head, file) in committed[name]):
-            gone.append(path)
-    if gone or not ours:
-        contents = {} if ours else {OWNER_PATH: claim.owner_file}
-        if gone and (card := repo.read(CARD_PATH, head)) is not None:
+        if name is None or name not in committed or not (owned or _sha256(repo, head, file) in committed[name]):
+            removed.append(path)
+    if removed or not owned:
+        contents = {} if owned else {OWNER_PATH: claim.owner_file}
+        if removed and (card := repo.read(CARD_PATH, head)) is not None:
             contents[CARD_PATH] = without_figures(card)
-        repo.commit([], gone, head, f"Begin anew: remove {len(gone)} files of an earlier plan", contents)
-    return len(gone), head
+        repo.commit([], removed, head, f"Start over: remove {len(removed)} files of an earlier plan", contents)
+    return len(removed), head
 
 
 def refuse_unknown(repo: HubClient, revision: str, files: Iterable[RemoteFile], known: Collection[str]) -> None:
-    """Raise UnknownFile if a file that is about to be replaced or removed has content that is not `known`."""
+    """Raise UnknownFile if a file to be replaced or removed has content that is not `known`."""
     for file in files:
         if _sha256(repo, revision, file) not in known:
             raise UnknownFile(
@@ -141,7 +137,7 @@ def _chunk_files(repo: HubClient, revision: str) -> dict[str, RemoteFile]:
 
 
 def _sha256(repo: HubClient, revision: str, file: RemoteFile) -> str:
-    """Return a file's SHA-256, computed for one outside LFS, of which the Hub reports none; such a file is small."""
+    """Return a file's SHA-256. The Hub reports none for a file outside LFS, which is small, so it is computed."""
     return file.sha256 or hashlib.sha256(repo.read(file.path, revision) or b"").hexdigest()
 
 

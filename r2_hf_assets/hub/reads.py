@@ -1,8 +1,8 @@
 """Read the dataset repo at one fixed revision: list and compare its files, and read Parquet files by ranges.
 
-The listing is recursive, a thousand files a request: 25,000 shards are 25 requests instead of one a chunk. A Parquet
-footer is one request of some kilobytes, the audio keys without the audio are one small request a row group; a file of
-2 GB costs about a megabyte. The revision is fixed, so a repeated read has the same result.
+The listing is recursive, a thousand files a request: 25,000 shards take 25 requests instead of one a chunk. A Parquet
+footer takes one request of some kilobytes, the audio keys one small request a row group: about a megabyte for a file of
+2 GB. The revision is fixed, so a repeated read has the same result.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ _NOT_IN_LFS = f"not in LFS, so it can't be verified; add `{LFS_ATTRIBUTES}` to t
 
 @dataclass(frozen=True)
 class Inventory:
-    """The files under data/ by path. `revision` is the commit they were listed at, None when there is no repo."""
+    """The files under data/ by path, at the commit `revision`; None when the repo does not exist."""
 
     revision: str | None
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
@@ -40,42 +40,39 @@ class Inventory:
 
 def take_inventory(repo: HubClient) -> Inventory:
     """List data/ at the head. Raises AccessError or RetriesExhausted if the Hub can't be read."""
-    revision = repo.call_with_retry("look at", repo.head)
+    revision = repo.call_with_retry("read", repo.head)
     if revision is None:
         return Inventory(None)
     return Inventory(revision, repo.call_with_retry("list", lambda: repo.list_files(DATA, revision)))
 
 
 def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict:
-    """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no part left over.
-
-    The Hub reports no SHA-256 of a file that the repo's .gitattributes keep out of LFS, so such a file fails.
-    """
-    there = repo.call_with_retry("look at", lambda: files_of_chunk(repo, record, revision))
+    """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no stale part."""
+    existing = repo.call_with_retry("read", lambda: files_of_chunk(repo, record, revision))
     expected = files_of_record(record)
     findings = Findings()
     for path, file in expected.items():
-        remote = there.get(path)
+        remote = existing.get(path)
         if remote is None:
             findings.add("absent", path)
         elif remote.sha256 is None:
             findings.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
         elif remote.sha256 != file.sha256:
-            findings.add("other_sha256", f"{path}: {file.sha256} was built, {remote.sha256} is there")
-    for path in sorted(there.keys() - expected.keys()):
+            findings.add("other_sha256", f"{path}: {file.sha256} was built, the Hub has {remote.sha256}")
+    for path in sorted(existing.keys() - expected.keys()):
         findings.add("stale", path)
-    numbers = {"files": len(expected), "files_on_hub": len(there), "bytes": record.bytes}
-    numbers["bytes_on_hub"] = sum(file.size for file in there.values())
+    numbers = {"files": len(expected), "files_on_hub": len(existing), "bytes": record.bytes}
+    numbers["bytes_on_hub"] = sum(file.size for file in existing.values())
     return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 as built", numbers)
 
 
 class UnreadableShard(Exception):
-    """The file exists and is damaged; the message says how."""
+    """A file exists and is damaged."""
 
 
 @dataclass(frozen=True)
 class HubReader:
-    """Reads Parquet files of one repo at one revision. Every method raises UnreadableShard for a damaged file."""
+    """Reads Parquet files of a repo at one revision. Every method raises UnreadableShard for a damaged file."""
 
     repo: HubClient
     revision: str
@@ -95,7 +92,7 @@ class HubReader:
 
     def _read(self, file: RemoteFile, use: Callable[[pq.ParquetFile], T]) -> T:
         def attempt() -> T:
-            # Without pre_buffer exactly the ranges that Parquet needs are fetched.
+            # pre_buffer would also fetch ranges between those that are needed.
             with (
                 self.repo.open_file(file.path, self.revision) as opened,
                 pq.ParquetFile(opened, pre_buffer=False) as parquet,
@@ -105,4 +102,4 @@ class HubReader:
         try:
             return self.repo.call_with_retry(f"read {file.path} of", attempt)
         except pa.ArrowException as error:
-            raise UnreadableShard(f"{file.path} is no sound Parquet file: {one_line(str(error))}") from None
+            raise UnreadableShard(f"{file.path} is not a valid Parquet file: {one_line(str(error))}") from None

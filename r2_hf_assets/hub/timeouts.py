@@ -1,11 +1,11 @@
-"""Set a timeout on every request to the Hub, whichever library makes it, and count its blocks as progress.
+"""Set a timeout on every request of huggingface_hub's session, and count its blocks as progress.
 
-huggingface_hub's session has no timeout, and some of its calls pass `timeout=None`. So timeouts are added to each
-request as it is sent: by hooks of the HTTP client (httpx2 in 2.x, httpx in 1.x), by the adapters of requests (0.x).
-HfApi, HfFileSystem, hf_hub_download and LFS uploads share that session. A timeout that a call passes is kept.
+The session has no timeout, and some calls pass `timeout=None`. So timeouts are added to each request as it is sent: by
+hooks of the HTTP client (httpx2 in 2.x, httpx in 1.x), by the adapters of requests (0.x). HfApi, HfFileSystem,
+hf_hub_download and LFS uploads share the session. A timeout that a call passes is kept.
 
-A timeout bounds a stall, not a duration: it restarts with every block. hf_xet and hf_transfer have HTTP clients of
-their own, which upload_xet.py and upload_files.py bound.
+A timeout bounds a stall, not a duration: it restarts with every block. hf_xet and hf_transfer have their own HTTP
+clients, which upload_xet.py and upload_files.py bound.
 """
 
 import importlib
@@ -24,24 +24,24 @@ TIMEOUTS = {
     "connect": 30.0,  # TCP and TLS, with four retransmissions of a SYN
     "read": 120.0,  # the Hub's gateway responds 504 after 60 s
     "write": 60.0,  # for a block of 64 kB
-    "pool": 120.0,  # for a connection in use, as long as it may stall
+    "pool": 120.0,  # for a connection in use, which may stall that long
 }
 
 
 @cache
-def bound_requests() -> None:
-    """Add timeouts to huggingface_hub's session, once a process: it closes the session that exists."""
+def add_timeouts() -> None:
+    """Add timeouts to huggingface_hub's session, once a process: it closes the existing session."""
     from huggingface_hub.utils import _http
 
-    http: Any = _http  # its two generations
+    http: Any = _http
     if hasattr(http, "set_client_factory"):
-        http.set_client_factory(_bounded_client)
+        http.set_client_factory(_client_with_timeouts)
     else:
-        http.configure_http_backend(partial(_bounded_session, http._default_backend_factory))
+        http.configure_http_backend(partial(_session_with_timeouts, http._default_backend_factory))
 
 
-def _bounded_client() -> "Client":
-    """Return huggingface_hub's own client with hooks that add timeouts. (httpx and httpx2)"""
+def _client_with_timeouts() -> "Client":
+    """Return huggingface_hub's client (httpx or httpx2) with hooks that add timeouts."""
     from huggingface_hub.utils import hf_raise_for_status
     from huggingface_hub.utils._http import default_client_factory
 
@@ -49,8 +49,6 @@ def _bounded_client() -> "Client":
     byte_stream = importlib.import_module(type(client).__module__.partition(".")[0]).SyncByteStream
 
     class ProgressStream(byte_stream):  # type: ignore[misc, valid-type]
-        """A body whose blocks count as progress."""
-
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 
@@ -72,8 +70,7 @@ def _bounded_client() -> "Client":
     def on_response(response: "Response") -> None:
         activity.advance()
         if response.status_code == RATE_LIMITED:
-            # Else http_backoff sleeps as long as the Hub asks, unlogged, and a terminated run can't stop it. Quotas are
-            # waited for in retry.py.
+            # Else http_backoff sleeps for Retry-After within the call, unlogged, also when the run is terminated.
             response.read()
             hf_raise_for_status(response)
         response.stream = ProgressStream(response.stream)
@@ -83,8 +80,8 @@ def _bounded_client() -> "Client":
     return client
 
 
-def _bounded_session(make_session: Any) -> Any:
-    """Return huggingface_hub's own session with adapters that add timeouts. (requests)"""
+def _session_with_timeouts(make_session: Any) -> Any:
+    """Return huggingface_hub's session of requests with adapters that add timeouts."""
     session = make_session()
     for adapter in session.adapters.values():
         adapter.send = partial(_send, adapter.send)
@@ -95,7 +92,7 @@ def _send(send: Any, request: Any, *, timeout: Any = None, **options: Any) -> An
     activity.advance()
     if hasattr(request.body, "read"):
         request.body = activity.Sent(request.body)
-    # While it sends, requests applies the timeout for connecting.
+    # requests applies the timeout for connecting also while it sends.
     default = (max(TIMEOUTS["connect"], TIMEOUTS["write"]), TIMEOUTS["read"])
     response = send(request, timeout=timeout or default, **options)
     activity.advance()

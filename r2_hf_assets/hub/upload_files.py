@@ -1,11 +1,11 @@
 """Upload parts over LFS, which needs a file's hash before its first byte: one scratch file at a time.
 
-With KEEP_SHARDS the files stay until the last one is on the Hub, and then replace those of the earlier build in the
-folder of kept files. A process holds a lock on its scratch files; the next upload removes those without one.
+With KEEP_SHARDS the files stay until the last one is uploaded, and then replace those of the earlier build in the
+folder of kept files. A process locks its scratch files; the next upload removes unlocked ones, which are orphans.
 
-hf_transfer (huggingface_hub 0.36 with HF_HUB_ENABLE_HF_TRANSFER=1) runs in a child process: its upload (0.1.9) has no
-timeout and holds the GIL, so no thread could end it or send the run's heartbeat, while a child can be killed. It sends
-all parts at once and reports no progress, so its timeout is what a slow line needs.
+hf_transfer (huggingface_hub 0.36 with HF_HUB_ENABLE_HF_TRANSFER=1) runs in a child process, which can be killed: its
+upload (0.1.9) has no timeout and holds the GIL, so no thread could end it or send the run's heartbeat. It sends all
+parts at once and reports no progress, so its timeout allows for a slow line.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from r2_hf_assets import activity
 from r2_hf_assets.disk import on_disk, stale
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import LFS_ATTRIBUTES, REPO_TYPE, HubClient
-from r2_hf_assets.hub.errors import TransferBroken
+from r2_hf_assets.hub.errors import TransferFailed
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.names import part_name, path_in_repo, shard_names, stem
 from r2_hf_assets.shards.writer import Content, PartUpload, Upload
@@ -32,13 +32,13 @@ from r2_hf_assets.shards.writer import Content, PartUpload, Upload
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
-# A scratch file is locked right after it is created; one without a lock after a minute belongs to no process.
+# A scratch file is locked right after it is created; one without a lock after a minute is an orphan.
 _UNLOCKED_S = 60.0
-# hf_transfer's timeout. Slower lines work without HF_HUB_ENABLE_HF_TRANSFER.
+# hf_transfer's timeout. Slower lines need HF_HUB_ENABLE_HF_TRANSFER unset.
 _SLOWEST_BYTES_PER_S = 100_000
 _LEAST_S = 420.0
-# Linux kills the child with the thread that started it (PR_SET_PDEATHSIG, SIGKILL). The URLs are signed: stdin carries
-# them, because the process list shows arguments.
+# Linux kills the child with the thread that started it (PR_SET_PDEATHSIG, SIGKILL). stdin carries the URLs, which are
+# signed: the process list shows arguments.
 _CHILD = """
 import contextlib, ctypes, json, sys
 with contextlib.suppress(AttributeError):
@@ -50,7 +50,7 @@ print(json.dumps(hf_transfer.multipart_upload(**json.load(sys.stdin))))
 
 @contextmanager
 def open_files(repo: HubClient, limits: ShardSettings, language: str, number: int) -> Iterator[Upload]:
-    """Open an upload of several files, one after the other."""
+    """Open an upload of several files in sequence."""
     from huggingface_hub import constants
 
     if getattr(constants, "HF_HUB_ENABLE_HF_TRANSFER", False):  # 0.36 has it
@@ -61,17 +61,17 @@ def open_files(repo: HubClient, limits: ShardSettings, language: str, number: in
     with on_disk(scratch.absolute()):
         scratch.mkdir(parents=True, exist_ok=True)
         for path in stale(scratch.iterdir(), _UNLOCKED_S):
-            with suppress(OSError), path.open("rb") as file:  # of another user, in use, or removed meanwhile
+            with suppress(OSError), path.open("rb") as file:  # another user's, locked, or removed already
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
-    with ExitStack() as held:
-        yield _FileUpload(repo, scratch, language, number, limits.keep, held, files)
+    with ExitStack() as cleanup:
+        yield _FileUpload(repo, scratch, limits.keep, language, number, cleanup, files)
         if limits.keep:
             _move(files, Path(limits.kept) / language, number)
 
 
 def _move(files: Sequence[Path], kept: Path, number: int) -> None:
-    """Rename the files into the folder of kept ones, and remove other files of this chunk there."""
+    """Rename the files into the folder of kept files, and remove other files of this chunk there."""
     names = shard_names(number, len(files))
     with on_disk(kept.absolute()):
         kept.mkdir(parents=True, exist_ok=True)
@@ -84,23 +84,23 @@ def _move(files: Sequence[Path], kept: Path, number: int) -> None:
 
 @dataclass
 class _FileUpload:
-    """Uploads parts by way of `files`. `held` closes and removes those that are left."""
+    """Uploads parts from `files`. `cleanup` closes and removes the remaining ones."""
 
     repo: HubClient
     scratch: Path
+    keep: bool
     language: str
     number: int
-    keep: bool
-    held: ExitStack
+    cleanup: ExitStack
     files: list[Path]
 
     def begin(self) -> PartUpload:
         with on_disk(self.scratch.absolute()):
             descriptor, name = tempfile.mkstemp(dir=self.scratch, prefix=f"{self.language}-{stem(self.number)}-")
             os.fchmod(descriptor, 0o644)  # it may be kept
-        file, path = self.held.enter_context(os.fdopen(descriptor, "wb")), Path(name)
+        file, path = self.cleanup.enter_context(os.fdopen(descriptor, "wb")), Path(name)
         fcntl.flock(file, fcntl.LOCK_EX)
-        self.held.callback(path.unlink, missing_ok=True)
+        self.cleanup.callback(path.unlink, missing_ok=True)
         self.files.append(path)
         return _FilePart(self, file, path)
 
@@ -121,23 +121,20 @@ class _FilePart:
             self.file.flush()
         sent = repo.call_with_retry("upload to", self._send)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
-            raise ShardError(
-                f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to its .gitattributes and "
-                "run again"
-            )
+            raise ShardError(f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to .gitattributes")
         if not self.upload.keep:
             self.path.unlink()
             self.file.close()
         return Content(sent.upload_info.size, sent.upload_info.sha256.hex())
 
     def _send(self) -> "CommitOperationAdd":
-        """Upload the file. Repeating it is safe: content that the Hub holds is not sent again."""
+        """Upload the file. Idempotent: content that the Hub stores is not sent again."""
         from huggingface_hub import CommitOperationAdd, constants
 
-        # The final name depends on the number of parts; .gitattributes treat all of them alike.
+        # The final name depends on the number of parts; .gitattributes applies to all of them alike.
         path = path_in_repo(self.upload.language, part_name(self.upload.number, 0))
         operation, repo = CommitOperationAdd(path, str(self.path)), self.upload.repo
-        # LFS requests have timeouts (timeouts.py), those of the library's Xet session have none.
+        # LFS requests have timeouts (timeouts.py), requests of the library's Xet session have none.
         before, constants.HF_HUB_DISABLE_XET = constants.HF_HUB_DISABLE_XET, True
         try:
             repo.api.preupload_lfs_files(repo.repo_id, [operation], repo_type=REPO_TYPE, free_memory=False)
@@ -149,7 +146,7 @@ class _FilePart:
 def _upload_in_child(
     file_path: str, *, parts_urls: Sequence[str], callback: Callable[[int], object] | None = None, **options: object
 ) -> list[dict[str, str]]:
-    """Replace hf_transfer.multipart_upload: upload a file in parts, return the headers of each part's response."""
+    """Upload a file in parts, return the headers of each response: a replacement of hf_transfer.multipart_upload."""
     size = Path(file_path).stat().st_size
     limit_s = _LEAST_S + size / _SLOWEST_BYTES_PER_S
     activity.advance(limit_s)
@@ -158,9 +155,9 @@ def _upload_in_child(
     try:
         child = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
-        raise TimeoutError(f"hf_transfer did not end in {limit_s:.0f} s") from None
+        raise TimeoutError(f"hf_transfer timed out after {limit_s:.0f} s") from None
     if child.returncode:
-        raise TransferBroken((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
+        raise TransferFailed((child.stderr.splitlines() or ["hf_transfer failed"])[-1])
     if callback:
         callback(size)
     headers: list[dict[str, str]] = json.loads(child.stdout)

@@ -1,7 +1,7 @@
-"""Run by test_clients in an environment of its own, without Dagster: a chunk of three parts, then smaller.
+"""Commit a chunk of three parts, then of one; run by test_hub_clients in another environment, without Dagster.
 
-Prints JSON: what was committed, and the sha256 of every file as it reads back from the Hub. A second argument is how
-many seconds the Hub may be silent, and two tries are made.
+Prints JSON: what was committed, and the SHA-256 of every file as it reads back from the Hub. A second argument is the
+timeout in seconds of a stalled request, with two tries.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets_tests.hub.uploads import upload_chunk
 
 
-def main(folder: Path, silence_s: float | None = None) -> None:
+def main(folder: Path, stall_s: float | None = None) -> None:
     settings = load_partial()
     assert settings.hub is not None
-    repo = HubClient(settings.hub, retry=_impatient(silence_s) if silence_s else None)
+    repo = HubClient(settings.hub, retry=_short_timeouts(stall_s) if stall_s else None)
     rng = random.Random(7)
     bodies = [b"PAR1" + rng.randbytes(size) for size in (2_500_000, 900_000, 50_000)]
     runs = []
@@ -51,11 +51,11 @@ def main(folder: Path, silence_s: float | None = None) -> None:
     print(json.dumps(result))
 
 
-def _impatient(silence_s: float) -> Retry:
+def _short_timeouts(stall_s: float) -> Retry:
     for kind in timeouts.TIMEOUTS:
-        timeouts.TIMEOUTS[kind] = silence_s
-    upload_xet.SILENCE_S = 2 * silence_s
-    upload_files._LEAST_S, upload_files._SLOWEST_BYTES_PER_S = silence_s, 10**8
+        timeouts.TIMEOUTS[kind] = stall_s
+    upload_xet.STALL_S = 2 * stall_s
+    upload_files._LEAST_S, upload_files._SLOWEST_BYTES_PER_S = stall_s, 10**8
     return Retry(attempts=2, base=0.01)
 
 
@@ -67,7 +67,7 @@ def _sha256_on_hub(hub, path: str) -> str:
 
 
 def _fast(huggingface_hub) -> bool:
-    """Whether the client was told to go fast, in its own way."""
+    """Return whether the client's fast mode is on."""
     if huggingface_hub.__version__.startswith("0."):
         return huggingface_hub.constants.HF_HUB_ENABLE_HF_TRANSFER
     return os.environ.get("HF_XET_HIGH_PERFORMANCE") == "1" and huggingface_hub.constants.HF_XET_HIGH_PERFORMANCE

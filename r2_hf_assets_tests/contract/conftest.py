@@ -1,6 +1,6 @@
-"""One S3 server and one Hub for all sandbox tests of a worker, and clients that touch no user's cache.
+"""One S3 server and one Hub for all contract tests of a worker, and clients with their own caches.
 
-Every test takes a bucket or a repository of its own, so they may run in any order and side by side.
+Every test has its own bucket or repository, so tests may run in any order and concurrently.
 """
 
 import itertools
@@ -61,7 +61,7 @@ def repo(api: HfApi) -> str:
 
 @pytest.fixture
 def run_python(tmp_path: Path) -> RunPython:
-    """Run Python code in a process of its own, with these variables set; its output, or what it raised."""
+    """Run Python code in another process with these variables set. A non-zero exit fails the test."""
 
     def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "HF_HOME": str(tmp_path / "hf_home"), **variables}

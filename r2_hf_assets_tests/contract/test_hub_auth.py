@@ -1,4 +1,4 @@
-"""Who may do what on the local Hub, and by which exceptions huggingface_hub tells."""
+"""Authorization on the local Hub, and the exceptions that huggingface_hub raises."""
 
 import pytest
 import requests
@@ -12,13 +12,13 @@ def _commit(api: HfApi, repo: str) -> None:
     api.create_commit(repo, [CommitOperationAdd("a.txt", b"a")], commit_message="a", repo_type="dataset")
 
 
-def test_no_token_writes_nothing(hub: HubServer, repo: str) -> None:
+def test_a_write_without_a_token_is_refused(hub: HubServer, repo: str) -> None:
     with pytest.raises(HfHubHTTPError) as refused:
         _commit(HfApi(endpoint=hub.endpoint, token=False), repo)
     assert refused.value.response.status_code == 401
 
 
-def test_a_wrong_token_is_told_so(hub: HubServer, repo: str) -> None:
+def test_a_wrong_token_is_refused(hub: HubServer, repo: str) -> None:
     with pytest.raises(HfHubHTTPError, match="Invalid credentials") as refused:
         _commit(HfApi(endpoint=hub.endpoint, token="hf_wrong"), repo)
     assert refused.value.response.status_code == 401
@@ -41,16 +41,16 @@ def test_a_private_repository_is_hidden(hub: HubServer, api: HfApi) -> None:
     assert "hidden" not in requests.get(hub.endpoint, timeout=10).text
 
 
-def test_a_repository_that_is_not_there(hub: HubServer, api: HfApi) -> None:
+def test_an_absent_repository_is_404(hub: HubServer, api: HfApi) -> None:
     with pytest.raises(RepositoryNotFoundError):
         _commit(api, "sandbox/nowhere")
-    answer = requests.get(
+    response = requests.get(
         f"{hub.endpoint}/api/datasets/sandbox/nowhere", headers={"Authorization": f"Bearer {hub.token}"}, timeout=10
     )
-    assert (answer.status_code, answer.headers["X-Error-Code"]) == (404, "RepoNotFound")
+    assert (response.status_code, response.headers["X-Error-Code"]) == (404, "RepoNotFound")
 
 
-def test_a_namespace_of_someone_else(tmp_path) -> None:
+def test_a_repository_in_another_namespace_is_refused(tmp_path) -> None:
     with start_hub(tmp_path, namespaces=["sandbox", "team"]) as hub:
         api = HfApi(endpoint=hub.endpoint, token=hub.token)
         api.create_repo("team/ours", repo_type="dataset")
@@ -59,16 +59,16 @@ def test_a_namespace_of_someone_else(tmp_path) -> None:
         assert refused.value.response.status_code == 403
 
 
-def test_the_cas_wants_its_own_token(hub: HubServer, repo: str) -> None:
+def test_the_content_store_accepts_only_its_own_token(hub: HubServer, repo: str) -> None:
     read = requests.get(f"{hub.endpoint}/api/datasets/{repo}/xet-read-token/main", timeout=10).json()
     write_url = f"{hub.endpoint}/api/datasets/{repo}/xet-write-token/main"
     assert requests.get(write_url, timeout=10).status_code == 401
     url = f"{read['casUrl']}/v1/xorbs/default/{'ab' * 32}"
     for token in (hub.token, read["accessToken"], read["accessToken"].replace("xet.read", "xet.write")):
-        answer = requests.post(url, data=b"", headers={"Authorization": f"Bearer {token}"}, timeout=10)
-        assert answer.status_code == 401
+        response = requests.post(url, data=b"", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        assert response.status_code == 401
 
 
-def test_who_is_asking(hub: HubServer, api: HfApi) -> None:
+def test_whoami_returns_the_role_of_the_token(hub: HubServer, api: HfApi) -> None:
     assert api.whoami()["auth"]["accessToken"]["role"] == "write"
     assert HfApi(endpoint=hub.endpoint, token=hub.read_token).whoami()["auth"]["accessToken"]["role"] == "read"

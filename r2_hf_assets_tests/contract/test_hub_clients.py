@@ -1,6 +1,6 @@
-"""The same chunk through every client that must work: newest and 0.36, with Xet and without, and hf_transfer.
+"""The same chunk through every supported client: newest and 0.36, with Xet and without, and hf_transfer.
 
-0.36 has a small environment of its own, made from hub036.lock and kept in .venv-hub036 beside .venv.
+0.36 has a small environment of its own, installed from hub036.lock into .venv-hub036 beside .venv.
 """
 
 import hashlib
@@ -20,28 +20,28 @@ from r2_hf_sandbox.hub.server import start_hub
 
 LOCK = Path(__file__).with_name("hub036.lock")
 COMMIT = Path(__file__).with_name("commit_shards.py")
-# Larger than two parts, so the multipart route is walked.
+# The largest file has three parts, so the multipart route is used.
 PART_BYTES = 1_000_000
 
 
 @pytest.fixture(scope="session")
 def python036() -> Path:
-    """An interpreter with huggingface_hub 0.36 and hf_transfer."""
+    """Return an interpreter with huggingface_hub 0.36 and hf_transfer."""
     folder = ROOT / ".venv-hub036"
     stamp = folder / ".installed"
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     with filelock.FileLock(ROOT / ".venv-hub036.lock"):
-        if not stamp.exists() or stamp.read_text() != wanted:
+        if not stamp.exists() or stamp.read_text() != digest:
             venv.create(folder, with_pip=True, clear=True)
             pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
             subprocess.run([*pip, "-r", str(LOCK)], check=True, stdin=subprocess.DEVNULL)
-            stamp.write_text(wanted)
+            stamp.write_text(digest)
     return folder / "bin" / "python"
 
 
 CLIENTS: dict[str, dict[str, Any]] = {
     "newest with Xet": {"python": "", "xet": True, "env": {}},
-    "newest with Xet, going fast": {"python": "", "xet": True, "env": {"HF_HUB_ENABLE_HF_TRANSFER": "1"}},
+    "newest with Xet, fast": {"python": "", "xet": True, "env": {"HF_HUB_ENABLE_HF_TRANSFER": "1"}},
     "newest on a Hub without Xet": {"python": "", "xet": False, "env": {}},
     "newest without Xet": {"python": "", "xet": False, "env": {"HF_HUB_DISABLE_XET": "1"}},
     "0.36 with Xet": {"python": "036", "xet": True, "env": {}},
@@ -85,15 +85,15 @@ def test_a_chunk_is_committed_once_and_reads_back(client: str, tmp_path: Path, r
     assert result["fast"] == ("HF_HUB_ENABLE_HF_TRANSFER" in options["env"])
 
 
-# Accepts, and never answers: when the head is asked for, and in the midst of an upload.
-SILENT = {"head": "/revision/main$", "upload": "/_lfs/.*/1$"}
+# Routes that accept a request and never respond: of the head, and of a part.
+STALLED = {"head": "/revision/main$", "upload": "/_lfs/.*/1$"}
 
 
-@pytest.mark.parametrize("silent", list(SILENT))
-def test_036_gives_up_a_silent_hub(python036: Path, silent: str, tmp_path: Path) -> None:
-    """Its HTTP client is another, and hf_transfer has no timeout at all."""
+@pytest.mark.parametrize("route", list(STALLED))
+def test_036_exhausts_its_retries_of_a_stalled_hub(python036: Path, route: str, tmp_path: Path) -> None:
+    """Its HTTP client is requests, and hf_transfer has no timeout."""
     with start_hub(tmp_path / "hub", lfs_part_bytes=PART_BYTES, xet=False) as hub:
-        hub.faults({"path_regex": SILENT[silent], "silence": "read", "times": 1000})
+        hub.faults({"path_regex": STALLED[route], "silence": "read", "times": 1000})
         env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         env |= {"HF_REPO_ID": f"{hub.user}/speech", "HF_TOKEN": hub.token, "HF_ENDPOINT": hub.endpoint}
         env |= {"HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf_home")}

@@ -1,4 +1,4 @@
-"""Trouble on order: the faults that tests of the product rely on do what they say."""
+"""The injected faults that tests of the product rely on."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def _exists(hub: HubServer, name: str) -> bool:
     return requests.get(f"{hub.endpoint}/api/datasets/sandbox/{name}", timeout=10).status_code == 200
 
 
-def test_a_status_so_many_times(hub: HubServer) -> None:
+def test_a_status_is_returned_the_given_number_of_times(hub: HubServer) -> None:
     fault = {"method": "POST", "path_regex": "/repos/create$", "times": 2, "status": 429}
     hub.faults({**fault, "headers": {"Retry-After": "7"}, "body": {"error": "slow down"}})
     first = _create(hub, "often")
@@ -38,19 +38,19 @@ def test_a_status_so_many_times(hub: HubServer) -> None:
     assert [_create(hub, "often").status_code for _ in range(2)] == [429, 200]
 
 
-def test_skipping_some_first(hub: HubServer) -> None:
+def test_a_fault_skips_the_first_requests(hub: HubServer) -> None:
     hub.faults({"path_regex": "/whoami", "skip": 1, "status": 503})
     url = f"{hub.endpoint}/api/whoami-v2"
     assert [requests.get(url, timeout=10).status_code for _ in range(3)] == [401, 503, 401]
 
 
-def test_an_error_after_the_work_was_done(hub: HubServer) -> None:
+def test_an_error_after_the_work_is_done(hub: HubServer) -> None:
     hub.faults({"path_regex": "/repos/create$", "status": 504, "after": True})
     assert _create(hub, "after").status_code == 504
     assert _exists(hub, "after")
 
 
-def test_an_answer_that_never_comes(hub: HubServer) -> None:
+def test_a_dropped_connection_before_and_after_the_work(hub: HubServer) -> None:
     hub.faults({"path_regex": "/repos/create$", "drop": True, "after": True})
     with pytest.raises(requests.ConnectionError):
         _create(hub, "dropped-after")
@@ -61,7 +61,7 @@ def test_an_answer_that_never_comes(hub: HubServer) -> None:
     assert not _exists(hub, "dropped-before")
 
 
-def test_a_delay_then_the_true_answer(hub: HubServer) -> None:
+def test_a_delay_precedes_the_normal_response(hub: HubServer) -> None:
     hub.faults({"path_regex": "/repos/create$", "delay_s": 0.3})
     started = time.monotonic()
     assert _create(hub, "late").status_code == 200
@@ -69,7 +69,7 @@ def test_a_delay_then_the_true_answer(hub: HubServer) -> None:
 
 
 @pytest.mark.parametrize("silence", ["read", "unread"])
-def test_no_answer_until_the_faults_are_cleared(hub: HubServer, silence: str) -> None:
+def test_a_silent_route_does_not_respond_until_the_faults_are_cleared(hub: HubServer, silence: str) -> None:
     hub.faults({"path_regex": "/repos/create$", "silence": silence, "times": 2})
     with pytest.raises(requests.Timeout):
         _create(hub, f"never-{silence}", timeout=0.2)
@@ -83,19 +83,19 @@ def test_no_answer_until_the_faults_are_cleared(hub: HubServer, silence: str) ->
     assert not _exists(hub, f"never-{silence}")
 
 
-def test_silence_after_the_work_was_done(hub: HubServer) -> None:
+def test_silence_after_the_work_is_done(hub: HubServer) -> None:
     hub.faults({"path_regex": "/repos/create$", "silence": "read", "after": True})
     with pytest.raises(requests.Timeout):
         _create(hub, "silent-after", timeout=0.5)
     assert _exists(hub, "silent-after")
 
 
-def test_the_log_counts_and_keeps_no_secret(hub: HubServer) -> None:
+def test_the_request_log_has_no_secret(hub: HubServer) -> None:
     mark = hub.mark()
     _create(hub, "logged")
-    (seen,) = hub.requests(mark)
-    assert (seen["method"], seen["path"], seen["status"]) == ("POST", "/api/repos/create", 200)
-    assert seen["authorized"] is True
+    (request,) = hub.requests(mark)
+    assert (request["method"], request["path"], request["status"]) == ("POST", "/api/repos/create", 200)
+    assert request["authorized"] is True
     assert hub.token not in str(hub.requests())
 
 

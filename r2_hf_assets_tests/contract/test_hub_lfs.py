@@ -1,4 +1,4 @@
-"""Uploads without Xet: LFS in one piece and in parts, checked content, and a Hub that has no Xet at all."""
+"""Uploads without Xet: LFS in one request and in parts, content that is verified, and a Hub without Xet."""
 
 import hashlib
 import os
@@ -36,25 +36,25 @@ def _batch(hub: HubServer, repo: str, content: bytes, **extra: Any) -> dict[str,
         "objects": [{"oid": hashlib.sha256(content).hexdigest(), "size": len(content)}],
         **extra,
     }
-    answer = requests.post(
+    response = requests.post(
         f"{hub.endpoint}/datasets/{repo}.git/info/lfs/objects/batch",
         json=body,
         headers={"Authorization": f"Bearer {hub.token}"},
         timeout=10,
     )
-    answer.raise_for_status()
-    return answer.json()
+    response.raise_for_status()
+    return response.json()
 
 
 @pytest.mark.parametrize("xet", [True, False])
-def test_whole_and_in_parts_and_not_twice(tmp_path: Path, run_python: RunPython, xet: bool) -> None:
+def test_files_are_uploaded_whole_or_in_parts_and_once(tmp_path: Path, run_python: RunPython, xet: bool) -> None:
     contents = _files(tmp_path, small=20_000, large=250_001)
     paths = [str(tmp_path / name) for name in contents]
     with start_hub(tmp_path / "hub", xet=xet, lfs_part_bytes=100_000) as hub:
         variables = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": hub.token, "HF_HUB_DISABLE_XET": "1"}
         first = run_python(UPLOAD, "sandbox/lfs", *paths, **variables).stdout.strip()
-        seen = [request["method"] for request in hub.requests() if request["path"].startswith("/_lfs/")]
-        assert sorted(seen) == ["POST", "PUT", "PUT", "PUT", "PUT"]  # the small one, three parts and their completion
+        methods = [request["method"] for request in hub.requests() if request["path"].startswith("/_lfs/")]
+        assert sorted(methods) == ["POST", "PUT", "PUT", "PUT", "PUT"]  # the small file, three parts, their completion
         api = HfApi(endpoint=hub.endpoint, token=hub.token)
         for name, content in contents.items():
             local = api.hf_hub_download("sandbox/lfs", name, repo_type="dataset", cache_dir=tmp_path / "cache")
@@ -64,26 +64,25 @@ def test_whole_and_in_parts_and_not_twice(tmp_path: Path, run_python: RunPython,
         assert not [request for request in hub.requests(mark) if request["path"].startswith("/_lfs/")]
 
 
-def test_a_hub_without_xet_offers_none(tmp_path: Path) -> None:
+def test_a_hub_without_xet_has_no_xet_routes(tmp_path: Path) -> None:
     with start_hub(tmp_path, xet=False) as hub:
         HfApi(endpoint=hub.endpoint, token=hub.token).create_repo("sandbox/plain", repo_type="dataset")
         headers = {"Authorization": f"Bearer {hub.token}"}
         url = f"{hub.endpoint}/api/datasets/sandbox/plain"
         assert requests.get(f"{url}/xet-write-token/main", headers=headers, timeout=10).status_code == 404
         assert requests.get(url, headers=headers, timeout=10).json()["xetEnabled"] is False
-        answer = _batch(hub, "sandbox/plain", b"x", transfers=["basic", "multipart", "xet"])
-        assert answer["transfer"] == "basic"
+        assert _batch(hub, "sandbox/plain", b"x", transfers=["basic", "multipart", "xet"])["transfer"] == "basic"
 
 
-def test_the_batch_chooses_xet_for_clients_that_ask(hub: HubServer, repo: str) -> None:
-    """How huggingface_hub 0.x finds out; 2.x does not ask."""
+def test_the_batch_chooses_xet_for_clients_that_list_it(hub: HubServer, repo: str) -> None:
+    """As huggingface_hub 0.x does; 2.x does not."""
     assert _batch(hub, repo, b"x", transfers=["basic", "multipart", "xet"])["transfer"] == "xet"
 
 
-def test_content_that_is_not_what_was_announced_is_refused(hub: HubServer, repo: str) -> None:
+def test_content_with_another_hash_or_signature_is_refused(hub: HubServer, repo: str) -> None:
     content = os.urandom(1_000)
-    (answer,) = _batch(hub, repo, content)["objects"]
-    href = answer["actions"]["upload"]["href"]
+    (batch_object,) = _batch(hub, repo, content)["objects"]
+    href = batch_object["actions"]["upload"]["href"]
     assert requests.put(href, data=content[:-1], timeout=10).status_code == 400
     assert requests.put(href.replace("sig=", "sig=0"), data=content, timeout=10).status_code == 403
     assert "actions" in _batch(hub, repo, content)["objects"][0]

@@ -1,4 +1,4 @@
-"""Reading back what was committed: by Xet, by plain HTTP, by huggingface_hub, HfFileSystem and datasets."""
+"""Reads of committed files: over Xet, over plain HTTP, by huggingface_hub, HfFileSystem and datasets."""
 
 import io
 import json
@@ -31,19 +31,19 @@ def shard(api: HfApi, repo: str) -> bytes:
     return content
 
 
-def test_a_download_goes_over_xet(api: HfApi, hub: HubServer, repo: str, shard: bytes, tmp_path: Path) -> None:
+def test_a_download_uses_xet(api: HfApi, hub: HubServer, repo: str, shard: bytes, tmp_path: Path) -> None:
     mark = hub.mark()
     local = api.hf_hub_download(repo, SHARD, repo_type="dataset", cache_dir=tmp_path)
     assert Path(local).read_bytes() == shard
-    seen = hub.requests(mark)
-    assert any("/_cas/" in request["path"] for request in seen)
-    assert not any(request["method"] == "GET" and "/resolve/" in request["path"] for request in seen)
+    requested = hub.requests(mark)
+    assert any("/_cas/" in request["path"] for request in requested)
+    assert not any(request["method"] == "GET" and "/resolve/" in request["path"] for request in requested)
 
 
 @pytest.mark.parametrize(
     ("start", "end"), [(0, 1), (70_000, 70_001), (65_536, 131_072), (1, 899_999), (500_000, 900_000)]
 )
-def test_any_range_over_xet(api: HfApi, hub: HubServer, repo: str, shard: bytes, start: int, end: int) -> None:
+def test_any_range_is_read_over_xet(api: HfApi, hub: HubServer, repo: str, shard: bytes, start: int, end: int) -> None:
     (entry,) = api.get_paths_info(repo, [SHARD], repo_type="dataset")
     token = requests.get(f"{hub.endpoint}/api/datasets/{repo}/xet-read-token/main", timeout=10).json()
     group = hf_xet.XetSession().new_download_stream_group(
@@ -53,7 +53,7 @@ def test_any_range_over_xet(api: HfApi, hub: HubServer, repo: str, shard: bytes,
     assert b"".join(group.download_stream(info, start=start, end=end)) == shard[start:end]
 
 
-def test_plain_ranges_and_headers(hub: HubServer, repo: str, shard: bytes) -> None:
+def test_plain_requests_return_ranges_and_headers(hub: HubServer, repo: str, shard: bytes) -> None:
     url = f"{hub.endpoint}/datasets/{repo}/resolve/main/{SHARD}"
     head = requests.head(url, timeout=10)
     assert head.headers["Content-Length"] == head.headers["X-Linked-Size"] == str(len(shard))
@@ -61,10 +61,10 @@ def test_plain_ranges_and_headers(hub: HubServer, repo: str, shard: bytes) -> No
     part = requests.get(url, headers={"Range": "bytes=1000-1999"}, timeout=10)
     assert (part.status_code, part.content) == (206, shard[1000:2000])
     assert requests.get(url, timeout=10).content == shard
-    past = requests.get(url, headers={"Range": f"bytes={len(shard)}-"}, timeout=10)
-    assert past.status_code == 416
-    gone = requests.get(url + "x", timeout=10)
-    assert (gone.status_code, gone.headers["X-Error-Code"]) == (404, "EntryNotFound")
+    past_end = requests.get(url, headers={"Range": f"bytes={len(shard)}-"}, timeout=10)
+    assert past_end.status_code == 416
+    absent = requests.get(url + "x", timeout=10)
+    assert (absent.status_code, absent.headers["X-Error-Code"]) == (404, "EntryNotFound")
 
 
 def test_the_file_system_reads_a_row_group(hub: HubServer, repo: str, shard: bytes) -> None:
@@ -87,23 +87,23 @@ def test_datasets_loads_and_streams(hub: HubServer, repo: str, shard: bytes, run
     assert done.stdout.strip() == "3000 row 0"
 
 
-def test_the_tree_comes_in_pages(api: HfApi, hub: HubServer, repo: str) -> None:
+def test_the_tree_is_listed_in_pages(api: HfApi, hub: HubServer, repo: str) -> None:
     paths = [f"data/{number:02d}.txt" for number in range(7)]
     adds = [CommitOperationAdd(path, path.encode()) for path in paths]
     api.create_commit(repo, adds, commit_message="many", repo_type="dataset")
     url: str | None = f"{hub.endpoint}/api/datasets/{repo}/tree/main/data?limit=3"
     pages: list[list[str]] = []
     while url:
-        answer = requests.get(url, timeout=10)
-        pages.append([entry["path"] for entry in answer.json()])
-        url = answer.links.get("next", {}).get("url")
+        response = requests.get(url, timeout=10)
+        pages.append([entry["path"] for entry in response.json()])
+        url = response.links.get("next", {}).get("url")
     assert [len(page) for page in pages] == [3, 3, 1]
     assert [path for page in pages for path in page] == paths
     missing = requests.get(f"{hub.endpoint}/api/datasets/{repo}/tree/main/nowhere", timeout=10)
     assert missing.headers["X-Error-Code"] == "EntryNotFound"
 
 
-def test_more_files_than_a_page_are_listed_by_the_client(api: HfApi, hub: HubServer, repo: str) -> None:
+def test_the_client_lists_more_files_than_a_page(api: HfApi, hub: HubServer, repo: str) -> None:
     lines = [{"key": "header", "value": {"summary": "many"}}]
     lines += [{"key": "file", "value": {"path": f"d/{n:04d}", "content": "x"}} for n in range(1_100)]
     requests.post(
@@ -114,16 +114,16 @@ def test_more_files_than_a_page_are_listed_by_the_client(api: HfApi, hub: HubSer
     ).raise_for_status()
     mark = hub.mark()
     assert len(api.list_repo_files(repo, repo_type="dataset")) == 1_101
-    assert len([seen for seen in hub.requests(mark) if "/tree/" in seen["path"]]) == 2
+    assert len([request for request in hub.requests(mark) if "/tree/" in request["path"]]) == 2
 
 
-def test_pages_for_people_escape_what_they_show(api: HfApi, hub: HubServer, repo: str) -> None:
-    made = api.create_commit(
+def test_html_pages_escape_names_and_messages(api: HfApi, hub: HubServer, repo: str) -> None:
+    commit = api.create_commit(
         repo, [CommitOperationAdd("<b>.txt", b"x")], commit_message="<script>alert(1)</script>", repo_type="dataset"
     )
-    for path in (f"/datasets/{repo}", f"/datasets/{repo}/tree/main", f"/datasets/{repo}/commit/{made.oid}", "/"):
+    for path in (f"/datasets/{repo}", f"/datasets/{repo}/tree/main", f"/datasets/{repo}/commit/{commit.oid}", "/"):
         page = requests.get(hub.endpoint + path, timeout=10)
         assert page.status_code == 200
         assert "<script>" not in page.text
         assert "<b>" not in page.text
-    assert "&lt;script&gt;" in requests.get(made.commit_url, timeout=10).text
+    assert "&lt;script&gt;" in requests.get(commit.commit_url, timeout=10).text

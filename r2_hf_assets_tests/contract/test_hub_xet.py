@@ -1,4 +1,4 @@
-"""The Xet store: what it refuses, and what it answers to clients that ask which chunks are stored already."""
+"""The Xet store: what it refuses, and its responses to queries for stored chunks."""
 
 import json
 import random
@@ -33,7 +33,7 @@ def _entry(hash_hex: str, *numbers: int) -> bytes:
 
 
 def _shard(start: int, end: int, unpacked: int, xorb: str = XORB, sizes: list[int] = CHUNKS) -> bytes:
-    """One file of one term, and the xorb that it lies in."""
+    """Return a shard with a file of one term, and its xorb."""
     file = _entry("cd" * 32, WITH_METADATA, 1) + _entry(xorb, 0, unpacked, start, end) + _entry("ef" * 32)
     chunks = [_entry(name, sum(sizes[:n]), size) for n, (name, size) in enumerate(zip(HASHES, sizes, strict=True))]
     return TAG.ljust(48, b"\0") + file + BOOKEND + _entry(xorb, 0, 3, sum(sizes)) + b"".join(chunks) + BOOKEND
@@ -46,7 +46,7 @@ def store(tmp_path: Path) -> XetStore:
     return store
 
 
-def test_a_shard_makes_its_file_known_also_after_a_restart(store: XetStore) -> None:
+def test_a_shard_registers_its_file_also_after_a_restart(store: XetStore) -> None:
     store.put_shard(_shard(0, 3, 220))
     for reader in (store, XetStore(store.folder)):
         file = reader.file_of_sha256("ef" * 32)
@@ -66,7 +66,7 @@ def test_a_shard_makes_its_file_known_also_after_a_restart(store: XetStore) -> N
         (b"not a shard", "no magic"),
     ],
 )
-def test_a_shard_that_is_refused(store: XetStore, shard: bytes, reason: str) -> None:
+def test_an_invalid_shard_is_refused(store: XetStore, shard: bytes, reason: str) -> None:
     with pytest.raises(HubRefusal, match=reason):
         store.put_shard(shard)
     assert store.file_of_sha256("ef" * 32) is None
@@ -74,35 +74,33 @@ def test_a_shard_that_is_refused(store: XetStore, shard: bytes, reason: str) -> 
 
 
 @pytest.mark.parametrize(("start", "known"), [(0, [True, False, True]), (1, [False, True, True])])
-def test_the_chunks_that_clients_ask_for_are_answered_also_after_a_restart(
-    store: XetStore, start: int, known: list[bool]
-) -> None:
-    """They are the one that a file begins with, and multiples of 1024; the answer names all chunks of the xorb."""
+def test_stored_chunks_are_returned_also_after_a_restart(store: XetStore, start: int, known: list[bool]) -> None:
+    """A file's first chunk and multiples of 1024 can be queried; the response names all chunks of the xorb."""
     uploaded = _shard(start, 3, sum(CHUNKS[start:]))
     store.put_shard(uploaded)
     for reader in (store, XetStore(store.folder)):
-        answers = [reader.dedup_shard(name) for name in HASHES]
-        assert [answer is not None for answer in answers] == known
-        answer = parse_shard(answers[2] or b"")
-        assert (answer.files, answer.xorbs) == ((), parse_shard(uploaded).xorbs)
+        responses = [reader.dedup_shard(name) for name in HASHES]
+        assert [response is not None for response in responses] == known
+        shard = parse_shard(responses[2] or b"")
+        assert (shard.files, shard.xorbs) == ((), parse_shard(uploaded).xorbs)
 
 
-def test_the_footer_of_an_answer(store: XetStore) -> None:
+def test_the_footer_of_a_response(store: XetStore) -> None:
     uploaded = _shard(0, 3, 220)
     store.put_shard(uploaded)
     before = int(time.time())
-    answer = store.dedup_shard(HASHES[0]) or b""
-    version, size = struct.unpack_from("<2Q", answer, 32)
-    footer = struct.unpack("<9Q32s2Q72sQ", answer[-size:])
+    response = store.dedup_shard(HASHES[0]) or b""
+    version, size = struct.unpack_from("<2Q", response, 32)
+    footer = struct.unpack("<9Q32s2Q72sQ", response[-size:])
     assert (version, footer[:2]) == (2, (1, 48))
-    assert answer[footer[2] : footer[-1]] == uploaded[parse_shard(uploaded).xorb_section]
-    assert footer[3:9] == (len(answer) - size, 0) * 3
+    assert response[footer[2] : footer[-1]] == uploaded[parse_shard(uploaded).xorb_section]
+    assert footer[3:9] == (len(response) - size, 0) * 3
     assert footer[9] == bytes(32)
     assert before <= footer[10] == footer[11] - DEDUP_VALID_S
 
 
 @pytest.mark.parametrize("xorb", [b"\1" + _xorb([9])[1:], _xorb([9])[:-1], _xorb([9])[:5], _xorb([200_000])])
-def test_a_xorb_that_is_refused(store: XetStore, xorb: bytes) -> None:
+def test_an_invalid_xorb_is_refused(store: XetStore, xorb: bytes) -> None:
     with pytest.raises(HubRefusal, match="malformed xorb"):
         store.put_xorb("12" * 32, xorb)
 
@@ -123,30 +121,30 @@ def test_a_footer_ends_the_chunks() -> None:
         (400, 440, 30, [(2, 3)]),
     ],
 )
-def test_a_range_takes_whole_chunks_and_no_more(
+def test_a_range_has_only_the_chunks_it_needs(
     store: XetStore, start: int, end: int, offset: int, terms: list[tuple[int, int]]
 ) -> None:
     """The file is the xorb twice: 440 bytes, chunks at 0, 100, 150, 220, 320, 370."""
     file = XetFile("cd" * 32, (Term(XORB, 0, 3, 220), Term(XORB, 0, 3, 220)), None)
-    found_offset, found = store.terms_of_range(file, start, end)
-    assert (found_offset, [(term.start, term.end) for term in found]) == (offset, terms)
+    actual_offset, actual = store.terms_of_range(file, start, end)
+    assert (actual_offset, [(term.start, term.end) for term in actual]) == (offset, terms)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """`sent` is bytes of xorbs over the line, `asked` the chunks asked for; the others are hf_xet's counts of bytes."""
+    """`sent` is bytes of uploaded xorbs, `queried` the number of chunk queries; the others are hf_xet's byte counts."""
 
     hash: str
     size: int
     sent: int
-    asked: int
+    queried: int
     new: int
     known: int
     known_globally: int
 
 
 class Uploader:
-    """Streams content into the Hub by hf_xet as it is installed, each time from a process with an empty cache."""
+    """Streams content into the Hub by the installed hf_xet, each time from a process with an empty cache."""
 
     def __init__(self, hub: HubServer, repo: str, run_python: RunPython, folder: Path) -> None:
         self._hub, self._repo, self._run, self._folder = hub, repo, run_python, folder
@@ -163,10 +161,10 @@ class Uploader:
             str(self._folder / "content"),
             HF_HOME=str(self._folder / f"home-{self._homes}"),
         )
-        seen = self._hub.requests(mark)
-        sent = sum(int(request["headers"]["content-length"]) for request in seen if "/v1/xorbs/" in request["path"])
-        asked = sum("/v1/chunks/" in request["path"] for request in seen)
-        return Upload(**json.loads(done.stdout), sent=sent, asked=asked)
+        log = self._hub.requests(mark)
+        sent = sum(int(request["headers"]["content-length"]) for request in log if "/v1/xorbs/" in request["path"])
+        queried = sum("/v1/chunks/" in request["path"] for request in log)
+        return Upload(**json.loads(done.stdout), sent=sent, queried=queried)
 
     def read(self, upload: Upload) -> bytes:
         url = f"{self._hub.endpoint}/api/datasets/{self._repo}/xet-read-token/main"
@@ -198,21 +196,21 @@ def upload(hub: HubServer, repo: str, run_python: RunPython, tmp_path: Path) -> 
     return Uploader(hub, repo, run_python, tmp_path)
 
 
-def test_content_that_is_stored_is_not_sent_again(upload: Uploader) -> None:
-    """Noise of two xorbs: one answer, to the question for the first chunk, names the chunks of both."""
+def test_stored_content_is_not_sent_again(upload: Uploader) -> None:
+    """Noise of two xorbs: the response to the query for the first chunk names the chunks of both."""
     content = random.Random(1).randbytes(72_000_000)
     first = upload(content)
     assert first.sent >= first.new == len(content)
     assert first.known == 0
 
     again = upload(content)
-    assert (again.asked, again.sent, again.new, again.known) == (1, 0, 0, len(content))
+    assert (again.queried, again.sent, again.new, again.known) == (1, 0, 0, len(content))
     assert again.known_globally > 0
     assert again.hash == first.hash
 
     piece = random.Random(2).randbytes(1_000_000)
-    changed = content[:30_000_000] + piece + content[30_900_000:]  # what follows lies elsewhere in the file
+    changed = content[:30_000_000] + piece + content[30_900_000:]  # the rest is at another offset
     third = upload(changed)
-    assert len(piece) <= third.sent <= len(piece) + 3 * 128 * 1024  # and the chunks that it begins and ends in
+    assert len(piece) <= third.sent <= len(piece) + 3 * 128 * 1024  # and the chunks at its two ends
     assert third.new + third.known == third.size == len(changed)
     assert upload.read(third) == changed

@@ -1,4 +1,4 @@
-"""The S3 server answers as R2 would where the product relies on it, keeps to loopback, and dies with its parent."""
+"""The S3 server behaves like R2 where the product relies on it, listens on loopback, and exits with its parent."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def _store(s3: S3Server, bucket: str, secret: str | None = None) -> S3Store:
     )
 
 
-def test_put_get_and_list(s3: S3Server, bucket: str) -> None:
+def test_objects_are_put_read_and_listed(s3: S3Server, bucket: str) -> None:
     client = s3.client()
     for name in ("a/1", "a/2", "b/1"):
         client.put_object(Bucket=bucket, Key=name, Body=name.encode())
@@ -76,7 +76,7 @@ def test_nothing_listens_outside_loopback(s3: S3Server) -> None:
     assert {address for address, _ in listening} == {"127.0.0.1"}
 
 
-def test_data_and_keys_survive_a_restart_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_data_and_keys_survive_a_restart_and_no_process_or_socket_remains(tmp_path: Path) -> None:
     with start_s3(tmp_path) as first:
         first.create_bucket("kept")
         first.client().put_object(Bucket="kept", Key="key", Body=b"value")
@@ -103,16 +103,18 @@ def test_a_taken_port_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(calls) == 2
 
 
-def test_a_server_that_does_not_come_up_tells_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_a_server_that_fails_to_start_is_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weed = tmp_path / "weed"
-    weed.write_text("#!/bin/sh\necho 'no disk for me'\nexit 1\n")
+    weed.write_text("#!/bin/sh\necho 'no disk'\nexit 1\n")
     weed.chmod(0o755)
     monkeypatch.setattr(s3_module, "weed_binary", lambda: str(weed))
-    with pytest.raises(SandboxError, match="no disk for me"):
+    with pytest.raises(SandboxError, match="no disk"):
         start_s3(tmp_path / "s3")
 
 
-def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
+def test_the_server_exits_with_a_killed_parent(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from r2_hf_sandbox import start_s3\n"
         "server = start_s3(Path(sys.argv[1])); print(server.process.pid, *server.sockets, flush=True); time.sleep(60)"
@@ -132,12 +134,12 @@ def test_the_server_dies_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def _listening(pid: int) -> list[tuple[str, int]]:
-    """Address and port of every TCP socket that the process listens on."""
+    """Return address and port of every TCP socket that the process listens on."""
     inodes = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
             inodes.add(os.readlink(descriptor))
-    found = []
+    sockets = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
@@ -145,5 +147,5 @@ def _listening(pid: int) -> list[tuple[str, int]]:
                 address, port = fields[1].split(":")
                 packed = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
                 family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-                found.append((socket.inet_ntop(family, packed), int(port, 16)))
-    return found
+                sockets.append((socket.inet_ntop(family, packed), int(port, 16)))
+    return sockets

@@ -1,4 +1,4 @@
-"""Samples are the same for a seed, decode to the length their metadata tells, and know what becomes of them."""
+"""Samples depend only on the seed, decode to the length in their metadata, and list the expected rows and rejects."""
 
 import hashlib
 import io
@@ -16,27 +16,27 @@ from r2_hf_sandbox.samples.awkward import WAYS
 SMALL = {"en": 2, "de": 1, "ja": 1, "unknown": 1}
 
 
-def _made(**options: Any) -> tuple[dict[str, bytes], SampleSummary]:
+def _samples(**options: Any) -> tuple[dict[str, bytes], SampleSummary]:
     objects: dict[str, bytes] = {}
     options = {"seed": 1, "episodes": SMALL, **options}
     return objects, sample_bucket(objects.__setitem__, **options)
 
 
-def test_the_same_seed_makes_the_same_bytes_and_another_seed_does_not() -> None:
-    first, again, other = _made()[0], _made()[0], _made(seed=2)[0]
+def test_the_same_seed_makes_the_same_bytes_and_another_seed_others() -> None:
+    first, again, other = _samples()[0], _samples()[0], _samples(seed=2)[0]
     assert first == again
     assert not first.keys() & other.keys()
     assert not set(first.values()) & set(other.values())
 
 
 def test_a_larger_bucket_contains_the_smaller() -> None:
-    small, large = _made()[0], _made(episodes={**SMALL, "en": 4})[0]
+    small, large = _samples()[0], _samples(episodes={**SMALL, "en": 4})[0]
     assert small.items() <= large.items()
     assert len(large) > len(small)
 
 
-def test_every_row_is_in_the_bucket_with_audio_of_the_length_told(capfd: pytest.CaptureFixture[str]) -> None:
-    objects, summary = _made()
+def test_every_row_has_audio_of_the_length_in_its_metadata(capfd: pytest.CaptureFixture[str]) -> None:
+    objects, summary = _samples()
     assert len(summary.rows) == summary.segments == len({row.sha256 for row in summary.rows})
     for row in summary.rows:
         folder, _, name = row.key.rpartition("/")
@@ -51,12 +51,12 @@ def test_every_row_is_in_the_bucket_with_audio_of_the_length_told(capfd: pytest.
         assert (entry["text"], entry["speaker"], entry["dnsmos"]) == (row.text, row.speaker, row.dnsmos)
         assert entry.get("language") == row.language
         assert entry["segment_id"] == int(name[-10:-4])
-    assert capfd.readouterr().err == ""  # the decoder has nothing to complain about
+    assert capfd.readouterr().err == ""  # no warning of the decoder
     assert {row.language for row in summary.rows} == {"en", "de", "ja", None}
 
 
-def test_awkward_episodes_are_expected_as_what_they_are() -> None:
-    objects, summary = _made(awkward=True)
+def test_awkward_episodes_have_the_expected_rejects() -> None:
+    objects, summary = _samples(awkward=True)
     assert {key.split("/")[1] for key in objects} == set(SMALL)
     assert summary.episodes == sum(SMALL.values()) + len(WAYS)
     reasons = Counter(reject.reason for reject in summary.rejects)
@@ -79,13 +79,13 @@ def test_awkward_episodes_are_expected_as_what_they_are() -> None:
     assert [(row.text is None, row.speaker, row.dnsmos) for row in sparse] == [(True, None, None), (False, None, None)]
 
 
-def test_a_big_bucket_needs_no_list_of_rows() -> None:
-    _, summary = _made(expect=False)
+def test_a_big_bucket_without_expected_rows() -> None:
+    _, summary = _samples(expect=False)
     assert summary.rows == ()
-    assert summary.segments == _made()[1].segments
+    assert summary.segments == _samples()[1].segments
 
 
-def test_upload(s3: S3Server, bucket: str) -> None:
+def test_samples_are_uploaded_to_a_bucket(s3: S3Server, bucket: str) -> None:
     summary = upload_samples(s3, bucket, seed=3, episodes={"en_gb": 2}, prefix="elsewhere/")
     listed = s3.client().list_objects_v2(Bucket=bucket)["Contents"]
     assert len(listed) == summary.objects
@@ -95,7 +95,7 @@ def test_upload(s3: S3Server, bucket: str) -> None:
     assert hashlib.sha256(body).hexdigest() == row.sha256
 
 
-def test_an_upload_that_fails_is_not_swallowed(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_upload_raises_its_error(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(S3Server, "create_bucket", lambda *_: None)
     with pytest.raises(Exception, match=r"(?i)bucket|404|not found"):
-        upload_samples(s3, f"never-made-{os.getpid()}", seed=3, episodes={"en": 1})
+        upload_samples(s3, f"absent-{os.getpid()}", seed=3, episodes={"en": 1})

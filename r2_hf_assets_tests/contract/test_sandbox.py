@@ -1,4 +1,4 @@
-"""Both servers together: the settings they give, the folder they use, and the commands that keep them up."""
+"""Both servers together: their settings, their folder, and the commands that start and stop them."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from r2_hf_sandbox.hub.server import PACKAGE_ROOT
 from r2_hf_sandbox.processes import Process, free_port, start_process, start_time, wait_until
 
 
-def test_a_sandbox_gives_settings_and_removes_its_folder() -> None:
+def test_a_sandbox_has_settings_and_removes_its_folder() -> None:
     with start_sandbox() as sandbox:
         env = sandbox.env()
         assert sorted(env) == sorted(
@@ -33,19 +33,19 @@ def test_a_sandbox_gives_settings_and_removes_its_folder() -> None:
     assert not sandbox.hub.process.alive()
 
 
-def test_when_one_server_fails_the_other_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_one_server_fails_to_start_the_other_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[HubServer] = []
 
     def no_s3(*_: object, **__: object) -> None:
-        raise SandboxError("no S3 today")
+        raise SandboxError("no S3")
 
-    def noted_hub(*arguments: object, **options: object) -> HubServer:
+    def recorded_hub(*arguments: object, **options: object) -> HubServer:
         started.append(start_hub(*arguments, **options))  # type: ignore[arg-type]
         return started[0]
 
     monkeypatch.setattr(sandbox_module, "start_s3", no_s3)
-    monkeypatch.setattr(sandbox_module, "start_hub", noted_hub)
-    with pytest.raises(SandboxError, match="no S3 today"):
+    monkeypatch.setattr(sandbox_module, "start_hub", recorded_hub)
+    with pytest.raises(SandboxError, match="no S3"):
         start_sandbox(tmp_path)
     assert [hub.process.alive() for hub in started] == [False]
 
@@ -60,21 +60,21 @@ def test_a_server_started_by_a_thread_outlives_the_thread(tmp_path: Path) -> Non
         assert hub.requests()
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(SandboxError, match="address already in use"):
             start_hub(tmp_path, port=taken.getsockname()[1])
 
 
-def test_a_free_port_is_free_and_so_is_its_grpc_port() -> None:
+def test_a_free_port_and_its_grpc_port_can_be_bound() -> None:
     port = free_port(grpc=True)
     for number in (port, port + 10_000):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", number))
 
 
-def test_a_recycled_pid_is_never_signalled(tmp_path: Path) -> None:
+def test_a_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
     sleeper = start_process(["sleep", "30"], log=tmp_path / "log", detach=True, grace_s=1)
     try:
         Process(sleeper.pid, "another time", tmp_path / "log").stop(1)
@@ -84,7 +84,7 @@ def test_a_recycled_pid_is_never_signalled(tmp_path: Path) -> None:
     assert not sleeper.alive()
 
 
-def test_up_status_and_down(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_up_status_and_down_manage_the_servers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "r2_hf_sandbox"]
     options = ["--folder", str(tmp_path), "--episodes", "2"]
     try:
@@ -108,7 +108,7 @@ def test_up_status_and_down(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert main(["down", "--folder", str(tmp_path)]) == 0
 
 
-def test_a_folder_that_is_no_sandbox(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_sandbox_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["down", "--folder", str(tmp_path / "nowhere")]) == 1
     (tmp_path / "sandbox.json").write_text("{}")
     assert main(["status", "--folder", str(tmp_path)]) == 1

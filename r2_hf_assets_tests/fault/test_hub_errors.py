@@ -40,7 +40,7 @@ def test_a_permanent_error_is_one_line_and_shows_nothing(case: HubCase, route, f
         case.commit()
     message = str(caught.value)
     cause = {"503": "503", "429": "429", "dropped": ""}[fault]
-    assert re.match(f"(look at|upload to|commit to) {case.client.repo_id}: ", message) and cause in message
+    assert re.match(f"(read|upload to|commit to) {case.client.repo_id}: ", message) and cause in message
     assert "\n" not in message
     assert "a later run will try again" in message and caught.value.transient
     case.hub.clear_faults()

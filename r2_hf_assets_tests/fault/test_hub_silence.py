@@ -35,7 +35,7 @@ READS = {
 def set_bounds(monkeypatch: pytest.MonkeyPatch, request_s: float, transfer_s: float) -> None:
     for kind in timeouts.TIMEOUTS:
         monkeypatch.setitem(timeouts.TIMEOUTS, kind, request_s)
-    monkeypatch.setattr(upload_xet, "SILENCE_S", transfer_s)
+    monkeypatch.setattr(upload_xet, "STALL_S", transfer_s)
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """A Hub repo in memory, with the methods of HubClient that commit_chunk calls, and records to commit to it.
 
-It keeps every revision, refuses what the real Hub refuses (412 when the parent is not the head, 400 for content that it
-does not hold, a deletion of what is not there), and does on request what a network does: answers with a status before
-or after it did the work, and lets something happen right before a call.
+It keeps every revision and refuses what the real Hub refuses: 412 when the parent is not the head, 400 for content that
+is not stored or a deletion of an absent file. On request a call fails before or after its work, or an action runs right
+before it.
 """
 
 import hashlib
@@ -22,31 +22,31 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets_tests.support.build_samples import NO_WAIT
 
 Files = dict[str, RemoteFile]
-# What a file reads as that was put here without its content.
+# The content of a file that was put here without content.
 _EMPTY = hashlib.sha256(b"").hexdigest()
-# Content of every record that `built` made: each repo holds it, as after an upload, until it loses it.
+# Content of every record that `built` returned: each repo stores it, as after an upload, until `lose`.
 _BUILT: dict[str, bytes] = {}
 
 
 def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPError:
-    """What huggingface_hub raises for a status."""
+    """The error that huggingface_hub raises for a status."""
     response = SimpleNamespace(status_code=status, headers=headers or {}, request=None)
     return HfHubHTTPError(f"{status} Error\nfor url: https://hub", response=response)  # type: ignore[arg-type]
 
 
 class FakeRepo(HubClient):
-    """One dataset repo. `revisions` holds every state it was in, `calls` how often each method was called, `named` the
-    paths of the pointers that its commits brought."""
+    """One dataset repo. `revisions` has every state, `calls` the number of calls a method, `pointers` the paths of the
+    LFS pointers in its commits."""
 
     repo_id = "me/speech"
 
     def __init__(self, files: Sequence[RemoteFile] = (), *, exists: bool = True) -> None:
         self.log, self.retry = None, NO_WAIT
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
-        self.wrong_with_card = ""
+        self.card_errors = ""
         self.calls: Counter[str] = Counter()
-        self.named: list[str] = []
-        self._known: dict[str, bytes] = {}
+        self.pointers: list[str] = []
+        self._contents: dict[str, bytes] = {}
         self._lost: set[str] = set()
         self._before: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
         self._after: defaultdict[str, deque[Callable[[], object]]] = defaultdict(deque)
@@ -55,17 +55,17 @@ class FakeRepo(HubClient):
     def fail(
         self, call: str, *errors: int | Exception, headers: dict[str, str] | None = None, after: bool = False
     ) -> None:
-        """The next calls of this method end with these errors, one each; `after` having done their work."""
+        """Fail the next calls of this method with these errors, one each; `after`: when their work is done."""
         for error in errors:
-            made = http_error(error, headers) if isinstance(error, int) else error
-            (self._after if after else self._before)[call].append(lambda made=made: _raise(made))  # type: ignore[misc]
+            raised = http_error(error, headers) if isinstance(error, int) else error
+            (self._after if after else self._before)[call].append(lambda raised=raised: _raise(raised))  # type: ignore[misc]
 
     def before(self, call: str, action: Callable[[], object]) -> None:
-        """Do this once, right before the next call of this method that has nothing else to do."""
+        """Run an action once, right before a call of this method; actions run in order, one a call."""
         self._before[call].append(action)
 
     def lose(self, record: BuildRecord) -> None:
-        """From now on the content of these files is not in the content store."""
+        """Remove the content of these files from the content store."""
         self._lost |= {file.sha256 for file in record.files}
 
     @property
@@ -74,11 +74,11 @@ class FakeRepo(HubClient):
 
     @property
     def data(self) -> Files:
-        """The files as they are now, without the two that come with a plan's first commit."""
+        """The files at the head, without the two that a plan's first commit adds."""
         return {path: file for path, file in self.now.items() if path not in (OWNER_PATH, CARD_PATH)}
 
     def claim(self, plan_id: str = "0" * 32) -> Claim:
-        """A plan whose history names every file that the repo ever held."""
+        """Return the claim of a plan whose history names every file of every revision."""
 
         def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
             every = {file.sha256 or _EMPTY for files in self.revisions for file in files.values()}
@@ -87,17 +87,17 @@ class FakeRepo(HubClient):
         return Claim(plan_id, known)
 
     def write(self, path: str, data: bytes) -> None:
-        """Somebody else's commit of a file that can be read."""
+        """Commit a file with content, as another writer."""
         file = remote(path, data)
-        self._known[file.sha256 or ""] = data
+        self._contents[file.sha256 or ""] = data
         self.put(file)
 
     def text(self, path: str) -> str:
-        """A file as it is now."""
-        return self._known[self.now[path].sha256 or ""].decode()
+        """Return the text of a file at the head."""
+        return self._contents[self.now[path].sha256 or ""].decode()
 
     def put(self, *files: RemoteFile) -> None:
-        """Somebody else's commit."""
+        """Commit files without content, as another writer."""
         with self._lock:
             self.revisions.append(self.now | {file.path: file for file in files})
 
@@ -112,18 +112,17 @@ class FakeRepo(HubClient):
 
     def files(self, paths: Sequence[str], revision: str) -> Files:
         with self._call("files"):
-            there = self.revisions[int(revision.removeprefix("oid-"))]
-            return {path: there[path] for path in paths if path in there}
+            files = self._at(revision)
+            return {path: files[path] for path in paths if path in files}
 
     def list_files(self, folder: str, revision: str) -> Files:
         with self._call("list_files"):
-            there = self.revisions[int(revision.removeprefix("oid-"))]
-            return {path: file for path, file in there.items() if path.startswith(f"{folder}/")}
+            return {path: file for path, file in self._at(revision).items() if path.startswith(f"{folder}/")}
 
     def read(self, path: str, revision: str) -> bytes | None:
         with self._call("read"):
-            file = self.revisions[int(revision.removeprefix("oid-"))].get(path)
-            return self._known.get(file.sha256 or "", b"") if file else None
+            file = self._at(revision).get(path)
+            return self._contents.get(file.sha256 or "", b"") if file else None
 
     def commit(
         self,
@@ -136,31 +135,34 @@ class FakeRepo(HubClient):
         with self._call("commit"), self._lock:
             if parent != self._head():
                 raise http_error(412)
-            if {*deleted} - {*self.now} or not all(self._holds(file) for file in files):
+            if {*deleted} - {*self.now} or not all(self._stores(file) for file in files):
                 raise http_error(400)
-            kept = {path: file for path, file in self.now.items() if path not in deleted}
+            remaining = {path: file for path, file in self.now.items() if path not in deleted}
             small = {path: remote(path, data) for path, data in (contents or {}).items()}
-            self._known |= {small[path].sha256 or "": data for path, data in (contents or {}).items()}
+            self._contents |= {small[path].sha256 or "": data for path, data in (contents or {}).items()}
             pointers = {file.path: remote(file.path, _BUILT[file.sha256 or ""]) for file in files}
-            self.named += pointers
-            self.revisions.append(kept | pointers | small)
+            self.pointers += pointers
+            self.revisions.append(remaining | pointers | small)
             oid = self._head()
             assert oid is not None and message
             return oid, self.commit_url(oid)
 
-    def holds(self, files: Sequence[RemoteFile]) -> bool:
-        with self._call("holds"):
-            return all(self._holds(file) for file in files)
+    def has_content(self, files: Sequence[RemoteFile]) -> bool:
+        with self._call("has_content"):
+            return all(self._stores(file) for file in files)
 
     def validate_card(self, card: bytes) -> str:
-        return self.wrong_with_card
+        return self.card_errors
 
     def commit_url(self, oid: str) -> str:
         return f"https://hub/datasets/{self.repo_id}/commit/{oid}"
 
-    def _holds(self, file: RemoteFile) -> bool:
+    def _stores(self, file: RemoteFile) -> bool:
         data = None if file.sha256 in self._lost else _BUILT.get(file.sha256 or "")
         return data is not None and len(data) == file.size
+
+    def _at(self, revision: str) -> Files:
+        return self.revisions[int(revision.removeprefix("oid-"))]
 
     def _head(self) -> str | None:
         return f"oid-{len(self.revisions) - 1}" if self.revisions else None
@@ -169,14 +171,14 @@ class FakeRepo(HubClient):
     def _call(self, name: str) -> Iterator[None]:
         with self._lock:
             self.calls[name] += 1
-            todo = self._before[name].popleft() if self._before[name] else None
-        if todo:
-            todo()
+            action = self._before[name].popleft() if self._before[name] else None
+        if action:
+            action()
         yield
         with self._lock:
-            late = self._after[name].popleft() if self._after[name] else None
-        if late:
-            late()
+            action = self._after[name].popleft() if self._after[name] else None
+        if action:
+            action()
 
 
 def _raise(error: Exception) -> None:
@@ -184,7 +186,7 @@ def _raise(error: Exception) -> None:
 
 
 def built(*contents: bytes, number: int = 7, language: str = "en") -> BuildRecord:
-    """The record of a chunk whose parts hold these bytes."""
+    """Return the record of a chunk with these parts, whose content is stored."""
     files = []
     for name, data in zip(shard_names(number, len(contents)), contents, strict=True):
         sha256 = hashlib.sha256(data).hexdigest()
@@ -194,5 +196,5 @@ def built(*contents: bytes, number: int = 7, language: str = "en") -> BuildRecor
 
 
 def remote(path: str, data: bytes) -> RemoteFile:
-    """A file on the Hub with this content."""
+    """Return a file on the Hub with this content."""
     return RemoteFile(path, len(data), hashlib.sha256(data).hexdigest())

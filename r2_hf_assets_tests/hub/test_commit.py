@@ -1,4 +1,4 @@
-"""commit_chunk: afterwards the Hub holds exactly this chunk's shards, by one commit or none; nothing else changed."""
+"""commit_chunk makes the chunk's files on the Hub those of the record by at most one commit, and changes no others."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def commit(repo: FakeRepo, record: BuildRecord) -> CommitRecord:
     return commit_chunk(repo, record, repo.claim())
 
 
-def test_a_first_commit_makes_the_repo():
+def test_the_first_commit_creates_the_repo():
     repo = FakeRepo(exists=False)
     done = commit(repo, built(b"rows"))
     assert done == CommitRecord("oid-1", "https://hub/datasets/me/speech/commit/oid-1", True, (ONE,), ())
@@ -30,13 +30,13 @@ def test_a_first_commit_makes_the_repo():
     assert repo.calls["create_repo"] == 1
 
 
-def test_a_repo_that_is_there_is_not_made():
+def test_an_existing_repo_is_not_created():
     repo = FakeRepo([remote("README.md", b"card")])
     assert commit(repo, built(b"rows")).committed
     assert repo.calls["create_repo"] == 0 and set(repo.now) == {"README.md", OWNER_PATH, ONE}
 
 
-def test_the_same_again_is_no_commit():
+def test_committing_the_same_chunk_again_makes_no_commit():
     repo, record = FakeRepo(), built(b"part 0", b"part 1")
     first = commit(repo, record)
     calls = repo.calls.copy()
@@ -46,32 +46,32 @@ def test_the_same_again_is_no_commit():
     assert (repo.calls - calls).keys() == {"head", "read", "files"}
 
 
-def test_the_record_of_no_commit_is_the_head():
+def test_without_a_commit_the_record_has_the_head():
     repo, record = FakeRepo(), built(b"rows")
     commit(repo, record)
     repo.put(remote("README.md", b"card"))
     assert commit(repo, record).oid == repo.head() == "oid-2"
 
 
-def test_only_what_differs_is_named():
+def test_only_differing_files_are_committed():
     repo = FakeRepo([remote(part(0), b"same"), remote(part(1), b"old")])
     done = commit(repo, built(b"same", b"new", b"more"))
     assert done.added == (part(1), part(2)) and done.removed == ()
-    assert repo.named == [part(1), part(2)]
+    assert repo.pointers == [part(1), part(2)]
     assert repo.data == {part(n): remote(part(n), data) for n, data in enumerate([b"same", b"new", b"more"])}
 
 
 @pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"size": 5}])
-def test_a_file_that_differs_in_any_way_is_replaced(changes):
+def test_a_file_with_another_hash_or_size_is_replaced(changes):
     repo = FakeRepo([replace(remote(ONE, b"rows"), **changes)])
     assert commit(repo, built(b"rows")).added == (ONE,)
     assert repo.data == {ONE: remote(ONE, b"rows")}
 
 
-@pytest.mark.parametrize("there", [1, 2, 31, 32, 33, 40, 64, 65, 100])
+@pytest.mark.parametrize("existing", [1, 2, 31, 32, 33, 40, 64, 65, 100])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_stale_parts_are_removed(there, parts):
-    stale = [remote(part(number), b"old") for number in range(there)]
+def test_stale_parts_are_removed(existing, parts):
+    stale = [remote(part(number), b"old") for number in range(existing)]
     repo = FakeRepo(stale)
     record = built(*[b"new %d" % number for number in range(parts)])
     done = commit(repo, record)
@@ -80,42 +80,42 @@ def test_stale_parts_are_removed(there, parts):
     assert len(repo.revisions) == 2, "adding and removing is one commit"
 
 
-def test_a_single_file_that_became_parts_is_removed():
+def test_a_single_file_is_removed_when_the_chunk_has_parts():
     repo = FakeRepo([remote(ONE, b"all in one")])
     assert commit(repo, built(b"a", b"b")).removed == (ONE,)
     assert set(repo.data) == {part(0), part(1)}
 
 
-def test_stale_parts_alone_are_a_commit_that_names_nothing():
+def test_stale_parts_alone_are_removed_by_a_commit_without_pointers():
     repo = FakeRepo([remote(ONE, b"rows"), remote(part(0), b"old"), remote(part(1), b"old")])
     done = commit(repo, built(b"rows"))
     assert (done.committed, done.added, done.removed) == (True, (), (part(0), part(1)))
-    assert repo.named == [] and set(repo.data) == {ONE}
+    assert repo.pointers == [] and set(repo.data) == {ONE}
 
 
-def test_a_chunk_of_many_parts():
+def test_a_chunk_of_many_parts_is_committed_once():
     repo, record = FakeRepo(), built(*[b"%d" % number for number in range(120)])
     assert len(commit(repo, record).added) == 120
     assert not commit(repo, record).committed
 
 
-def test_a_chunk_of_no_rows_is_no_commit():
+def test_a_chunk_without_rows_makes_no_commit():
     repo = FakeRepo([remote("README.md", b"card")])
     assert commit(repo, built()) == CommitRecord("oid-0", repo.commit_url("oid-0"), False, (), ())
 
 
-def test_a_chunk_that_lost_its_rows_is_removed():
+def test_the_files_of_a_chunk_without_rows_are_removed():
     repo = FakeRepo([remote(ONE, b"old")])
     assert commit(repo, built()).removed == (ONE,)
     assert repo.data == {}
 
 
-def test_nobody_elses_files_are_touched():
+def test_other_files_do_not_change():
     others = [
         RemoteFile("README.md", 10, None),
         RemoteFile(".gitattributes", 10, None),
         *(
-            remote(path, b"theirs")
+            remote(path, b"other")
             for path in (
                 "data/en/chunk-00006.parquet",
                 "data/en/chunk-00070.parquet",
@@ -129,37 +129,37 @@ def test_nobody_elses_files_are_touched():
     ]
     repo = FakeRepo([*others, remote(part(0), b"old"), remote(part(3), b"old")])
     commit(repo, built(b"rows"))
-    kept = {file.path: file for file in others if file.path != "README.md"}
-    assert repo.data == kept | {ONE: remote(ONE, b"rows")}
+    unchanged = {file.path: file for file in others if file.path != "README.md"}
+    assert repo.data == unchanged | {ONE: remote(ONE, b"rows")}
     assert repo.now["README.md"] == others[0]
 
 
-def test_content_that_the_hub_does_not_hold_is_one_line_and_not_tried_again():
+def test_a_commit_of_absent_content_fails_in_one_line_without_a_retry():
     repo, record = FakeRepo([remote(part(0), b"old")]), built(b"rows")
     repo.lose(record)
     with pytest.raises(DamagedShard) as refused:
         commit(repo, record)
-    said = str(refused.value)
-    assert said.startswith("the Hub refuses the commit of en chunk-00007: ") and "run again, it is built anew" in said
-    assert "\n" not in said and not refused.value.transient and refused.value.__suppress_context__
+    message = str(refused.value)
+    assert message.startswith("the Hub refuses the commit of en chunk-00007: ") and "run again to rebuild it" in message
+    assert "\n" not in message and not refused.value.transient and refused.value.__suppress_context__
     assert (repo.calls["commit"], len(repo.revisions)) == (1, 1)
 
 
-def test_content_that_the_head_names_already_is_not_asked_for():
+def test_absent_content_of_an_up_to_date_head_is_not_an_error():
     repo, record = FakeRepo(), built(b"rows")
     commit(repo, record)
     repo.lose(record)
     assert not commit(repo, record).committed
 
 
-def test_a_message_names_the_chunk(monkeypatch):
-    said: list[str] = []
+def test_the_commit_message_names_the_chunk(monkeypatch):
+    messages: list[str] = []
     real = FakeRepo.commit
 
-    def listen(self, files, deleted, parent, message, contents):
-        said.append(message)
+    def recorded(self, files, deleted, parent, message, contents):
+        messages.append(message)
         return real(self, files, deleted, parent, message, contents)
 
-    monkeypatch.setattr(FakeRepo, "commit", listen)
+    monkeypatch.setattr(FakeRepo, "commit", recorded)
     commit(FakeRepo(), built(b"rows", language="de"))
-    assert said == ["Add de chunk-00007 (1 segments)"]
+    assert messages == ["Add de chunk-00007 (1 segments)"]

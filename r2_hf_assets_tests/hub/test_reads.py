@@ -1,65 +1,53 @@
-"""The inventory of data/: whole, paged, at one revision; and names read backwards. And reading files by ranges."""
+"""The inventory of data/ at one revision, the parsing of file names, and range reads of files."""
+
+import hashlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
 
 from r2_hf_assets.errors import AccessError, RetriesExhausted
-from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
-from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.names import parse_path, parts_in_order
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
+from r2_hf_assets_tests.hub.conftest import client, commit_files
 from r2_hf_assets_tests.support.world import World
 
 
-def client(world: World, token: str = "") -> HubClient:
-    hub = world.sandbox.hub
-    return HubClient(HubSettings(world.repo_id, token or hub.token, hub.endpoint))
-
-
-def commit(api: HfApi, world: World, files: dict[str, bytes]) -> str:
-    api.create_repo(world.repo_id, repo_type="dataset", exist_ok=True)
-    operations = [CommitOperationAdd(path, data) for path, data in files.items()]
-    return api.create_commit(world.repo_id, operations, commit_message="files", repo_type="dataset").oid
-
-
-def test_no_repo_and_no_data_are_empty(world: World) -> None:
+def test_without_a_repo_or_data_the_inventory_is_empty(world: World) -> None:
     assert take_inventory(client(world)).revision is None
-    head = commit(world.api(), world, {"README.md": b"words"})
-    found = take_inventory(client(world))
-    assert (found.revision, found.files) == (head, {})
+    head = commit_files(world, {"README.md": b"words"})
+    inventory = take_inventory(client(world))
+    assert (inventory.revision, inventory.files) == (head, {})
 
 
-def test_every_page_and_nothing_beside_data(world: World) -> None:
+def test_every_page_of_data_is_listed_and_no_other_folder(world: World) -> None:
     names = [f"data/en/{number:04d}.txt" for number in range(1005)]
-    head = commit(world.api(), world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"not ours"})
+    head = commit_files(world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"other"})
     mark = world.sandbox.hub.mark()
-    found = take_inventory(client(world))
-    assert (found.revision, list(found.files)) == (head, names)
+    inventory = take_inventory(client(world))
+    assert (inventory.revision, list(inventory.files)) == (head, names)
     listings = [request["path"] for request in world.sandbox.hub.requests(since=mark) if "/tree/" in request["path"]]
     assert len(listings) == 2
     assert all(head in path for path in listings)
 
 
-def test_size_and_sha256_of_a_shard(world: World) -> None:
-    import hashlib
-
+def test_the_inventory_has_the_size_and_the_sha256_of_a_shard(world: World) -> None:
     body = b"PAR1" * 1000
-    commit(world.api(), world, {"data/en/chunk-00007.parquet": body})
+    commit_files(world, {"data/en/chunk-00007.parquet": body})
     (file,) = take_inventory(client(world)).files.values()
     assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
     assert take_inventory(client(world)).by_chunk() == {("en", 7): [file]}
 
 
-def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) -> None:
-    commit(world.api(), world, {"data/en/chunk-00007.parquet": b"x"})
-    # A status that the library does not wait out by itself.
-    trouble = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
-    world.sandbox.hub.faults({**trouble, "times": 2})
+def test_transient_errors_are_retried_and_a_refusal_is_one_line(world: World) -> None:
+    commit_files(world, {"data/en/chunk-00007.parquet": b"x"})
+    # A status that the library itself does not retry.
+    fault = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
+    world.sandbox.hub.faults({**fault, "times": 2})
     assert len(take_inventory(client(world)).files) == 1
-    world.sandbox.hub.faults({**trouble, "times": 100})
+    world.sandbox.hub.faults({**fault, "times": 100})
     with pytest.raises(RetriesExhausted, match="list"):
         take_inventory(client(world))
     world.sandbox.hub.clear_faults()
@@ -108,14 +96,14 @@ def test_parts_in_order(paths: list[str], ordered: list[str] | None) -> None:
     assert parts_in_order("en", 7, paths) == ordered
 
 
-def test_a_file_is_read_by_ranges(world: World) -> None:
+def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
     rows = [{"audio": {"path": f"key {n}", "bytes": b"\0" * 40_000}, "text": f"{n}"} for n in range(40)]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, **WRITER_OPTIONS) as writer:
         writer.write_table(pa.Table.from_pylist(rows[:20], SCHEMA))
         writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
     body = sink.getvalue().to_pybytes()
-    head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1 is no proof"})
+    head = commit_files(world, {WHOLE: body, PARTS[0]: b"PAR1, no Parquet"})
     reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
     world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
@@ -124,9 +112,9 @@ def test_a_file_is_read_by_ranges(world: World) -> None:
     mark = world.sandbox.hub.mark()
     assert reader.keys(file) == [row["audio"]["path"] for row in rows]  # type: ignore[index]
     ranges = [r for r in world.sandbox.hub.requests(since=mark) if "/resolve/" in r["path"] and r["method"] == "GET"]
-    asked = [request["headers"]["range"].removeprefix("bytes=").split("-") for request in ranges]
-    fetched = sum(int(last) - int(first) + 1 for first, last in asked)
+    bounds = [request["headers"]["range"].removeprefix("bytes=").split("-") for request in ranges]
+    fetched = sum(int(last) - int(first) + 1 for first, last in bounds)
     assert 2 <= len(ranges) <= 8
     assert fetched < len(body) / 4
-    with pytest.raises(UnreadableShard, match=f"{PARTS[0]} is no sound Parquet file"):
+    with pytest.raises(UnreadableShard, match=f"{PARTS[0]} is not a valid Parquet file"):
         reader.footer(RemoteFile(PARTS[0], 16, ""))

@@ -1,10 +1,10 @@
-"""rename_files on the sandbox's Hub: every content once at every commit, whatever happens to the answers."""
+"""rename_files on the local Hub: every file exists once at every commit, also after a lost response."""
 
 import pytest
 
 from r2_hf_assets.errors import AccessError, R2HfError
 from r2_hf_assets.hub.commit import rename_files
-from r2_hf_assets_tests.hub.test_reads import client, commit
+from r2_hf_assets_tests.hub.conftest import client, commit_files
 from r2_hf_assets_tests.reconcile.script_imitation import file_hashes
 from r2_hf_assets_tests.support.world import World
 
@@ -13,9 +13,9 @@ GROUPS = [[(f"data/fra/{group}-{part}.parquet", f"data/fr/{group}-{part}.parquet
 
 @pytest.fixture
 def filled(world: World) -> World:
-    """Six files to rename, and one of somebody else's."""
+    """Six files to rename, and another one."""
     files = {old: old.encode() * 100 for group in GROUPS for old, _ in group}
-    commit(world.api(), world, {**files, "data/fra/other.parquet": b"other"})
+    commit_files(world, {**files, "data/fra/other.parquet": b"other"})
     return world
 
 
@@ -28,7 +28,7 @@ def renamed(hashes: dict[str, str]) -> dict[str, str]:
     return {names.get(path, path): sha for path, sha in hashes.items()}
 
 
-def test_groups_stay_whole_and_nothing_is_uploaded(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_are_committed_whole_and_nothing_is_uploaded(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("r2_hf_assets.hub.commit._RENAMES_PER_COMMIT", 5)
     before, count, mark = file_hashes(filled), commits(filled), filled.sandbox.hub.mark()
     rename_files(client(filled), GROUPS)
@@ -40,7 +40,7 @@ def test_groups_stay_whole_and_nothing_is_uploaded(filled: World, monkeypatch: p
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_an_answer_that_never_came(filled: World, after: bool) -> None:
+def test_a_lost_response_makes_no_second_commit(filled: World, after: bool) -> None:
     before, count = file_hashes(filled), commits(filled)
     route = {"method": "POST", "path_regex": f"{filled.repo_id}/commit/main$"}
     filled.sandbox.hub.faults({**route, "times": 1, "drop": True, "after": after})
@@ -48,10 +48,10 @@ def test_an_answer_that_never_came(filled: World, after: bool) -> None:
     assert (file_hashes(filled), commits(filled)) == (renamed(before), count + 1)
 
 
-def test_another_file_in_the_way_is_refused(filled: World) -> None:
-    commit(filled.api(), filled, {"data/fr/y-a.parquet": b"another"})
+def test_a_rename_to_an_existing_path_is_refused(filled: World) -> None:
+    commit_files(filled, {"data/fr/y-a.parquet": b"another"})
     before = file_hashes(filled)
-    with pytest.raises(R2HfError, match=r"fra/y-a.parquet can't be renamed: data/fr/y-a.parquet is there already"):
+    with pytest.raises(R2HfError, match=r"fra/y-a.parquet can't be renamed: data/fr/y-a.parquet already exists"):
         rename_files(client(filled), GROUPS)
     assert file_hashes(filled) == before
     with pytest.raises(AccessError, match="HF_TOKEN"):

@@ -1,4 +1,4 @@
-"""An upload over LFS: a scratch file for one part at a time, and files that are kept."""
+"""Uploads over LFS: one scratch file at a time, and kept files."""
 
 import fcntl
 import hashlib
@@ -15,17 +15,14 @@ from r2_hf_assets.hub import upload_files as module
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.settings import HubSettings
-from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.conftest import Body, client
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo
-from r2_hf_assets_tests.hub.uploads import send, upload_chunk
+from r2_hf_assets_tests.hub.uploads import CLAIM, send, upload_chunk
 from r2_hf_assets_tests.support.build_samples import limits
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.hub.server import start_hub
-
-CLAIM = Claim("0" * 32, lambda _: {})
 
 
 def names(folder: Path) -> list[str]:
@@ -34,20 +31,22 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def lfs(world: World, repo: HubClient, monkeypatch: pytest.MonkeyPatch) -> HubClient:
-    """The client of a user who has set HF_HUB_DISABLE_XET=1."""
+    """A client with HF_HUB_DISABLE_XET=1."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    return HubClient(HubSettings(world.repo_id, world.sandbox.hub.token, world.sandbox.hub.endpoint))
+    return client(world)
 
 
-def over(world: World, mark: int) -> set[str]:
-    """What carried bytes since then."""
+def routes(world: World, mark: int) -> set[str]:
+    """Return the routes that carried content since `mark`."""
     paths = [request["path"] for request in world.sandbox.hub.requests(mark)]
-    kinds = {"/_cas/": "Xet", "/_lfs/": "LFS"}
-    return {kind for prefix, kind in kinds.items() if any(path.startswith(prefix) for path in paths)}
+    prefixes = {"/_cas/": "Xet", "/_lfs/": "LFS"}
+    return {route for prefix, route in prefixes.items() if any(path.startswith(prefix) for path in paths)}
 
 
-def test_a_part_is_a_scratch_file_until_it_is_sent(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
-    parts, found, mark = [body(300_000), body(200_000)], list[tuple[int, str]](), world.sandbox.hub.mark()
+def test_a_part_is_a_scratch_file_until_it_is_uploaded(
+    world: World, lfs: HubClient, tmp_path: Path, body: Body
+) -> None:
+    parts, contents, mark = [body(300_000), body(200_000)], list[tuple[int, str]](), world.sandbox.hub.mark()
     with open_upload(lfs, limits(tmp_path), "en", 7) as upload:
         for data in parts:
             part = upload.begin()
@@ -55,13 +54,13 @@ def test_a_part_is_a_scratch_file_until_it_is_sent(world: World, lfs: HubClient,
             (scratch,) = names(tmp_path / "scratch")
             assert scratch.startswith("en-chunk-00007-")
             content = part.finish()
-            found.append((content.size, content.sha256))
+            contents.append((content.size, content.sha256))
             assert names(tmp_path / "scratch") == []
-    assert found == [(len(data), hashlib.sha256(data).hexdigest()) for data in parts]
-    assert over(world, mark) == {"LFS"} and world.files() == []
+    assert contents == [(len(data), hashlib.sha256(data).hexdigest()) for data in parts]
+    assert routes(world, mark) == {"LFS"} and world.files() == []
 
 
-def test_a_hub_without_xet_is_uploaded_to_over_lfs(tmp_path: Path, body: Body) -> None:
+def test_an_upload_to_a_hub_without_xet_uses_lfs(tmp_path: Path, body: Body) -> None:
     with start_hub(tmp_path / "hub", xet=False) as hub:
         repo = HubClient(HubSettings(f"{hub.user}/speech", hub.token, hub.endpoint))
         repo.create_repo()
@@ -71,15 +70,15 @@ def test_a_hub_without_xet_is_uploaded_to_over_lfs(tmp_path: Path, body: Body) -
     assert names(tmp_path / "scratch") == []
 
 
-def test_what_the_hub_holds_is_not_sent_again(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+def test_stored_content_is_not_sent_again(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
     data = body(300_000)
     first = upload_chunk(lfs, tmp_path, data)
     mark = world.sandbox.hub.mark()
     assert upload_chunk(lfs, tmp_path, data) == first
-    assert over(world, mark) == set()
+    assert routes(world, mark) == set()
 
 
-def test_the_blocks_of_a_file_are_progress_of_the_process(
+def test_each_block_of_a_file_counts_as_progress(
     lfs: HubClient, tmp_path: Path, body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advanced = list[None]()
@@ -88,17 +87,17 @@ def test_the_blocks_of_a_file_are_progress_of_the_process(
     assert len(advanced) >= 3_000_000 // 65_536
 
 
-# Files that are kept.
+# Kept files.
 
 
-def test_kept_files_take_the_place_of_an_earlier_builds(
+def test_kept_files_replace_those_of_an_earlier_build(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
     kept, mark = tmp_path / "kept" / "en", world.sandbox.hub.mark()
     upload_chunk(repo, tmp_path, body(2_000), body(3_000), keep=True)
     upload_chunk(repo, tmp_path, body(4_000), number=70, keep=True)
     assert names(kept) == ["chunk-00007-part-00.parquet", "chunk-00007-part-01.parquet", "chunk-00070.parquet"]
-    assert over(world, mark) == {"LFS"}, "so that the files are there"
+    assert routes(world, mark) == {"LFS"}, "kept parts are files"
     data = body(5_000)
     record = upload_chunk(repo, tmp_path, data, keep=True)
     assert names(kept) == ["chunk-00007.parquet", "chunk-00070.parquet"]
@@ -108,7 +107,7 @@ def test_kept_files_take_the_place_of_an_earlier_builds(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_upload_that_fails_leaves_no_file_and_keeps_those_of_the_build_before(
+def test_a_failed_upload_leaves_no_scratch_file_and_keeps_the_earlier_builds_files(
     repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body, keep: bool
 ) -> None:
     before = body(2_000)
@@ -121,42 +120,44 @@ def test_an_upload_that_fails_leaves_no_file_and_keeps_those_of_the_build_before
     assert (tmp_path / "kept" / "en" / "chunk-00007.parquet").read_bytes() == before
 
 
-# Scratch files of uploads that were killed.
+# Orphaned scratch files.
 
 
-def test_a_killed_uploads_file_is_swept_and_a_living_ones_is_left(lfs: HubClient, tmp_path: Path, body: Body) -> None:
+def test_an_orphaned_file_is_removed_and_an_active_uploads_stays(lfs: HubClient, tmp_path: Path, body: Body) -> None:
     scratch, hour_ago = tmp_path / "scratch", time.time() - 3600
     with open_upload(lfs, limits(tmp_path), "en", 8) as upload:
         part = upload.begin()
-        (living,) = names(scratch)
-        os.utime(scratch / living, (hour_ago, hour_ago))
-        for name, age in {"killed": hour_ago, "young": time.time()}.items():
+        (active,) = names(scratch)
+        os.utime(scratch / active, (hour_ago, hour_ago))
+        for name, age in {"orphan": hour_ago, "young": time.time()}.items():
             (scratch / name).write_bytes(b"PAR1")
             os.utime(scratch / name, (age, age))
         with (scratch / "locked").open("wb") as locked:
             fcntl.flock(locked, fcntl.LOCK_EX)
             os.utime(scratch / "locked", (hour_ago, hour_ago))
             upload_chunk(lfs, tmp_path, body(2_000))
-        assert names(scratch) == sorted([living, "locked", "young"])
+        assert names(scratch) == sorted([active, "locked", "young"])
         part.write(b"PAR1")
         part.finish()
 
 
-def test_parts_that_wait_to_be_kept_are_not_swept(repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body) -> None:
+def test_parts_to_be_kept_are_not_removed_by_another_upload(
+    repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body
+) -> None:
     scratch, hour_ago = tmp_path / "scratch", time.time() - 3600
     with open_upload(repo, limits(tmp_path, keep=True), "en", 7) as upload:
         send(upload, body(2_000))
-        (waits,) = names(scratch)
-        os.utime(scratch / waits, (hour_ago, hour_ago))
+        (part,) = names(scratch)
+        os.utime(scratch / part, (hour_ago, hour_ago))
         upload_chunk(lfs, tmp_path, body(2_000), number=8)
-        assert names(scratch) == [waits]
+        assert names(scratch) == [part]
     assert names(tmp_path / "kept" / "en") == ["chunk-00007.parquet"]
 
 
-# Trouble.
+# Errors.
 
 
-def test_a_repo_that_keeps_parquet_out_of_lfs_is_mended_by_what_the_error_says(
+def test_the_advice_for_a_repo_that_keeps_parquet_out_of_lfs_works(
     world: World, lfs: HubClient, tmp_path: Path
 ) -> None:
     def gitattributes(line: str) -> None:
@@ -165,21 +166,21 @@ def test_a_repo_that_keeps_parquet_out_of_lfs_is_mended_by_what_the_error_says(
         )
 
     gitattributes("*.mp3 filter=lfs\n")
-    text = b"PAR1 and no byte that is binary"
+    text = b"PAR1 without a binary byte"
     with pytest.raises(ShardError, match="keeps Parquet files out of LFS; add") as refused:
         lfs.call_with_retry("upload to", lambda: upload_chunk(lfs, tmp_path, text))
-    said = str(refused.value)
-    assert "\n" not in said and not refused.value.transient and names(tmp_path / "scratch") == []
-    advice = said.split("`")[1]
+    message = str(refused.value)
+    assert "\n" not in message and not refused.value.transient and names(tmp_path / "scratch") == []
+    advice = message.split("`")[1]
     gitattributes(advice + "\n")
     record = upload_chunk(lfs, tmp_path, text)
     assert check_on_hub(lfs, record, commit_chunk(lfs, record, CLAIM).oid).passed
     path = "data/en/chunk-00007.parquet"
     verdict = check_on_hub(FakeRepo([RemoteFile(path, len(text), None)]), record, "oid-0")
-    assert verdict.summary.split("`")[1] == advice, "the commit check says the same"
+    assert verdict.summary.split("`")[1] == advice, "the commit check has the same advice"
 
 
-def test_a_scratch_folder_that_cannot_be_made_is_one_line(lfs: HubClient, tmp_path: Path) -> None:
+def test_an_unusable_scratch_folder_is_one_line(lfs: HubClient, tmp_path: Path) -> None:
     (tmp_path / "scratch").write_text("a file")
     with pytest.raises(DiskError, match="a file stands where a folder should be") as refused:
         upload_chunk(lfs, tmp_path, b"PAR1")

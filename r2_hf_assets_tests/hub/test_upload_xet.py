@@ -1,10 +1,9 @@
-"""An upload over Xet, by the real hf_xet: nothing is visible before the commit, nothing is left of one that failed."""
+"""Uploads over Xet by hf_xet: nothing is visible before the commit, and a failed upload registers nothing."""
 
 import hashlib
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,32 +17,25 @@ from r2_hf_assets.hub import upload_xet as module
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import commit_chunk
-from r2_hf_assets.hub.errors import TransferBroken
-from r2_hf_assets.hub.ownership import Claim
-from r2_hf_assets.hub.upload_xet import _XET, _XET_SLOW, Watched, _config, _XetUpload
+from r2_hf_assets.hub.errors import TransferFailed
+from r2_hf_assets.hub.upload_xet import _XET, _XET_SLOW, WatchedSession, _config, _XetUpload
 from r2_hf_assets.shards.writer import Content
-from r2_hf_assets_tests.hub.conftest import Body
+from r2_hf_assets_tests.hub.conftest import Body, registered
 from r2_hf_assets_tests.hub.fake_repo import built
-from r2_hf_assets_tests.hub.uploads import record_of, send, upload_chunk
+from r2_hf_assets_tests.hub.uploads import CLAIM, record_of, send, upload_chunk
 from r2_hf_assets_tests.support.build_samples import limits
 from r2_hf_assets_tests.support.world import World
 
-CLAIM = Claim("0" * 32, lambda _: {})
-SILENCE_S = 0.4
+STALL_S = 0.4
 
 
 def sent_bytes(world: World, mark: int) -> int:
-    """Bytes of every request to the content store since then."""
-    asked = world.sandbox.hub.requests(mark)
-    return sum(int(r["headers"].get("content-length", 0)) for r in asked if r["path"].startswith("/_cas/"))
+    """Return the bytes of all requests to the content store since `mark`."""
+    requests = world.sandbox.hub.requests(mark)
+    return sum(int(r["headers"].get("content-length", 0)) for r in requests if r["path"].startswith("/_cas/"))
 
 
-def registered(world: World, mark: int) -> bool:
-    """Whether a shard, which makes files of what was sent, came since then."""
-    return any(r["path"].endswith("/shards") for r in world.sandbox.hub.requests(mark))
-
-
-def test_parts_of_one_upload_are_there_after_the_commit_and_not_before(
+def test_the_parts_of_an_upload_are_visible_after_the_commit_and_not_before(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
     parts = [body(3_000_000), body(700_000), body(10)]
@@ -59,17 +51,13 @@ def test_parts_of_one_upload_are_there_after_the_commit_and_not_before(
         assert [(folder / path).read_bytes() for path in done.added] == parts
 
 
-def test_a_chunk_without_rows_has_nothing_to_upload(world: World, repo: HubClient, tmp_path: Path) -> None:
+def test_a_chunk_without_rows_uploads_nothing(world: World, repo: HubClient, tmp_path: Path) -> None:
     mark = world.sandbox.hub.mark()
     assert upload_chunk(repo, tmp_path).files == ()
     assert sent_bytes(world, mark) == 0
 
 
-class Broken(Exception):
-    """What ends a build."""
-
-
-@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt], ids=lambda kind: kind.__name__)
 def test_leaving_by_an_exception_registers_nothing(
     world: World, repo: HubClient, tmp_path: Path, body: Body, error: type[BaseException]
 ) -> None:
@@ -79,19 +67,19 @@ def test_leaving_by_an_exception_registers_nothing(
         upload.begin().write(body(100_000))
         raise error
     assert not registered(world, mark)
-    with pytest.raises(DamagedShard, match="run again, it is built anew") as refused:
+    with pytest.raises(DamagedShard, match="run again to rebuild it") as refused:
         commit_chunk(repo, record_of(parts), CLAIM)
     assert "\n" not in str(refused.value)
     assert world.files() == []
 
 
-def test_content_that_was_never_uploaded_is_refused_in_one_line(world: World, repo: HubClient, body: Body) -> None:
+def test_a_commit_of_absent_content_is_refused_in_one_line(world: World, repo: HubClient, body: Body) -> None:
     with pytest.raises(DamagedShard, match=r"^the Hub refuses the commit of en chunk-00007: .*; run again") as refused:
         commit_chunk(repo, built(body(2_000)), CLAIM)
     assert "\n" not in str(refused.value) and world.files() == []
 
 
-def test_what_the_hub_holds_is_not_sent_again_from_a_machine_with_an_empty_cache(
+def test_stored_content_is_not_sent_again_from_a_machine_with_an_empty_cache(
     world: World, repo: HubClient, tmp_path: Path, body: Body, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts, sent, records = [body(6_000_000), body(2_000_000)], [], []
@@ -105,37 +93,37 @@ def test_what_the_hub_holds_is_not_sent_again_from_a_machine_with_an_empty_cache
     assert commit_chunk(repo, records[1], CLAIM).committed
 
 
-def test_caches_of_other_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One ends while the folder is read, one was left behind by a killed run, one is in use."""
+def test_an_orphaned_cache_is_removed_and_one_in_use_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third one is removed by its upload while the folder is listed."""
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     root = tmp_path / "xet" / "r2_hf_assets"
-    killed, used = root / "killed", root / "used"
-    killed.mkdir(parents=True)
+    orphan, used = root / "orphan", root / "used"
+    orphan.mkdir(parents=True)
     used.mkdir()
-    os.utime(killed, (0, 0))
-    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ended", killed, used]))
+    os.utime(orphan, (0, 0))
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "removed", orphan, used]))
     with module._cache() as own:
         assert sorted(os.listdir(root)) == sorted(["used", Path(own).name])
     assert os.listdir(root) == ["used"]
 
 
-# Calls that do not end.
+# Stalled calls.
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SILENCE_S", SILENCE_S)
-    monkeypatch.setattr(module, "_END_S", 0.05)
+    monkeypatch.setattr(module, "STALL_S", STALL_S)
+    monkeypatch.setattr(module, "_ABORT_S", 0.05)
 
 
 @pytest.mark.usefixtures("short")
-def test_a_silent_content_store_ends_the_upload_and_registers_nothing(
+def test_a_stalled_content_store_ends_the_upload_and_registers_nothing(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
     world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "silence": "read", "times": 1000})
     mark = world.sandbox.hub.mark()
     data = body(2_000_000)
-    with pytest.raises(TimeoutError, match="silence: nothing moved for"):
+    with pytest.raises(TimeoutError, match="no progress for"):
         upload_chunk(repo, tmp_path, data)
     world.sandbox.hub.clear_faults()
     assert not registered(world, mark)
@@ -160,7 +148,7 @@ def test_an_interrupt_does_not_wait_for_the_content_store(
 
 @dataclass
 class Session:
-    """Stands for hf_xet's session and its commit, whose counts of bytes a test moves."""
+    """A fake of hf_xet's session and its commit, whose byte counts a test advances."""
 
     aborts: int = 0
     total_bytes_completed: int = 0
@@ -179,50 +167,47 @@ def session() -> Session:
 
 
 @pytest.fixture
-def watched(session: Session) -> Iterator[Watched]:
-    with closing(Watched(session)) as made:
-        made.commit = session  # type: ignore[assignment]  # what `call` needs of one
-        yield made
+def watched(session: Session) -> Iterator[WatchedSession]:
+    with WatchedSession(session) as watched:
+        watched.commit = session
+        yield watched
 
 
 @pytest.fixture
 def never() -> Iterator[threading.Event]:
-    """What a call waits for that never comes; the test lets it go at its end."""
+    """An event that is set only after the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
-def test_what_a_call_gives_is_given(watched: Watched) -> None:
-    assert watched.call(max, 6, 7) == 7
-    with pytest.raises(TransferBroken, match="odd"):
-        watched.call(int, "odd")
-
-
-def test_what_a_disk_does_is_told_as_such(watched: Watched) -> None:
-    def fills_up() -> None:
+def test_a_call_returns_its_result_or_raises_its_error(watched: WatchedSession) -> None:
+    def fill_disk() -> None:
         raise OSError("Internal error: No space left on device (os error 28)")
 
+    assert watched.call(max, 6, 7) == 7
+    with pytest.raises(TransferFailed, match="seven"):
+        watched.call(int, "seven")
     with pytest.raises(DiskFull, match="HF_HOME"):
-        watched.call(fills_up)
+        watched.call(fill_disk)
 
 
 @pytest.mark.usefixtures("short")
-def test_a_call_that_is_given_up_ends_its_session(watched: Watched, session: Session, never: threading.Event) -> None:
-    with pytest.raises(TimeoutError, match="silence"):
+def test_a_stalled_call_aborts_its_session(watched: WatchedSession, session: Session, never: threading.Event) -> None:
+    with pytest.raises(TimeoutError, match="no progress"):
         watched.call(never.wait)
     assert session.aborts == 1
 
 
 @pytest.mark.usefixtures("short")
-def test_progress_elsewhere_in_the_process_is_none_of_the_upload(watched: Watched, never: threading.Event) -> None:
+def test_progress_of_other_threads_is_not_the_uploads(watched: WatchedSession, never: threading.Event) -> None:
     over = threading.Event()
 
-    def others() -> None:
+    def advance() -> None:
         while not over.wait(0.01):
             activity.advance()
 
-    thread = threading.Thread(target=others)
+    thread = threading.Thread(target=advance)
     thread.start()
     with pytest.raises(TimeoutError):
         watched.call(never.wait)
@@ -232,15 +217,15 @@ def test_progress_elsewhere_in_the_process_is_none_of_the_upload(watched: Watche
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("counted", ["total_bytes_completed", "shard"])
-def test_a_slow_call_that_moves_is_left_alone_and_is_progress_of_the_process(
-    watched: Watched, session: Session, monkeypatch: pytest.MonkeyPatch, counted: str
+def test_a_slow_call_with_progress_is_not_aborted_and_counts_as_progress(
+    watched: WatchedSession, session: Session, monkeypatch: pytest.MonkeyPatch, counted: str
 ) -> None:
     pause, advanced = threading.Event(), list[None]()
     monkeypatch.setattr(activity, "advance", lambda *_: advanced.append(None))
 
     def slow() -> str:
         for _ in range(16):
-            pause.wait(SILENCE_S / 8)
+            pause.wait(STALL_S / 8)
             if counted == "shard":
                 session.shard.total_shards_completed += 1
             else:
@@ -251,12 +236,12 @@ def test_a_slow_call_that_moves_is_left_alone_and_is_progress_of_the_process(
     assert session.aborts == 0 and len(advanced) > 2
 
 
-def test_hf_xet_reports_counts_that_move(repo: HubClient, tmp_path: Path, body: Body) -> None:
+def test_hf_xet_reports_counts_that_advance(repo: HubClient, tmp_path: Path, body: Body) -> None:
     with open_upload(repo, limits(tmp_path), "en", 7) as upload:
         assert isinstance(upload, _XetUpload)
-        before = upload.watched._progress()
+        before = upload.session._progress()
         send(upload, body(300_000))
-    after = upload.watched._progress()
+    after = upload.session._progress()
     assert len(before) == len(after) > 4 and sum(after) >= sum(before) + 300_000
 
 
@@ -265,24 +250,24 @@ def test_hf_xet_reports_counts_that_move(repo: HubClient, tmp_path: Path, body: 
 NAMES = {name: f"HF_XET_{name.upper().replace('.', '_')}" for name in (*_XET, *_XET_SLOW)}
 
 
-def test_settings_are_ours_but_a_users_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hf_xets_settings_are_set_and_a_users_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in NAMES.values():
         monkeypatch.delenv(variable, raising=False)
     default = hf_xet.XetConfig()
-    ours = _config(hf_xet.XetConfig(), fast=False)
-    assert all(str(ours.get(name)) != str(default.get(name)) for name in NAMES)
+    slow = _config(hf_xet.XetConfig(), fast=False)
+    assert all(str(slow.get(name)) != str(default.get(name)) for name in NAMES)
     fast = _config(hf_xet.XetConfig(), fast=True)
     assert all(str(fast.get(name)) == str(default.get(name)) for name in _XET_SLOW)
-    theirs = {
+    of_user = {
         "client.retry_max_attempts": "3",
         "client.connect_timeout": "7s",
         "client.read_timeout": "9s",
         "xorb.compression_policy": "lz4",
         "client.ac_max_upload_concurrency": "11",
     }
-    for name, value in theirs.items():
+    for name, value in of_user.items():
         monkeypatch.setenv(NAMES[name], value)
     expected = hf_xet.XetConfig()
-    found = _config(hf_xet.XetConfig(), fast=False)
-    assert {name: str(found.get(name)) for name in NAMES} == {name: str(expected.get(name)) for name in NAMES}
-    assert str(found.get("client.retry_max_attempts")) == "3"
+    config = _config(hf_xet.XetConfig(), fast=False)
+    assert {name: str(config.get(name)) for name in NAMES} == {name: str(expected.get(name)) for name in NAMES}
+    assert str(config.get("client.retry_max_attempts")) == "3"

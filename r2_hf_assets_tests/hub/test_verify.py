@@ -1,4 +1,4 @@
-"""The commit check: the Hub's SHA-256 and size at the recorded commit are ours, and nothing stale is left."""
+"""The commit check: the files at the recorded commit have the record's SHA-256, and no part is stale."""
 
 from dataclasses import replace
 
@@ -20,8 +20,8 @@ def record() -> BuildRecord:
     return built(b"part 0", b"part 01")
 
 
-def there(**changes: object) -> dict[str, RemoteFile]:
-    """What the Hub should hold, with the second file changed."""
+def on_hub(**changes: object) -> dict[str, RemoteFile]:
+    """Return the expected files, with these changes to the second one."""
     return {ONE: remote(ONE, b"part 0"), TWO: replace(remote(TWO, b"part 01"), **changes)}  # type: ignore[arg-type]
 
 
@@ -29,7 +29,7 @@ def check(record: BuildRecord, files: dict[str, RemoteFile]) -> Verdict:
     return check_on_hub(FakeRepo([replace(file, path=path) for path, file in files.items()]), record, "oid-0")
 
 
-def test_what_was_committed_passes_with_its_numbers(record):
+def test_a_committed_chunk_passes_with_its_numbers(record):
     repo = FakeRepo([remote("data/en/chunk-00008.parquet", b"another chunk")])
     done = commit_chunk(repo, record, repo.claim())
     verdict = check_on_hub(repo, record, done.oid)
@@ -37,39 +37,39 @@ def test_what_was_committed_passes_with_its_numbers(record):
     assert verdict.numbers == {"files": 2, "files_on_hub": 2, "bytes": 13, "bytes_on_hub": 13}
 
 
-def test_it_looks_at_the_recorded_commit_and_not_at_the_head(record):
+def test_the_recorded_commit_is_checked_and_not_the_head(record):
     repo = FakeRepo()
     done = commit_chunk(repo, record, repo.claim())
-    repo.put(remote(ONE, b"somebody's"))
+    repo.put(remote(ONE, b"other"))
     assert check_on_hub(repo, record, done.oid).passed
     assert not check_on_hub(repo, record, "oid-0").passed
 
 
-def test_a_chunk_without_files_passes_where_nothing_is():
+def test_a_chunk_without_files_passes_when_the_hub_has_none():
     record = built()
     assert check(record, {}).passed
-    assert check(record, there()).numbers["problems_by_kind"] == {"stale": 2}
+    assert check(record, on_hub()).numbers["problems_by_kind"] == {"stale": 2}
 
 
 @pytest.mark.parametrize(
     ("files", "kinds"),
     [
         ({}, {"absent": 2}),
-        ({ONE: there()[ONE]}, {"absent": 1}),
-        (there(sha256="0" * 64), {"other_sha256": 1}),
-        (there(sha256=None), {"not_in_lfs": 1}),
-        (there() | {TWO.replace("01", "02"): remote(TWO, b"old")}, {"stale": 1}),
-        (there() | {"data/en/chunk-00007.parquet": remote(TWO, b"old")}, {"stale": 1}),
+        ({ONE: on_hub()[ONE]}, {"absent": 1}),
+        (on_hub(sha256="0" * 64), {"other_sha256": 1}),
+        (on_hub(sha256=None), {"not_in_lfs": 1}),
+        (on_hub() | {TWO.replace("01", "02"): remote(TWO, b"old")}, {"stale": 1}),
+        (on_hub() | {"data/en/chunk-00007.parquet": remote(TWO, b"old")}, {"stale": 1}),
     ],
     ids=["nothing", "one-absent", "sha256", "no-lfs", "stale-part", "stale-single"],
 )
-def test_what_differs_is_found(record, files, kinds):
+def test_a_difference_fails_the_check(record, files, kinds):
     verdict = check(record, files)
     assert not verdict.passed and verdict.severity is Severity.ERROR
     assert verdict.numbers["problems_by_kind"] == kinds
 
 
-def test_passing_trouble_is_retried_and_then_given_up(record):
+def test_transient_errors_are_retried_until_exhausted(record):
     repo = FakeRepo()
     done = commit_chunk(repo, record, repo.claim())
     repo.fail("files", 500, 429, 504)

@@ -1,20 +1,22 @@
-"""Chunks on a Hub that is there: their parts go into its content store with the product's own client."""
+"""Upload chunks to a running Hub with the product's client."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.writer import Content, Upload
 from r2_hf_assets_tests.support.build_samples import limits
 
+CLAIM = Claim("0" * 32, lambda _: {})
 WRITE_BYTES = 100_000
 
 
 def send(upload: Upload, data: bytes) -> Content:
-    """Write one part, in several blocks."""
+    """Write one part in several blocks."""
     part = upload.begin()
     for start in range(0, len(data), WRITE_BYTES):
         part.write(data[start : start + WRITE_BYTES])
@@ -24,14 +26,14 @@ def send(upload: Upload, data: bytes) -> Content:
 def upload_chunk(
     repo: HubClient, folder: Path, *parts: bytes, number: int = 7, language: str = "en", keep: bool = False
 ) -> BuildRecord:
-    """Upload a chunk of these parts, and give the record of it. `folder` is for scratch files."""
+    """Upload a chunk of these parts and return its record. `folder` is for scratch files."""
     with open_upload(repo, limits(folder, keep=keep), language, number) as upload:
-        found = [send(upload, data) for data in parts]
-    return record_of(found, number, language)
+        contents = [send(upload, data) for data in parts]
+    return record_of(contents, number, language)
 
 
 def record_of(parts: Sequence[Content], number: int = 7, language: str = "en") -> BuildRecord:
-    """The record of a chunk whose parts were uploaded."""
+    """Return the record of a chunk whose parts were uploaded."""
     names = shard_names(number, len(parts))
     files = tuple(ShardFile(name, 1, part.size, part.sha256) for name, part in zip(names, parts, strict=True))
     return BuildRecord(language, number, f"digest-{number}", files, None, Tally(rows=len(files)))

@@ -189,7 +189,7 @@ def test_content_that_the_hub_lost_before_the_commit_is_built_again(
     lost, whole = world.build_due()
     assert whole.error is None
     assert lost.error is not None and lost.error.startswith("the Hub refuses the commit of en chunk-00000: ")
-    assert lost.error.endswith("run again, it is built anew") and "\n" not in lost.error
+    assert lost.error.endswith("run again to rebuild it") and "\n" not in lost.error
     assert world.due() == [KEY]
     assert [run.error for run in world.build_due()] == [None]
     assert rows(world) == sorted(row.key for row in summary.rows)

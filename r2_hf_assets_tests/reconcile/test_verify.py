@@ -130,7 +130,7 @@ def test_other_columns_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> No
     assert "other columns than the dataset's" in fewer.summary
     broken = tmp_path / "broken"
     broken.write_bytes(b"PAR1 and no more")
-    assert "no sound Parquet" in check(bucket, broken).summary
+    assert "not a valid Parquet" in check(bucket, broken).summary
 
 
 def test_audio_that_came_later_is_missing_now(bucket: MemoryBucket, tmp_path: Path) -> None:

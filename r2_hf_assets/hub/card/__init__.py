@@ -1,1 +1,1 @@
-"""The dataset card: README.md on the Hub, from the figures of what is there and what people wrote."""
+"""The dataset card: README.md on the Hub, from the figures of committed chunks and the text that people wrote."""

@@ -1,7 +1,7 @@
 """Write the card on the Hub: one small commit when the figures changed, none when they did not.
 
-As for a chunk, the card is written on top of the very head that it was read at, so an edit that is made meanwhile is
-not lost: the next attempt reads it. After a conflict a card waits longer than a chunk's commit, so chunks go first.
+As for a chunk, the commit's parent is the head that the card was read at, so a concurrent edit is not lost: the next
+attempt reads it. After a conflict a card waits longer than a chunk's commit, so chunks have precedence.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from r2_hf_assets.hub.card.merge import CARD_PATH, read_card, write_card
 from r2_hf_assets.hub.card.text import (
     PICTURE_PATH,
     Stamp,
-    chunks_of,
     default_yaml,
     has_picture,
     owned_yaml,
+    read_chunk_count,
+    read_stamp,
     section,
-    stamp_of,
 )
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.errors import one_line
@@ -28,10 +28,7 @@ from r2_hf_assets.shards.picture import draw
 
 @dataclass(frozen=True)
 class CardRecord:
-    """The state of the card.
-
-    `oid` is the commit that was made, or the head whose card was up to date; None when there is no repo yet.
-    """
+    """The card's text, and its new commit or the head that is up to date: None when the repo does not exist."""
 
     oid: str | None
     committed: bool
@@ -39,15 +36,10 @@ class CardRecord:
 
 
 def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may_shrink: bool = False) -> CardRecord:
-    """Bring README.md and its picture up to date with `facts`.
+    """Update README.md and its picture to `facts`, read `at`, e.g. "2026-11-25 15:04 UTC".
 
-    Args:
-        at: when the facts were read, e.g. "2026-11-25 15:04 UTC".
-        may_shrink: write also when the card on the Hub counts more chunks.
-
-    Raises:
-        CardError: the card on the Hub can't be read, or the Hub refuses the new one; nothing changed.
-        AccessError, ForeignDataset, RetriesExhausted: as of commit_chunk.
+    Raises CardError if the card on the Hub can't be read, if it counts more chunks and not `may_shrink`, or if the Hub
+    refuses the new one. AccessError, ForeignDataset and RetriesExhausted are as in commit_chunk.
     """
 
     def attempt() -> CardRecord:
@@ -56,20 +48,20 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
             return CardRecord(None, False, "")
         refuse_other_plan(repo, head, plan_id)
         before = repo.read(CARD_PATH, head)
-        there, here = chunks_of(read_card(before).section), facts.all.chunks
-        if there > here and not may_shrink:
-            # One of several histories, or a new one after a loss: its card would not be true.
+        on_hub, recorded = read_chunk_count(read_card(before).section), facts.all.chunks
+        if on_hub > recorded and not may_shrink:
+            # One of several histories, or a new one after a loss, has incomplete figures.
             raise CardError(
-                f"the card on the Hub counts {there} chunks and this history {here}; record what is there with `r2-hf "
-                "reconcile --record`, or leave the card to where all chunks are recorded, or set may_shrink: true"
+                f"the card on the Hub counts {on_hub} chunks and this history {recorded}; record the others with "
+                "`r2-hf reconcile --record`, write the card where all are recorded, or set may_shrink: true"
             )
-        after, drawn = whole_card(before, facts, Stamp(at, head)), has_picture(facts)
+        after, drawn = update_card(before, facts, Stamp(at, head)), has_picture(facts)
         if after == before and (not drawn or repo.files([PICTURE_PATH], head)):
             return CardRecord(head, False, after.decode())
         picture = {PICTURE_PATH: draw(facts.all.stats).encode()} if drawn else {}
-        message = f"Update the card: {facts.all.rows} segments in {here} chunks"
-        if refused := repo.validate_card(after):
-            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {one_line(refused)}; mend it on the Hub")
+        message = f"Update the card: {facts.all.rows} segments in {recorded} chunks"
+        if errors := repo.validate_card(after):
+            raise CardError(f"the Hub refuses the YAML of {CARD_PATH}: {one_line(errors)}; fix it on the Hub")
         oid, _ = repo.commit([], [], head, message, {CARD_PATH: after, **picture})
         return CardRecord(oid, True, after.decode())
 
@@ -77,16 +69,13 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
     return repo.call_with_retry("write the card of", attempt, CARD_RETRY)
 
 
-def whole_card(before: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
-    """Return the card that `facts` make of the one on the Hub; the very same one when only the stamp would differ."""
+def update_card(before: bytes | None, facts: CardFacts, stamp: Stamp) -> bytes:
+    """Return the card on the Hub with the figures of `facts`; unchanged when only the stamp would differ."""
     card = read_card(before)
-    owned, defaults = owned_yaml(facts), default_yaml(facts)
 
-    def stamped(with_stamp: Stamp) -> bytes:
-        text = section(facts, with_stamp, alone=not card.written_by_people)
-        return write_card(card, owned, defaults, text)
+    def write(with_stamp: Stamp) -> bytes:
+        text = section(facts, with_stamp, alone=not card.has_other_text)
+        return write_card(card, owned_yaml(facts), default_yaml(facts), text)
 
-    old = stamp_of(card.section)
-    if old is not None and (same := stamped(old)) == before:
-        return same
-    return stamped(stamp)
+    old = read_stamp(card.section)
+    return before if before and old and write(old) == before else write(stamp)

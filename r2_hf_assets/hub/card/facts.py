@@ -1,8 +1,8 @@
-"""The figures on the card: of each committed chunk, of each language, of the whole.
+"""The figures on the card: of each committed chunk, of each language, of the whole dataset.
 
 A chunk's rows and bytes are always known. Its Stats (hours, speakers, histograms) are counted when it is built, so a
-chunk that was found on the Hub or taken over from the script has none. Then the sums over Stats cover fewer chunks,
-and the card says how many.
+chunk that was recorded from the Hub or imported from the script has none. Then the sums over Stats cover fewer chunks,
+and the card states how many.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from r2_hf_assets.shards.stats import Stats
 
 @dataclass(frozen=True)
 class ChunkFacts:
-    """One committed chunk. `bytes` are of its Parquet files; `stats` is None where none were counted."""
+    """A committed chunk. `bytes` are of its Parquet files."""
 
     language: str
     number: int
@@ -28,7 +28,7 @@ class ChunkFacts:
 
 @dataclass(frozen=True)
 class Figures:
-    """Sums over chunks; `counted` of the `chunks` have Stats, and `stats` is the sum over these."""
+    """Sums over `chunks`, of which `counted` have Stats; `stats` is the sum over these."""
 
     chunks: int = 0
     rows: int = 0
@@ -42,13 +42,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that the card is made from.
-
-    Attributes:
-        languages: figures of those with rows, in order of their names.
-        planned: chunks of the plan, committed or not.
-        digest: over the committed chunks' names and digests.
-    """
+    """The input of the card. `planned` counts the chunks of the plan, `digest` is of the committed ones (digest_of)."""
 
     repo_id: str
     languages: dict[str, Figures]
@@ -60,18 +54,18 @@ class CardFacts:
 
     @cached_property
     def all(self) -> Figures:
-        """Over all languages."""
+        """The figures of all languages."""
         return reduce(add, self.languages.values(), Figures())
 
 
 def digest_of(chunks: Iterable[ChunkFacts]) -> str:
-    """Return 128 bits of SHA-256 over the chunks' names and digests, in order of their names."""
+    """Return 128 bits of SHA-256 over the sorted names and digests of the chunks."""
     lines = sorted(f"{chunk.language} {chunk.number} {chunk.digest}\n" for chunk in chunks)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
 def by_language(chunks: Iterable[ChunkFacts]) -> dict[str, Figures]:
-    """Return the figures of each language that has rows; one without any has no files to load."""
+    """Return the figures of each language that has rows: one without rows has no files to load."""
     sums: dict[str, Figures] = {}
     for chunk in sorted(chunks, key=lambda chunk: (chunk.language, chunk.number)):
         counted = chunk.stats is not None

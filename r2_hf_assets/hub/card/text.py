@@ -1,11 +1,11 @@
-"""Generate the card's own part from figures: keys of its YAML, and the section between the markers.
+"""Generate the figures on the card: keys of its YAML, and the section between the markers.
 
-`datasets` takes an Audio feature from a file only when the struct reads <bytes, path>, and the shards' reads <path,
-bytes>; but it casts either to the features that the card declares. So the first commit to a repo without a README adds
-CARD: without it load_dataset and the viewer do not play the audio. `dataset_info` names no splits: `datasets` refuses
-to load more rows than they say, so nobody could load the dataset between a chunk's commit and the next card.
+`datasets` reads an Audio feature from a file only when the struct is <bytes, path>, and the shards' is <path, bytes>;
+but it casts either to the features that the card declares. So the first commit to a repo without a README adds CARD:
+without it load_dataset and the viewer do not play the audio. `dataset_info` has no splits: `datasets` rejects more rows
+than they declare, so loading would fail between a chunk's commit and the next card.
 
-The section ends with its stamp: when and for which revision it was made. A stamp alone is no reason for a commit.
+The section ends with its stamp: the time and the revision of its figures. A new stamp alone is not committed.
 """
 
 import hashlib
@@ -38,57 +38,49 @@ from datasets import load_dataset
 speech = load_dataset("<this repo>", split="train", streaming=True)
 ```"""
 _ABOUT, _FILES = _START_TEXT.splitlines()[:2]
-
-
 _FEATURES = [{"name": column.name, "dtype": column.dtype} for column in COLUMNS]
-# What a new dataset starts with.
 _START_YAML = {"dataset_info": {"features": _FEATURES}, "task_categories": _TASKS, "tags": _TAGS}
+# The card of a new dataset.
 CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode()
 
 
 def without_figures(card: bytes) -> bytes:
-    """Return the card with its first section: figures of files that were removed would not be true."""
+    """Return the card with the section of a new dataset, for a repo whose counted files are removed."""
     section = re.compile(re.escape(BEGIN.encode()) + rb".*?" + re.escape(END.encode()), re.DOTALL)
     return section.sub(f"{BEGIN}\n{_START_TEXT}\n{END}".encode(), card, count=1)
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """When the figures were read ("2026-11-25 15:04 UTC"), and the commit that they were true for."""
+    """When the figures were read ("2026-11-25 15:04 UTC"), and at which commit."""
 
     at: str
     revision: str
 
 
-def stamp_of(section: str | None) -> Stamp | None:
-    """Return the stamp of a section that is on the Hub, None when it has none."""
-    found = _STAMP.search(section or "")
-    return Stamp(found[1], found[2]) if found else None
+def read_stamp(section: str | None) -> Stamp | None:
+    """Return the stamp of a section on the Hub, None when it has none."""
+    match = _STAMP.search(section or "")
+    return Stamp(match[1], match[2]) if match else None
 
 
-def chunks_of(section: str | None) -> int:
-    """Return how many chunks a section that is on the Hub counts; 0 when it does not say."""
-    found = _CHUNKS.search(section or "")
-    return int(found[1].replace(",", "")) if found else 0
+def read_chunk_count(section: str | None) -> int:
+    """Return the number of chunks in a section on the Hub, 0 when it has none."""
+    match = _CHUNKS.search(section or "")
+    return int(match[1].replace(",", "")) if match else 0
 
 
 def owned_yaml(facts: CardFacts) -> dict[str, Any]:
-    """Return the keys that are generated whatever the card has for them."""
+    """Return the generated keys, which replace those of the card."""
     names = [name for name in facts.languages if name != UNKNOWN]
     configs: list[dict[str, Any]] = [{"config_name": ALL, "default": True, **_files("*")}]
     configs += [{"config_name": name, **_files(name)} for name in facts.languages]
-    # The files hold the audio as it is, so a loaded dataset has their size.
-    infos = [
-        {
-            "config_name": name,
-            "features": _FEATURES,
-            "download_size": figures.bytes,
-            "dataset_size": figures.bytes,
-        }
-        for name, figures in {ALL: facts.all, **facts.languages}.items()
-    ]
-    sizes = [size_category(facts.all.rows)]
-    owned = {"size_categories": sizes, "configs": configs, "dataset_info": infos}
+    infos = []
+    for name, figures in {ALL: facts.all, **facts.languages}.items():
+        size = {"download_size": figures.bytes, "dataset_size": figures.bytes}  # Parquet does not compress the audio
+        features = [{**one} for one in _FEATURES]  # copies: YAML would refer to a shared list by an alias
+        infos.append({"config_name": name, "features": features, **size})
+    owned = {"size_categories": [size_category(facts.all.rows)], "configs": configs, "dataset_info": infos}
     return {"language": names, **owned} if names else owned
 
 
@@ -97,13 +89,13 @@ def _files(folder: str) -> dict[str, Any]:
 
 
 def default_yaml(facts: CardFacts) -> dict[str, Any]:
-    """Return the keys that are set where a person set none."""
+    """Return the keys that are set where the card has none."""
     named = {"pretty_name": facts.title, "license": facts.license}
     return {**{key: value for key, value in named.items() if value}, "task_categories": _TASKS, "tags": _TAGS}
 
 
 def size_category(rows: int) -> str:
-    """Return the Hub's name for a number of rows, e.g. "10K<n<100K"."""
+    """Return the Hub's size category, e.g. "10K<n<100K"."""
     if rows < 1000:
         return f"n<{_SIZES[0]}"
     place = len(str(rows)) - 3
@@ -111,7 +103,7 @@ def size_category(rows: int) -> str:
 
 
 def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
-    """Return the text between the markers. `alone`: there is no other text, so the title heads it."""
+    """Return the text between the markers. `alone`: the card has no other text, so the title is on top."""
     stats = facts.all.stats
     known, scored = sum(stats.duration_s), sum(stats.dnsmos)
     picture = f"![Segments by duration ({known:,} known) and by DNSMOS ({scored:,} known)]({PICTURE_PATH})"
@@ -137,11 +129,12 @@ def _table(facts: CardFacts) -> str:
     if len(rows) != 1:
         rows[f"**`{ALL}`**"] = facts.all
     lines = ["| config | hours | episodes | segments | speakers | size |", "|---|--:|--:|--:|--:|--:|"]
-    for name, found in rows.items():
-        stats, digits = found.stats, 1 if found.stats.hours >= 10 else 2
+    for name, figures in rows.items():
+        stats = figures.stats
+        digits = 1 if stats.hours >= 10 else 2
         counted = (f"{stats.hours:,.{digits}f}", f"{stats.episodes:,}", f"{stats.speakers:,}")
-        hours, episodes, speakers = counted if found.counted else ("?",) * 3
-        lines.append(f"| {name} | {hours} | {episodes} | {found.rows:,} | {speakers} | {_size(found.bytes)} |")
+        hours, episodes, speakers = counted if figures.counted else ("?",) * 3
+        lines.append(f"| {name} | {hours} | {episodes} | {figures.rows:,} | {speakers} | {_size(figures.bytes)} |")
     return "\n".join(lines)
 
 
@@ -161,7 +154,6 @@ def _notes(facts: CardFacts) -> str:
 
 
 def has_picture(facts: CardFacts) -> bool:
-    """Return whether there is anything to draw."""
     return bool(sum(facts.all.stats.duration_s) or sum(facts.all.stats.dnsmos))
 
 
@@ -179,7 +171,7 @@ Without `streaming=True` all files are fetched first ({_size(facts.all.bytes)}).
 
 
 def fingerprint(facts: CardFacts) -> str:
-    """Return what changes with any figure, drawn ones included, which the text does not show."""
+    """Return a hash of all figures, including those that only the picture shows."""
     return hashlib.sha256(json.dumps([facts.digest, astuple(facts.all.stats)]).encode()).hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ LATER = Stamp("2026-11-26 09:00 UTC", "def456")
 
 
 def stats(rows: int = 100) -> Stats:
-    """Rows of 4.5 s and of DNSMOS 3.2 and 3.3, half each; ten an episode."""
+    """Return Stats of rows of 4.5 s and of DNSMOS 3.2 and 3.3, half each; ten rows an episode."""
     durations, scores = [0] * (len(DURATION_EDGES_S) + 1), [0] * (len(DNSMOS_EDGES) + 1)
     durations[4] = rows
     scores[23], scores[24] = rows // 2, rows - rows // 2
@@ -17,11 +17,11 @@ def stats(rows: int = 100) -> Stats:
 
 
 def chunk(language: str, number: int = 0, rows: int = 100, *, counted: bool = True) -> ChunkFacts:
-    """A committed chunk of a megabyte a hundred rows."""
+    """Return a committed chunk; 100 rows have a megabyte."""
     return ChunkFacts(language, number, f"{language}-{number}", rows, rows * 10_000, stats(rows) if counted else None)
 
 
 def facts(*chunks: ChunkFacts, planned: int | None = None, title: str = "", license: str = "") -> CardFacts:
-    """Facts of these chunks, which are all that is planned unless told."""
+    """Return the facts of these chunks; `planned` is their number by default."""
     total = len(chunks) if planned is None else planned
     return CardFacts("me/speech", by_language(chunks), total, digest_of(chunks), title, license)

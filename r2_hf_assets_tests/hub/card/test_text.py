@@ -1,5 +1,6 @@
-"""The card's text: figures by language, how to load it, what it was made from; valid to `datasets` and the Hub."""
+"""The card's text and YAML: figures by language, loading, provenance; valid for `datasets` and the Hub."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,21 +10,27 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard
 
-from r2_hf_assets.hub.card.commit import whole_card
+from r2_hf_assets.hub.card.commit import update_card
 from r2_hf_assets.hub.card.facts import by_language, digest_of
-from r2_hf_assets.hub.card.text import chunks_of, fingerprint, section, size_category, stamp_of
+from r2_hf_assets.hub.card.text import CARD, fingerprint, read_chunk_count, read_stamp, section, size_category
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts, stats
 
 
 def card(*chunks, **more) -> DatasetCard:
-    return DatasetCard(whole_card(None, facts(*chunks, **more), THEN).decode())
+    return DatasetCard(update_card(None, facts(*chunks, **more), THEN).decode())
 
 
 def row(text: str, name: str) -> list[str]:
-    (found,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
-    return [cell.strip() for cell in found.strip("|").split("|")]
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_new_card_declares_the_features_of_the_shards():
+    declared = Features._from_yaml_list(DatasetCard(CARD.decode()).data.to_dict()["dataset_info"]["features"])
+    assert declared == Features.from_dict(json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"])
+    assert list(declared) == SCHEMA.names
 
 
 def test_datasets_reads_a_config_for_each_language_and_one_for_all():
@@ -42,12 +49,12 @@ def test_datasets_reads_a_config_for_each_language_and_one_for_all():
         assert isinstance(info.features, Features)
         assert list(info.features) == SCHEMA.names
         assert type(info.features["audio"]).__name__ == "Audio"
-        # datasets refuses a dataset with more rows than its card says, and this one grows between two cards.
+        # datasets refuses more rows than the card declares, and the dataset grows between two cards.
         assert info.splits is None
     assert [info.download_size for info in infos.values()] == [2_500_000, 1_000_000, 1_000_000, 500_000]
 
 
-def test_the_hub_hears_of_languages_size_license_and_title():
+def test_the_yaml_has_languages_size_license_and_title():
     data = card(chunk("no"), chunk("yue"), chunk("unknown"), title="Talks", license="cc-by-4.0").data
     assert (data.language, data.size_categories, data.license) == (["no", "yue"], ["n<1K"], "cc-by-4.0")
     assert (data.pretty_name, data.tags) == ("Talks", ["audio", "speech"])
@@ -84,13 +91,13 @@ def test_the_table_adds_up():
     assert "still grows" not in text and "chunks;" not in text
 
 
-def test_one_language_needs_no_sum_and_a_growing_dataset_says_so():
+def test_one_language_has_no_sum_and_an_incomplete_dataset_is_stated():
     text = card(chunk("de"), planned=3).text
     assert "**`all`**" not in text
     assert "1 of 3 planned chunks are here" in text
 
 
-def test_chunks_without_stats_are_counted_where_they_can_be():
+def test_chunks_without_stats_count_in_rows_and_bytes():
     text = card(chunk("de"), chunk("de", 1, counted=False), chunk("en", counted=False)).text
     assert row(text, "`de`") == ["`de`", "0.12", "10", "200", "20", "2.00MB"]
     assert row(text, "`en`") == ["`en`", "?", "?", "100", "?", "1.00MB"]
@@ -98,41 +105,41 @@ def test_chunks_without_stats_are_counted_where_they_can_be():
     assert "assets/quality.svg" not in card(chunk("en", counted=False)).text
 
 
-def test_a_language_whose_chunks_are_all_empty_has_no_config():
+def test_a_language_without_rows_has_no_config():
     """A config without a file can't be loaded."""
     assert [c["config_name"] for c in card(chunk("de"), chunk("fr", rows=0)).data.configs] == ["all", "de"]
 
 
-def test_provenance_names_the_chunks_and_reads_back():
-    about = facts(chunk("de"), chunk("en"))
-    text = section(about, THEN, alone=True)
-    assert stamp_of(text) == THEN and stamp_of(section(about, LATER, alone=False)) == LATER
-    assert chunks_of(text) == 2 and chunks_of(None) == chunks_of("12 chunks") == 0
-    assert chunks_of(section(facts(*(chunk("de", n, 1) for n in range(1234))), THEN, alone=True)) == 1234
-    assert stamp_of(None) is stamp_of("As of yesterday") is None
-    assert f"by digest `{about.digest}`" in text
+def test_the_provenance_reads_back():
+    shown = facts(chunk("de"), chunk("en"))
+    text = section(shown, THEN, alone=True)
+    assert read_stamp(text) == THEN and read_stamp(section(shown, LATER, alone=False)) == LATER
+    assert read_chunk_count(text) == 2 and read_chunk_count(None) == read_chunk_count("12 chunks") == 0
+    assert read_chunk_count(section(facts(*(chunk("de", n, 1) for n in range(1234))), THEN, alone=True)) == 1234
+    assert read_stamp(None) is read_stamp("As of yesterday") is None
+    assert f"by digest `{shown.digest}`" in text
     assert "https://huggingface.co/datasets/me/speech/tree/abc123" in text
 
 
-def test_the_digest_names_chunks_and_their_members_in_any_order():
+def test_the_digest_depends_on_names_and_digests_but_not_on_the_order():
     de, en = chunk("de"), chunk("en")
     assert digest_of([de, en]) == digest_of([en, de])
     others = ([de], [de, chunk("en", 1)], [de, replace(en, digest="other")])
-    assert len({digest_of(found) for found in ([de, en], *others)}) == 4
+    assert len({digest_of(chunks) for chunks in ([de, en], *others)}) == 4
 
 
-def test_the_fingerprint_sees_what_only_the_picture_shows():
+def test_the_fingerprint_depends_on_figures_of_the_picture():
     one = facts(chunk("de"))
     moved = replace(stats(), dnsmos=(100, *(0,) * (len(stats().dnsmos) - 1)))
     other = replace(one, languages=by_language([replace(chunk("de"), stats=moved)]))
     assert section(one, THEN, alone=True).splitlines()[:-1] == section(other, THEN, alone=True).splitlines()[:-1]
     assert fingerprint(one) != fingerprint(other)
-    assert whole_card(whole_card(None, one, THEN), other, LATER).count(b"def456") == 2
+    assert update_card(update_card(None, one, THEN), other, LATER).count(b"def456") == 2
 
 
-def test_a_card_of_every_language_is_sound():
-    text = whole_card(None, facts(*(chunk(name) for name in LANGUAGES)), THEN).decode()
+def test_a_card_of_every_language_is_valid():
+    text = update_card(None, facts(*(chunk(name) for name in LANGUAGES)), THEN).decode()
     found = yaml.safe_load(text.split("---")[1])
     assert [config["config_name"] for config in found["configs"]] == ["all", *sorted(LANGUAGES)]
     assert all(isinstance(name, str) for name in found["language"])
-    assert whole_card(text.encode(), facts(*(chunk(name) for name in LANGUAGES)), LATER) == text.encode()
+    assert update_card(text.encode(), facts(*(chunk(name) for name in LANGUAGES)), LATER) == text.encode()

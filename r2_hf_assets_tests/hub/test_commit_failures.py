@@ -1,4 +1,4 @@
-"""commit_chunk when others commit, answers are lost, and the Hub is busy, wrong or gone."""
+"""commit_chunk with concurrent commits, lost responses, transient errors and refusals of the Hub."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,24 +20,24 @@ def commit(repo: FakeRepo, record: BuildRecord | None = None) -> CommitRecord:
     return commit_chunk(repo, record or built(b"rows"), repo.claim())
 
 
-def test_a_head_that_moved_is_looked_at_again():
+def test_after_a_concurrent_commit_the_head_is_read_again():
     repo = FakeRepo()
-    repo.before("commit", lambda: repo.put(remote("data/de/chunk-00001.parquet", b"theirs")))
+    repo.before("commit", lambda: repo.put(remote("data/de/chunk-00001.parquet", b"other")))
     done = commit(repo)
     assert (done.committed, done.oid) == (True, "oid-2")
     assert set(repo.data) == {ONE, "data/de/chunk-00001.parquet"}
     assert (repo.calls["commit"], repo.calls["head"]) == (2, 2)
 
 
-def test_a_head_that_moves_again_and_again_is_followed():
+def test_after_several_concurrent_commits_the_commit_succeeds():
     repo = FakeRepo()
     for path in ("data/de/0", "data/de/1", "data/de/2"):
         repo.before("commit", partial(repo.put, remote(path, b"x")))
     commit(repo, built(b"part 0", b"part 1"))
-    assert (repo.calls["commit"], len(repo.named)) == (4, 2)
+    assert (repo.calls["commit"], len(repo.pointers)) == (4, 2)
 
 
-def test_somebody_else_committing_the_same_chunk_is_found():
+def test_a_concurrent_commit_of_the_same_chunk_is_recorded():
     repo = FakeRepo()
     repo.before("commit", lambda: repo.put(remote(ONE, b"rows")))
     done = commit(repo)
@@ -45,18 +45,18 @@ def test_somebody_else_committing_the_same_chunk_is_found():
     assert len(repo.revisions) == 2
 
 
-def test_stale_parts_that_come_in_between_are_seen():
+def test_stale_parts_of_a_concurrent_commit_are_removed():
     repo = FakeRepo()
     repo.before("commit", lambda: repo.put(remote("data/en/chunk-00007-part-00.parquet", b"old")))
     assert commit(repo).removed == ("data/en/chunk-00007-part-00.parquet",)
     assert set(repo.data) == {ONE}
 
 
-LOST = [500, 502, 503, 504, 408, 429, ConnectionResetError("reset"), TimeoutError("no answer")]
+LOST = [500, 502, 503, 504, 408, 429, ConnectionResetError("reset"), TimeoutError("no response")]
 
 
 @pytest.mark.parametrize("error", LOST, ids=str)
-def test_an_answer_that_is_lost_after_the_commit_is_no_second_commit(error):
+def test_a_response_lost_after_the_commit_makes_no_second_commit(error):
     repo = FakeRepo()
     repo.fail("commit", error, after=True)
     done = commit(repo)
@@ -66,7 +66,7 @@ def test_an_answer_that_is_lost_after_the_commit_is_no_second_commit(error):
 
 @pytest.mark.parametrize("call", ["head", "files", "commit"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_trouble_that_passes_costs_nothing_wherever_it_comes(call, after):
+def test_transient_errors_of_any_call_are_retried(call, after):
     repo = FakeRepo()
     repo.fail(call, 503, 429, 500, after=after)
     commit(repo)
@@ -74,22 +74,22 @@ def test_trouble_that_passes_costs_nothing_wherever_it_comes(call, after):
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_making_the_repo_may_be_repeated(after):
+def test_creating_the_repo_is_retried(after):
     repo = FakeRepo(exists=False)
     repo.fail("create_repo", 500, 409, after=after)
     commit(repo)
     assert repo.data == {ONE: remote(ONE, b"rows")} and len(repo.revisions) == 2
 
 
-def test_a_repo_that_was_made_and_is_not_shown_yet_is_waited_for(monkeypatch):
+def test_a_created_repo_that_is_not_visible_yet_is_retried(monkeypatch):
     repo = FakeRepo(exists=False)
-    answers = iter([None, None, None, "shown"])
-    monkeypatch.setattr(repo, "head", lambda: repo._head() if next(answers, "shown") else None)
+    visible = iter([False, False, False])
+    monkeypatch.setattr(repo, "head", lambda: repo._head() if next(visible, True) else None)
     assert commit(repo).committed
     assert repo.calls["create_repo"] == 2 and repo.data == {ONE: remote(ONE, b"rows")}
 
 
-def test_a_repo_that_is_never_shown_is_given_up(monkeypatch):
+def test_a_repo_that_never_becomes_visible_exhausts_the_retries(monkeypatch):
     repo = FakeRepo(exists=False)
     monkeypatch.setattr(repo, "head", lambda: None)
     with pytest.raises(RetriesExhausted, match="me/speech"):
@@ -98,7 +98,7 @@ def test_a_repo_that_is_never_shown_is_given_up(monkeypatch):
 
 
 class Clock:
-    """Time that passes only when someone sleeps."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -108,7 +108,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "47"}, {"RateLimit": '"api";r=0;t=47'}])
-def test_a_busy_hub_is_given_the_time_it_asks_for(headers):
+def test_the_wait_that_a_429_requests_is_honoured(headers):
     repo, clock = FakeRepo(), Clock()
     repo.fail("commit", 429, headers=headers)
     repo.retry = clock.retry()
@@ -116,14 +116,14 @@ def test_a_busy_hub_is_given_the_time_it_asks_for(headers):
     assert clock.slept == [47.0] and repo.calls["commit"] == 2
 
 
-def test_every_wait_is_told():
-    said: list[str] = []
+def test_every_retry_is_logged():
+    lines: list[str] = []
     repo = FakeRepo()
     repo.fail("commit", 503, 412)
-    repo.log = said.append
+    repo.log = lines.append
     commit(repo)
-    assert len(said) == 2
-    assert "commit to me/speech: service unavailable (HTTP 503)" in said[0] and "HTTP 412" in said[1]
+    assert len(lines) == 2
+    assert "commit to me/speech: service unavailable (HTTP 503)" in lines[0] and "HTTP 412" in lines[1]
 
 
 @pytest.mark.parametrize("call", ["head", "files", "commit"])
@@ -131,21 +131,22 @@ def test_every_wait_is_told():
     ("status", "advice"),
     [(401, "HF_TOKEN"), (403, "write access"), (404, "HF_REPO_ID"), (402, "quota"), (422, "HTTP 422")],
 )
-def test_a_refusal_is_one_line_and_not_repeated(call, status, advice):
+def test_a_refusal_is_one_line_and_not_retried(call, status, advice):
     repo = FakeRepo()
     repo.fail(call, status)
     with pytest.raises(AccessError) as caught:
         commit(repo)
-    said = str(caught.value)
-    assert said.startswith("the Hub refuses me/speech: ") and advice in said and "\n" not in said
+    message = str(caught.value)
+    assert message.startswith("the Hub refuses me/speech: ") and advice in message and "\n" not in message
     assert caught.value.__suppress_context__ and not caught.value.transient
     assert repo.calls[call] == 1 and len(repo.revisions) == 1
 
 
-@pytest.mark.parametrize("there", [[], [remote(ONE, b"rows"), remote("data/en/chunk-00007-part-00.parquet", b"old")]])
-def test_a_400_to_a_commit_whose_content_is_there_is_a_refusal(there):
-    """Not a chunk that has to be built again."""
-    repo = FakeRepo(there)
+@pytest.mark.parametrize(
+    "existing", [[], [remote(ONE, b"rows"), remote("data/en/chunk-00007-part-00.parquet", b"old")]]
+)
+def test_a_400_to_a_commit_of_stored_content_is_an_access_error(existing):
+    repo = FakeRepo(existing)
     repo.fail("commit", 400)
     with pytest.raises(AccessError, match="the Hub refuses the commit of en chunk-00007: 400 Error") as refused:
         commit(repo)
@@ -153,7 +154,7 @@ def test_a_400_to_a_commit_whose_content_is_there_is_a_refusal(there):
 
 
 @pytest.mark.parametrize("call", ["head", "files", "commit"])
-def test_it_gives_up_and_nothing_is_half_visible(call):
+def test_exhausted_retries_change_nothing(call):
     repo = FakeRepo()
     repo.fail(call, *[503] * 99)
     with pytest.raises(RetriesExhausted, match="commit to me/speech: service unavailable") as caught:
@@ -162,7 +163,7 @@ def test_it_gives_up_and_nothing_is_half_visible(call):
     assert caught.value.transient
 
 
-def test_what_is_no_trouble_of_the_hub_is_raised_as_it_is():
+def test_an_error_that_is_not_the_hubs_is_raised_unchanged():
     repo = FakeRepo()
     repo.fail("files", KeyError("a bug"))
     with pytest.raises(KeyError, match="a bug"):
@@ -170,32 +171,32 @@ def test_what_is_no_trouble_of_the_hub_is_raised_as_it_is():
     assert repo.calls["files"] == 1
 
 
-def test_eight_committers_at_once_all_get_in():
-    """All of them look at the same head before the first commits, so at least seven are refused at first."""
+def test_eight_concurrent_committers_all_succeed():
+    """All read the same head before the first commit, so at least seven are rejected once."""
     repo = FakeRepo([remote("README.md", b"card")])
-    together = threading.Barrier(8)
+    barrier = threading.Barrier(8)
     for _ in range(8):
-        repo.before("commit", lambda: together.wait(20))
+        repo.before("commit", lambda: barrier.wait(20))
     records = [built(b"chunk %d" % number, number=number) for number in range(8)]
     repo.retry = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda record: commit(repo, record), records))
-    assert all(record.committed for record in done)
-    assert len({record.oid for record in done}) == 8
+        results = list(pool.map(lambda record: commit(repo, record), records))
+    assert all(record.committed for record in results)
+    assert len({record.oid for record in results}) == 8
     assert len(repo.revisions) == 9 and repo.calls["commit"] >= 15
-    assert len(repo.named) == 8
+    assert len(repo.pointers) == 8
     expected = {f"data/en/chunk-{n:05d}.parquet": b"chunk %d" % n for n in range(8)}
     assert repo.data == {path: remote(path, data) for path, data in expected.items()}
 
 
-def test_committers_of_the_same_chunk_make_one_commit():
+def test_concurrent_committers_of_one_chunk_make_one_commit():
     repo = FakeRepo()
-    together = threading.Barrier(4)
+    barrier = threading.Barrier(4)
     for _ in range(4):
-        repo.before("commit", lambda: together.wait(20))
+        repo.before("commit", lambda: barrier.wait(20))
     record = built(b"rows")
     repo.retry = Retry(attempts=COMMIT_RETRY.attempts, sleep=lambda seconds: None)
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda _: commit(repo, record), range(4)))
-    assert sorted(record.committed for record in done) == [False, False, False, True]
-    assert {record.oid for record in done} == {"oid-1"} and len(repo.revisions) == 2
+        results = list(pool.map(lambda _: commit(repo, record), range(4)))
+    assert sorted(record.committed for record in results) == [False, False, False, True]
+    assert {record.oid for record in results} == {"oid-1"} and len(repo.revisions) == 2
