@@ -75,7 +75,7 @@ class ChunkRun:
     @property
     def key(self) -> str:
         """en|chunk_0007"""
-        return partition_key(self.chunk.language, self.chunk.number)
+        return partition_key(*self.chunk.name)
 
 
 def run_scan(instance: DagsterInstance, languages: Sequence[str] = (), *, start_anew: bool = False) -> str | None:
@@ -113,7 +113,7 @@ def run_chunks(
     dataset = load_partial().dataset
     ends: deque[RunOutcome] = deque(maxlen=BAD_SERIES)
     for chunk in chunks:
-        key = partition_key(chunk.language, chunk.number)
+        key = partition_key(*chunk.name)
         if only_due and not due([chunk], recorded_digests(instance, COMMIT, dataset, [key])):
             yield ChunkRun(chunk, "")
             continue

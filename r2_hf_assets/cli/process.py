@@ -83,7 +83,7 @@ def process(
             say("nothing to do" if keys else "nothing is due")
         elif dry_run:
             for chunk in chunks:
-                click.echo(partition_key(chunk.language, chunk.number))
+                click.echo(partition_key(*chunk.name))
             say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
         elif not _run(instance, chunks, only_due=not keys, with_card=not no_card and chunk_mod is None):
             context.exit(1)
@@ -125,7 +125,7 @@ def _planned(keys: Sequence[str], settings: "Settings") -> list["ChunkRef"]:
         read = [line.strip() for line in sys.stdin]
         keys = [key for key in (*keys, *read) if key not in ("-", "")]
     chunks, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in chunks}
+    planned = {str(partition_key(*chunk.name)): chunk for chunk in chunks}
     for key in keys:
         if key not in planned:
             raise click.UsageError(

@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from itertools import takewhile
 
-from r2_hf_assets.plan.chunks import ChunkRef
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.retry import RUN_ATTEMPTS, RUN_FIRST_WAIT_S, RUN_WAIT_FACTOR
-
-Name = tuple[str, int]
 
 # So many failures in a row are not the chunks' own.
 BAD_SERIES = 8
@@ -109,7 +107,7 @@ def select_runs(
         room = int(running == 0 and now - open_circuit.since >= RUN_FIRST_WAIT_S)
     turn = Selection()
     for chunk in due:
-        name = (chunk.language, chunk.number)
+        name = chunk.name
         known = tried.get(name)
         attempts = known.attempts if known else 0
         if name in busy:

@@ -24,6 +24,7 @@ from dagster import (
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
 from r2_hf_assets.partitions import partition_key, read_key
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.due import DUE_AGAIN, is_digest, lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile
@@ -36,7 +37,6 @@ _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 # By DAGSTER_HOME and event id: an event of 0.1.0 never changes, and reading one takes a millisecond.
 _dataset_of: dict[tuple[str, int], str | None] = {}
 
-Name = tuple[str, int]  # language and chunk number
 Recorded = tuple[Name, AssetMaterialization, EventLogRecord]
 
 

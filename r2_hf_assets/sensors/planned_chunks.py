@@ -45,11 +45,10 @@ from r2_hf_assets.dagster_internals import (
 )
 from r2_hf_assets.jobs import build_job
 from r2_hf_assets.partitions import add_partitions, chunk_tags, partition_key, read_key
-from r2_hf_assets.plan.chunks import ChunkRef
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.dispatch import (
     BAD_SERIES,
     AttemptHistory,
-    Name,
     OpenCircuit,
     Selection,
     repeated_failure,
@@ -115,7 +114,7 @@ def _partition_of(run: DagsterRun) -> Name | None:
 
 def tried(instance: DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name, Loss]) -> dict[Name, AttemptHistory]:
     """How the finished runs of these chunks went. Of a chunk that the Hub lost, only later runs count."""
-    digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
+    digests = {chunk.name: chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, AttemptHistory] = {}
     for start in range(0, len(keys), _KEYS_PER_QUERY):
@@ -155,8 +154,8 @@ def requests(asks: Sequence[tuple[ChunkRef, int]], dataset: str | None, lost: Ma
     """A run for each chunk. A step that fails is this sensor's to request again; a process that dies, Dagster's."""
     made = []
     for chunk, attempt in asks:
-        key = partition_key(chunk.language, chunk.number)
-        loss = lost.get((chunk.language, chunk.number))
+        key = partition_key(*chunk.name)
+        loss = lost.get(chunk.name)
         tags = {
             **chunk_tags(key),
             DIGEST_TAG: chunk.digest,

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.files import PlanFiles
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.names import record_name, rejects_name
 from r2_hf_assets.shards.record import BuildRecord, decode, encode
-
-Name = tuple[str, int]
 
 _FOLDER = "builds"
 _READERS = 32

@@ -38,7 +38,7 @@ def test_a_first_scan_plans_everything_in_listing_order(bucket, plan):
     assert members(plan) == [("en/a", "en/b", "en/c"), ("en/d", "en/e")]
     assert members(plan, "de") == [("de/x",)]
     assert report.seen == report.newly_planned == {"en": 5, "de": 1}
-    assert [(c.language, c.number) for c in report.new_chunks] == [("de", 0), ("en", 0), ("en", 1)]
+    assert [c.name for c in report.new_chunks] == [("de", 0), ("en", 0), ("en", 1)]
     assert report.planned == plan.planned() and len(report.planned) == 3
     assert (report.folders, +report.already_planned, +report.waiting) == ({"en": 5, "de": 1}, {}, {})
 

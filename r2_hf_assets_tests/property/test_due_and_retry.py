@@ -22,8 +22,8 @@ plans = st.dictionaries(cells, digests).map(
 def test_due_is_what_has_no_record_of_its_digest_in_plan_order(planned, recorded):
     found = due(planned, recorded)
     assert found == [chunk for chunk in planned if chunk in found]
-    assert all((recorded.get((c.language, c.number)) == c.digest) != (c in found) for c in planned)
-    done = recorded | {(chunk.language, chunk.number): chunk.digest for chunk in found}
+    assert all((recorded.get(c.name) == c.digest) != (c in found) for c in planned)
+    done = recorded | {chunk.name: chunk.digest for chunk in found}
     assert due(planned, done) == []
     assert due(planned, {}) == planned
 

@@ -108,7 +108,7 @@ def test_members_order_and_numbers_are_kept(plan: PlanStore) -> None:
     assert [item.finished for item in found] == [True, True, False]
     assert plan.planned() == []
     append_chunks(plan, new(found))
-    assert [(p.language, p.number) for p in plan.planned()] == [("de", 0), ("en", 0), ("en", 1)]
+    assert [p.name for p in plan.planned()] == [("de", 0), ("en", 0), ("en", 1)]
     assert check_plan(plan).passed
 
 

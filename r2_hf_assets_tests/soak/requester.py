@@ -80,11 +80,11 @@ class Asker:
         """Keys of the chunks that are planned, known as partitions, and not yet recorded for their digest."""
         known = set(self.instance.get_dynamic_partitions(PLAN_CHUNK))
         open_ = due(self.planned(), recorded_digests(self.instance, COMMIT))
-        return [partition_key(p.language, p.number) for p in open_ if chunk_key(p.number) in known]
+        return [partition_key(*p.name) for p in open_ if chunk_key(p.number) in known]
 
     def done_keys(self) -> list[str]:
         open_ = set(self.due_keys())
-        return [key for p in self.planned() if (key := partition_key(p.language, p.number)) not in open_]
+        return [key for p in self.planned() if (key := partition_key(*p.name)) not in open_]
 
     def planned(self) -> list[ChunkRef]:
         return self.site.plan().planned()
