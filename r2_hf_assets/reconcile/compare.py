@@ -14,7 +14,7 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.commit import check_owner
 from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import is_digest, lost
+from r2_hf_assets.plan.due import find_lost, is_digest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
 from r2_hf_assets.settings import Settings
@@ -75,7 +75,7 @@ def compare(state: State) -> Report:
         if name not in names:
             report.differences += [Difference(Kind.UNKNOWN, None, file.path) for file in files]
     recorded = {**state.shards_recorded, **state.commits_recorded}
-    for name in lost(names, recorded):
+    for name in find_lost(names, recorded):
         report.differences.append(Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}"))
     for chunk in state.planned:
         _compare_chunk(chunk, state, {file.path: file for file in on_hub.get(chunk.name, [])}, report)

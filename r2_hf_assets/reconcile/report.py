@@ -126,7 +126,7 @@ class Report:
         self.differences.sort(key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail))
 
 
-def judge(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
+def check_report(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
     """The report as a check: ERROR when rows are missing, other or double, WARN when the next runs mend it.
 
     `lines` are the differences in words.

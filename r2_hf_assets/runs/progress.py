@@ -16,7 +16,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import due, in_grid
+from r2_hf_assets.plan.due import find_due, split_by_grid
 from r2_hf_assets.runs.history import latest_commits, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
@@ -71,7 +71,7 @@ def overall(
     instance: DagsterInstance, everything: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
     """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
-    planned, left_out = in_grid(everything, languages)
+    planned, left_out = split_by_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
@@ -84,13 +84,13 @@ def overall(
             by_runs.append((record.timestamp, done[name]))
 
     def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
-        left = due(chunks, committed)
+        left = find_due(chunks, committed)
         known = [hours[chunk.name] for chunk in chunks if chunk.name in hours]
         return LanguageProgress(
             language=language,
             planned=len(chunks),
             episodes=sum(chunk.episodes for chunk in chunks),
-            built=len(chunks) - len(due(chunks, built)),
+            built=len(chunks) - len(find_due(chunks, built)),
             committed=len(chunks) - len(left),
             failed=sum(chunk.name in failed for chunk in left),
             due=len(left),
@@ -102,7 +102,7 @@ def overall(
     return Progress(
         languages=[count(language, list(group)) for language, group in groupby(planned, lambda chunk: chunk.language)],
         total=count("total", planned),
-        pace=pace_of(by_runs, sum(chunk.episodes for chunk in due(planned, committed)), time.time()),
+        pace=pace_of(by_runs, sum(chunk.episodes for chunk in find_due(planned, committed)), time.time()),
         left_out=dict(left_out),
     )
 

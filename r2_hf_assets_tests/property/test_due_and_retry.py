@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 
 cells = st.tuples(st.sampled_from(["de", "en"]), st.integers(0, 4))
@@ -20,12 +20,12 @@ plans = st.dictionaries(cells, digests).map(
 
 @given(plans, st.dictionaries(cells, st.none() | digests))
 def test_due_is_what_has_no_record_of_its_digest_in_plan_order(planned, recorded):
-    found = due(planned, recorded)
+    found = find_due(planned, recorded)
     assert found == [chunk for chunk in planned if chunk in found]
     assert all((recorded.get(c.name) == c.digest) != (c in found) for c in planned)
     done = recorded | {chunk.name: chunk.digest for chunk in found}
-    assert due(planned, done) == []
-    assert due(planned, {}) == planned
+    assert find_due(planned, done) == []
+    assert find_due(planned, {}) == planned
 
 
 @dataclass

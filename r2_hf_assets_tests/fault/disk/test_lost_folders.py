@@ -16,7 +16,7 @@ from r2_hf_assets.errors import DiskError
 from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.partitions import partition_key
 from r2_hf_assets.plan import scan as scans
-from r2_hf_assets.plan.due import UNPLANNED, lost
+from r2_hf_assets.plan.due import UNPLANNED, find_lost
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.reconcile import examine
@@ -178,9 +178,9 @@ def test_a_home_of_the_release_before_goes_on_and_what_waited_there_is_built_aga
 
 def test_a_history_without_its_plan_is_lost_and_cells_without_a_chunk_are_not() -> None:
     recorded = {("en", 0): "digest", ("en", 1): "digest", ("de", 0): UNPLANNED, ("fr", 0): None}
-    assert lost([("en", 0)], recorded) == [("en", 1)]
-    assert lost([], recorded) == [("en", 0), ("en", 1)]
-    assert lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
+    assert find_lost([("en", 0)], recorded) == [("en", 1)]
+    assert find_lost([], recorded) == [("en", 0), ("en", 1)]
+    assert find_lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
 
 
 def test_a_plan_in_a_removed_folder_answers_nothing(in_process: World, state: Path) -> None:
