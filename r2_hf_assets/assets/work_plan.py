@@ -125,7 +125,7 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
 
 
 def _warn(context: AssetExecutionContext, report: ScanReport) -> None:
-    decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.other_rules.items()]
+    decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.changed_rules.items()]
     for what, folders in (
         ("name no known language", report.unknown_folders),
         ("stay as decided; the rule differs now", decided),

@@ -174,9 +174,7 @@ def line(turn: Selection, due: int, runs: str, open_circuit: str | None) -> str:
         return "nothing is due"
     parts = [f"{due} due: {len(turn.runs)} asked for now, {turn.active} in hand ({runs})"]
     if turn.waits:
-        parts.append(
-            f"{len(turn.waits)} failed and are tried again later, the next in {min(turn.waits) / 60:.0f} min"
-        )
+        parts.append(f"{len(turn.waits)} failed and are tried again later, the next in {min(turn.waits) / 60:.0f} min")
     if turn.exhausted:
         what = f"failed {RUN_ATTEMPTS} times and are left: {_named(turn.exhausted)}"
         parts.append(f"{len(turn.exhausted)} {what}: see their runs, then materialize them by hand")

@@ -40,12 +40,12 @@ def planned(plan: PlanStore) -> Counter[tuple[str, str]]:
 def test_a_rule_that_changes_plans_nothing_twice_and_is_reported(bucket, plan, rule):
     put_folders(bucket, "xyz/a", "xyz/b", "xyz/c", "en/d")
     rule(xyz="unknown")
-    assert look(bucket, plan).other_rules == {}
+    assert look(bucket, plan).changed_rules == {}
     put_folders(bucket, "xyz/e")
     rule(xyz="yue", en="fr")
     report = look(bucket, plan)
     assert report.newly_planned == {"unknown": 1} and report.unknown_folders == ["xyz"]
-    assert report.other_rules == {"en": ("en", "fr"), "xyz": ("unknown", "yue")}
+    assert report.changed_rules == {"en": ("en", "fr"), "xyz": ("unknown", "yue")}
     assert planned(plan) == Counter([("en", "en/d"), *(("unknown", f"xyz/{name}") for name in "abce")])
     assert check_plan(plan).numbers["unknown_folders"] == 1
 
@@ -65,7 +65,7 @@ def test_folders_of_a_plan_without_decisions_keep_the_language_of_their_episodes
     plan.create(chunk_of("en/c", language="en", number=0))
     rule(xyz="yue", tlh="de")
     report = look(bucket, plan, {"yue", "en"})
-    assert +report.newly_planned == {} and "tlh" in report.other_rules
+    assert +report.newly_planned == {} and "tlh" in report.changed_rules
     assert decided_languages(plan) == {"xyz": "unknown", "tlh": "unknown", "en": "en"}
     assert look(bucket, plan).newly_planned == {"unknown": 1}
 

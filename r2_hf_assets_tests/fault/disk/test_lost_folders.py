@@ -65,7 +65,7 @@ def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: 
     """Its episodes are not there, and all of them would be taken for lost."""
     monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
     error = done.build("en|chunk_0000")
-    assert error is not None and "set STATE_URL to a place of its own" in error
+    assert error is not None and "set STATE_URL to another place" in error
     assert len(done.commits()) == 2
 
 
