@@ -60,7 +60,6 @@ class ChunkManifest:
         return hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def metadata_key(self, episode: str) -> str:
-        """Return the key of an episode's all_segments.json."""
         return f"{self.prefix}{episode}/{METADATA_NAME}"
 
     def audio_prefix(self, episode: str) -> str:

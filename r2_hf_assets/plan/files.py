@@ -5,7 +5,7 @@ was lost, the retry returns False and the caller compares the existing file.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, call_with_retry, folder_of
 from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
 from r2_hf_assets.plan.chunks import damaged
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, T
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,14 @@ class PlanFiles:
     retry: Retry
 
     def list_paths(self, prefix: str) -> list[str]:
-        """List the paths of all files below `prefix`."""
-
-        def list_all() -> list[str]:
-            return [item["path"] for batch in obstore.list(self.store, prefix) for item in batch]
-
-        return call_with_retry(self.retry, f"listing {prefix}", list_all, self.store)
+        return self._call(
+            f"listing {prefix}", lambda: [item["path"] for batch in obstore.list(self.store, prefix) for item in batch]
+        )
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes; None when it does not exist."""
         try:
-            return call_with_retry(
-                self.retry, f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()), self.store
-            )
+            return self._call(f"reading {path}", lambda: bytes(obstore.get(self.store, path).bytes()))
         except NOT_FOUND:
             return None
 
@@ -62,21 +57,21 @@ class PlanFiles:
     def create(self, path: str, data: bytes) -> bool:
         """Create a file; return False when it exists."""
         try:
-            call_with_retry(
-                self.retry, f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"), self.store
-            )
+            self._call(f"creating {path}", lambda: obstore.put(self.store, path, data, mode="create"))
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
 
     def overwrite(self, path: str, data: bytes) -> None:
-        """Create a file or replace its content."""
-        call_with_retry(self.retry, f"writing {path}", lambda: obstore.put(self.store, path, data), self.store)
+        self._call(f"writing {path}", lambda: obstore.put(self.store, path, data))
 
     def delete(self, path: str) -> None:
         """Delete a file if it exists."""
         with suppress(*NOT_FOUND):
-            call_with_retry(self.retry, f"deleting {path}", lambda: obstore.delete(self.store, path), self.store)
+            self._call(f"deleting {path}", lambda: obstore.delete(self.store, path))
+
+    def _call(self, what: str, function: Callable[[], T]) -> T:
+        return call_with_retry(self.retry, what, function, self.store)
 
     def sync(self, paths: Iterable[str]) -> None:
         """Flush files in a folder to the disk, so that they survive a power loss."""

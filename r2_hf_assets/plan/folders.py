@@ -24,10 +24,7 @@ def decided_languages(plan: PlanStore) -> dict[str, str]:
 
 
 def decide_languages(
-    plan: PlanStore,
-    folders: Sequence[LanguageFolder],
-    languages: Collection[str],
-    numbers: Mapping[str, Sequence[int]],
+    plan: PlanStore, folders: Sequence[LanguageFolder], languages: Collection[str], numbers: Mapping[str, Sequence[int]]
 ) -> dict[str, str]:
     """Store decisions for those of `folders` that have none and are to be planned; return all decisions.
 

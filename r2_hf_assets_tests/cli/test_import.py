@@ -214,7 +214,7 @@ def test_another_chunk_size_is_noticed_before_anything_is_written(
 
     refused("data/en/chunk-00001.parquet: its row processed/en/")
     Path("progress.log").write_text("en-0\nen-1\nen-3\n")
-    refused("line 3: 'en-3' is not in the work plan; if EPISODES_PER_CHUNK was another when the script ran, say")
+    refused("line 3: 'en-3' is not in the work plan; if EPISODES_PER_CHUNK was another when the script ran, give")
     Path("progress.log").write_text("en-0\nen-1\n")
 
     assert len(do(capfd, *IMPORT, "--episodes-per-chunk", "2").data) == 2

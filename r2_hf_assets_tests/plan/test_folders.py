@@ -152,7 +152,4 @@ def test_the_check_finds_a_folder_planned_against_its_decision(bucket, plan):
     put_folders(bucket, "en/a")
     look(bucket, plan)
     plan.create(chunk_of("en/b", language="de", number=0))
-    assert check_plan(plan).numbers["problems_by_kind"] == {
-        "folder_in_two_languages": 1,
-        "folder_not_as_decided": 1,
-    }
+    assert check_plan(plan).numbers["problems_by_kind"] == {"folder_in_two_languages": 1, "folder_not_as_decided": 1}

@@ -15,14 +15,7 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.plan.verify import check_plan
-from r2_hf_assets.reconcile.adopt import (
-    Adopted,
-    WorkPlan,
-    adopt_chunks,
-    append_chunks,
-    read_progress,
-    read_work_plan,
-)
+from r2_hf_assets.reconcile.adopt import Adopted, WorkPlan, adopt_chunks, append_chunks, read_progress, read_work_plan
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
@@ -68,7 +61,7 @@ def test_a_line_of_another_form_is_named(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["fr-0", "de-8"])
 def test_a_chunk_that_the_plan_has_not(line: str) -> None:
-    with pytest.raises(R2HfError, match=rf"line 1: '{line}' is not in the work plan; .* say --episodes-per-chunk N$"):
+    with pytest.raises(R2HfError, match=rf"line 1: '{line}' is not in the work plan; .* give --episodes-per-chunk N$"):
         read_progress(line, PLANNED, 2)
 
 
@@ -156,7 +149,7 @@ def on_hub(*paths: str) -> Inventory:
 
 def test_two_names_of_one_language_follow_each_other(plan: PlanStore) -> None:
     found = adopt(plan, SEVERAL, ("fra", 0), ("fr", 0))
-    assert [(*item.chunk.name, item.folder, item.finished) for item in found] == [
+    assert [(*item.chunk.name, item.code, item.finished) for item in found] == [
         ("fr", 0, "fr", True),
         ("fr", 1, "fra", True),
         ("fr", 2, "fra", False),

@@ -82,10 +82,7 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
         state(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
         [],
     ),
-    "without a row, then a file": (
-        state(recorded=DONE, committed=build(0), hub=some(WHOLE)),
-        [(Kind.STALE, WHOLE)],
-    ),
+    "without a row, then a file": (state(recorded=DONE, committed=build(0), hub=some(WHOLE)), [(Kind.STALE, WHOLE)]),
     "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
@@ -103,10 +100,7 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
         state(built=build(), hub=on_hub(build(), sha256="older")),
         [(Kind.UNRECORDED, "2 files, not those of a build record")],
     ),
-    "a stale part": (
-        state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
-        [(Kind.STALE, TWO)],
-    ),
+    "a stale part": (state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)), [(Kind.STALE, TWO)]),
     "not recorded": (
         state(built=build(), hub=on_hub(build())),
         [(Kind.UNRECORDED, "2 files as built; not recorded: hub_commit, parquet_shards")],

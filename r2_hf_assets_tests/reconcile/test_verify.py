@@ -15,14 +15,7 @@ from r2_hf_assets.reconcile.verify import Content, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.support.build_samples import (
-    NO_WAIT,
-    PREFIX,
-    audio,
-    build_in_memory,
-    chunk_of,
-    put_episode,
-)
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")

@@ -13,7 +13,7 @@ import pytest
 
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
-from r2_hf_assets.reconcile.verify import keep_usable, segments_of
+from r2_hf_assets.reconcile.verify import filter_usable, segments_of
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.source import Source
@@ -187,7 +187,7 @@ def test_what_can_not_be_unpacked_is_a_reject_with_its_reason(damage):
     with ObjectsServer(objects, instead({key(1): spoilt, key(2): packed(gzip.compress(b""))})) as server:
         built = build(server)
         source = Source(server.bucket(), timedelta(0), QUICK)
-        assert [found.key for found in keep_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
+        assert [found.key for found in filter_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
     found = ledger(built)
     assert found[key(1)][0] == "audio_not_gzip" and found[key(1)][1].startswith(f"{len(spoilt.body)} bytes; ")
     assert found[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]
