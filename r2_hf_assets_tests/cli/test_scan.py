@@ -1,4 +1,4 @@
-"""`r2-hf scan`: what it says of folders whose language the rule has changed."""
+"""`r2-hf scan` reports folders whose language rule has changed."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from r2_hf_assets_tests.support.build_samples import put_folders
 from r2_hf_assets_tests.support.world import World, materializations
 
 
-def test_a_rule_that_changed_is_said_and_moves_no_folder(
+def test_a_changed_rule_is_reported_and_moves_no_folder(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     put_folders(shell.store(), "junk/a", "junk/b")
