@@ -12,18 +12,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("import")
 @click.option("--work-plan", type=_FILE, required=True, metavar="FILE", help="The script's work_plan.json.")
 @click.option("--progress", type=_FILE, multiple=True, metavar="FILE", help="Its progress.log; once for each machine.")
-@click.option(
-    "--episodes-per-chunk",
-    type=click.IntRange(1),
-    metavar="N",
-    help="EPISODES_PER_CHUNK as it was when the script ran; without, as it is now.",
-)
+@click.option("--episodes-per-chunk", type=click.IntRange(1), metavar="N", help="The script's EPISODES_PER_CHUNK.")
 @click.option("--dry-run", is_flag=True, help="Check and report; write nothing.")
-@click.option(
-    "--rebuild-incomplete",
-    is_flag=True,
-    help="Leave finished chunks that lack segments due, so that the next run replaces them with complete ones.",
-)
+@click.option("--rebuild-incomplete", is_flag=True, help="Leave finished chunks that lack segments due.")
 def adopt(
     work_plan: Path, progress: tuple[Path, ...], episodes_per_chunk: int | None, dry_run: bool, rebuild_incomplete: bool
 ) -> None:

@@ -10,12 +10,7 @@ _MAX_KEYS = 20
 
 
 @click.command()
-@click.option(
-    "--record",
-    "do_record",
-    is_flag=True,
-    help="Record as done what is verified to be on the Hub. Files without a build record are read there, by ranges.",
-)
+@click.option("--record", "do_record", is_flag=True, help="Record as done what is verified to be on the Hub.")
 @click.option("--dry-run", is_flag=True, help="Record nothing, not even lost chunks as due.")
 @json_option
 def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
@@ -63,10 +58,7 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     elif report.revision is not None:
         outcome = "lost, and with --dry-run not recorded as due"
     else:
-        outcome = (
-            f"there is no {settings.dataset} on the Hub, or the token has no access to it; if it is gone, r2-hf "
-            "reconcile --record records as due"
-        )
+        outcome = f"there is no {settings.dataset} on the Hub, or no access to it; if it is gone, --record marks as due"
     keys = [partition_key(*due.name) for due in report.lost]
     more = f" and {len(keys) - _MAX_KEYS} more" if len(keys) > _MAX_KEYS else ""
     say(f"{outcome}: {', '.join(keys[:_MAX_KEYS])}{more}")

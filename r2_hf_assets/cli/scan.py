@@ -16,9 +16,8 @@ from r2_hf_assets.cli.output import language_option, say
 def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) -> None:
     """Plan what is new in the bucket.
 
-    Lists the episode folders and appends new episodes in new chunks; sealed chunks never change. A scan refuses to
-    start an empty plan for a dataset that already has chunks: restore its plan, or --start-anew. The number of planned
-    chunks is printed on stdout.
+    Lists the episode folders and appends new episodes in new chunks; sealed chunks never change. An empty plan is
+    refused for a dataset that has chunks: restore its plan, or --start-anew. stdout is the number of planned chunks.
 
     \b
       r2-hf scan

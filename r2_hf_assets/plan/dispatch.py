@@ -29,11 +29,7 @@ class RunOutcome(Enum):
 
 
 def repeated_failure(newest_first: Iterable[RunOutcome]) -> str | None:
-    """Return why the next runs are expected to fail too; None when they are not.
-
-    Args:
-        newest_first: the last runs, at least MAX_CONSECUTIVE_FAILURES if there were so many.
-    """
+    """Return why the next runs are expected to fail too, from the last MAX_CONSECUTIVE_FAILURES runs; else None."""
     failures = list(takewhile(lambda outcome: outcome is not RunOutcome.SUCCESS, newest_first))
     if RunOutcome.SYSTEMIC_FAILURE in failures:
         return "the last failure is of a kind that every run would meet"
@@ -93,12 +89,10 @@ def select_runs(
     open_circuit: OpenCircuit | None,
     now: float,
 ) -> Selection:
-    """Select chunks in plan order, up to the limits.
+    """Select chunks in plan order.
 
-    Args:
-        active: chunks with a queued or running run.
-        running: number of queued and running runs; `in_flight` is its limit.
-        per_tick: limit of runs to request.
+    At most `per_tick` runs are selected, and with the `running` ones (queued or running) at most `in_flight` exist.
+    `active` are the chunks of running ones.
     """
     room = min(per_tick, in_flight - running)
     if open_circuit is not None:

@@ -28,10 +28,7 @@ def decide_languages(
 ) -> dict[str, str]:
     """Store decisions for those of `folders` that have none and are to be planned; return all decisions.
 
-    Args:
-        folders: each with the language that `normalize` returns for it.
-        languages: the languages to plan.
-        numbers: chunk numbers by language (PlanStore.numbers).
+    `numbers` are the plan's chunk numbers by language.
     """
     log = plan.folders()
     wanted = {folder.name: folder.language for folder in folders if folder.language in languages}

@@ -119,9 +119,7 @@ def _plan_language(
     now: datetime,
 ) -> None:
     """Append the new episodes of one language in chunks while it is listed."""
-    planned: set[str] = set()
-    for chunk in plan.read_many((language, number) for number in numbers):
-        planned.update(chunk.episodes)
+    planned = {episode for chunk in plan.read_many((language, n) for n in numbers) for episode in chunk.episodes}
     number, new = len(numbers), list[str]()
 
     def seal(size: int) -> None:

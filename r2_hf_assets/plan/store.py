@@ -140,13 +140,10 @@ class PlanStore:
                 yield chunk
 
     def create(self, chunk: ChunkManifest) -> bool:
-        """Store a new chunk; return False when another chunk has its number.
-
-        A PUT whose response was lost is retried and then reads its own chunk: the digest is the same.
-        """
+        """Store a new chunk; return False when another chunk has its number."""
         if self._files.create(_path(*chunk.name), encode(chunk)):
             return True
-        existing = self.read(*chunk.name)
+        existing = self.read(*chunk.name)  # its own one, when the response to the first attempt was lost
         return existing is not None and existing.digest == chunk.digest
 
     def folders(self) -> list[dict[str, str]]:
@@ -169,12 +166,9 @@ class PlanStore:
         return self._complete(self._read_index())
 
     def write_index(self, created: Iterable[ChunkManifest] = ()) -> list[ChunkRef]:
-        """Update the index; return all chunks. The last writer wins: entries of two writers never contradict.
+        """Update the index; return all chunks. `created` ones are not read again.
 
-        New chunks are synced first, so that a power loss leaves no index without its manifests.
-
-        Args:
-            created: new chunks, which then need not be read.
+        Manifests are synced before the index names them. The last writer wins: two writers never contradict each other.
         """
         indexed = self._read_index()
         planned = self._complete({**indexed, **{chunk.name: chunk.ref for chunk in created}})

@@ -110,8 +110,7 @@ def adopt_chunks(
     """Return the script's chunks under our names, with their files under the script's name or, once renamed, ours.
 
     Raises:
-        R2HfError: the plan has a chunk with other members or a folder in another language, `languages` lacks one, or
-            a chunk has files under both names.
+        R2HfError: the plan has other members or another language for them, or a chunk has files under both names.
     """
     on_hub: dict[tuple[str, str], dict[str, RemoteFile]] = defaultdict(dict)
     for path, file in hub.files.items():

@@ -4,7 +4,7 @@ Every planned chunk whose files contradict the history, and every file under dat
 (report.py has the advice for each kind). The files of a committed chunk are compared with its commit's record, all
 others with the build record. A chunk that is only planned is due: it is counted, and is no difference.
 
-The history is read before the Hub is listed, so a concurrent commit that the history has is on the Hub as well.
+The history is read before the Hub is listed, so all commits in the history are on the Hub by then.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,17 +46,9 @@ class State:
 
 
 def collect_state(
-    settings: Settings,
-    shards_recorded: Recorded,
-    commits_recorded: Recorded,
-    committed: Committed,
-    log: Log | None = None,
+    settings: Settings, shards_recorded: Recorded, commits_recorded: Recorded, committed: Committed, log: Log | None
 ) -> State:
-    """Read plan, build records and the Hub's head; the history is already read.
-
-    Raises:
-        ForeignDataset: the dataset belongs to another plan.
-    """
+    """Read plan, build records and the Hub's head. Raises ForeignDataset if the dataset belongs to another plan."""
     plan = open_plan(settings.plan, settings.r2)
     planned = tuple(plan.planned())
     builds = open_builds(settings.plan, settings.r2).readable_records([chunk.name for chunk in planned])
@@ -107,9 +99,7 @@ def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFil
     for asset, digest in recorded.items():
         if is_digest(digest) and digest != chunk.digest:
             add(Kind.OTHER_DIGEST, f"{asset}: {digest} is recorded, {chunk.digest} is planned")
-    build = state.builds.get(name)
-    if build is not None and build.digest != chunk.digest:
-        build = None
+    build = record if (record := state.builds.get(name)) and record.digest == chunk.digest else None
     committed = recorded["hub_commit"] == chunk.digest
     report.recorded += committed
     expected = state.committed.get(name) if committed else None
@@ -117,8 +107,7 @@ def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFil
         expected = build.files
     problems = list(_compare_files(name, expected, on_hub))
     if committed and problems:
-        for kind, detail in problems:
-            add(kind, detail)
+        report.differences += [Difference(kind, name, detail) for kind, detail in problems]
         why = "; ".join(f"{kind.value}: {detail}" for kind, detail in problems[:3])
         report.lost.append(Due(name, why, expected or ()))
     elif committed and expected is None:

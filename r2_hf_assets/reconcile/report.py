@@ -116,16 +116,11 @@ class Report:
 
     def sort(self) -> None:
         """Order the differences by kind, language, chunk and detail."""
-        order = list(Kind)
-        self.differences.sort(key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail))
+        self.differences.sort(key=lambda d: (list(Kind).index(d.kind), d.chunk or ("", -1), d.detail))
 
 
 def check_report(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
-    """Make the report a verdict: ERROR for missing, wrong or duplicate rows, WARN when the next runs repair all.
-
-    Args:
-        lines: the differences as text.
-    """
+    """Return ERROR for missing, wrong or duplicate rows, WARN when the next runs repair all differences."""
     numbers = {
         **report.numbers,
         "revision": report.revision or "none",

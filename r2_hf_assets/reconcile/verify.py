@@ -21,7 +21,7 @@ from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.retry import default_retry
+from r2_hf_assets.retry import T, default_retry
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
@@ -33,7 +33,6 @@ _AUDIO_WORKERS = 32
 # A chunk's row groups are read one after the other; a few chunks in parallel hide the latency.
 _PARALLEL_CHUNKS = 4
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
@@ -45,8 +44,7 @@ class Content:
         files: empty when one is damaged or has a row of another chunk.
         problem: why they can't be recorded as this chunk; None when they can.
         foreign: the problem is a row of another chunk's episode.
-        segments: number of segments in the bucket's metadata.
-        lost: keys of segments without a row although their audio is usable.
+        lost: keys of those of its `segments` that have usable audio and no row.
     """
 
     files: tuple[ShardFile, ...] = ()

@@ -125,7 +125,7 @@ def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
     report = reconcile(mark_lost=True)
     assert (report.revision, len(report.lost)) == (None, 2)
     talk = call(capfd, "reconcile").talk
-    assert talk[-1].startswith(f"there is no {done.repo_id} on the Hub, or the token has no access to it; if ")
+    assert talk[-1].startswith(f"there is no {done.repo_id} on the Hub, or no access to it; if it is gone, ")
     assert not any("it is due again" in line for line in talk)
     assert done.due() == []
     assert call(capfd, "reconcile", "--record").talk[-1].startswith("due again; r2-hf process builds them: ")
