@@ -21,8 +21,8 @@ def adopt(
     """Continue the dataset of the script.
 
     Its chunks are planned with the same members, order and numbers. Those on the Hub are recorded as done after a
-    check: all parts exist, are readable, have the dataset's columns, and each row is of the chunk's episodes and there
-    once. The script dropped whole episodes for one missing file, so each line names how many segments a chunk lacks.
+    check: all parts exist, are readable, have the dataset's columns, and have only rows of the chunk, each once.
+    The script dropped whole episodes for one missing file, so each line names how many segments a chunk lacks.
     Such a chunk is still recorded when progress.log names it. Files keep their paths, except where a language has
     another code here: data/fra/ is renamed to data/fr/ on the Hub. Importing twice changes nothing.
 

@@ -91,8 +91,8 @@ def select_runs(
 ) -> Selection:
     """Select chunks in plan order.
 
-    At most `per_tick` runs are selected, and with the `running` ones (queued or running) at most `in_flight` exist.
-    `active` are the chunks of running ones.
+    `active` chunks have a queued or running run; `running` is the number of all such runs, `in_flight` its limit. At
+    most `per_tick` runs are selected.
     """
     room = min(per_tick, in_flight - running)
     if open_circuit is not None:

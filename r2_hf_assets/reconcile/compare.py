@@ -143,6 +143,6 @@ def _compare_files(
         remote = on_hub.get(path)
         if remote is not None and (remote.size, remote.sha256 or "") != (file.size, file.sha256):
             built = f"{file.size} bytes, SHA-256 {file.sha256} were built"
-            yield Kind.OTHER_CONTENT, f"{path}: {built}, {remote.size} bytes, SHA-256 {remote.sha256} are there"
+            yield Kind.OTHER_CONTENT, f"{path}: {built}, {remote.size} bytes, SHA-256 {remote.sha256} are on the Hub"
     for path in sorted(on_hub.keys() - by_path.keys()):
         yield Kind.STALE, path

@@ -2,8 +2,8 @@
 
 Only footers and audio keys of the files are read, by ranges; episode metadata is read from the bucket again. Every row
 must belong to an episode of the chunk, without duplicates, in any order: the script wrote episodes as they completed.
-A segment without a row must have missing or unusable audio in the bucket: without the ledger, nothing else tells a
-rejected segment from a lost one. The audio's bytes are not compared.
+A segment without a row must have missing or unusable audio in the bucket: without the ledger, only that distinguishes
+a rejected segment from a lost one. The audio's bytes are not compared.
 """
 
 from collections import Counter
@@ -127,7 +127,7 @@ def verify_chunk(chunk: ChunkManifest, files: Mapping[str, RemoteFile], reader: 
     if not rows:
         return replace(content, problem="no row in it")
     if duplicate := next((key for key, count in rows.items() if count > 1), None):
-        return replace(content, problem=f"its row {duplicate} is there more than once")
+        return replace(content, problem=f"its row {duplicate} occurs more than once")
     segments, missing = 0, list[Segment]()
     for segment in segments_of(source, chunk):
         segments += 1

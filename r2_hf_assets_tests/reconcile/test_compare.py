@@ -75,7 +75,7 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     ),
     "a part replaced, no build record": (
         state(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are on the Hub")],
     ),
     "all absent, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
     "committed, then built differently": (
@@ -86,15 +86,15 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are on the Hub")],
     ),
     "other size": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
-        [(Kind.OTHER_CONTENT, "were built, 7 bytes, SHA-256 sha 1 are there")],
+        [(Kind.OTHER_CONTENT, "were built, 7 bytes, SHA-256 sha 1 are on the Hub")],
     ),
     "not in LFS": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
-        [(Kind.OTHER_CONTENT, "101 bytes, SHA-256 None are there")],
+        [(Kind.OTHER_CONTENT, "101 bytes, SHA-256 None are on the Hub")],
     ),
     "an older build, to be replaced": (
         state(built=build(), hub=on_hub(build(), sha256="older")),

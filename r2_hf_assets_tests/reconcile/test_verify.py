@@ -91,7 +91,7 @@ C = "processed/en/c/c_00000"
         ((0, 1, 2, 3, 4, 5), f"lacks 1 of 9 segments, the first is {C}4.mp3"),
         ((1, 2, 3, 4, 5, 6), "lacks 1 of 9 segments, the first is processed/en/a/a_000000.mp3"),
         ((6, 1, 0, 2, 5, 4, 3), "7 rows"),  # in any order: the script wrote episodes as they completed
-        ((0, 1, 2, 3, 3, 4, 5, 6), f"its row {C}0.mp3 is there more than once"),
+        ((0, 1, 2, 3, 3, 4, 5, 6), f"its row {C}0.mp3 occurs more than once"),
         ((), "no row in it"),
     ],
 )
