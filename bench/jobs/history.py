@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _record(instance: DagsterInstance, chunks: list[ChunkManifest]) -> None:
-    names = [(str(partition_key(chunk.language, chunk.number)), chunk.digest) for chunk in chunks]
+    names = [(str(partition_key(*chunk.name)), chunk.digest) for chunk in chunks]
     key, digest = names[0]
     instance.report_runless_asset_event(
         AssetMaterialization(COMMIT, partition=key, tags={DATA_VERSION_TAG: digest}),

@@ -51,7 +51,7 @@ def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str,
 
 
 def _words(chunk: ChunkRef) -> dict[str, str]:
-    key = str(partition_key(chunk.language, chunk.number))
+    key = str(partition_key(*chunk.name))
     return {"key": key, "language": chunk.language, "chunk": chunk_key(chunk.number), "digest": chunk.digest}
 
 

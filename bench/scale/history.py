@@ -52,7 +52,7 @@ class Template:
 
     def copy(self, run_id: str, chunk: ChunkRef) -> tuple[DagsterRun, list[EventLogEntry]]:
         """The same run of another chunk."""
-        key, name = str(partition_key(chunk.language, chunk.number)), chunk_key(chunk.number)
+        key, name = str(partition_key(*chunk.name)), chunk_key(chunk.number)
         words = {
             self.run.run_id: run_id,
             f"{self.language}|{self.chunk}": key,

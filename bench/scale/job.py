@@ -32,7 +32,7 @@ def _history(partitions: int, languages: int) -> None:
         _say_run(template)
         before = sizes(instance)
         chunks = plan.spread(partitions + 1, languages)
-        chunks = [chunk for chunk in chunks if (chunk.language, chunk.number) != ("en", 0)][:partitions]
+        chunks = [chunk for chunk in chunks if chunk.name != ("en", 0)][:partitions]
         took, cpu = record(instance, template, chunks)
         _say_growth(before, sizes(instance), len(chunks), took, cpu)
         _say(f"\n## Answers, {len(chunks):,} partitions materialized\n\n{_HEAD}")

@@ -17,7 +17,7 @@ from dagster_graphql.cli import execute_query
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.progress import overall
 
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 def ask(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[Answer]:
     """Every question, and what it took."""
-    yield _timed("what is due (r2-hf process, sensors)", lambda: due(planned, recorded_digests(instance, COMMIT)))
+    yield _timed("what is due (r2-hf process, sensors)", lambda: find_due(planned, recorded_digests(instance, COMMIT)))
     yield _timed("progress by language (r2-hf status)", lambda: overall(instance, planned, LANGUAGES))
     with _workspace(instance) as query:
         for name, text in (

@@ -86,7 +86,7 @@ def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -
     # The history comes first: what it knows was planned by then.
     newest = max(latest_ids(instance).values(), default=0)
     planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
-    digests = {(chunk.language, chunk.number): chunk.digest for chunk in planned}
+    digests = {chunk.name: chunk.digest for chunk in planned}
     chunks = [
         _chunk_facts(name, digest, event)
         for name, event, _ in latest_commits(instance)

@@ -9,7 +9,7 @@ from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetKey, Asse
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.checks import check_result
-from r2_hf_assets.reconcile.report import judge
+from r2_hf_assets.reconcile.report import check_report
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.outcome import report_user_errors
@@ -42,6 +42,6 @@ def whole_dataset(
 ) -> AssetCheckResult:
     with report_user_errors(context):
         report = examine(context.instance, settings.load(), log=context.log.info)
-    verdict = judge(report, summary(report), [line(difference) for difference in report.differences])
+    verdict = check_report(report, summary(report), [line(difference) for difference in report.differences])
     context.log.info(verdict.summary)
     return check_result(next(iter(whole_dataset.check_specs)), verdict)

@@ -53,7 +53,7 @@ def hub_commit(
         # Waits in the slot of the pool, so that queued runs wait too; a run that was ended lets the slot go.
         retry = replace(retries.COMMIT_RETRY, sleep=run_heartbeat.sleep)
         repo = HubClient(loaded.hub, context.log.warning, retry)
-        record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
+        record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         if record is None:
             raise ShardError(
                 f"{context.partition_key} is not built; materialize parquet_shards for this partition first"

@@ -55,10 +55,10 @@ def parquet_shards(
         repo = HubClient(loaded.hub, context.log.warning, retry)
         # Better refused now than after the work.
         check_claim(repo, claim_of(context.instance, plan, builds))
-        record = builds.find(chunk.language, chunk.number, chunk.digest, repo.dataset)
+        record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         committed = recorded_digests(context.instance, COMMIT, loaded.dataset, [context.partition_key])
         # A chunk that was committed is built again, also when the Hub lost it: its content may be lost too.
-        if record is not None and committed.get((chunk.language, chunk.number)) not in (chunk.digest, DUE_AGAIN):
+        if record is not None and committed.get(chunk.name) not in (chunk.digest, DUE_AGAIN):
             context.log.info("built before and not committed yet; used as it is")
             yield _result(builds, record, 0.0)
             return

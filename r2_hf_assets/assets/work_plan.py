@@ -94,7 +94,7 @@ def _begin_anew(context: AssetExecutionContext, plan: PlanStore, settings: ScanS
         raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of another plan are removed")
     instance, warn = context.instance, context.log.warning
     plan.check_identity()
-    planned = {(chunk.language, chunk.number): chunk.digest for chunk in plan.planned()}
+    planned = {chunk.name: chunk.digest for chunk in plan.planned()}
     # Of a commit to any dataset: this one may have had another name then.
     recorded, files = recorded_digests(instance, COMMIT), committed_files(instance)
     committed = {
@@ -125,7 +125,7 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
 
 
 def _warn(context: AssetExecutionContext, report: ScanReport) -> None:
-    decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.other_rules.items()]
+    decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.changed_rules.items()]
     for what, folders in (
         ("name no known language", report.unknown_folders),
         ("stay as decided; the rule differs now", decided),

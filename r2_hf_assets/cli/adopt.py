@@ -1,4 +1,4 @@
-"""`r2-hf import`: takes over the dataset that the replaced script began."""
+"""`r2-hf import`: imports the dataset of the replaced script."""
 
 from pathlib import Path
 
@@ -12,32 +12,19 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command("import")
 @click.option("--work-plan", type=_FILE, required=True, metavar="FILE", help="The script's work_plan.json.")
 @click.option("--progress", type=_FILE, multiple=True, metavar="FILE", help="Its progress.log; once for each machine.")
-@click.option(
-    "--episodes-per-chunk",
-    type=click.IntRange(1),
-    metavar="N",
-    help="EPISODES_PER_CHUNK as it was when the script ran; without, as it is now.",
-)
+@click.option("--episodes-per-chunk", type=click.IntRange(1), metavar="N", help="The script's EPISODES_PER_CHUNK.")
 @click.option("--dry-run", is_flag=True, help="Check and report; write nothing.")
-@click.option(
-    "--rebuild-incomplete",
-    is_flag=True,
-    help="Leave finished chunks that lack segments due, so that the next run replaces them with whole ones.",
-)
+@click.option("--rebuild-incomplete", is_flag=True, help="Leave finished chunks that lack segments due.")
 def adopt(
-    work_plan: Path,
-    progress: tuple[Path, ...],
-    episodes_per_chunk: int | None,
-    dry_run: bool,
-    rebuild_incomplete: bool,
+    work_plan: Path, progress: tuple[Path, ...], episodes_per_chunk: int | None, dry_run: bool, rebuild_incomplete: bool
 ) -> None:
-    """Go on with a dataset that the script began.
+    """Continue the dataset of the script.
 
-    Its chunks become ours, with their members, order and numbers. Those on the Hub are recorded as done after a check:
-    all parts there, readable, the dataset's columns, every row of the chunk's episodes and none twice. The script
-    dropped whole episodes for one missing file, so each line names how many segments a chunk lacks. Such a chunk is
-    recorded all the same when progress.log names it. Files stay where they are, but for languages that have another
-    name here: data/fra/ is renamed to data/fr/ on the Hub. Importing twice changes nothing.
+    Its chunks are planned with the same members, order and numbers. Those on the Hub are recorded as done after a
+    check: all parts exist, are readable, have the dataset's columns, and have only rows of the chunk, each once.
+    The script dropped whole episodes for one missing file, so each line names how many segments a chunk lacks.
+    Such a chunk is still recorded when progress.log names it. Files keep their paths, except where a language has
+    another code here: data/fra/ is renamed to data/fr/ on the Hub. Importing twice changes nothing.
 
     \b
       r2-hf import --work-plan work_plan.json --progress progress.log --dry-run
@@ -61,15 +48,15 @@ def adopt(
     from r2_hf_assets.runs.recovered import record, record_due
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
-    listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
+    episodes = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
     logs = (log.read_text(errors="replace") for log in progress)
-    finished = {name for log in logs for name in script.read_progress(log, listed, size)}
+    finished = {name for log in logs for name in script.read_progress(log, episodes, size)}
     client, repo = HubClient(settings.hub, say), settings.hub.repo_id
     hub = take_inventory(client)
-    if hub.revision is None:
-        raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN may not see it; check HF_REPO_ID")
-    check_owner(client, hub.revision, plan.find_id())
-    chunks = script.adopt_chunks(listed, finished, size, plan, settings.plan.languages, hub)
+    if (head := hub.revision) is None:
+        raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN has no access to it; check HF_REPO_ID")
+    check_owner(client, head, plan.find_id())
+    chunks = script.adopt_chunks(episodes, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
         emit = instance.report_runless_asset_event
@@ -77,34 +64,34 @@ def adopt(
         due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
         if episodes_per_chunk is None:
-            script.refuse_other_size(settings, hub.revision, to_check, say)
+            script.check_chunk_size(settings, head, to_check, say)
         if not dry_run:
             plan.check_identity()
-            # Before the plan: a chunk that is planned may be built, and its rows would then be double.
+            # Before planning: another run may build a planned chunk, and its rows would then be duplicates.
             rename_files(client, [item.renames for item in chunks if item.renames])
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
-        done, lost, left = 0, 0, list[Due]()
-        # At this revision the files still have their old names.
-        for item, found in script.check_chunks(settings, hub.revision, to_check, say):
-            accepted = not found.problem and (not found.lost or (item.finished and not rebuild_incomplete))
+        done, lost, left_due = 0, 0, list[Due]()
+        # At this revision the files still have their old paths.
+        for item, content in script.check_chunks(settings, head, to_check, say):
+            accepted = not content.problem and (not content.lost or (item.finished and not rebuild_incomplete))
             if accepted:
-                done, lost = done + 1, lost + len(found.lost)
-                if not dry_run:  # at once: checking many takes long, and goes on where it was stopped
-                    how = f"footers and keys of the script's files: {found.summary}"
-                    record(instance, [Recovered(item.chunk.ref, found.files, how)], hub.revision, repo, "import", emit)
+                done, lost = done + 1, lost + len(content.lost)
+                if not dry_run:  # at once, so that an interrupted import continues here
+                    how = f"footers and keys of the script's files: {content.summary}"
+                    record(instance, [Recovered(item.chunk.ref, content.files, how)], head, repo, "import", emit)
             else:
-                left.append(item.as_due(found.summary))
-            renamed = f", from data/{item.folder}/" if item.renames else ""
+                left_due.append(item.as_due(content.summary))
+            renamed = f", from data/{item.code}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
-            click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {found.summary}{renamed}")
-            say(f"checked {done + len(left)} of {len(to_check)} chunks on the Hub")
+            click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {content.summary}{renamed}")
+            say(f"checked {done + len(left_due)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
-            record_due(instance, left, repo, "import")
+            record_due(instance, left_due, repo, "import")
     if lost:
         say(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
-            "r2-hf process --partition builds a recorded one anew"
+            "r2-hf process --partition builds a recorded one again"
         )
-    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left)} checked ones left due"
+    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left_due)} checked ones left due"
     say(f"would be: {counts}" if dry_run else counts)

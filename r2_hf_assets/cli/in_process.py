@@ -26,8 +26,8 @@ from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG, RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.dispatch import BAD_SERIES, RunOutcome, repeated_failure
-from r2_hf_assets.plan.due import due, in_grid
+from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, RunOutcome, repeated_failure
+from r2_hf_assets.plan.due import find_due, split_by_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.runs.build_progress import Watch, watched_by
 from r2_hf_assets.runs.history import recorded_digests
@@ -75,7 +75,7 @@ class ChunkRun:
     @property
     def key(self) -> str:
         """en|chunk_0007"""
-        return partition_key(self.chunk.language, self.chunk.number)
+        return partition_key(*self.chunk.name)
 
 
 def run_scan(instance: DagsterInstance, languages: Sequence[str] = (), *, start_anew: bool = False) -> str | None:
@@ -94,8 +94,8 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
     """Planned chunks of the grid without a commit recorded for their digest."""
     settings = load_for_scan()
-    planned, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    return due(planned, recorded_digests(instance, COMMIT, settings.dataset))
+    planned, _ = split_by_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    return find_due(planned, recorded_digests(instance, COMMIT, settings.dataset))
 
 
 def run_chunks(
@@ -111,10 +111,10 @@ def run_chunks(
     """
     add_partitions(instance, (chunk.number for chunk in chunks))
     dataset = load_partial().dataset
-    ends: deque[RunOutcome] = deque(maxlen=BAD_SERIES)
+    ends: deque[RunOutcome] = deque(maxlen=MAX_CONSECUTIVE_FAILURES)
     for chunk in chunks:
-        key = partition_key(chunk.language, chunk.number)
-        if only_due and not due([chunk], recorded_digests(instance, COMMIT, dataset, [key])):
+        key = partition_key(*chunk.name)
+        if only_due and not find_due([chunk], recorded_digests(instance, COMMIT, dataset, [key])):
             yield ChunkRun(chunk, "")
             continue
         result = execute(instance, [SHARDS, COMMIT], key, watch=watch)

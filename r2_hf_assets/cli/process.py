@@ -83,7 +83,7 @@ def process(
             say("nothing to do" if keys else "nothing is due")
         elif dry_run:
             for chunk in chunks:
-                click.echo(partition_key(chunk.language, chunk.number))
+                click.echo(partition_key(*chunk.name))
             say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
         elif not _run(instance, chunks, only_due=not keys, with_card=not no_card and chunk_mod is None):
             context.exit(1)
@@ -118,14 +118,14 @@ def choose(
 def _planned(keys: Sequence[str], settings: "Settings") -> list["ChunkRef"]:
     """The planned chunks of these partition keys, each once; UsageError for a key that has none."""
     from r2_hf_assets.partitions import partition_key
-    from r2_hf_assets.plan.due import in_grid
+    from r2_hf_assets.plan.due import split_by_grid
     from r2_hf_assets.plan.store import open_plan
 
     if "-" in keys:
         read = [line.strip() for line in sys.stdin]
         keys = [key for key in (*keys, *read) if key not in ("-", "")]
-    chunks, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in chunks}
+    chunks, _ = split_by_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    planned = {str(partition_key(*chunk.name)): chunk for chunk in chunks}
     for key in keys:
         if key not in planned:
             raise click.UsageError(

@@ -1,4 +1,4 @@
-"""`r2-hf reconcile`: plan, history and Hub compared; what is lost recorded as due, what is there as done on request."""
+"""`r2-hf reconcile`: compares plan, history and Hub; records lost chunks as due, on request existing ones as done."""
 
 import json
 
@@ -6,31 +6,26 @@ import click
 
 from r2_hf_assets.cli.output import json_option, say
 
-_KEYS_NAMED = 20
+_MAX_KEYS = 20
 
 
 @click.command()
-@click.option(
-    "--record",
-    "do_record",
-    is_flag=True,
-    help="Record as done what is verifiably on the Hub. What was not built so here is read there, by ranges.",
-)
-@click.option("--dry-run", is_flag=True, help="Record nothing: not even as due what the Hub lost.")
+@click.option("--record", "do_record", is_flag=True, help="Record as done what is verified to be on the Hub.")
+@click.option("--dry-run", is_flag=True, help="Record nothing, not even lost chunks as due.")
 @json_option
 def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     """Compare plan, history and Hub.
 
     Every difference between the plan, the history and the Hub's head is a line on stdout. Nothing on the Hub is
-    changed. Chunks that are recorded and are not on the Hub as they were committed are recorded as due, so that process
-    and the sensor make them again. After a lost DAGSTER_HOME, --record makes the history good without building anything
-    again. When the Hub says that there is no such repo, lost chunks are recorded as due only with --record.
+    changed. Recorded chunks whose files on the Hub are not the committed ones are recorded as due, so that process and
+    the sensor build them again. After a lost DAGSTER_HOME, --record restores the history without building anything
+    again. When there is no such repo on the Hub, lost chunks are recorded as due only with --record.
 
     \b
       r2-hf reconcile
       r2-hf reconcile --record
 
-    The exit code is 0 whatever is found.
+    The exit code is 0 with and without differences.
     """
     if dry_run and do_record:
         raise click.UsageError("--record and --dry-run exclude each other")
@@ -54,19 +49,16 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     marked_due = not dry_run and (report.revision is not None or do_record)
     for kind in report.counts:
         if (kind == Kind.UNRECORDED and do_record) or (kind == Kind.ABSENT and not marked_due):
-            continue  # recorded by now; or named below
+            continue  # recorded now, or reported below
         say(f"{kind}: {ADVICE[Kind(kind)]}")
     if not report.lost:
         return
     if marked_due:
-        outcome = "due again; r2-hf process makes them"
+        outcome = "due again; r2-hf process builds them"
     elif report.revision is not None:
         outcome = "lost, and with --dry-run not recorded as due"
     else:
-        outcome = (
-            f"there is no {settings.dataset} on the Hub, or the token may not see it; if it is gone, r2-hf reconcile "
-            "--record records as due"
-        )
+        outcome = f"there is no {settings.dataset} on the Hub, or no access to it; if it is gone, --record marks as due"
     keys = [partition_key(*due.name) for due in report.lost]
-    more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
-    say(f"{outcome}: {', '.join(keys[:_KEYS_NAMED])}{more}")
+    more = f" and {len(keys) - _MAX_KEYS} more" if len(keys) > _MAX_KEYS else ""
+    say(f"{outcome}: {', '.join(keys[:_MAX_KEYS])}{more}")

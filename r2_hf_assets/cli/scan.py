@@ -1,4 +1,4 @@
-"""`r2-hf scan`: materializes work_plan, and says what it planned."""
+"""`r2-hf scan`: materializes work_plan and reports its numbers."""
 
 import click
 
@@ -10,15 +10,14 @@ from r2_hf_assets.cli.output import language_option, say
 @click.option(
     "--start-anew",
     is_flag=True,
-    help="Remove another plan's files from the dataset, whose history keeps them; a lost plan is numbered anew.",
+    help="Remove another plan's files from the dataset, whose history keeps them; renumber a lost plan from 0.",
 )
 @click.pass_context
 def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) -> None:
     """Plan what is new in the bucket.
 
-    Lists the episode folders and puts new episodes into new chunks; sealed chunks never change, so scanning again is
-    harmless. An empty plan is not begun for a dataset that holds chunks already: restore its plan, or --start-anew.
-    The number of planned chunks goes to stdout.
+    Lists the episode folders and appends new episodes in new chunks; sealed chunks never change. An empty plan is
+    refused for a dataset that has chunks: restore its plan, or --start-anew. stdout is the number of planned chunks.
 
     \b
       r2-hf scan
@@ -34,11 +33,11 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
         if error:
             say(f"r2-hf scan: {error}")
             context.exit(1)
-        found = last_scan(instance)
-    for folder, languages in found["folders_of_another_rule"].items():
-        say(f"folder {folder} stays {languages['decided']}, as decided; this release's rule says {languages['rule']}")
+        metadata = last_scan(instance)
+    for folder, languages in metadata["folders_of_another_rule"].items():
+        say(f"folder {folder} stays {languages['decided']}, as decided; this release maps it to {languages['rule']}")
     say(
-        f"{found['episodes_seen']} episodes seen, {found['episodes_newly_planned']} newly planned in "
-        f"{found['chunks_new']} chunks; a grid that fits this bucket: {found['languages_that_fit']}"
+        f"{metadata['episodes_seen']} episodes seen, {metadata['episodes_newly_planned']} newly planned in "
+        f"{metadata['chunks_new']} chunks; a grid that fits this bucket: {metadata['languages_that_fit']}"
     )
-    click.echo(f"{found['chunks_planned']} chunks planned")
+    click.echo(f"{metadata['chunks_planned']} chunks planned")

@@ -16,11 +16,11 @@ from r2_hf_assets.errors import ForeignDataset, UnknownFile
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.names import DATA, parse_path
 
 OWNER_PATH = ".r2_hf_assets.json"
 
-Name = tuple[str, int]
 # In any language folder: the script used the bucket's.
 _CHUNK_FILE = re.compile(DATA + r"/[^/]+/chunk-\d{5,}(?:-part-\d{2,})?\.parquet", re.ASCII)
 _ADVICE = (

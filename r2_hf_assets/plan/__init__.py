@@ -1,1 +1,1 @@
-"""The plan: which episodes belong to which chunk, for ever."""
+"""The plan: which episodes belong to which chunk."""

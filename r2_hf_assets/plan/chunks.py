@@ -1,7 +1,7 @@
-"""A chunk: a numbered, sealed list of episodes of one language, and the digest that names its members.
+"""A chunk: a numbered, sealed list of episodes of one language, and the digest of its members.
 
-A chunk is what one partition builds. It never changes once stored, so progress is recorded by its digest. Its JSON form
-is the manifest in the state store, one file a chunk, readable by people too.
+One partition builds one chunk. A stored chunk never changes, so progress is recorded by its digest. Its JSON form is
+the manifest in the state store, one file a chunk.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from r2_hf_assets.errors import PlanError
 
 _VERSION = 1
 
-# Language and number of a chunk.
+# A chunk's language and number.
 Name = tuple[str, int]
 
 
@@ -60,16 +60,15 @@ class ChunkManifest:
         return hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def metadata_key(self, episode: str) -> str:
-        """Key of an episode's all_segments.json."""
         return f"{self.prefix}{episode}/{METADATA_NAME}"
 
     def audio_prefix(self, episode: str) -> str:
-        """Key of an episode's audio up to the six-digit segment number."""
+        """Return the keys' common start of an episode's audio, up to the six-digit segment number."""
         return f"{self.prefix}{episode}/{episode.rsplit('/', 1)[-1]}_"
 
 
 def encode(chunk: ChunkManifest) -> bytes:
-    """The manifest's bytes: the same chunk gives the same bytes."""
+    """Return the manifest as JSON; the same chunk gives the same bytes."""
     manifest = {
         "version": _VERSION,
         "language": chunk.language,
@@ -82,18 +81,18 @@ def encode(chunk: ChunkManifest) -> bytes:
 
 
 def decode(data: bytes, where: str) -> ChunkManifest:
-    """Read a manifest and check its digest; a PlanError names the file `where` it is damaged."""
+    """Parse a manifest and check its version and digest; a damaged one is a PlanError that names the file `where`."""
     try:
         manifest = json.loads(data.decode("utf-8", "surrogatepass"))
         chunk = ChunkManifest(manifest["language"], manifest["chunk"], manifest["prefix"], tuple(manifest["episodes"]))
-        sound = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
+        valid = manifest["version"] == _VERSION and manifest["digest"] == chunk.digest
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged(where) from None
-    if not sound:
+    if not valid:
         raise damaged(where)
     return chunk
 
 
 def damaged(where: str) -> PlanError:
-    """The error of a file that can't be what a scan wrote."""
+    """Make the error for a file whose content no scan wrote."""
     return PlanError(f"plan: {where} is damaged, or was changed by hand; restore it from a backup")

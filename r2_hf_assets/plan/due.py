@@ -1,4 +1,4 @@
-"""What is due: planned, and not yet recorded with the chunk's digest. And what is lost: recorded, and not planned.
+"""What is due: planned, and not recorded with the chunk's digest. What is lost: recorded, and not planned.
 
 Pure: the plan and the history are arguments, so the command line, sensors and tests share one rule.
 """
@@ -8,36 +8,35 @@ from collections.abc import Collection, Iterable, Mapping
 
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 
-# Recorded in place of a digest: the plan had nothing in this cell of the grid.
+# Recorded in place of a digest: for a partition without a chunk, and for a chunk that must be built or committed again.
 UNPLANNED = "unplanned"
-# The same, for a chunk that is due whatever was recorded before: the Hub lost it, or what it holds is to be built anew.
 DUE_AGAIN = "due"
 
 
-def in_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> tuple[list[ChunkRef], Counter[str]]:
-    """The planned chunks that are partitions under LANGUAGES, in plan order; and how many of each other language.
+def split_by_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> tuple[list[ChunkRef], Counter[str]]:
+    """Return the chunks that are partitions under LANGUAGES, in plan order, and the count of each other language.
 
-    The others can't be run or queried in Dagster until LANGUAGES names their language again.
+    Dagster can't run or query the others until LANGUAGES names their language again.
     """
     chunks = list(planned)
     inside = [chunk for chunk in chunks if chunk.language in languages]
     return inside, Counter(chunk.language for chunk in chunks if chunk.language not in languages)
 
 
-def due(planned: Iterable[ChunkRef], recorded: Mapping[Name, str | None]) -> list[ChunkRef]:
-    """Planned chunks whose latest materialization is absent or names another digest, in plan order."""
+def find_due(planned: Iterable[ChunkRef], recorded: Mapping[Name, str | None]) -> list[ChunkRef]:
+    """Return planned chunks whose latest materialization is absent or has another digest, in plan order."""
     return [chunk for chunk in planned if recorded.get(chunk.name) != chunk.digest]
 
 
-def lost(planned: Iterable[Name], recorded: Mapping[Name, str | None]) -> list[Name]:
-    """Chunks that the history records by a digest and the plan does not have: the plan was lost or replaced.
+def find_lost(planned: Iterable[Name], recorded: Mapping[Name, str | None]) -> list[Name]:
+    """Return chunks that are recorded with a digest and not planned: the plan was lost or replaced.
 
-    Numbering their episodes anew would leave their files on the Hub beside the new ones.
+    Planning their episodes again under new numbers would leave the old files on the Hub beside the new ones.
     """
     known = set(planned)
     return sorted(name for name, digest in recorded.items() if is_digest(digest) and name not in known)
 
 
 def is_digest(recorded: str | None) -> bool:
-    """Whether what is recorded for a partition names the members of a chunk."""
+    """Return whether a partition's record is a chunk's digest."""
     return bool(recorded) and recorded not in (UNPLANNED, DUE_AGAIN)

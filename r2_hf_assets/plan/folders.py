@@ -1,15 +1,14 @@
 """The language of each folder: decided once, stored with the plan, never changed.
 
-The result of `normalize` can change with a release of langcodes or a longer list of languages. A folder that moved to
-another language would be planned a second time, so a scan applies the rule to new folders only, and stores its
-decisions before it creates a chunk by them:
+The result of `normalize` can change with a release of langcodes or a longer list of languages. Episodes of a folder
+that moved to another language would be planned a second time. So a scan applies the rule to new folders only, and
+stores its decisions before it creates chunks of these folders:
 
     plan/folders_0000.json    {"en-US": "en", "junk": "unknown"}
 
 The entries form a log like the chunks of a language: number n is created exclusively, by a scan that has read all
-numbers below n. A scan that loses the race reads the other's entry, which decides the same folders. A folder without a
-decision whose episodes are in the plan (imported, or from a release without this log) is decided by the manifests. A
-folder that no scan was to plan has no decision.
+entries below n. A scan that loses the race reads the entry that won. A folder without a decision whose episodes are
+planned (imported, or by release 0.1.0) keeps the language of its chunks.
 """
 
 from collections import Counter
@@ -20,22 +19,16 @@ from r2_hf_assets.plan.store import PlanStore
 
 
 def decided_languages(plan: PlanStore) -> dict[str, str]:
-    """The language of every folder that has a decision."""
+    """Return the language of every folder that has a decision."""
     return _merge(plan.folders())
 
 
 def decide_languages(
-    plan: PlanStore,
-    folders: Sequence[LanguageFolder],
-    languages: Collection[str],
-    numbers: Mapping[str, Sequence[int]],
+    plan: PlanStore, folders: Sequence[LanguageFolder], languages: Collection[str], numbers: Mapping[str, Sequence[int]]
 ) -> dict[str, str]:
-    """Store decisions on those of `folders` that have none and are to be planned; returns all decisions.
+    """Store decisions for those of `folders` that have none and are to be planned; return all decisions.
 
-    Args:
-        folders: each with the language that the rule gives it.
-        languages: those that are to be planned.
-        numbers: chunk numbers by language, as PlanStore.numbers gives them.
+    `numbers` are the plan's chunk numbers by language.
     """
     log = plan.folders()
     wanted = {folder.name: folder.language for folder in folders if folder.language in languages}
@@ -50,15 +43,15 @@ def decide_languages(
 
 
 def _merge(log: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The oldest entry that names a folder decides."""
+    """Return the decisions; of several for a folder, the oldest is valid."""
     return {folder: language for entry in reversed(log) for folder, language in entry.items()}
 
 
 def _planned_languages(plan: PlanStore, numbers: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    """The language under which the episodes of each folder are planned.
+    """Return the language in which the episodes of each folder are planned.
 
-    A folder that an earlier release planned under two languages has most episodes where it was planned last: all of
-    them are there, so nothing is planned a third time.
+    Release 0.1.0 could plan a folder in two languages. The one with more episodes was planned last and has all of them,
+    so it causes no further duplicates.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for chunk in plan.read_many((language, number) for language in sorted(numbers) for number in numbers[language]):

@@ -1,8 +1,8 @@
-"""A scan: list the episode folders, compare with the plan, put what is new into new chunks.
+"""A scan: list the episode folders, compare them with the plan, append new episodes in new chunks.
 
-Sealed chunks are never touched, so a re-scan can't shift anything. The planning of a language is a loop over
-`PlanStore.create`: a scan that loses a number to another one reads that chunk, drops its members from its own list and
-continues with the next number. A folder has the language that the plan decided (folders.py), whatever the rule says.
+Sealed chunks never change, so a re-scan moves no episode. The planning of a language is a loop over `PlanStore.create`:
+a scan that loses a number to another scan reads that chunk, drops its members from its own list and continues with the
+next number. A folder keeps the language that the plan decided (folders.py).
 """
 
 from collections import Counter
@@ -21,9 +21,9 @@ from r2_hf_assets.plan.store import PlanStore
 
 @dataclass(frozen=True)
 class ScanRules:
-    """What a scan plans: only these languages, in chunks of so many episodes.
+    """Which languages to plan, in chunks of how many episodes.
 
-    `hold_back` None plans every new episode (a manual scan); else a remainder smaller than a chunk waits this long.
+    `hold_back` is how long a remainder smaller than a chunk waits to fill; None plans it at once (a manual scan).
     """
 
     languages: frozenset[str]
@@ -33,11 +33,11 @@ class ScanRules:
 
 @dataclass
 class ScanReport:
-    """What a scan found and did. Counts are episodes by language, folders where the name says so.
+    """The result of a scan. Counts are episodes by language, except where the name says folders.
 
     Attributes:
         unreadable_folders: key prefixes that can't be requested; nothing below them is planned.
-        other_rules: by folder, the language that was decided for it and holds, and the other that the rule gives now.
+        changed_rules: by folder, its decided language, and the other that `normalize` returns now.
     """
 
     seen: Counter[str] = field(default_factory=Counter)
@@ -47,48 +47,48 @@ class ScanReport:
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
     unreadable_folders: list[str] = field(default_factory=list)
-    other_rules: dict[str, tuple[str, str]] = field(default_factory=dict)
+    changed_rules: dict[str, tuple[str, str]] = field(default_factory=dict)
     folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[ChunkManifest] = field(default_factory=list)
     planned: list[ChunkRef] = field(default_factory=list)
 
     @property
     def languages_line(self) -> str:
-        """The LANGUAGES line that names exactly the languages of the bucket and the plan."""
-        found = {language for language, count in (self.seen + self.folders_left_out).items() if count}
-        found |= {chunk.language for chunk in self.planned}
-        return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in found)
+        """The LANGUAGES setting that names exactly the languages of the bucket and the plan."""
+        used = {language for language, count in (self.seen + self.folders_left_out).items() if count}
+        used |= {chunk.language for chunk in self.planned}
+        return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in used)
 
 
 def scan(
     bucket: Bucket, plan: PlanStore, rules: ScanRules, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> ScanReport:
-    """List the bucket and append new chunks to the plan, both by the plan's retry policy."""
+    """List the bucket and append new chunks to the plan, both with the plan's retry policy."""
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
-    found = list_language_folders(bucket, plan.prefix, plan.retry, unreadable)
+    folders = list_language_folders(bucket, plan.prefix, plan.retry, unreadable)
     numbers = plan.numbers()
-    decided = decide_languages(plan, found, rules.languages, numbers)
-    by_language = _group_by_language(found, decided, rules, report)
-    wanted = [folder for folders in by_language.values() for folder in folders]
+    decided = decide_languages(plan, folders, rules.languages, numbers)
+    by_language = _group_by_language(folders, decided, rules, report)
+    wanted = [folder for group in by_language.values() for folder in group]
     with closing(list_episodes(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
-        for language, folders in by_language.items():
-            episodes = _count_listed(folders, listed, report)
+        for language, group in by_language.items():
+            episodes = _count_listed(group, listed, report)
             _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
     report.planned = plan.write_index(report.new_chunks)
     return report
 
 
 def _group_by_language(
-    found: Sequence[LanguageFolder], decided: Mapping[str, str], rules: ScanRules, report: ScanReport
+    folders: Sequence[LanguageFolder], decided: Mapping[str, str], rules: ScanRules, report: ScanReport
 ) -> dict[str, list[LanguageFolder]]:
-    """The folders to plan by their decided language, in the order of languages; reports the others."""
+    """Group the folders to plan by their decided language, sorted; report the others."""
     by_language: dict[str, list[LanguageFolder]] = {}
-    for folder in found:
+    for folder in folders:
         language = decided.get(folder.name, folder.language)
         if language != folder.language:
-            report.other_rules[folder.name] = language, folder.language
+            report.changed_rules[folder.name] = language, folder.language
         if language == UNKNOWN and folder.name != UNKNOWN:
             report.unknown_folders.append(folder.name)
         if language in rules.languages:
@@ -101,7 +101,7 @@ def _group_by_language(
 def _count_listed(
     folders: Sequence[LanguageFolder], listed: Iterator[Iterator[list[str]]], report: ScanReport
 ) -> Iterator[list[str]]:
-    """The episodes of one language, in listing order and in batches, counted as they arrive."""
+    """Yield the episodes of one language in batches, in listing order; count them in the report."""
     for folder, batches in zip(folders, listed, strict=False):
         report.folders[folder.name] = 0
         for names in batches:
@@ -118,14 +118,12 @@ def _plan_language(
     report: ScanReport,
     now: datetime,
 ) -> None:
-    """Put the new episodes of one language into chunks while it is being listed."""
-    taken: set[str] = set()
-    for known in plan.read_many((language, number) for number in numbers):
-        taken.update(known.episodes)
+    """Append the new episodes of one language in chunks while it is listed."""
+    planned = {episode for chunk in plan.read_many((language, n) for n in numbers) for episode in chunk.episodes}
     number, new = len(numbers), list[str]()
 
     def seal(size: int) -> None:
-        """Put the first `size` of `new` into the next chunk, unless another scan has created it meanwhile."""
+        """Create the next chunk from the first `size` of `new`, unless another scan has created it meanwhile."""
         nonlocal number, new
         chunk = ChunkManifest(language, number, plan.prefix, tuple(new[:size]))
         number += 1
@@ -135,12 +133,12 @@ def _plan_language(
             new = new[size:]
         else:
             (existing,) = plan.read_many([(language, chunk.number)])
-            taken.update(existing.episodes)
-            new = [episode for episode in new if episode not in taken]
+            planned.update(existing.episodes)
+            new = [episode for episode in new if episode not in planned]
 
     for episodes in listed:
         report.seen[language] += len(episodes)
-        new += [episode for episode in episodes if episode not in taken]
+        new += [episode for episode in episodes if episode not in planned]
         while len(new) >= rules.episodes_per_chunk:
             seal(rules.episodes_per_chunk)
     while new:
@@ -154,10 +152,10 @@ def _plan_language(
 
 
 def is_held_back(language: str, plan: PlanStore, hold_back: timedelta | None, now: datetime) -> bool:
-    """Whether a remainder still waits to fill a chunk; records in the plan since when, if nothing is recorded yet.
+    """Return whether a remainder still waits to fill a chunk; record the start of the wait in the plan.
 
-    Sealing a chunk does not restart the wait: chunks fill by name, so the oldest episode may be among the remainder. No
-    episode waits longer than `hold_back` and one interval between scans.
+    Sealing a chunk does not restart the wait: chunks fill by name, so the remainder may contain the oldest episode. No
+    episode waits longer than `hold_back` plus one interval between scans.
     """
     if hold_back is None:
         return False

@@ -1,16 +1,16 @@
 """The plan: one immutable manifest a chunk, in a folder or on S3.
 
-    plan/identity.json             which bucket and prefix this plan is of
+    plan/identity.json             the bucket and prefix of this plan
     plan/id.json                   the plan's id, which the dataset names (hub/ownership.py)
-    plan/index.json                digests of the chunks, a cache: what it lacks is read from the manifests
+    plan/index.json                digests of the chunks, a cache: missing ones are read from the manifests
     plan/<language>/chunk_0007.json
-    plan/<language>/waiting.json   since when there has been a remainder, without a break
-    plan/folders_0000.json         the language of each folder, as scans decided it (folders.py)
+    plan/<language>/waiting.json   since when there has continuously been a remainder
+    plan/folders_0000.json         the decided language of each folder (folders.py)
 
 Chunks of a language form a log: number n is created exclusively (S3: If-None-Match, folder: a hard link), by a scan
-that has read all numbers below n and leaves out their members. So two scans at once can neither take the same number
-nor plan an episode twice; the one that loses the race reads the other's chunk and continues behind it. Nothing is ever
-deleted, and nothing but index.json and waiting.json is written twice. Every call is idempotent.
+that has read all chunks below n and leaves out their members. So two concurrent scans can neither create the same
+number nor plan an episode twice; the one that loses the race reads the chunk that won and continues behind it. Nothing
+is deleted, and only index.json and waiting.json are overwritten. Every call is idempotent.
 """
 
 import json
@@ -41,13 +41,13 @@ _READ_AHEAD = 64
 
 
 def open_plan(plan: PlanSettings, r2: BucketSettings) -> "PlanStore":
-    """The plan of this bucket, where STATE_URL says."""
+    """Open this bucket's plan in STATE_URL, without a request."""
     return PlanStore(open_store(plan.state_url, r2), r2.name, r2.prefix)
 
 
 @dataclass(frozen=True)
 class PlanStore:
-    """Reads and appends the plan of one bucket and prefix.
+    """The plan of one bucket and prefix.
 
     Raises from every method:
         PlanError: a file of the plan is damaged or missing.
@@ -64,56 +64,55 @@ class PlanStore:
         return PlanFiles(self.store, self.retry)
 
     def check_identity(self) -> None:
-        """Bind an empty store to this bucket and prefix; refuse one that is bound to another."""
+        """Bind an empty store to this bucket and prefix; raise PlanError if it is bound to another."""
         if not self._files.create(_IDENTITY, json.dumps(self._identity).encode()):
             self._require_plan()
 
     def find_id(self) -> str | None:
-        """The plan's id; None when it has none yet."""
-        found = self._files.read_json(_ID)
-        if found is None:
+        """Return the plan's id; None when it has none yet."""
+        content = self._files.read_json(_ID)
+        if content is None:
             return None
-        if not isinstance(plan_id := found.get("id"), str):
+        if not isinstance(plan_id := content.get("id"), str):
             raise damaged(_ID)
         return plan_id
 
     def id(self) -> str:
-        """The plan's id, 32 hex digits, made by the first call. A copy or a backup of the plan has the same."""
-        while (found := self.find_id()) is None:
+        """Return the plan's id, 32 hex digits, created by the first call. A copy of the plan has the same id."""
+        while (plan_id := self.find_id()) is None:
             self._require_plan()
             self._files.create(_ID, json.dumps({"id": uuid.uuid4().hex}).encode())
             self._files.sync([_ID])
-        return found
+        return plan_id
 
     @property
     def _identity(self) -> dict[str, str]:
         return {"bucket": self.bucket, "prefix": self.prefix}
 
     def _require_plan(self) -> None:
-        found = self._files.read_json(_IDENTITY)
-        if found is None:
+        existing = self._files.read_json(_IDENTITY)
+        if existing is None:
             raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
-        if found != self._identity:
+        if existing != self._identity:
             raise PlanError(
-                f"plan: STATE_URL holds the plan of {found}, not of {self._identity}; "
-                "set STATE_URL to a place of its own"
+                f"plan: STATE_URL holds the plan of {existing}, not of {self._identity}; set STATE_URL to another place"
             )
 
     def numbers(self) -> dict[str, list[int]]:
-        """Chunk numbers by language, ascending. A missing number is a PlanError: members of the plan are lost."""
+        """Return chunk numbers by language, ascending. A missing number is a PlanError: a manifest was lost."""
         listed: dict[str, set[int]] = defaultdict(set)
         for path in self._files.list_paths("plan/"):
             if match := _MANIFEST.match(path):
                 listed[match[1]].add(int(match[2]))
         for language, numbers in listed.items():
-            # A listing during another scan can show a number and not the one before it.
+            # A listing concurrent with another scan can have a number without the one before it.
             for number in sorted({*range(max(numbers))} - numbers):
                 if self.read(language, number) is None:
                     raise PlanError(f"plan: {_path(language, number)} is missing; restore it from a backup")
         return {language: list(range(max(numbers) + 1)) for language, numbers in listed.items()}
 
     def read(self, language: str, number: int) -> ChunkManifest | None:
-        """One chunk; None when it is not planned."""
+        """Read a chunk; None when it is not planned."""
         path = _path(language, number)
         data = self._files.read(path)
         if data is None:
@@ -124,12 +123,12 @@ class PlanStore:
         return chunk
 
     def find(self, language: str, number: int) -> ChunkManifest | None:
-        """The chunk of a partition; None when it is not planned. An error when there is no plan here."""
+        """Read a chunk; None when it is not planned. Raises PlanError when the store has no plan of this bucket."""
         self._require_plan()
         return self.read(language, number)
 
     def read_many(self, wanted: Iterable[Name]) -> Iterator[ChunkManifest]:
-        """Chunks in the given order, read concurrently, a few ahead. All of them must exist."""
+        """Yield chunks in the given order, prefetched concurrently. A missing one is a PlanError."""
         names = iter(wanted)
         with closing(Background(_READERS, "plan")) as threads:
             reads = deque(threads.submit(self.read, *name) for name in islice(names, _READ_AHEAD))
@@ -137,21 +136,18 @@ class PlanStore:
                 chunk = reads.popleft().result()
                 reads.extend(threads.submit(self.read, *name) for name in islice(names, 1))
                 if chunk is None:
-                    raise PlanError("plan: a chunk vanished while the plan was read; nothing may delete manifests")
+                    raise PlanError("plan: a chunk vanished while the plan was read; manifests must not be deleted")
                 yield chunk
 
     def create(self, chunk: ChunkManifest) -> bool:
-        """Store a new chunk. False when its number is taken by another chunk.
-
-        A PUT whose response was lost is repeated and finds its own chunk: the digest is the same.
-        """
+        """Store a new chunk; return False when another chunk has its number."""
         if self._files.create(_path(*chunk.name), encode(chunk)):
             return True
-        existing = self.read(*chunk.name)
+        existing = self.read(*chunk.name)  # its own one, when the response to the first attempt was lost
         return existing is not None and existing.digest == chunk.digest
 
     def folders(self) -> list[dict[str, str]]:
-        """The log of decisions: entries of {folder: language}."""
+        """Return the log of decisions: entries of {folder: language}."""
         log: list[dict[str, str]] = []
         while (entry := self._files.read_json(_folders(len(log)))) is not None:
             if not all(language in LANGUAGES for language in entry.values()):
@@ -160,27 +156,24 @@ class PlanStore:
         return log
 
     def add_folders(self, number: int, languages: Mapping[str, str]) -> bool:
-        """Append to that log and sync it. False when the number is taken, maybe by this very entry."""
+        """Append to that log and sync it; return False when the number exists, perhaps as this same entry."""
         created = self._files.create(_folders(number), json.dumps(languages).encode())
         self._files.sync([_folders(number)])
         return created
 
     def planned(self) -> list[ChunkRef]:
-        """Every planned chunk by language and number; from the index, and the manifests where the index lags."""
+        """Return all chunks by language and number, from the index and, for those it lacks, from the manifests."""
         return self._complete(self._read_index())
 
     def write_index(self, created: Iterable[ChunkManifest] = ()) -> list[ChunkRef]:
-        """Bring the index up to date; returns every planned chunk. Last writer wins: entries never differ, only lag.
+        """Update the index; return all chunks. `created` ones are not read again.
 
-        The chunks that it names are synced first, so a host that loses power does not lose the plan.
-
-        Args:
-            created: chunks that were just created, and need not be read again.
+        Manifests are synced before the index names them. The last writer wins: two writers never contradict each other.
         """
         indexed = self._read_index()
         planned = self._complete({**indexed, **{chunk.name: chunk.ref for chunk in created}})
-        rows = [[p.language, p.number, p.digest, p.episodes] for p in planned]
-        self._files.sync(_path(*p.name) for p in planned if p.name not in indexed)
+        rows = [[*chunk.name, chunk.digest, chunk.episodes] for chunk in planned]
+        self._files.sync(_path(*chunk.name) for chunk in planned if chunk.name not in indexed)
         self._files.overwrite(_INDEX, json.dumps(rows).encode())
         self._files.sweep()
         return planned
@@ -188,9 +181,9 @@ class PlanStore:
     def _read_index(self) -> dict[Name, ChunkRef]:
         try:
             rows = [ChunkRef(*row) for row in json.loads(self._files.read(_INDEX) or b"[]")]
-            return {planned.name: planned for planned in rows}
+            return {chunk.name: chunk for chunk in rows}
         except (ValueError, TypeError, RecursionError):
-            return {}  # a damaged cache is no cache
+            return {}  # a damaged cache is rebuilt
 
     def _complete(self, index: Mapping[Name, ChunkRef]) -> list[ChunkRef]:
         names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
@@ -199,7 +192,7 @@ class PlanStore:
         return [known[name] for name in names]
 
     def waiting_since(self, language: str) -> datetime | None:
-        """Since when this language has had a remainder, without a break; None when it has none."""
+        """Return since when this language has continuously had a remainder; None when it has none."""
         path = _waiting(language)
         stamp = (self._files.read_json(path) or {}).get("since")
         try:
@@ -208,7 +201,7 @@ class PlanStore:
             raise damaged(path) from None
 
     def set_waiting(self, language: str, since: datetime | None) -> None:
-        """Record since when there is a remainder, or that there is none."""
+        """Record since when there is a remainder; None: there is none."""
         stamp = since.astimezone(UTC).isoformat() if since else None
         if stamp or self._files.read(_waiting(language)) is not None:
             self._files.overwrite(_waiting(language), json.dumps({"since": stamp}).encode())

@@ -1,8 +1,8 @@
-"""The plan check: every manifest read once, a language at a time.
+"""The plan check, which reads every manifest once.
 
-Each planned episode is in exactly one chunk, manifests are whole (digest, number, members), numbers have no gap, and
-the index agrees with the manifests. A folder is planned in one language, the one that was decided for it (folders.py).
-The episodes of one language at a time are in memory, as in a scan.
+Each planned episode is in exactly one chunk, manifests are complete (digest, number, members), numbers have no gap, and
+the index agrees with the manifests. A folder is planned in one language, the decided one (folders.py). Memory holds the
+episodes of one language at a time.
 """
 
 from collections import Counter
@@ -16,11 +16,11 @@ from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.verdict import Findings, Severity, Verdict
 
-_FOLDERS_NAMED = 100
+_MAX_FOLDERS = 100
 
 
 def check_plan(plan: PlanStore) -> Verdict:
-    """Read the whole plan. Failed with ERROR when it is damaged, with WARN when folders name no known language."""
+    """Check the whole plan. ERROR when it is damaged, WARN when folders name no known language."""
     findings = Findings()
     episodes: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
@@ -31,28 +31,28 @@ def check_plan(plan: PlanStore) -> Verdict:
         decided = decided_languages(plan)
     except PlanError as error:
         findings.add("plan_damaged", str(error))
-    for language, entries in groupby(planned, lambda entry: entry.language):
-        for folder, count in _check_language(plan, list(entries), findings).items():
+    for language, chunks in groupby(planned, lambda chunk: chunk.language):
+        for folder, count in _check_language(plan, list(chunks), findings).items():
             episodes[language] += count
             if folder in folders:
                 findings.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
             if decided.get(folder, language) != language:
                 findings.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
             folders[folder] = (language, count)
-    chunks = Counter(entry.language for entry in planned)
-    unknown = Counter({name: n for name, (own, n) in folders.items() if own == UNKNOWN and name != UNKNOWN})
+    counts = Counter(chunk.language for chunk in planned)
+    unknown = Counter({name: n for name, (language, n) in folders.items() if language == UNKNOWN and name != UNKNOWN})
     numbers = {
         "episodes": episodes.total(),
-        "chunks": chunks.total(),
-        "languages": len(chunks),
+        "chunks": counts.total(),
+        "languages": len(counts),
         "episodes_by_language": dict(episodes),
-        "chunks_by_language": dict(chunks),
-        "languages_that_fit": "LANGUAGES=" + ",".join(name for name in LANGUAGES if chunks[name]),
+        "chunks_by_language": dict(counts),
+        "languages_that_fit": "LANGUAGES=" + ",".join(name for name in LANGUAGES if counts[name]),
         "unknown_folders": len(unknown),
         "episodes_in_unknown_folders": unknown.total(),
-        "episodes_by_unknown_folder": dict(unknown.most_common(_FOLDERS_NAMED)),
+        "episodes_by_unknown_folder": dict(unknown.most_common(_MAX_FOLDERS)),
     }
-    good = f"{episodes.total()} episodes in {chunks.total()} chunks of {len(chunks)} languages, each planned once"
+    good = f"{episodes.total()} episodes in {counts.total()} chunks of {len(counts)} languages, each planned once"
     verdict = findings.verdict(good, numbers)
     if verdict.passed and unknown:
         named = ", ".join(f"{folder} ({count} episodes)" for folder, count in unknown.most_common(5))
@@ -61,13 +61,13 @@ def check_plan(plan: PlanStore) -> Verdict:
 
 
 def _check_language(plan: PlanStore, planned: Sequence[ChunkRef], findings: Findings) -> Counter[str]:
-    """Check a language's chunks; returns its episodes by folder."""
+    """Check a language's chunks; return its number of episodes by folder."""
     folders: Counter[str] = Counter()
     number_of: dict[str, int] = {}
     try:
-        for entry, chunk in zip(planned, plan.read_many(entry.name for entry in planned), strict=True):
+        for ref, chunk in zip(planned, plan.read_many(ref.name for ref in planned), strict=True):
             where = f"{chunk.language} chunk {chunk.number}"
-            if entry != chunk.ref:
+            if ref != chunk.ref:
                 findings.add("index_differs", f"{where}: remove plan/index.json")
             if chunk.prefix != plan.prefix:
                 findings.add("other_prefix", f"{where}: {chunk.prefix}")

@@ -1,1 +1,1 @@
-"""Plan, history and Hub compared, and the dataset of the script that this project replaces taken over."""
+"""Compare plan, history and Hub; import the dataset of the script that this project replaces."""

@@ -1,4 +1,4 @@
-"""What a comparison found: kinds of differences with what to do about each, and the numbers."""
+"""The result of a comparison: differences by kind, advice for each kind, and counts."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,25 +25,25 @@ class Kind(StrEnum):
 
 
 ADVICE: Mapping[Kind, str] = {
-    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: reconcile records it as due, the next run mends it",
+    Kind.ABSENT: "recorded as committed, but not (all) on the Hub: reconcile records it as due, the next run builds it",
     Kind.OTHER_CONTENT: "the Hub's file is not the one that was committed: delete it there if it may go, then process",
-    Kind.STALE: "files of a planned chunk that are none of its shards: the next run removes those that were ours, and "
-    "names those that were not",
-    Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run makes it anew",
+    Kind.STALE: "files of a planned chunk that are none of its shards: its next commit removes those that are recorded "
+    "and names the others",
+    Kind.OTHER_DIGEST: "recorded for other members than the plan has: it is due, the next run builds it again",
     Kind.NOT_PLANNED: "recorded, but the plan has no such chunk: was STATE_URL changed, or lost? restore the plan",
-    Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run does it again",
-    Kind.UNVERIFIABLE: "on the Hub, but it can't be shown to be this chunk, whole: it stays due, the next run mends it",
-    Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be double: delete it, or restore its plan",
+    Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run builds it again",
+    Kind.UNVERIFIABLE: "on the Hub, but not verified to be the complete chunk: it stays due, the next run builds it",
+    Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be duplicates: delete it, or restore its plan",
 }
 
-# Of chunks that are due, so the next runs mend them. All others mean that rows are missing, other or double.
-_MENDED = (Kind.OTHER_DIGEST, Kind.UNRECORDED, Kind.UNVERIFIABLE)
-_LISTED = 20
+# Kinds of due chunks, which the next runs build. All others mean missing, wrong or duplicate rows.
+_DUE = (Kind.OTHER_DIGEST, Kind.UNRECORDED, Kind.UNVERIFIABLE)
+_MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it should be. `chunk` is None for a file that belongs to none."""
+    """One difference. `chunk` is None for a file of no planned chunk."""
 
     kind: Kind
     chunk: Name | None
@@ -52,10 +52,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A chunk that is verifiably on the Hub: what its record needs. `how` names what it was verified by.
-
-    `stats` are known from the build record alone.
-    """
+    """A chunk that is verified to be on the Hub. `how` names the method; only a build record has `stats`."""
 
     chunk: ChunkRef
     files: tuple[ShardFile, ...]
@@ -69,10 +66,7 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Due:
-    """A chunk that is to be recorded as due again, with the reason.
-
-    The next commit of the chunk may replace these files, and no others.
-    """
+    """A chunk to record as due again, with the reason, and the files that its next commit may replace."""
 
     name: Name
     why: str
@@ -81,16 +75,16 @@ class Due:
 
 @dataclass
 class Report:
-    """The outcome. Numbers are chunks, but for `files`.
+    """Differences and counts. Counts are chunks, except `files`.
 
     Attributes:
         revision: the Hub's head; None when there is no repo.
-        nothing: of the due chunks, those that stand nowhere but in the plan.
+        nothing: due chunks without a build or a file on the Hub.
         as_built: chunks whose files on the Hub are those of the commit's record or the build record.
-        unchecked: recorded chunks that are there, with no record of their files to compare with.
-        recordable: chunks that are on the Hub as they were built, and not recorded.
-        unproven: due chunks of which the Hub has files that are not known to be theirs.
-        lost: recorded chunks that are not on the Hub as they were committed.
+        unchecked: recorded chunks with files on the Hub, but no record of their files to compare with.
+        recordable: chunks whose files on the Hub are verified, and that are not recorded.
+        unproven: due chunks with files on the Hub that no record names.
+        lost: recorded chunks whose files on the Hub are not the committed ones.
     """
 
     revision: str | None
@@ -116,28 +110,24 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Differences by kind, in the order of Kind."""
-        found = Counter(difference.kind for difference in self.differences)
-        return {kind.value: found[kind] for kind in Kind if found[kind]}
+        """Number of differences by kind, in the order of Kind."""
+        counts = Counter(difference.kind for difference in self.differences)
+        return {kind.value: counts[kind] for kind in Kind if counts[kind]}
 
     def sort(self) -> None:
         """Order the differences by kind, language, chunk and detail."""
-        order = list(Kind)
-        self.differences.sort(key=lambda d: (order.index(d.kind), d.chunk or ("", -1), d.detail))
+        self.differences.sort(key=lambda d: (list(Kind).index(d.kind), d.chunk or ("", -1), d.detail))
 
 
-def judge(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
-    """The report as a check: ERROR when rows are missing, other or double, WARN when the next runs mend it.
-
-    `lines` are the differences in words.
-    """
+def check_report(report: Report, summary: str, lines: Sequence[str]) -> Verdict:
+    """Return ERROR for missing, wrong or duplicate rows, WARN when the next runs repair all differences."""
     numbers = {
         **report.numbers,
         "revision": report.revision or "none",
         "differences": len(report.differences),
         "differences_by_kind": report.counts,
-        "first_differences": list(lines[:_LISTED]),
+        "first_differences": list(lines[:_MAX_LISTED]),
         "what_to_do": {kind: ADVICE[Kind(kind)] for kind in report.counts},
     }
-    harmless = all(difference.kind in _MENDED for difference in report.differences)
-    return Verdict(not report.differences, Severity.WARN if harmless else Severity.ERROR, summary, numbers)
+    repaired = all(difference.kind in _DUE for difference in report.differences)
+    return Verdict(not report.differences, Severity.WARN if repaired else Severity.ERROR, summary, numbers)

@@ -1,11 +1,9 @@
-"""Verifies that files on the Hub are a chunk, whole, where no record of their build is left to compare with.
+"""Verify that files on the Hub are a complete chunk when no record of their build exists.
 
-Of the files only footers and audio keys are read, by ranges; episode metadata is read from the bucket again. Every row
-must be of an episode of the chunk, none may be double, in any order: the script wrote episodes as they were completed.
-Audio of a segment without a row must be missing or unusable in the bucket now: without the ledger, nothing else tells a
-rejected segment from a lost one.
-
-The audio's bytes are not compared: what is verified is that every segment has its row.
+Only footers and audio keys of the files are read, by ranges; episode metadata is read from the bucket again. Every row
+must belong to an episode of the chunk, without duplicates, in any order: the script wrote episodes as they completed.
+A segment without a row must have missing or unusable audio in the bucket: without the ledger, only that distinguishes
+a rejected segment from a lost one. The audio's bytes are not compared.
 """
 
 from collections import Counter
@@ -23,7 +21,7 @@ from r2_hf_assets.hub.reads import HubReader, Inventory, UnreadableShard
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Due, Recovered
-from r2_hf_assets.retry import default_retry
+from r2_hf_assets.retry import T, default_retry
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import parts_in_order
 from r2_hf_assets.shards.record import ShardFile
@@ -32,22 +30,21 @@ from r2_hf_assets.shards.source import Source
 
 _METADATA_WORKERS = 64
 _AUDIO_WORKERS = 32
-# A chunk's row groups are requested one after the other; a few chunks at once hide the latency.
-_CHUNKS_AT_ONCE = 4
+# A chunk's row groups are read one after the other; a few chunks in parallel hide the latency.
+_PARALLEL_CHUNKS = 4
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a chunk's files on the Hub hold.
+    """The content of a chunk's files on the Hub.
 
     Attributes:
-        files: as a record names them; empty when one is damaged or has a row that is not of the chunk.
+        files: empty when one is damaged or has a row of another chunk.
         problem: why they can't be recorded as this chunk; None when they can.
-        foreign: the problem is a row of an episode that is not of this chunk.
-        lost: keys of those of its `segments` that have no row although their audio exists.
+        foreign: the problem is a row of another chunk's episode.
+        lost: keys of those of its `segments` that have usable audio and no row.
     """
 
     files: tuple[ShardFile, ...] = ()
@@ -66,17 +63,16 @@ class Content:
 
 
 def open_source(settings: Settings) -> Source:
-    """The bucket that the settings name."""
     return Source(Bucket(settings.r2), timedelta(minutes=settings.shards.settle_minutes), default_retry())
 
 
 def segments_of(source: Source, chunk: ChunkManifest) -> Iterator[Segment]:
-    """Every segment that should be a row if its audio is usable, in plan order."""
+    """Yield the segments of a chunk's metadata, in plan order."""
     return (item for item in source.items(chunk, _METADATA_WORKERS) if isinstance(item, Segment))
 
 
-def keep_usable(source: Source, segments: Sequence[Segment]) -> list[Segment]:
-    """Those whose audio could be a row, by the rule of a build."""
+def filter_usable(source: Source, segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments whose audio a build would accept."""
     with closing(source.audio(segments, _AUDIO_WORKERS)) as audio:
         return [item for item, fetched in audio if isinstance(item, Segment) and audio_fault(fetched) is None]
 
@@ -84,20 +80,20 @@ def keep_usable(source: Source, segments: Sequence[Segment]) -> list[Segment]:
 def verify_remote(
     settings: Settings, chunks: Sequence[ChunkRef], hub: Inventory, log: Callable[[str], None] | None = None
 ) -> Iterator[Recovered | Due]:
-    """Read each of these chunks on the Hub, a few at a time; see verify_chunk."""
+    """Verify these chunks on the Hub, a few at a time (verify_chunk)."""
     if not chunks:
         return
     assert hub.revision is not None
     plan, source = open_plan(settings.plan, settings.r2), open_source(settings)
     reader, on_hub = HubReader(HubClient(settings.hub, log), hub.revision), hub.by_chunk()
 
-    def verify(planned: ChunkRef) -> Recovered | Due:
-        chunk = plan.read(*planned.name)
-        assert chunk is not None, "nothing deletes manifests"
-        found = verify_chunk(chunk, {file.path: file for file in on_hub[planned.name]}, reader, source)
-        if found.problem or found.lost:
-            return Due(planned.name, found.summary, found.files)
-        return Recovered(planned, found.files, "its rows on the Hub, against the bucket")
+    def verify(ref: ChunkRef) -> Recovered | Due:
+        chunk = plan.read(*ref.name)
+        assert chunk is not None, "manifests are never deleted"
+        content = verify_chunk(chunk, {file.path: file for file in on_hub[ref.name]}, reader, source)
+        if content.problem or content.lost:
+            return Due(ref.name, content.summary, content.files)
+        return Recovered(ref, content.files, "its rows on the Hub, against the bucket")
 
     for done, result in enumerate(map_concurrently(verify, chunks), 1):
         if log:
@@ -106,16 +102,13 @@ def verify_remote(
 
 
 def map_concurrently(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Results in the items' order, a few at a time. A caller that stops early waits only for those in flight."""
-    pool = ThreadPoolExecutor(_CHUNKS_AT_ONCE)
-    try:
+    """Yield results in the items' order, a few at a time. Closing the iterator waits only for calls in flight."""
+    with ThreadPoolExecutor(_PARALLEL_CHUNKS) as pool:
         yield from pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def verify_chunk(chunk: ChunkManifest, files: Mapping[str, RemoteFile], reader: HubReader, source: Source) -> Content:
-    """Read `files`, all that the Hub holds of this chunk, by their paths in the repo as this project names them."""
+    """Verify all files of this chunk on the Hub, given by their paths in this project's naming."""
     if not files:
         return Content(problem="no file on the Hub")
     paths = parts_in_order(*chunk.name, files)
@@ -133,14 +126,14 @@ def verify_chunk(chunk: ChunkManifest, files: Mapping[str, RemoteFile], reader: 
         return replace(content, problem=f"its parts are not 00 to the last: {', '.join(sorted(files)[:5])}")
     if not rows:
         return replace(content, problem="no row in it")
-    if twice := next((key for key, count in rows.items() if count > 1), None):
-        return replace(content, problem=f"its row {twice} is there more than once")
+    if duplicate := next((key for key, count in rows.items() if count > 1), None):
+        return replace(content, problem=f"its row {duplicate} occurs more than once")
     segments, missing = 0, list[Segment]()
     for segment in segments_of(source, chunk):
         segments += 1
         if segment.key not in rows:
             missing.append(segment)
-    lost = tuple(segment.key for segment in keep_usable(source, missing))
+    lost = tuple(segment.key for segment in filter_usable(source, missing))
     settling = next((segment.episode for segment in missing if segment.settling), None)
     problem = f"{settling} is still uploading" if settling and not lost else None
     return replace(content, problem=problem, segments=segments, lost=lost)
@@ -149,7 +142,7 @@ def verify_chunk(chunk: ChunkManifest, files: Mapping[str, RemoteFile], reader: 
 def _read_rows(
     paths: Iterable[str], files: Mapping[str, RemoteFile], reader: HubReader
 ) -> tuple[list[ShardFile], list[str | None]]:
-    """The files at these paths, and the audio keys of all their rows."""
+    """Return the files at these paths and the audio keys of all their rows."""
     shards: list[ShardFile] = []
     keys: list[str | None] = []
     for path in paths:
@@ -163,5 +156,5 @@ def _read_rows(
 
 
 def shard_file(path: str, file: RemoteFile, rows: int) -> ShardFile:
-    """A file on the Hub as a record names it, at `path` in the repo."""
+    """Return a file on the Hub as an entry of a build record, named by `path`."""
     return ShardFile(path.rsplit("/", 1)[-1], rows, file.size, file.sha256 or "")

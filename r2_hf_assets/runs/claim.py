@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dagster import AssetRecordsFilter, DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.hub.ownership import Claim, Name
+from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.runs.history import PAGE, by_partition, files_of
 from r2_hf_assets.shards.builds import BuildStore

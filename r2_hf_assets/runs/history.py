@@ -24,7 +24,8 @@ from dagster import (
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
 from r2_hf_assets.partitions import partition_key, read_key
-from r2_hf_assets.plan.due import DUE_AGAIN, is_digest, lost
+from r2_hf_assets.plan.chunks import Name
+from r2_hf_assets.plan.due import DUE_AGAIN, find_lost, is_digest
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile
 
@@ -36,7 +37,6 @@ _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 # By DAGSTER_HOME and event id: an event of 0.1.0 never changes, and reading one takes a millisecond.
 _dataset_of: dict[tuple[str, int], str | None] = {}
 
-Name = tuple[str, int]  # language and chunk number
 Recorded = tuple[Name, AssetMaterialization, EventLogRecord]
 
 
@@ -144,4 +144,4 @@ def lost_chunks(instance: DagsterInstance, plan: PlanStore) -> list[Name]:
     # The history comes first: what it knows was planned by then, also when a scan beside this one goes on planning.
     recorded = [recorded_digests(instance, asset) for asset in (SHARDS, COMMIT)]
     planned = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
-    return sorted({name for digests in recorded for name in lost(planned, digests)})
+    return sorted({name for digests in recorded for name in find_lost(planned, digests)})

@@ -70,7 +70,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "unknown_folders": MetadataValue.json(report.unknown_folders),
         "unreadable_folders": MetadataValue.json(report.unreadable_folders),
         "folders_of_another_rule": MetadataValue.json(
-            {folder: {"decided": decided, "rule": rule} for folder, (decided, rule) in report.other_rules.items()}
+            {folder: {"decided": decided, "rule": rule} for folder, (decided, rule) in report.changed_rules.items()}
         ),
         "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,

@@ -15,9 +15,9 @@ from dagster import AssetKey, DagsterInstance
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
-from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import due, in_grid
-from r2_hf_assets.runs.history import Name, latest_commits, recorded_digests
+from r2_hf_assets.plan.chunks import ChunkRef, Name
+from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.runs.history import latest_commits, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
 # Fewer chunks than this give no pace.
@@ -71,10 +71,10 @@ def overall(
     instance: DagsterInstance, everything: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
     """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
-    planned, left_out = in_grid(everything, languages)
+    planned, left_out = split_by_grid(everything, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
-    done = {(c.language, c.number): c.episodes for c in planned if committed.get((c.language, c.number)) == c.digest}
+    done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
     hours: dict[Name, float] = {}
     by_runs: list[tuple[float, int]] = []
     for name, event, record in latest_commits(instance):
@@ -84,17 +84,17 @@ def overall(
             by_runs.append((record.timestamp, done[name]))
 
     def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
-        left = due(chunks, committed)
-        known = [hours[name] for chunk in chunks if (name := (chunk.language, chunk.number)) in hours]
+        left = find_due(chunks, committed)
+        known = [hours[chunk.name] for chunk in chunks if chunk.name in hours]
         return LanguageProgress(
             language=language,
             planned=len(chunks),
             episodes=sum(chunk.episodes for chunk in chunks),
-            built=len(chunks) - len(due(chunks, built)),
+            built=len(chunks) - len(find_due(chunks, built)),
             committed=len(chunks) - len(left),
-            failed=sum((chunk.language, chunk.number) in failed for chunk in left),
+            failed=sum(chunk.name in failed for chunk in left),
             due=len(left),
-            next=str(partition_key(left[0].language, left[0].number)) if left else None,
+            next=str(partition_key(*left[0].name)) if left else None,
             hours=round(sum(known, 0.0), 2),
             hours_unknown=len(chunks) - len(left) - len(known),
         )
@@ -102,7 +102,7 @@ def overall(
     return Progress(
         languages=[count(language, list(group)) for language, group in groupby(planned, lambda chunk: chunk.language)],
         total=count("total", planned),
-        pace=pace_of(by_runs, sum(chunk.episodes for chunk in due(planned, committed)), time.time()),
+        pace=pace_of(by_runs, sum(chunk.episodes for chunk in find_due(planned, committed)), time.time()),
         left_out=dict(left_out),
     )
 
@@ -122,6 +122,6 @@ def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float)
 
 
 def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
-    names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
+    names = {str(partition_key(*c.name)): c.name for c in planned}
     statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
     return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

@@ -54,7 +54,7 @@ def record(
     chunks = list(recovered)
     add_partitions(instance, (item.chunk.number for item in chunks))
     for item in chunks:
-        key = partition_key(item.chunk.language, item.chunk.number)
+        key = partition_key(*item.chunk.name)
         metadata: Metadata = {
             "dagster/row_count": item.rows,
             "planned": True,

@@ -45,17 +45,16 @@ from r2_hf_assets.dagster_internals import (
 )
 from r2_hf_assets.jobs import build_job
 from r2_hf_assets.partitions import add_partitions, chunk_tags, partition_key, read_key
-from r2_hf_assets.plan.chunks import ChunkRef
+from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.dispatch import (
-    BAD_SERIES,
+    MAX_CONSECUTIVE_FAILURES,
     AttemptHistory,
-    Name,
     OpenCircuit,
     Selection,
     repeated_failure,
     select_runs,
 )
-from r2_hf_assets.plan.due import due, in_grid
+from r2_hf_assets.plan.due import find_due, split_by_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
@@ -77,9 +76,9 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     loaded, instance = settings.load(), context.instance
     # What runs is read before the history: a run that ends in between is then busy, and not done a second time.
     busy = running_partitions(instance)
-    planned, _ = in_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
+    planned, _ = split_by_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
     recorded = recorded_digests(instance, COMMIT, loaded.dataset)
-    left, lost = due(planned, recorded), losses(instance, recorded)
+    left, lost = find_due(planned, recorded), losses(instance, recorded)
     limit = in_flight(instance.get_concurrency_config().run_queue_config)
     slow = open_circuit(instance, context.sensor_name)
     turn = select_runs(
@@ -93,11 +92,11 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
         now=time.time(),
     )
     status = line(turn, len(left), f"{len(busy)} of {limit} runs", slow.why if slow else None)
-    if not turn.asks:
+    if not turn.runs:
         return SensorResult(skip_reason=status)
     context.log.info(status)
-    add_partitions(instance, (chunk.number for chunk, _ in turn.asks))  # a new database knows none
-    return SensorResult(requests(turn.asks, loaded.dataset, lost))
+    add_partitions(instance, (chunk.number for chunk, _ in turn.runs))  # a new database knows none
+    return SensorResult(requests(turn.runs, loaded.dataset, lost))
 
 
 def running_partitions(instance: DagsterInstance) -> list[Name]:
@@ -115,7 +114,7 @@ def _partition_of(run: DagsterRun) -> Name | None:
 
 def tried(instance: DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name, Loss]) -> dict[Name, AttemptHistory]:
     """How the finished runs of these chunks went. Of a chunk that the Hub lost, only later runs count."""
-    digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
+    digests = {chunk.name: chunk.digest for chunk in due}
     keys = [str(partition_key(*name)) for name in digests]
     known: dict[Name, AttemptHistory] = {}
     for start in range(0, len(keys), _KEYS_PER_QUERY):
@@ -136,7 +135,7 @@ def open_circuit(instance: DagsterInstance, sensor: str) -> OpenCircuit | None:
     """Whether a sensor's last runs say that the next ones would fail alike."""
     ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
     wanted = RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
-    records = sorted(instance.get_run_records(wanted, limit=BAD_SERIES), key=_ended, reverse=True)
+    records = sorted(instance.get_run_records(wanted, limit=MAX_CONSECUTIVE_FAILURES), key=_ended, reverse=True)
     why = repeated_failure(outcome_of(record.dagster_run) for record in records)
     return OpenCircuit(why, _ended(records[0])) if why else None
 
@@ -155,8 +154,8 @@ def requests(asks: Sequence[tuple[ChunkRef, int]], dataset: str | None, lost: Ma
     """A run for each chunk. A step that fails is this sensor's to request again; a process that dies, Dagster's."""
     made = []
     for chunk, attempt in asks:
-        key = partition_key(chunk.language, chunk.number)
-        loss = lost.get((chunk.language, chunk.number))
+        key = partition_key(*chunk.name)
+        loss = lost.get(chunk.name)
         tags = {
             **chunk_tags(key),
             DIGEST_TAG: chunk.digest,
@@ -173,12 +172,12 @@ def line(turn: Selection, due: int, runs: str, open_circuit: str | None) -> str:
     """The turn in numbers, and what a person has to do."""
     if not due:
         return "nothing is due"
-    parts = [f"{due} due: {len(turn.asks)} asked for now, {turn.busy} in hand ({runs})"]
+    parts = [f"{due} due: {len(turn.runs)} asked for now, {turn.active} in hand ({runs})"]
     if turn.waits:
         parts.append(f"{len(turn.waits)} failed and are tried again later, the next in {min(turn.waits) / 60:.0f} min")
-    if turn.given_up:
-        what = f"failed {RUN_ATTEMPTS} times and are left: {_named(turn.given_up)}"
-        parts.append(f"{len(turn.given_up)} {what}: see their runs, then materialize them by hand")
+    if turn.exhausted:
+        what = f"failed {RUN_ATTEMPTS} times and are left: {_named(turn.exhausted)}"
+        parts.append(f"{len(turn.exhausted)} {what}: see their runs, then materialize them by hand")
     if turn.terminated:
         what = f"were terminated and are left: {_named(turn.terminated)}"
         parts.append(f"{len(turn.terminated)} {what}: materialize them by hand to go on")

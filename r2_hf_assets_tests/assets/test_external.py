@@ -9,7 +9,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.partitions import partition_key
-from r2_hf_assets.reconcile.report import Difference, Kind, Report, judge
+from r2_hf_assets.reconcile.report import Difference, Kind, Report, check_report
 from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.support.world import World
 
@@ -28,7 +28,7 @@ from r2_hf_assets_tests.support.world import World
 )
 def test_severities(kinds: tuple[Kind, ...], passed: bool, severity: Severity) -> None:
     differences = [Difference(kind, ("en", 0), "x") for kind in kinds]
-    verdict = judge(Report("abc", planned=3, recorded=2, differences=differences), "so it is", [])
+    verdict = check_report(Report("abc", planned=3, recorded=2, differences=differences), "so it is", [])
     assert (verdict.passed, verdict.severity, verdict.summary) == (passed, severity, "so it is")
     assert verdict.numbers["differences"] == len(kinds)
     assert set(verdict.numbers["what_to_do"]) == set(kinds)

@@ -47,7 +47,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
             plan.create(
                 ChunkManifest(language, number, settings.r2.prefix, tuple(real or [f"{language}/made-up-{number}"]))
             )
-    planned = {(chunk.language, chunk.number): chunk for chunk in plan.write_index()}
+    planned = {chunk.name: chunk for chunk in plan.write_index()}
     with DagsterInstance.get() as instance:
         add_partitions(instance, range(chunks))
         instance.report_runless_asset_event(AssetMaterialization(WORK_PLAN, tags={DATA_VERSION_TAG: PLAN_VERSION}))

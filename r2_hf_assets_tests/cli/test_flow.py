@@ -165,7 +165,7 @@ def test_a_lost_database_and_a_lost_file(
     shell.api().delete_file("data/de/chunk-00000.parquet", repo_id=shell.repo_id, repo_type="dataset")
     seen = call(capfd, "reconcile")
     assert seen.data == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
-    assert seen.talk[-1] == "due again; r2-hf process makes them: de|chunk_0000"
+    assert seen.talk[-1] == "due again; r2-hf process builds them: de|chunk_0000"
     assert call(capfd, "reconcile").data == [], "it is due, as any other chunk"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     assert call(capfd, "process", "--partition", "-").code == 0

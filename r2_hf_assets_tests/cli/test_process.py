@@ -90,7 +90,7 @@ def test_a_series_of_failures_stops_it(
     def gives_up(*_: object, **__: object) -> None:
         raise RetriesExhausted("GET x: 503 eight times")
 
-    monkeypatch.setattr(turns, "BAD_SERIES", 2)
+    monkeypatch.setattr(turns, "MAX_CONSECUTIVE_FAILURES", 2)
     with monkeypatch.context() as patch:
         patch.setattr(parquet_shards, "build_on_hub", gives_up)
         answer = call(capfd, "process")

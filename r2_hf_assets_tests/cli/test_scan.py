@@ -1,4 +1,4 @@
-"""`r2-hf scan`: what it says of folders whose language the rule has changed."""
+"""`r2-hf scan` reports folders whose language rule has changed."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from r2_hf_assets_tests.support.build_samples import put_folders
 from r2_hf_assets_tests.support.world import World, materializations
 
 
-def test_a_rule_that_changed_is_said_and_moves_no_folder(
+def test_a_changed_rule_is_reported_and_moves_no_folder(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     put_folders(shell.store(), "junk/a", "junk/b")
@@ -16,7 +16,7 @@ def test_a_rule_that_changed_is_said_and_moves_no_folder(
     monkeypatch.setattr(listing, "normalize", lambda name: "yue")
     again = call(capfd, "scan")
     assert (again.code, again.data) == (0, ["1 chunks planned"])
-    assert "folder junk stays unknown, as decided; this release's rule says yue" in again.talk
+    assert "folder junk stays unknown, as decided; this release maps it to yue" in again.talk
     (latest, _) = materializations(shell, "work_plan")
     assert latest["folders_of_another_rule"] == {"junk": {"decided": "unknown", "rule": "yue"}}
     assert shell.due() == ["unknown|chunk_0000"]

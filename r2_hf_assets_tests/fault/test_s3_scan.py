@@ -36,7 +36,7 @@ def rescan(plan: PlanStore, r2) -> ScanReport:
 
 
 def check_whole(plan: PlanStore) -> None:
-    names = [(chunk.language, chunk.number) for chunk in plan.planned()]
+    names = [planned.name for planned in plan.planned()]
     episodes = [episode for chunk in plan.read_many(names) for episode in chunk.episodes]
     assert sorted(episodes) == sorted(EPISODES), "every episode once"
     assert names == [("de", 0), ("en", 0), ("en", 1), ("en", 2)]

@@ -16,7 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, Name
+from r2_hf_assets.hub.ownership import OWNER_PATH, Claim
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.names import shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets_tests.support.build_samples import NO_WAIT

@@ -83,7 +83,7 @@ def test_five_rescans_grow_the_plan_and_shift_nothing(in_process: World) -> None
         manifests = now
     settings = load()
     plan = open_plan(settings.plan, settings.r2)
-    for language, number in [(p.language, p.number) for p in plan.planned()]:
+    for language, number in (p.name for p in plan.planned()):
         chunk = plan.read(language, number)
         assert chunk is not None
         planned += chunk.episodes

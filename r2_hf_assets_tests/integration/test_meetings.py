@@ -38,7 +38,7 @@ def test_two_scans_plan_every_episode_once(in_process: World, monkeypatch: pytes
     monkeypatch.setenv("STATE_URL", world.env["STATE_URL"])
     settings = load_for_scan()
     plan = open_plan(settings.plan, settings.r2)
-    chunks = list(plan.read_many([(chunk.language, chunk.number) for chunk in plan.planned()]))
+    chunks = list(plan.read_many([chunk.name for chunk in plan.planned()]))
     planned = Counter(episode for chunk in chunks for episode in chunk.episodes)
     assert set(planned.values()) == {1} and len(planned) == 19
     assert sorted(world.due()) == sorted(f"{chunk.language}|chunk_{chunk.number:04d}" for chunk in chunks)
@@ -77,7 +77,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     settings = load()
     hub = settings.hub
     plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
-    chunks = list(plan.read_many([(chunk.language, chunk.number) for chunk in plan.planned()]))
+    chunks = list(plan.read_many([chunk.name for chunk in plan.planned()]))
     together = threading.Barrier(len(chunks))
     claim = Claim(plan.id(), lambda _: {})
 

@@ -1,4 +1,4 @@
-"""What the tests of plans share."""
+"""Fixtures of the plan tests."""
 
 import pytest
 from obstore.store import LocalStore

@@ -1,4 +1,4 @@
-"""A chunk's digest and manifest: the same members give the same bytes, and anything else is refused."""
+"""A chunk's digest and manifest: the same members give the same bytes, and a changed manifest is rejected."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from r2_hf_assets_tests.support.build_samples import chunk_of
 CHUNK = chunk_of("en/a", "en-US/b", "en/é 世", number=12)
 
 
-def test_the_digest_names_members_and_their_order():
+def test_the_digest_depends_on_members_order_and_prefix():
     members = b"processed/en/a\nprocessed/en-US/b\nprocessed/en/\xc3\xa9 \xe4\xb8\x96"
     assert CHUNK.digest == hashlib.sha256(members).hexdigest()[:32]
     others = [
@@ -24,23 +24,23 @@ def test_the_digest_names_members_and_their_order():
     assert len({CHUNK.digest, *(other.digest for other in others)}) == 4
 
 
-def test_a_manifest_is_read_as_it_was_written():
+def test_a_manifest_round_trips():
     assert decode(encode(CHUNK), "x.json") == CHUNK
     assert encode(CHUNK) == encode(ChunkManifest("en", 12, "processed/", CHUNK.episodes))
 
 
-def test_a_manifest_can_be_read_by_people():
+def test_a_manifest_is_readable_json():
     lines = encode(CHUNK).decode().splitlines()
     assert '"en/é 世"' in lines and '"chunk": 12,' in lines
 
 
-def test_the_keys_of_an_episode():
+def test_episode_keys():
     assert CHUNK.metadata_key("en-US/b") == "processed/en-US/b/all_segments.json"
     assert CHUNK.audio_prefix("en-US/b") == "processed/en-US/b/b_"
 
 
 @pytest.mark.parametrize("changes", [{"number": -1}, {"episodes": ()}])
-def test_a_chunk_has_a_number_and_an_episode(changes):
+def test_a_chunk_without_a_number_or_episodes_is_rejected(changes):
     with pytest.raises(PlanError):
         replace(CHUNK, **changes)
 
@@ -49,7 +49,7 @@ def tampered(**changes) -> bytes:
     return json.dumps(json.loads(encode(CHUNK)) | changes).encode()
 
 
-def test_tampering_that_changes_nothing_is_none():
+def test_a_reformatted_manifest_is_accepted():
     assert decode(tampered(), "x.json") == CHUNK
 
 
@@ -79,7 +79,7 @@ def test_tampering_that_changes_nothing_is_none():
     ],
     ids=range(20),
 )
-def test_a_manifest_that_is_damaged_or_was_changed_is_refused(data):
+def test_a_damaged_or_changed_manifest_is_rejected(data):
     with pytest.raises(PlanError) as caught:
         decode(data, "plan/en/chunk_0012.json")
     assert "\n" not in str(caught.value)

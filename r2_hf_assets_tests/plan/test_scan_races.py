@@ -1,4 +1,4 @@
-"""Two scans at once: whatever the interleaving, no episode is planned twice, split from its place, or lost."""
+"""Concurrent scans: in every interleaving each episode is planned exactly once."""
 
 import threading
 from collections import Counter
@@ -28,33 +28,33 @@ def state(tmp_path) -> LocalStore:
     return LocalStore(tmp_path, mkdir=True)
 
 
-def look(bucket: MemoryBucket, state: LocalStore, size: int = 5) -> ScanReport:
-    """A scan of its own, as another process would make it."""
+def run_scan(bucket: MemoryBucket, state: LocalStore, size: int = 5) -> ScanReport:
+    """Scan with a new PlanStore, like another process."""
     plan = PlanStore(state, "podcasts", PREFIX, NO_WAIT)
     return scan(bucket, plan, ScanRules(frozenset(LANGUAGES), size))
 
 
 def planned(state: LocalStore) -> Counter[str]:
     plan = PlanStore(state, "podcasts", PREFIX, NO_WAIT)
-    names = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
-    return Counter(episode for chunk in plan.read_many(names) for episode in chunk.episodes)
+    chunks = plan.read_many(chunk.name for chunk in plan.planned())
+    return Counter(episode for chunk in chunks for episode in chunk.episodes)
 
 
 @pytest.mark.parametrize("sizes", [(5, 5, 5, 5), (5, 3, 7, 100), (1, 1, 1, 1)])
 def test_scans_in_threads_plan_every_episode_once(state, sizes):
     buckets = [bucket_of(*EPISODES), bucket_of(*EPISODES[::2]), bucket_of(*EPISODES[7:]), bucket_of(*EPISODES)]
-    together = threading.Barrier(len(sizes))
+    start = threading.Barrier(len(sizes))
 
     def run(bucket: MemoryBucket, size: int) -> ScanReport:
-        together.wait(20)
-        return look(bucket, state, size)
+        start.wait(20)
+        return run_scan(bucket, state, size)
 
     with ThreadPoolExecutor(len(sizes)) as pool:
         reports = list(pool.map(run, buckets, sizes))
     assert planned(state) == Counter(EPISODES)
     for report in reports:
         assert report.seen["en"] == report.already_planned["en"] + report.newly_planned["en"]
-    assert look(buckets[0], state).new_chunks == []
+    assert run_scan(buckets[0], state).new_chunks == []
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ def interleave(monkeypatch):
 
     def at_create(at: int, other) -> None:
         create = PlanStore.create
-        seen = iter(range(10**6))
+        calls = iter(range(10**6))
 
         def wrapped(plan: PlanStore, chunk: ChunkManifest) -> bool:
-            if next(seen) == at:
+            if next(calls) == at:
                 monkeypatch.setattr(PlanStore, "create", create)
                 other()
             return create(plan, chunk)
@@ -78,31 +78,31 @@ def interleave(monkeypatch):
 
 @pytest.mark.parametrize("at", [0, 1, 2, 5, 11])
 @pytest.mark.parametrize("size", [3, 5, 8])
-def test_a_whole_scan_right_before_a_create(state, interleave, at, size):
-    """The other one saw more, less or the same, and cut chunks of another size."""
-    interleave(at, lambda: look(bucket_of(*EPISODES, "en/000-new", "eng/zzz"), state, size))
-    look(bucket_of(*EPISODES), state, 5)
+def test_a_complete_scan_right_before_a_create(state, interleave, at, size):
+    """The other scan lists two more episodes and has another chunk size."""
+    interleave(at, lambda: run_scan(bucket_of(*EPISODES, "en/000-new", "eng/zzz"), state, size))
+    run_scan(bucket_of(*EPISODES), state, 5)
     assert planned(state) == Counter([*EPISODES, "en/000-new", "eng/zzz"])
 
 
-def test_the_loser_goes_on_behind_the_winner(state, interleave):
-    interleave(0, lambda: look(bucket_of("en/b", "en/d"), state, 2))
-    report = look(bucket_of("en/a", "en/b", "en/c", "en/d"), state, 3)
+def test_the_losing_scan_continues_behind_the_winner(state, interleave):
+    interleave(0, lambda: run_scan(bucket_of("en/b", "en/d"), state, 2))
+    report = run_scan(bucket_of("en/a", "en/b", "en/c", "en/d"), state, 3)
     plan = PlanStore(state, "podcasts", PREFIX, NO_WAIT)
     assert [chunk.episodes for chunk in plan.read_many([("en", 0), ("en", 1)])] == [("en/b", "en/d"), ("en/a", "en/c")]
     assert report.newly_planned == {"en": 2} and report.already_planned == {"en": 2}
     assert [chunk.number for chunk in report.new_chunks] == [1]
 
 
-def test_the_loser_of_everything_plans_nothing(state, interleave):
-    interleave(0, lambda: look(bucket_of(*EPISODES, "eng/zzz"), state, 7))
-    report = look(bucket_of(*EPISODES), state, 5)
+def test_a_scan_that_loses_every_chunk_plans_nothing(state, interleave):
+    interleave(0, lambda: run_scan(bucket_of(*EPISODES, "eng/zzz"), state, 7))
+    report = run_scan(bucket_of(*EPISODES), state, 5)
     assert (report.new_chunks, report.already_planned) == ([], {"en": len(EPISODES)})
     assert len(report.planned) == 9
 
 
-def test_many_losses_in_a_row(state, monkeypatch):
-    """Before every create of one scan another one takes the very number."""
+def test_a_scan_that_loses_many_numbers_in_a_row_completes(state, monkeypatch):
+    """Before every create of one scan another one creates the same number."""
     create = PlanStore.create
     rival = iter(EPISODES[::-1])
 
@@ -112,5 +112,5 @@ def test_many_losses_in_a_row(state, monkeypatch):
         return create(plan, chunk)
 
     monkeypatch.setattr(PlanStore, "create", wrapped)
-    look(bucket_of(*EPISODES), state, 5)
+    run_scan(bucket_of(*EPISODES), state, 5)
     assert planned(state) == Counter(EPISODES)

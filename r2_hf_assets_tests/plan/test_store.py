@@ -1,4 +1,4 @@
-"""PlanStore on a folder and in memory: exclusive, immutable, bound to one bucket, and loud when it is damaged."""
+"""PlanStore on a folder and in memory: exclusive, immutable, bound to one bucket, and damage is an error."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from r2_hf_assets.errors import PlanError, RetriesExhausted
 from r2_hf_assets.plan import files
-from r2_hf_assets.plan.chunks import ChunkRef, encode
+from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, encode
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
 
@@ -34,15 +34,15 @@ def raw(plan: PlanStore, path: str) -> bytes:
     return bytes(obstore.get(plan.store, path).bytes())
 
 
-def summary(*chunks) -> list[ChunkRef]:
-    return [ChunkRef(chunk.language, chunk.number, chunk.digest, len(chunk.episodes)) for chunk in chunks]
+def refs(*chunks: ChunkManifest) -> list[ChunkRef]:
+    return [chunk.ref for chunk in chunks]
 
 
 def test_an_empty_plan(plan):
     assert (plan.numbers(), plan.planned(), plan.read("en", 0)) == ({}, [], None)
 
 
-def test_what_is_created_is_read_again(plan):
+def test_created_chunks_are_read(plan):
     assert plan.create(ZERO) and plan.create(ONE)
     assert plan.read("en", 1) == ONE
     assert plan.numbers() == {"en": [0, 1]}
@@ -60,31 +60,31 @@ def test_creating_the_same_chunk_again_counts_as_created(plan):
     assert [plan.create(ONE), plan.create(ONE)] == [True, True]
 
 
-def test_an_answer_that_is_lost_after_the_write_is_found_out(monkeypatch):
+def test_a_lost_response_after_the_write_counts_as_created(monkeypatch):
     plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
 
-    class LostAnswer(Flaky):
+    class LostResponse(Flaky):
         def __call__(self, store, path=None, *rest, **options):
             obstore.put(store, path, *rest, **options)
             return super().__call__(store, path, *rest, **options)
 
-    use_obstore(monkeypatch, files, put=LostAnswer(lambda *_, **__: None, times=1))
+    use_obstore(monkeypatch, files, put=LostResponse(lambda *_, **__: None, times=1))
     assert plan.create(ONE) is True
     assert plan.create(OTHER) is False
     assert plan.read("en", 1) == ONE
 
 
-def test_passing_trouble_is_retried_and_then_given_up(monkeypatch):
+def test_transient_errors_are_retried_until_the_retries_are_exhausted(monkeypatch):
     plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
     use_obstore(monkeypatch, files, put=Flaky(obstore.put, 4), get=Flaky(obstore.get, 4), list=Flaky(obstore.list, 4))
     assert plan.create(ZERO)
-    assert plan.write_index() == summary(ZERO)
+    assert plan.write_index() == refs(ZERO)
     use_obstore(monkeypatch, files, get=Flaky(obstore.get, 5))
     with pytest.raises(RetriesExhausted, match=r"reading plan/en/chunk_0000\.json"):
         plan.read("en", 0)
 
 
-def test_languages_and_numbers_are_kept_apart(plan):
+def test_chunks_are_stored_by_language_and_number(plan):
     german = chunk_of("de/a", language="de", number=0)
     large = chunk_of("en/x", number=10_000)
     for chunk in (ZERO, german, large):
@@ -94,23 +94,23 @@ def test_languages_and_numbers_are_kept_apart(plan):
     assert plan.read("en", 7) is None
 
 
-@pytest.mark.parametrize("gone", [0, 1])
-def test_a_gap_is_refused(plan, gone):
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_number_is_an_error(plan, missing):
     for number in range(3):
         plan.create(chunk_of(f"en/{number}", number=number))
-    obstore.delete(plan.store, f"plan/en/chunk_000{gone}.json")
-    with pytest.raises(PlanError, match=rf"chunk_000{gone}\.json is missing"):
+    obstore.delete(plan.store, f"plan/en/chunk_000{missing}.json")
+    with pytest.raises(PlanError, match=rf"chunk_000{missing}\.json is missing"):
         plan.numbers()
 
 
-def test_a_listing_that_lags_behind_another_scan_is_no_gap(plan, monkeypatch):
+def test_a_stale_listing_is_no_missing_number(plan, monkeypatch):
     for chunk in (ZERO, ONE):
         plan.create(chunk)
     use_obstore(monkeypatch, files, list=lambda store, prefix: [[{"path": "plan/en/chunk_0001.json"}]])
     assert plan.numbers() == {"en": [0, 1]}
 
 
-def test_files_that_are_no_manifests_are_not_chunks(plan):
+def test_other_files_are_no_chunks(plan):
     plan.create(ZERO)
     for path in (
         "plan/en/chunk_0005.json.bak",
@@ -122,25 +122,25 @@ def test_files_that_are_no_manifests_are_not_chunks(plan):
     assert plan.numbers() == {"en": [0]}
 
 
-def test_a_tampered_manifest_is_refused_by_name(plan):
+def test_a_changed_manifest_is_an_error_that_names_it(plan):
     plan.create(ZERO)
     changed = json.loads(encode(ZERO)) | {"episodes": ["en/a"]}
     put(plan, "plan/en/chunk_0000.json", json.dumps(changed).encode())
-    for look in (lambda: plan.read("en", 0), lambda: list(plan.read_many([("en", 0)])), plan.planned):
+    for read in (lambda: plan.read("en", 0), lambda: list(plan.read_many([("en", 0)])), plan.planned):
         with pytest.raises(PlanError, match=r"plan/en/chunk_0000\.json"):
-            look()
+            read()
 
 
 @pytest.mark.parametrize("changes", [{"chunk": 5}, {"language": "de"}])
-def test_a_manifest_of_another_name_is_refused(plan, changes):
-    """A copied or renamed file has a digest that is right, and is still not this chunk."""
+def test_a_renamed_manifest_is_an_error(plan, changes):
+    """A copied or renamed file has a valid digest, but is not this chunk."""
     plan.create(ZERO)
     put(plan, "plan/en/chunk_0001.json", json.dumps(json.loads(encode(ONE)) | changes).encode())
     with pytest.raises(PlanError, match=r"plan/en/chunk_0001\.json"):
         plan.planned()
 
 
-def test_reading_a_chunk_that_vanished_is_an_error(plan):
+def test_a_chunk_deleted_while_reading_is_an_error(plan):
     plan.create(ZERO)
     with pytest.raises(PlanError, match="vanished"):
         list(plan.read_many([("en", 0), ("en", 1)]))
@@ -164,63 +164,63 @@ def test_a_damaged_identity_is_a_plan_error(plan, data):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"since": "yesterday"}', b'{"since": 5}', b"[]"])
-def test_a_damaged_clock_is_a_plan_error(plan, data):
+def test_a_damaged_wait_is_a_plan_error(plan, data):
     put(plan, "plan/en/waiting.json", data)
     with pytest.raises(PlanError, match=r"plan/en/waiting\.json"):
         plan.waiting_since("en")
 
 
-def test_a_plan_has_one_id_for_ever_and_a_place_without_a_plan_gets_none(plan):
+def test_a_plan_has_one_id_and_an_empty_store_has_none(plan):
     with pytest.raises(PlanError, match="STATE_URL holds none"):
         plan.id()
     assert plan.find_id() is None
     plan.check_identity()
-    found = plan.id()
-    assert (len(found), plan.id(), plan.find_id()) == (32, found, found)
+    plan_id = plan.id()
+    assert (len(plan_id), plan.id(), plan.find_id()) == (32, plan_id, plan_id)
 
 
-def test_the_index_is_a_summary_in_plan_order(plan):
+def test_the_index_lists_chunks_in_plan_order(plan):
     german = chunk_of("de/a", language="de", number=0)
     for chunk in (ZERO, german, ONE):
         plan.create(chunk)
-    assert plan.planned() == plan.write_index() == plan.planned() == summary(german, ZERO, ONE)
+    assert plan.planned() == plan.write_index() == plan.planned() == refs(german, ZERO, ONE)
 
 
-def test_an_index_that_is_up_to_date_saves_reading_the_manifests(plan, monkeypatch):
+def test_with_a_current_index_no_manifest_is_read(plan, monkeypatch):
     for chunk in (ZERO, ONE):
         plan.create(chunk)
     plan.write_index()
     counting = Flaky(obstore.get, times=0)
     use_obstore(monkeypatch, files, get=counting)
-    assert plan.planned() == summary(ZERO, ONE)
+    assert plan.planned() == refs(ZERO, ONE)
     assert counting.calls == {"plan/index.json": 1}
 
 
-def test_an_index_that_lags_is_filled_from_the_manifests(plan):
+def test_a_stale_index_is_completed_from_the_manifests(plan):
     plan.create(ZERO)
     plan.write_index()
     plan.create(ONE)
-    assert plan.planned() == summary(ZERO, ONE)
+    assert plan.planned() == refs(ZERO, ONE)
 
 
 @pytest.mark.parametrize(
     "data",
     [b"", b"{", b"\xff\xfe", b"null", b"5", b'["en"]', b"[[1]]", b'[["en", 0, "d", 1, 2]]', b'[[["en"], 0, "d", 1]]'],
 )
-def test_a_damaged_index_is_no_index(plan, data):
+def test_a_damaged_index_is_rebuilt(plan, data):
     for chunk in (ZERO, ONE):
         plan.create(chunk)
     put(plan, "plan/index.json", data)
-    assert plan.planned() == plan.write_index() == summary(ZERO, ONE)
+    assert plan.planned() == plan.write_index() == refs(ZERO, ONE)
 
 
-def test_an_index_that_names_chunks_nobody_planned_is_not_believed(plan):
+def test_index_entries_without_a_manifest_are_ignored(plan):
     plan.create(ZERO)
     put(plan, "plan/index.json", json.dumps([["en", 0, ZERO.digest, 2], ["en", 1, ONE.digest, 1]]).encode())
-    assert plan.planned() == summary(ZERO)
+    assert plan.planned() == refs(ZERO)
 
 
-def test_since_when_a_remainder_waits(plan):
+def test_the_start_of_a_wait_is_stored_by_language(plan):
     since = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
     assert plan.waiting_since("en") is None
     plan.set_waiting("en", since)
@@ -231,6 +231,6 @@ def test_since_when_a_remainder_waits(plan):
     assert plan.numbers() == {}
 
 
-def test_clearing_what_never_waited_writes_nothing(plan):
+def test_clearing_an_absent_wait_writes_nothing(plan):
     plan.set_waiting("en", None)
     assert [item for batch in obstore.list(plan.store) for item in batch] == []

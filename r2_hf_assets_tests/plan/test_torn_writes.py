@@ -1,4 +1,4 @@
-"""What a scan that was killed, or a host that loses power, leaves of the plan: whole manifests, and nothing else."""
+"""After a killed scan or a power loss the plan has complete manifests only."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import PlanStore
 
 
-def test_a_scan_removes_what_a_killed_one_left_and_leaves_what_may_be_anothers(tmp_path: Path) -> None:
+def test_a_scan_removes_old_temporary_files_and_keeps_fresh_ones(tmp_path: Path) -> None:
     plan = PlanStore(LocalStore(tmp_path), "podcasts", "processed/")
     plan.check_identity()
     assert plan.create(ChunkManifest("en", 0, "processed/", ("en/a",)))
@@ -27,7 +27,7 @@ def test_a_scan_removes_what_a_killed_one_left_and_leaves_what_may_be_anothers(t
     assert [path.name for path in sorted((tmp_path / "plan/en").iterdir())] == ["chunk_0000.json", "chunk_0001.json#2"]
 
 
-def test_manifests_are_on_the_disk_before_the_index_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manifests_are_synced_before_the_index_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PlanStore(LocalStore(tmp_path), "podcasts", "processed/")
     plan.check_identity()
     index = tmp_path / "plan/index.json"

@@ -1,4 +1,4 @@
-"""The plan check: sound plans pass with their numbers, and each of its rules fails on the damage it is there for."""
+"""The plan check: a valid plan passes with its numbers, and each rule fails on its damage."""
 
 import json
 from typing import Any
@@ -18,12 +18,12 @@ from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chu
 
 @pytest.fixture
 def plan() -> PlanStore:
-    made = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
-    made.create(chunk_of("en/a", "en/b", "en-US/a", number=0))
-    made.create(chunk_of("en/c", number=1))
-    made.create(chunk_of("deu/a", language="de", number=0))
-    made.write_index()
-    return made
+    plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
+    plan.create(chunk_of("en/a", "en/b", "en-US/a", number=0))
+    plan.create(chunk_of("en/c", number=1))
+    plan.create(chunk_of("deu/a", language="de", number=0))
+    plan.write_index()
+    return plan
 
 
 def overwrite(plan: PlanStore, path: str, data: bytes) -> None:
@@ -36,7 +36,7 @@ def kinds(plan: PlanStore) -> dict[str, int]:
     return verdict.numbers["problems_by_kind"]
 
 
-def test_a_sound_plan_passes_with_its_numbers(plan):
+def test_a_valid_plan_passes_with_its_numbers(plan):
     verdict = check_plan(plan)
     assert verdict.passed
     assert verdict.summary == "5 episodes in 3 chunks of 2 languages, each planned once"
@@ -58,7 +58,7 @@ def test_an_empty_plan_passes():
     assert verdict.passed and verdict.numbers["episodes"] == 0
 
 
-def test_unknown_folders_are_a_warning_that_names_them(plan):
+def test_unknown_folders_are_a_warning(plan):
     plan.create(chunk_of("junk/a", "junk/b", "123/a", "unknown/a", language="unknown", number=0))
     verdict = check_plan(plan)
     assert not verdict.passed and verdict.severity is Severity.WARN
@@ -68,18 +68,18 @@ def test_unknown_folders_are_a_warning_that_names_them(plan):
     assert verdict.numbers["languages_that_fit"] == "LANGUAGES=de,en,unknown"
 
 
-def test_a_folder_that_is_called_unknown_is_no_warning(plan):
+def test_a_folder_named_unknown_is_no_warning(plan):
     plan.create(chunk_of("unknown/a", language="unknown", number=0))
     assert check_plan(plan).passed
 
 
-def test_an_error_is_not_hidden_by_a_warning(plan):
+def test_an_error_takes_precedence_over_a_warning(plan):
     plan.create(chunk_of("junk/a", "junk/a", language="unknown", number=0))
     assert kinds(plan) == {"episode_planned_twice": 1}
 
 
 @pytest.mark.parametrize(
-    ("added", "found"),
+    ("added", "problems"),
     [
         (chunk_of("en/d", "en/b", number=2), {"episode_planned_twice": 1}),
         (chunk_of("en/d", "en/d", "en/a", number=2), {"episode_planned_twice": 2}),
@@ -90,9 +90,9 @@ def test_an_error_is_not_hidden_by_a_warning(plan):
         (ChunkManifest("en", 2, "other/", ("en/d",)), {"other_prefix": 1}),
     ],
 )
-def test_chunks_that_should_not_be_are_found(plan, added: ChunkManifest, found: dict[str, int]):
+def test_invalid_chunks_are_reported(plan, added: ChunkManifest, problems: dict[str, int]):
     plan.create(added)
-    assert kinds(plan) == found
+    assert kinds(plan) == problems
 
 
 def manifest(**changes: Any) -> bytes:
@@ -104,7 +104,7 @@ def manifest(**changes: Any) -> bytes:
     [b"", b"{", manifest(digest="0" * 32), manifest(episodes=["en/z"]), manifest(episodes=[]), manifest(chunk=7)],
     ids=["empty", "cut", "digest", "member", "no-members", "number"],
 )
-def test_a_manifest_that_is_not_sound_is_found_and_the_other_languages_are_counted(plan, data):
+def test_a_damaged_manifest_is_reported_and_other_languages_are_counted(plan, data):
     overwrite(plan, "plan/en/chunk_0001.json", data)
     assert kinds(plan) == {"plan_damaged": 1}
     verdict = check_plan(plan)
@@ -112,15 +112,15 @@ def test_a_manifest_that_is_not_sound_is_found_and_the_other_languages_are_count
     assert verdict.numbers["episodes_by_language"]["de"] == 1
 
 
-def test_a_gap_is_found(plan):
+def test_a_missing_number_is_reported(plan):
     plan.create(chunk_of("en/f", number=3))
     assert kinds(plan) == {"plan_damaged": 1}
     assert "chunk_0002.json is missing" in check_plan(plan).summary
 
 
 @pytest.mark.parametrize("column", [2, 3], ids=["digest", "episodes"])
-def test_an_index_that_says_otherwise_is_found(plan, column):
-    rows = [[p.language, p.number, p.digest, p.episodes] for p in plan.planned()]
+def test_an_index_that_differs_is_reported(plan, column):
+    rows = [[*chunk.name, chunk.digest, chunk.episodes] for chunk in plan.planned()]
     rows[0][column] = "0" * 32 if column == 2 else 99
     overwrite(plan, "plan/index.json", json.dumps(rows).encode())
     assert kinds(plan) == {"index_differs": 1}
@@ -136,7 +136,7 @@ def test_manifests_are_read_once(plan, monkeypatch):
     )
 
 
-def test_a_store_that_can_not_be_read_is_no_verdict(plan, monkeypatch):
+def test_an_unreadable_store_is_an_error(plan, monkeypatch):
     use_obstore(monkeypatch, plan_files, get=Flaky(obstore.get, 99, match="chunk_0001"))
     with pytest.raises(RetriesExhausted):
         check_plan(plan)

@@ -1,4 +1,4 @@
-"""A month of uploads: no episode waits longer than PLAN_MAX_WAIT_HOURS and one interval between scans."""
+"""A month of uploads: no episode waits longer than PLAN_MAX_WAIT_HOURS plus one interval between scans."""
 
 import random
 from collections import Counter
@@ -20,14 +20,14 @@ RATES = {"en": 30, "de": 13, "fr": 3}
 
 
 class Month:
-    """Uploads at random times under random names, and a plan."""
+    """Uploads at random times with random names, and a plan."""
 
     def __init__(self, seed: int) -> None:
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         self.bucket = MemoryBucket()
         self.plan = PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT)
         self.arrived = {
-            f"{language}/{chance.randbytes(6).hex()}": START + timedelta(days=chance.uniform(0, DAYS))
+            f"{language}/{rng.randbytes(6).hex()}": START + timedelta(days=rng.uniform(0, DAYS))
             for language, rate in RATES.items()
             for _ in range(rate * DAYS)
         }
@@ -36,7 +36,7 @@ class Month:
         self.part_filled: Counter[str] = Counter()
 
     def upload(self, now: datetime) -> None:
-        """What has arrived by now."""
+        """Upload the episodes that have arrived by now."""
         count = sum(self.arrived[episode] <= now for episode in self.left)
         put_folders(self.bucket, *self.left[:count])
         self.left = self.left[count:]
@@ -48,16 +48,16 @@ class Month:
             self.part_filled[chunk.language] += len(chunk.episodes) < SIZE
 
     def sweep(self, now: datetime) -> None:
-        """What the sensor does: judge the counts by the plan's notes, and have only what is ready scanned."""
-        there = Counter(episode.split("/")[0] for episode in self.arrived if self.arrived[episode] <= now)
-        new = +(there - Counter(episode.split("/")[0] for episode in self.planned))
+        """Scan only the languages that are ready, like the sensor."""
+        uploaded = Counter(episode.split("/")[0] for episode in self.arrived if self.arrived[episode] <= now)
+        new = +(uploaded - Counter(episode.split("/")[0] for episode in self.planned))
         ready = (name for name, count in new.items() if count >= SIZE or not is_held_back(name, self.plan, LIMIT, now))
         if languages := frozenset(ready):
             self.scan(now, languages)
 
 
 @pytest.mark.parametrize("by_sensor", [False, True], ids=["schedule", "sensor"])
-def test_no_episode_of_a_month_waits_longer_than_the_limit_and_an_interval(by_sensor: bool) -> None:
+def test_no_episode_waits_longer_than_the_limit_plus_an_interval(by_sensor: bool) -> None:
     month = Month(seed=13)
     now = START
     while now < START + timedelta(days=DAYS) + LIMIT + INTERVAL:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.retry import STATUSES, Retry, TransientError, transient_status
 
 cells = st.tuples(st.sampled_from(["de", "en"]), st.integers(0, 4))
@@ -20,11 +20,11 @@ plans = st.dictionaries(cells, digests).map(
 
 @given(plans, st.dictionaries(cells, st.none() | digests))
 def test_chunks_without_a_record_of_their_digest_are_due_in_plan_order(chunks, recorded):
-    expected = [chunk for chunk in chunks if recorded.get((chunk.language, chunk.number)) != chunk.digest]
-    assert due(chunks, recorded) == expected
-    done = recorded | {(chunk.language, chunk.number): chunk.digest for chunk in expected}
-    assert due(chunks, done) == []
-    assert due(chunks, {}) == chunks
+    expected = [chunk for chunk in chunks if recorded.get(chunk.name) != chunk.digest]
+    assert find_due(chunks, recorded) == expected
+    done = recorded | {chunk.name: chunk.digest for chunk in expected}
+    assert find_due(chunks, done) == []
+    assert find_due(chunks, {}) == chunks
 
 
 @dataclass

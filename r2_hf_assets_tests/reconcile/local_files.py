@@ -1,4 +1,4 @@
-"""Files that stand for a chunk's files on the Hub, read from a folder."""
+"""A chunk's files on the Hub, replaced by files in a folder."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ class LocalRepo(HubClient):
 
 
 def as_on_hub(*paths: Path, number: int = 7) -> tuple[dict[str, RemoteFile], HubReader]:
-    """The parts of chunk `number` of `en`, by their paths in the repo."""
+    """Return the parts of chunk `number` of `en`, by their paths in the repo."""
     named = dict(zip((path_in_repo("en", name) for name in shard_names(number, len(paths))), paths, strict=True))
     files = {
         name: RemoteFile(name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -1,7 +1,6 @@
-"""The script that this project replaces, as far as its results go: work_plan.json, progress.log and files on the Hub.
+"""The results of the script that this project replaces: work_plan.json, progress.log and files on the Hub.
 
-It plans every episode folder it lists, and does those chunks that it is told to do. An episode that has a missing file
-or a bad entry is left out whole; rows lie by episode, in order of completion.
+An episode with a missing file or a bad entry is left out; a chunk's rows are in order of completion of its episodes.
 """
 
 import json
@@ -42,21 +41,21 @@ class Script:
         return self.world.folder / "progress.log"
 
     def scan(self, limit: int = 1000) -> None:
-        """At most `limit` episodes of a folder."""
+        """Plan at most `limit` episodes of each folder."""
         plan: dict[str, list[str]] = {}
         for folder in self._folders("processed/"):
             language = script_language(folder.rstrip("/").rpartition("/")[2])
             plan.setdefault(language, []).extend(self._folders(folder)[:limit])
         self.plan_file.write_text(json.dumps(plan, indent=2))
 
-    def process(self, wanted: Callable[[str, int], bool]) -> dict[str, str]:
-        """Do the chunks that are `wanted` (by language and number). Returns the SHA-256 of its files by path."""
+    def process(self, selected: Callable[[str, int], bool]) -> dict[str, str]:
+        """Upload the chunks `selected` by language and number; return the SHA-256 of all files by path."""
         self.world.api().create_repo(self.world.repo_id, repo_type="dataset", exist_ok=True)
         for language, prefixes in json.loads(self.plan_file.read_text()).items():
             for start in range(0, len(prefixes), self.episodes_per_chunk):
                 number = start // self.episodes_per_chunk
-                if wanted(language, number):
-                    # The last that was begun is the first that is done.
+                if selected(language, number):
+                    # The last episode completes first.
                     members = reversed(prefixes[start : start + self.episodes_per_chunk])
                     rows = [row for prefix in members for row in self._episode(prefix, language)]
                     self.upload(f"data/{language}/chunk-{number:05d}", rows)
@@ -94,11 +93,11 @@ class Script:
         }
 
     def _folders(self, prefix: str) -> list[str]:
-        found = obstore.list_with_delimiter(self.world.store(), prefix)["common_prefixes"]
-        return [f"{folder.rstrip('/')}/" for folder in sorted(found)]
+        folders = obstore.list_with_delimiter(self.world.store(), prefix)["common_prefixes"]
+        return [f"{folder.rstrip('/')}/" for folder in sorted(folders)]
 
 
 def file_hashes(world: World) -> dict[str, str]:
-    """SHA-256 of the data files at the head, by path."""
+    """Return the SHA-256 of the data files at the head, by path."""
     listed = world.api().list_repo_tree(world.repo_id, "data", recursive=True, repo_type="dataset")
     return {entry.path: entry.lfs.sha256 for entry in listed if getattr(entry, "lfs", None)}

@@ -1,4 +1,4 @@
-"""compare: each kind of difference from plain data, and what is counted, recordable, unproven or lost."""
+"""compare: each kind of difference, and which chunks are counted, recordable, unproven or lost."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,13 +26,13 @@ def build(parts: int = 2, digest: str = "digest-7") -> BuildRecord:
 
 
 def on_hub(record: BuildRecord, **changes: Any) -> dict[str, RemoteFile]:
-    """The record's files as the Hub shows them, the last one changed."""
+    """Return the record's files as the Hub lists them, the last one changed."""
     files = [RemoteFile(path_in_repo("en", file.name), file.size, file.sha256) for file in record.files]
     files[-1:] = [replace(file, **changes) for file in files[-1:]]
     return {file.path: file for file in files}
 
 
-def some(*paths: str) -> dict[str, RemoteFile]:
+def files(*paths: str) -> dict[str, RemoteFile]:
     return {path: RemoteFile(path, 1, "sha") for path in paths}
 
 
@@ -56,57 +56,51 @@ def state(
 
 
 CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
-    "simply due": (state(), []),
+    "only planned": (state(), []),
     "built and not committed": (state(shards=DONE, built=build()), []),
-    "as it should be": (state(recorded=DONE, built=build(), hub=on_hub(build())), []),
+    "as committed": (state(recorded=DONE, built=build(), hub=on_hub(build())), []),
     "without its build record": (state(recorded=DONE, hub=on_hub(build())), []),
     "unplanned before": (state(recorded={NAME: "unplanned"}), []),
-    "gone": (state(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
-    "a part gone": (
-        state(recorded=DONE, built=build(), hub=some(ONE) | {ONE: on_hub(build())[ONE]}),
+    "absent": (state(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
+    "a part absent": (
+        state(recorded=DONE, built=build(), hub=files(ONE) | {ONE: on_hub(build())[ONE]}),
         [(Kind.ABSENT, "1 of 2")],
     ),
-    "gone, no record": (state(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
-    "a part gone, no record": (state(recorded=DONE, hub=some(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
-    "as it was committed, no build record": (state(recorded=DONE, committed=build(), hub=on_hub(build())), []),
-    "the last part gone, no build record": (
+    "absent, no record": (state(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
+    "a part absent, no record": (state(recorded=DONE, hub=files(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
+    "as committed, no build record": (state(recorded=DONE, committed=build(), hub=on_hub(build())), []),
+    "the last part absent, no build record": (
         state(recorded=DONE, committed=build(), hub={ONE: on_hub(build())[ONE]}),
         [(Kind.ABSENT, f"1 of 2 files: {TWO}")],
     ),
     "a part replaced, no build record": (
         state(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are on the Hub")],
     ),
-    "all gone, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
-    "committed, then built otherwise": (
+    "all absent, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
+    "committed, then built differently": (
         state(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
         [],
     ),
-    "without a row, then a file": (
-        state(recorded=DONE, committed=build(0), hub=some(WHOLE)),
-        [(Kind.STALE, WHOLE)],
-    ),
+    "without a row, then a file": (state(recorded=DONE, committed=build(0), hub=files(WHOLE)), [(Kind.STALE, WHOLE)]),
     "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
-        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are there")],
+        [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are on the Hub")],
     ),
     "other size": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), size=7)),
-        [(Kind.OTHER_CONTENT, "were built, 7 bytes, SHA-256 sha 1 are there")],
+        [(Kind.OTHER_CONTENT, "were built, 7 bytes, SHA-256 sha 1 are on the Hub")],
     ),
     "not in LFS": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256=None)),
-        [(Kind.OTHER_CONTENT, "101 bytes, SHA-256 None are there")],
+        [(Kind.OTHER_CONTENT, "101 bytes, SHA-256 None are on the Hub")],
     ),
     "an older build, to be replaced": (
         state(built=build(), hub=on_hub(build(), sha256="older")),
         [(Kind.UNRECORDED, "2 files, not those of a build record")],
     ),
-    "a stale part": (
-        state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | some(TWO)),
-        [(Kind.STALE, TWO)],
-    ),
+    "a stale part": (state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | files(TWO)), [(Kind.STALE, TWO)]),
     "not recorded": (
         state(built=build(), hub=on_hub(build())),
         [(Kind.UNRECORDED, "2 files as built; not recorded: hub_commit, parquet_shards")],
@@ -116,80 +110,80 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
         [(Kind.UNRECORDED, "not recorded: parquet_shards")],
     ),
     "without a row": (state(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
-    "neither recorded nor a build record": (state(hub=some(WHOLE)), [(Kind.UNRECORDED, "1 files, not")]),
-    "not recorded, a part gone": (
+    "neither recorded nor a build record": (state(hub=files(WHOLE)), [(Kind.UNRECORDED, "1 files, not")]),
+    "not recorded, a part absent": (
         state(built=build(), hub={ONE: on_hub(build())[ONE]}),
         [(Kind.UNRECORDED, "1 files, not those of a build record")],
     ),
-    "recorded for others": (
+    "recorded for another digest": (
         state(recorded={NAME: "before"}),
         [(Kind.OTHER_DIGEST, "hub_commit: before is recorded"), (Kind.OTHER_DIGEST, "parquet_shards: before")],
     ),
-    "built for others": (state(built=build(digest="before")), []),
+    "built for another digest": (state(built=build(digest="before")), []),
     "recorded, not planned": (
         state(recorded={("de", 0): "gone", ("fr", 0): "unplanned"}),
         [(Kind.NOT_PLANNED, "digest gone")],
     ),
-    "files of nobody": (
-        state(hub=some("data/en/chunk-00008.parquet", "data/notes.txt")),
+    "files of no planned chunk": (
+        state(hub=files("data/en/chunk-00008.parquet", "data/notes.txt")),
         [(Kind.UNKNOWN, "data/en/chunk-00008.parquet"), (Kind.UNKNOWN, "data/notes.txt")],
     ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_difference(case: str) -> None:
-    given, expected = CASES[case]
-    found = compare(given).differences
-    assert [difference.kind for difference in found] == [kind for kind, _ in expected]
-    for difference, (_, said) in zip(found, expected, strict=True):
-        assert said in difference.detail
+def test_each_difference_is_reported(case: str) -> None:
+    state, expected = CASES[case]
+    differences = compare(state).differences
+    assert [difference.kind for difference in differences] == [kind for kind, _ in expected]
+    for difference, (_, detail) in zip(differences, expected, strict=True):
+        assert detail in difference.detail
 
 
-def test_every_kind_is_tried_and_has_advice() -> None:
-    tried = {kind for _, expected in CASES.values() for kind, _ in expected}
-    assert tried | {Kind.UNVERIFIABLE} == set(Kind) == set(ADVICE)
+def test_every_kind_has_a_case_and_advice() -> None:
+    kinds = {kind for _, expected in CASES.values() for kind, _ in expected}
+    assert kinds | {Kind.UNVERIFIABLE} == set(Kind) == set(ADVICE)
 
 
 @pytest.mark.parametrize(
     ("case", "numbers"),
     [
-        ("simply due", {"due": 1, "nothing": 1}),
+        ("only planned", {"due": 1, "nothing": 1}),
         ("built and not committed", {"due": 1}),
-        ("as it should be", {"recorded": 1, "as_built": 1}),
+        ("as committed", {"recorded": 1, "as_built": 1}),
         ("without its build record", {"recorded": 1, "unchecked": 1}),
-        ("as it was committed, no build record", {"recorded": 1, "as_built": 1}),
-        ("gone", {"recorded": 1}),
+        ("as committed, no build record", {"recorded": 1, "as_built": 1}),
+        ("absent", {"recorded": 1}),
         ("due again", {"due": 1, "nothing": 1}),
         ("not recorded", {"due": 1, "as_built": 1}),
-        ("recorded for others", {"due": 1, "nothing": 1}),
+        ("recorded for another digest", {"due": 1, "nothing": 1}),
     ],
 )
-def test_counts(case: str, numbers: dict[str, int]) -> None:
+def test_chunks_are_counted(case: str, numbers: dict[str, int]) -> None:
     report = compare(CASES[case][0])
-    shown = {name: getattr(report, name) for name in ("recorded", "due", "nothing", "as_built", "unchecked")}
-    assert {name: count for name, count in shown.items() if count} == numbers
+    counts = {name: getattr(report, name) for name in ("recorded", "due", "nothing", "as_built", "unchecked")}
+    assert {name: count for name, count in counts.items() if count} == numbers
 
 
 RECORDABLE = {"not recorded", "only the commit recorded", "without a row"}
-LOST = {name for name, (given, found) in CASES.items() if given.commits_recorded == DONE and found} - RECORDABLE
+LOST = {name for name, (given, expected) in CASES.items() if given.commits_recorded == DONE and expected} - RECORDABLE
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_can_be_recorded_what_must_be_read_and_what_is_lost(case: str) -> None:
+def test_recordable_unproven_and_lost_chunks(case: str) -> None:
     report = compare(CASES[case][0])
     assert [item.chunk for item in report.recordable] == ([CHUNK] if case in RECORDABLE else [])
-    read = ("neither recorded nor a build record", "an older build, to be replaced", "not recorded, a part gone")
-    assert report.unproven == ([CHUNK] if case in read else [])
+    unproven = ("neither recorded nor a build record", "an older build, to be replaced", "not recorded, a part absent")
+    assert report.unproven == ([CHUNK] if case in unproven else [])
     assert [due.name for due in report.lost] == ([NAME] if case in LOST else [])
 
 
-def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
+def test_the_order_of_differences_does_not_depend_on_the_input_order() -> None:
     chunks = tuple(ChunkRef(language, number, "d", 1) for language in ("en", "de") for number in (1, 0))
-    hub = some("data/x", "data/a", "data/en/chunk-00001.parquet", "data/de/chunk-00000.parquet")
+    hub = files("data/x", "data/a", "data/en/chunk-00001.parquet", "data/de/chunk-00000.parquet")
     given = State(chunks, {}, {("de", 1): "d", ("en", 0): "d"}, {}, Inventory("head", hub))
-    turned = replace(given, planned=chunks[::-1], hub=Inventory("head", dict(reversed(hub.items()))))
-    assert compare(given).differences == compare(turned).differences
+    reverse = replace(given, planned=chunks[::-1], hub=Inventory("head", dict(reversed(hub.items()))))
+    assert compare(given).differences == compare(reverse).differences
     assert [(d.kind, d.chunk, d.detail[:6]) for d in compare(given).differences] == [
         (Kind.ABSENT, ("de", 1), "no fil"),
         (Kind.ABSENT, ("en", 0), "no fil"),
@@ -200,13 +194,13 @@ def test_the_order_does_not_depend_on_the_order_of_the_state() -> None:
     ]
 
 
-def test_a_chunk_that_was_read_is_recordable_or_unverifiable() -> None:
+def test_a_read_chunk_is_recordable_or_unverifiable() -> None:
     given = CASES["an older build, to be replaced"][0]
-    whole, lost = Recovered(CHUNK, build().files, "its rows"), Due(NAME, "a row is lost")
+    whole, lost = Recovered(CHUNK, build().files, "its rows"), Due(NAME, "a row is missing")
     good, bad = compare(given), compare(given)
     update(good, [whole])
     assert [(d.kind, d.chunk) for d in good.differences] == [(Kind.UNRECORDED, NAME)]
     assert (good.recordable, good.unproven) == ([whole], [])
     update(bad, [lost])
-    assert [(d.kind, d.chunk, d.detail) for d in bad.differences] == [(Kind.UNVERIFIABLE, NAME, "a row is lost")]
+    assert [(d.kind, d.chunk, d.detail) for d in bad.differences] == [(Kind.UNVERIFIABLE, NAME, "a row is missing")]
     assert (bad.recordable, bad.unproven) == ([], [])

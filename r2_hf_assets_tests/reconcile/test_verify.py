@@ -1,4 +1,4 @@
-"""verify_chunk, on real builds in a real store: what is whole passes, and whatever is not is named."""
+"""verify_chunk on real builds in a real store: complete chunks pass, and each problem is reported."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,14 +15,7 @@ from r2_hf_assets.reconcile.verify import Content, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
-from r2_hf_assets_tests.support.build_samples import (
-    NO_WAIT,
-    PREFIX,
-    audio,
-    build_in_memory,
-    chunk_of,
-    put_episode,
-)
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, audio, build_in_memory, chunk_of, put_episode
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 CHUNK = chunk_of("en/a", "en-US/b", "en/c")
@@ -31,7 +24,7 @@ SETTLED = timedelta(minutes=15)
 
 @pytest.fixture
 def bucket() -> MemoryBucket:
-    """Ten segments; one has no audio, one is no object, and one episode's metadata is no JSON."""
+    """Ten entries, some without usable audio, one no object; and an episode whose metadata is no JSON."""
     store = MemoryBucket()
     put_episode(store, "en/a", 4, without=[2])
     put_episode(store, "en-US/b", metadata=b"nonsense")
@@ -41,7 +34,7 @@ def bucket() -> MemoryBucket:
 
 
 def parts(bucket: MemoryBucket, tmp_path: Path, **changes: Any) -> list[Path]:
-    """The files of a build."""
+    """Build the chunk; return its files."""
     built = build_in_memory(CHUNK, bucket, **changes)
     paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
     for path, data in zip(paths, built.parts, strict=True):
@@ -59,7 +52,7 @@ def check(bucket: MemoryBucket, *paths: Path, chunk: ChunkManifest = CHUNK) -> C
 
 
 def change(path: Path, edit: Callable[[pa.Table], pa.Table]) -> Path:
-    """The same file with other rows."""
+    """Write the file with edited rows; return the new path."""
     changed = path.with_name("changed")
     pq.write_table(edit(pq.read_table(path)), changed)
     return changed
@@ -69,17 +62,17 @@ def rows(*order: int) -> Callable[[pa.Table], pa.Table]:
     return lambda table: table.take(pa.array(order, pa.int64()))
 
 
-def test_a_build_proves_itself_in_one_file_and_in_parts(bucket: MemoryBucket, tmp_path: Path) -> None:
+def test_a_complete_build_passes_in_one_file_and_in_parts(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
-    found = check(bucket, whole)
-    assert (found.problem, found.segments, found.lost, found.summary) == (None, 9, (), "7 rows")
-    assert [(file.name, file.rows) for file in found.files] == [("chunk-00007.parquet", 7)]
+    content = check(bucket, whole)
+    assert (content.problem, content.segments, content.lost, content.summary) == (None, 9, (), "7 rows")
+    assert [(file.name, file.rows) for file in content.files] == [("chunk-00007.parquet", 7)]
     split = parts(bucket, tmp_path, max_bytes=450, rowgroup_bytes=300)
     assert len(split) > 2
     files, reader = as_on_hub(*split)
     backwards = dict(reversed(files.items()))
-    found = verify_chunk(CHUNK, backwards, reader, source(bucket))
-    assert (found.summary, [file.sha256 for file in found.files]) == ("7 rows", [f.sha256 for f in files.values()])
+    content = verify_chunk(CHUNK, backwards, reader, source(bucket))
+    assert (content.summary, [file.sha256 for file in content.files]) == ("7 rows", [f.sha256 for f in files.values()])
     *begin, before_last, last = files
     gap = verify_chunk(CHUNK, {path: files[path] for path in (*begin, last)}, reader, source(bucket))
     short = verify_chunk(CHUNK, {path: files[path] for path in (*begin, before_last)}, reader, source(bucket))
@@ -97,33 +90,33 @@ C = "processed/en/c/c_00000"
     [
         ((0, 1, 2, 3, 4, 5), f"lacks 1 of 9 segments, the first is {C}4.mp3"),
         ((1, 2, 3, 4, 5, 6), "lacks 1 of 9 segments, the first is processed/en/a/a_000000.mp3"),
-        ((6, 1, 0, 2, 5, 4, 3), "7 rows"),  # in any order: the script wrote episodes as they were completed
-        ((0, 1, 2, 3, 3, 4, 5, 6), f"its row {C}0.mp3 is there more than once"),
+        ((6, 1, 0, 2, 5, 4, 3), "7 rows"),  # in any order: the script wrote episodes as they completed
+        ((0, 1, 2, 3, 3, 4, 5, 6), f"its row {C}0.mp3 occurs more than once"),
         ((), "no row in it"),
     ],
 )
-def test_rows_lost_or_double(bucket: MemoryBucket, tmp_path: Path, order: tuple[int, ...], summary: str) -> None:
+def test_lost_or_duplicate_rows(bucket: MemoryBucket, tmp_path: Path, order: tuple[int, ...], summary: str) -> None:
     (whole,) = parts(bucket, tmp_path)
     assert check(bucket, change(whole, rows(*order))).summary == summary
 
 
 @pytest.mark.parametrize("key", ["processed/en/d/d_000000.mp3", "processed/de/a/a_000000.mp3", "a_000000.mp3", None])
-def test_rows_of_another_chunk(bucket: MemoryBucket, tmp_path: Path, key: str | None) -> None:
+def test_rows_of_another_chunk_are_foreign(bucket: MemoryBucket, tmp_path: Path, key: str | None) -> None:
     file, keys = tmp_path / "file", ["processed/en/a/a_000000.mp3", key]
     pq.write_table(pa.Table.from_pylist([{"audio": {"path": k, "bytes": b"mp3"}} for k in keys], SCHEMA), file)
-    found = check(bucket, file)
-    assert (found.problem, found.foreign) == (f"its row {key} is of no episode of this chunk", True)
-    assert found.files == (), "they may not be replaced"
+    content = check(bucket, file)
+    assert (content.problem, content.foreign) == (f"its row {key} is of no episode of this chunk", True)
+    assert content.files == (), "they may not be replaced"
 
 
-def test_what_the_bucket_no_longer_names_may_stay(bucket: MemoryBucket, tmp_path: Path) -> None:
-    """The metadata of an episode was sound, and an entry was no object, when the file was written."""
+def test_rows_that_the_bucket_no_longer_names_are_accepted(bucket: MemoryBucket, tmp_path: Path) -> None:
+    """The metadata of an episode was damaged after the file was written."""
     (whole,) = parts(bucket, tmp_path)
     put_episode(bucket, "en/a", metadata=b"nonsense")
     assert check(bucket, whole).summary == "7 rows"
 
 
-def test_other_columns_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> None:
+def test_other_columns_and_damaged_files_are_reported(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     assert check(bucket, change(whole, lambda table: table.replace_schema_metadata(None))).problem is None
     fewer = check(bucket, change(whole, lambda table: table.drop_columns(["dnsmos"])))
@@ -133,13 +126,13 @@ def test_other_columns_or_no_parquet(bucket: MemoryBucket, tmp_path: Path) -> No
     assert "not a valid Parquet" in check(bucket, broken).summary
 
 
-def test_audio_that_came_later_is_missing_now(bucket: MemoryBucket, tmp_path: Path) -> None:
+def test_audio_uploaded_after_the_build_is_lost(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     obstore.put(bucket, f"{PREFIX}en/a/a_000002.mp3", audio("en/a", 2))
     assert check(bucket, whole).lost == (f"{PREFIX}en/a/a_000002.mp3",)
 
 
-def test_an_upload_that_may_go_on_proves_nothing(bucket: MemoryBucket, tmp_path: Path) -> None:
+def test_an_episode_still_uploading_is_a_problem(bucket: MemoryBucket, tmp_path: Path) -> None:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
     assert verify_chunk(CHUNK, files, reader, source(bucket, SETTLED)).problem == "en/a is still uploading"

@@ -9,7 +9,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, RETRY_ON_ASSET_OR_OP_FAI
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.partitions import add_partitions, read_key
-from r2_hf_assets.plan.dispatch import BAD_SERIES, Selection
+from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, Selection
 from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.outcome import SYSTEMIC_TAG
@@ -126,7 +126,7 @@ def test_the_limit_follows_the_queue() -> None:
 
 
 def test_after_a_series_of_failures_one_at_a_time(ticks: Ticks) -> None:
-    for number in range(BAD_SERIES):
+    for number in range(MAX_CONSECUTIVE_FAILURES):
         ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 100 - number)
     assert "the last 8 runs failed, so one at a time is tried" in ticks.said()
     ticks.attempt("en|chunk_0001", 1, DagsterRunStatus.SUCCESS)

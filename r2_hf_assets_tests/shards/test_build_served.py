@@ -13,7 +13,7 @@ import pytest
 
 from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
-from r2_hf_assets.reconcile.verify import keep_usable, segments_of
+from r2_hf_assets.reconcile.verify import filter_usable, segments_of
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.source import Source
@@ -187,7 +187,7 @@ def test_damaged_gzip_is_rejected_with_a_reason(damage):
     with ObjectsServer(objects, responding({key(1): damaged, key(2): encoded(gzip.compress(b""))})) as server:
         built = build(server)
         source = Source(server.bucket(), timedelta(0), QUICK)
-        assert [segment.key for segment in keep_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
+        assert [segment.key for segment in filter_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
     rejects = ledger(built)
     assert rejects[key(1)][0] == "audio_not_gzip" and rejects[key(1)][1].startswith(f"{len(damaged.body)} bytes; ")
     assert rejects[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]

@@ -120,7 +120,7 @@ def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
     for (language, number), made in makers.items():
         if len(made) > 1:
             broken.append(f"{language} chunk {number} was committed {len(made)} times: {', '.join(made)}")
-    for extra in makers.keys() - {(chunk.language, chunk.number) for chunk in planned}:
+    for extra in makers.keys() - {chunk.name for chunk in planned}:
         broken.append(f"{extra} was committed, but is not planned")
     return count, broken
 
@@ -133,7 +133,7 @@ def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]
         broken += [
             f"{asset.to_user_string()} {chunk.language}|{chunk.number}: recorded for {recorded.get(name)}"
             for chunk in planned
-            if recorded.get(name := (chunk.language, chunk.number)) != chunk.digest
+            if recorded.get(name := chunk.name) != chunk.digest
         ]
     return broken
 

@@ -24,7 +24,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.partitions import LANGUAGE, PLAN_CHUNK, chunk_key, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets_tests.soak.site import LOCATION, RUNS_AT_ONCE, Site
 from r2_hf_assets_tests.soak.victims import RUN, processes
@@ -79,12 +79,12 @@ class Asker:
     def due_keys(self) -> list[str]:
         """Keys of the chunks that are planned, known as partitions, and not yet recorded for their digest."""
         known = set(self.instance.get_dynamic_partitions(PLAN_CHUNK))
-        open_ = due(self.planned(), recorded_digests(self.instance, COMMIT))
-        return [partition_key(p.language, p.number) for p in open_ if chunk_key(p.number) in known]
+        open_ = find_due(self.planned(), recorded_digests(self.instance, COMMIT))
+        return [partition_key(*p.name) for p in open_ if chunk_key(p.number) in known]
 
     def done_keys(self) -> list[str]:
         open_ = set(self.due_keys())
-        return [key for p in self.planned() if (key := partition_key(p.language, p.number)) not in open_]
+        return [key for p in self.planned() if (key := partition_key(*p.name)) not in open_]
 
     def planned(self) -> list[ChunkRef]:
         return self.site.plan().planned()

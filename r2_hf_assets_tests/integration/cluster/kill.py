@@ -92,7 +92,7 @@ def planned_keys(on: Cluster) -> list[str]:
     """Every planned partition, from the plan in the bucket."""
     settings = load(on.env)
     planned = open_plan(settings.plan, settings.r2).planned()
-    return [str(partition_key(chunk.language, chunk.number)) for chunk in planned]
+    return [str(partition_key(*chunk.name)) for chunk in planned]
 
 
 def hanging_run(on: Cluster, mark: int) -> Run:

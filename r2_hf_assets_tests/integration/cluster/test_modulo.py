@@ -11,7 +11,7 @@ import pytest
 from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT
-from r2_hf_assets.plan.due import due
+from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.settings import load
@@ -91,5 +91,5 @@ def told(world: World, machine: int) -> dict[str, int]:
     settings = load({**world.env, "STATE_URL": f"s3://{world.bucket}/state"})
     planned = open_plan(settings.plan, settings.r2).planned()
     with DagsterInstance.from_config(str(world.folder / f"machine{machine}" / "dagster_home")) as instance:
-        left = due(planned, recorded_digests(instance, COMMIT))
+        left = find_due(planned, recorded_digests(instance, COMMIT))
     return {"committed": len(planned) - len(left), "due": len(left)}
