@@ -1,4 +1,4 @@
-"""Keys of the assets: history, sensors and jobs name assets by them without importing what makes them."""
+"""Keys of the assets, for modules that must not import the assets."""
 
 from dagster import AssetKey
 

@@ -1,4 +1,4 @@
-"""Every Dagster object of the project, listed."""
+"""All Dagster objects of the project."""
 
 from dagster import Definitions, in_process_executor
 
@@ -24,6 +24,6 @@ defs = Definitions(
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
     resources={"settings": settings_resource, "run_heartbeat": RunHeartbeat()},
-    # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
+    # A run's two steps are sequential: a process per step would only repeat the imports.
     executor=in_process_executor,
 )

@@ -1,6 +1,6 @@
-"""Schedules, off until they are turned on, in UTC: a scan every six hours, a check of the whole dataset every night.
+"""Schedules, off by default, in UTC: a scan every six hours, a check of the whole dataset every night.
 
-`scan_schedule` is the sensor new_episodes at fixed times: it holds back remainders alike (`automatic: true`).
+`scan_schedule` plans like the sensor new_episodes: it holds back remainders (`automatic: true`).
 """
 
 from dagster import RunConfig, ScheduleDefinition
@@ -13,7 +13,7 @@ scan_schedule = ScheduleDefinition(
     job=scan_job,
     cron_schedule="17 */6 * * *",
     run_config=RunConfig({"work_plan": ScanConfig(automatic=True)}),
-    description="Plans what is new, every six hours. A remainder waits to fill a chunk, PLAN_MAX_WAIT_HOURS at most.",
+    description="Plans new episodes every six hours. A remainder waits to fill a chunk, PLAN_MAX_WAIT_HOURS at most.",
 )
 
 check_schedule = ScheduleDefinition(

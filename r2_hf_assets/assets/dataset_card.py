@@ -1,7 +1,7 @@
-"""`dataset_card`: README.md on the Hub, kept true. See hub/card/ for what it holds and what it leaves alone.
+"""`dataset_card`: the dataset's README.md on the Hub. hub/card/ has its content and the merge with what users wrote.
 
-Its facts are from the plan and Dagster's history: no file is read again. Only chunks count whose recorded digest is the
-plan's: what was committed for an earlier plan is due again.
+The figures come from the plan and Dagster's history; no data file is read. A chunk counts only if its recorded digest
+is the plan's.
 """
 
 from datetime import UTC, datetime
@@ -33,17 +33,17 @@ from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import latest_commits, latest_ids, recorded_digests
 from r2_hf_assets.runs.metadata import STATS
-from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
 
 
 class CardConfig(Config):
-    """What to do when the figures went down."""
+    """Options of a card run."""
 
     may_shrink: bool = Field(
-        default=False, description="Write the card although the one on the Hub counts more chunks than this history."
+        default=False, description="Write the card even if the one on the Hub counts more chunks than this history."
     )
 
 
@@ -53,23 +53,22 @@ def dataset_card(
 ) -> MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
-    Made from the plan and the history; at most one small commit, none when no figure changed. What people wrote into
-    the card stays. The sensor `stale_card` requests it after commits.
+    Made from the plan and the history in one commit, or none if no figure changed. Text that users added stays. The
+    sensor `stale_card` requests it after commits.
     """
     with report_user_errors(context):
-        warn_if_ephemeral(context)
         loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plan = open_plan(loaded.plan, loaded.r2)
         facts, read_up_to = read_facts(context.instance, plan, loaded)
         if not facts.all.rows:
-            context.log.warning("no rows are recorded as committed, so the card stays as it is")
+            context.log.warning("no committed rows are recorded, so the card is not changed")
             record = CardRecord(None, False, "")
         else:
             run_heartbeat.raise_if_terminated()
             repo = HubClient(loaded.hub, context.log.warning)
             record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
-            context.log.info("the card is written" if record.committed else "no figure of the card changed")
+            context.log.info("the card was committed" if record.committed else "no figure of the card changed")
     metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
     return MaterializeResult(metadata=metadata, data_version=DataVersion(fingerprint(facts)))
 
@@ -77,13 +76,13 @@ def dataset_card(
 card_job = define_asset_job(
     CARD_JOB,
     selection=AssetSelection.assets(dataset_card),
-    description="Writes the dataset card anew, if any figure changed.",
+    description="Updates the dataset card if a figure changed.",
 )
 
 
 def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
-    """Return the facts, and the newest event that they are from (0 for none)."""
-    # The history comes first: what it knows was planned by then.
+    """Return the facts and the id of the newest event that they include (0 for none)."""
+    # The history is read before the plan, so that every chunk in it is in the plan.
     newest = max(latest_ids(instance).values(), default=0)
     planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in planned}
@@ -105,16 +104,16 @@ def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -
 
 
 def _chunk_facts(name: tuple[str, int], digest: str, event: AssetMaterialization) -> ChunkFacts:
-    values: dict[str, Any] = {key: found.value for key, found in event.metadata.items()}
+    values: dict[str, Any] = {key: value.value for key, value in event.metadata.items()}
     try:
         stats = Stats.from_json(values[STATS])
-    except (KeyError, TypeError, ValueError):  # not built here, or counted in other bins by another release
+    except (KeyError, TypeError, ValueError):  # recorded without statistics, or with another release's bins
         stats = None
     return ChunkFacts(*name, digest, values.get("dagster/row_count", 0), values.get("bytes", 0), stats)
 
 
 def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
-    page, whole = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
+    page, total = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
     preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
     picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {
@@ -122,14 +121,14 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
         "dagster/uri": page,
         "committed": record.committed,
         "commit_oid": record.oid or "none",
-        "segments": whole.rows,
-        "hours": round(whole.hours, 4),
-        "episodes": whole.stats.episodes,
-        "speakers": whole.stats.speakers,
-        "bytes": whole.bytes,
+        "segments": total.rows,
+        "hours": round(total.hours, 4),
+        "episodes": total.stats.episodes,
+        "speakers": total.stats.speakers,
+        "bytes": total.bytes,
         "languages": len(facts.languages),
-        "chunks": whole.chunks,
-        "chunks_counted": whole.counted,
+        "chunks": total.chunks,
+        "chunks_counted": total.counted,
         "chunks_planned": facts.planned,
         "plan_digest": facts.digest,
         "preview": MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),

@@ -72,7 +72,6 @@ def adopt(
     chunks = script.adopt_chunks(listed, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
-        emit = instance.report_runless_asset_event
         recorded = recorded_digests(instance, COMMIT, settings.dataset)
         due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
@@ -92,7 +91,7 @@ def adopt(
                 done, lost = done + 1, lost + len(found.lost)
                 if not dry_run:  # at once: checking many takes long, and goes on where it was stopped
                     how = f"footers and keys of the script's files: {found.summary}"
-                    record(instance, [Recovered(item.chunk.ref, found.files, how)], hub.revision, repo, "import", emit)
+                    record(instance, [Recovered(item.chunk.ref, found.files, how)], hub.revision, repo, "import")
             else:
                 left.append(item.as_due(found.summary))
             renamed = f", from data/{item.folder}/" if item.renames else ""

@@ -1,4 +1,4 @@
-"""What the history and the build records know of the files in a dataset: a plan's claim on it (hub/ownership.py)."""
+"""A plan's claim on a dataset (hub/ownership.py): the files in history and build records."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -26,15 +26,15 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> 
 
 
 def _recorded_sha256(instance: DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
-    """Return the SHA-256 of every file that any record of these chunks' commits names, the latest or an earlier one."""
+    """Return the SHA-256 of each file in these chunks' commit records, earlier ones included."""
     keys = [str(partition_key(*name)) for name in chunks]
-    found: dict[Name, set[str]] = defaultdict(set)
+    recorded: dict[Name, set[str]] = defaultdict(set)
     for first in range(0, len(keys), _KEYS_PER_QUERY):
-        wanted = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        records = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
         cursor, more = None, True
         while more:
-            page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+            page = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)
             for name, event, _ in by_partition(page.records):
-                found[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
+                recorded[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
             cursor, more = page.cursor, page.has_more
-    return found
+    return recorded

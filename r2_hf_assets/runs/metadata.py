@@ -1,4 +1,4 @@
-"""Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
+"""Results of the data plane as Dagster metadata, with Dagster's standard keys where they exist."""
 
 from base64 import b64encode
 from collections import Counter
@@ -28,11 +28,11 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
 from r2_hf_assets.verdict import Severity, Verdict
 
-# On runs: the chunk that they are for.
+# Run tag: the digest of the run's chunk.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
-# Stats.as_json of a chunk, for the card: the sum over hub_commit's latest materializations is the dataset.
+# Metadata key of Stats.as_json: the card sums it over hub_commit's latest materializations.
 STATS = "stats"
-# work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
+# work_plan's data version. Constant, because sealed chunks never change: a scan must not make built chunks stale.
 PLAN_VERSION = "append-only"
 
 _COLUMN_SCHEMA = TableSchema(
@@ -41,12 +41,12 @@ _COLUMN_SCHEMA = TableSchema(
 
 Metadata = dict[str, Any]
 
-# Of a cell of the grid that the plan does not fill.
+# For a partition without a planned chunk.
 UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
 
 
 def scan_metadata(report: ScanReport) -> Metadata:
-    """Return what a scan saw, planned and left out, and why."""
+    """Return the counts and folders of a scan."""
     chunks = Counter(chunk.language for chunk in report.planned)
     table = [
         {
@@ -78,7 +78,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
 
 
 def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) -> Metadata:
-    """Return the ledger, the sizes and the files of a built chunk, and a picture of its figures."""
+    """Return the ledger, sizes, files and histograms of a built chunk."""
     tally = record.tally
     metadata = {
         **_chunk_metadata(record, seconds),
@@ -94,14 +94,14 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
         "audio_bytes": tally.audio_bytes,
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
     }
-    if record.stats.rows:  # the UI drops raw HTML, and shows a data URI
+    if record.stats.rows:  # the UI drops raw HTML but shows a data URI
         picture = b64encode(draw(record.stats).encode()).decode()
         metadata["pictures"] = MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
     return metadata
 
 
 def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
-    """Return where a chunk is on the Hub."""
+    """Return the location, sizes and statistics of a committed chunk."""
     return {
         **_chunk_metadata(record, seconds),
         "dagster/uri": commit.url,
@@ -131,19 +131,19 @@ def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
 def result_for(
     digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult], dataset: str | None = None
 ) -> MaterializeResult:
-    """Return the materialization for the chunk with this digest; `dataset` is the repo that a commit was made in."""
+    """Return the materialization of the chunk with this digest; `dataset` is the repo of a commit."""
     version = DataVersion(data_version(digest, dataset))
     return MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
 
 
 def unplanned_result(checks: Sequence[AssetCheckSpec]) -> MaterializeResult:
-    """Return the materialization of a cell of the grid that the plan does not fill."""
-    nothing = Verdict(True, Severity.ERROR, "nothing planned")
-    return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, nothing) for spec in checks])
+    """Return the materialization of a partition without a planned chunk."""
+    verdict = Verdict(True, Severity.ERROR, "nothing planned")
+    return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, verdict) for spec in checks])
 
 
 def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:
-    """Return files by path in the repo; history.files_of reads them back."""
+    """Return files as a table, which history.files_of reads."""
     return _table(
         [
             {
@@ -158,5 +158,5 @@ def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue | str:
-    """Return rows as a table; Dagster can't guess the columns of none."""
+    """Return rows as a table, or "none": Dagster can't infer the columns of an empty one."""
     return MetadataValue.table([TableRecord(dict(row)) for row in rows]) if rows else "none"

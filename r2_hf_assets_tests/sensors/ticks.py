@@ -1,4 +1,4 @@
-"""The sensor planned_chunks as the daemon evaluates it, and runs for it to find."""
+"""Evaluates the sensor planned_chunks as the daemon does, and creates the runs that it reads."""
 
 import time
 from datetime import UTC, datetime
@@ -12,13 +12,13 @@ from r2_hf_assets.definitions import defs
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.sensors.planned_chunks import planned_chunks
 
-# Planned in the fixture `ticks`.
+# Planned by the fixture `ticks`.
 KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
 LONG_AGO = time.time() - 30 * 86400
 
 
 class Ticks:
-    """The sensor as the daemon evaluates it."""
+    """Evaluates the sensor and creates runs."""
 
     def __init__(self, instance: DagsterInstance) -> None:
         self.instance = instance
@@ -38,25 +38,25 @@ class Ticks:
     def requests(self) -> list[RunRequest]:
         return list(self().run_requests or ())
 
-    def asked(self) -> list[str]:
+    def requested(self) -> list[str]:
         return [str(request.partition_key) for request in self.requests()]
 
-    def said(self) -> str:
+    def skip_message(self) -> str:
         result = self()
         assert not result.run_requests and isinstance(result.skip_reason, SkipReason)
         return result.skip_reason.skip_message or ""
 
     def run(self, key: str, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
-        """A run of this partition, by whomever; ended then, unless it has not."""
+        """Create a run of this partition; a finished one ended at `ended`."""
         run = create_run_for_test(self.instance, "build_job", status=status, tags={"dagster/partition": key, **tags})
         if run.is_finished:
             self._end(run.run_id, ended)
         return run.run_id
 
     def attempt(self, key: str, number: int, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
-        """A run that the sensor asked for."""
-        mine = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
-        return self.run(key, status, ended, **mine, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
+        """Create a run as the sensor requests it."""
+        sensor_tags = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
+        return self.run(key, status, ended, **sensor_tags, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
 
     def _end(self, run_id: str, ended: float) -> None:
         from dagster._core.storage.runs.schema import RunsTable
