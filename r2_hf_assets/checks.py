@@ -12,15 +12,7 @@ damaged for one language must not stop the others.
 import warnings
 from collections.abc import Iterable, Mapping
 
-from dagster import (
-    AssetCheckExecutionContext,
-    AssetCheckResult,
-    AssetCheckSeverity,
-    AssetCheckSpec,
-    AssetKey,
-    MetadataValue,
-    asset_check,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.dagster_internals import PreviewWarning
@@ -33,10 +25,10 @@ from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.verdict import Verdict
 
 
-def _in_step(name: str, asset: AssetKey, description: str, *, blocking: bool = True) -> AssetCheckSpec:
+def _in_step(name: str, asset: dg.AssetKey, description: str, *, blocking: bool = True) -> dg.AssetCheckSpec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PreviewWarning)  # of checks with partitions
-        return AssetCheckSpec(
+        return dg.AssetCheckSpec(
             name, asset=asset, blocking=blocking, partitions_def=chunk_partitions, description=description
         )
 
@@ -65,34 +57,34 @@ ON_HUB = _in_step(
 )
 
 
-def check_results(specs: Iterable[AssetCheckSpec], verdicts: Mapping[str, Verdict]) -> list[AssetCheckResult]:
+def check_results(specs: Iterable[dg.AssetCheckSpec], verdicts: Mapping[str, Verdict]) -> list[dg.AssetCheckResult]:
     """Return the results of the checks that have a verdict."""
     return [check_result(spec, verdicts[spec.name]) for spec in specs if spec.name in verdicts]
 
 
-def check_result(spec: AssetCheckSpec, verdict: Verdict) -> AssetCheckResult:
+def check_result(spec: dg.AssetCheckSpec, verdict: Verdict) -> dg.AssetCheckResult:
     """Return a verdict as the result of this check, with its numbers as metadata."""
-    return AssetCheckResult(
+    return dg.AssetCheckResult(
         check_name=spec.name,
         asset_key=spec.asset_key,
         passed=verdict.passed,
-        severity=AssetCheckSeverity[verdict.severity.value],
+        severity=dg.AssetCheckSeverity[verdict.severity.value],
         description=verdict.summary,
         metadata={
-            name: MetadataValue.json(value) if isinstance(value, dict | list) else value
+            name: dg.MetadataValue.json(value) if isinstance(value, dict | list) else value
             for name, value in verdict.numbers.items()
         },
     )
 
 
-@asset_check(
+@dg.asset_check(
     asset=WORK_PLAN,
     description="Every planned episode is in one chunk; manifests are valid and without gaps. Warns of folders that "
     "name no known language.",
 )
 def plan(
-    context: AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> AssetCheckResult:
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> dg.AssetCheckResult:
     with report_user_errors(context):
         loaded = settings.load_for_scan()
         verdict = check_plan(open_plan(loaded.plan, loaded.r2))

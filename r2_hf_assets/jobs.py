@@ -4,7 +4,7 @@ They select the assets of the asset graph, so history, checks and retries do not
 of a partition can be filtered by Dagster's tag dagster/partition/language.
 """
 
-from dagster import AssetSelection, define_asset_job
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.external import whole_dataset
@@ -13,22 +13,22 @@ from r2_hf_assets.partitions import chunk_partitions
 KIND_TAG = "r2_hf_assets/kind"
 SCAN_JOB = "scan_job"
 
-scan_job = define_asset_job(
+scan_job = dg.define_asset_job(
     SCAN_JOB,
-    AssetSelection.assets(WORK_PLAN),
-    description="Plans what is new in the bucket: work_plan and its check.",
+    dg.AssetSelection.assets(WORK_PLAN),
+    description="Plans new episodes: work_plan and its check.",
     tags={KIND_TAG: "scan"},  # dagster.yaml limits it to one run at a time
 )
 
-build_job = define_asset_job(
+build_job = dg.define_asset_job(
     "build_job",
-    AssetSelection.assets(SHARDS, COMMIT),
+    dg.AssetSelection.assets(SHARDS, COMMIT),
     description="Builds one planned partition and commits it: parquet_shards, then hub_commit.",
     partitions_def=chunk_partitions,
 )
 
-check_job = define_asset_job(
+check_job = dg.define_asset_job(
     "check_job",
-    AssetSelection.checks(whole_dataset),
+    dg.AssetSelection.checks(whole_dataset),
     description="Compares plan, history and Hub: the check whole_dataset. Changes nothing.",
 )

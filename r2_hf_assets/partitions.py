@@ -9,13 +9,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-from dagster import (
-    DagsterInstance,
-    DynamicPartitionsDefinition,
-    MultiPartitionKey,
-    MultiPartitionsDefinition,
-    StaticPartitionsDefinition,
-)
+import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
 from r2_hf_assets.settings import grid_languages
@@ -23,9 +17,9 @@ from r2_hf_assets.settings import grid_languages
 LANGUAGE = "language"
 PLAN_CHUNK = "plan_chunk"
 
-language_partitions = StaticPartitionsDefinition(list(grid_languages()))
-plan_chunk_partitions = DynamicPartitionsDefinition(name=PLAN_CHUNK)
-chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
+language_partitions = dg.StaticPartitionsDefinition(list(grid_languages()))
+plan_chunk_partitions = dg.DynamicPartitionsDefinition(name=PLAN_CHUNK)
+chunk_partitions = dg.MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
 
 
 def chunk_key(number: int) -> str:
@@ -33,12 +27,12 @@ def chunk_key(number: int) -> str:
     return f"chunk_{number:04d}"
 
 
-def partition_key(language: str, number: int) -> MultiPartitionKey:
+def partition_key(language: str, number: int) -> dg.MultiPartitionKey:
     """en|chunk_0007"""
-    return MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
+    return dg.MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
 
 
-def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
+def add_partitions(instance: dg.DagsterInstance, numbers: Iterable[int]) -> None:
     """Add these chunk numbers as partitions; existing ones stay."""
     keys = [chunk_key(number) for number in sorted(set(numbers))]
     for _ in keys:

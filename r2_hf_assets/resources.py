@@ -7,13 +7,13 @@ An unset variable is left out: an unset EnvVar would fail the run with a traceba
 
 import os
 
-from dagster import ConfigurableResource, EnvVar
+import dagster as dg
 from pydantic import Field
 
 from r2_hf_assets import settings as core
 
 
-class SettingsResource(ConfigurableResource):
+class SettingsResource(dg.ConfigurableResource):
     """The variables of r2_hf_assets.settings, by name; unconfigured ones are read from the environment."""
 
     variables: dict[str, str] = Field(default={}, repr=False)
@@ -32,5 +32,5 @@ class SettingsResource(ConfigurableResource):
 
 
 settings_resource = SettingsResource(
-    variables={v.name: EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
+    variables={v.name: dg.EnvVar(v.name) for v in core.VARIABLES if os.environ.get(v.name)}
 )

@@ -7,18 +7,7 @@ is the plan's.
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster import (
-    AssetExecutionContext,
-    AssetMaterialization,
-    AssetSelection,
-    Config,
-    DagsterInstance,
-    DataVersion,
-    MaterializeResult,
-    MetadataValue,
-    asset,
-    define_asset_job,
-)
+import dagster as dg
 from pydantic import Field
 
 from r2_hf_assets.asset_keys import COMMIT
@@ -39,7 +28,7 @@ from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
 
 
-class CardConfig(Config):
+class CardConfig(dg.Config):
     """Options of a card run."""
 
     may_shrink: bool = Field(
@@ -47,10 +36,10 @@ class CardConfig(Config):
     )
 
 
-@asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
+@dg.asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
 def dataset_card(
-    context: AssetExecutionContext, config: CardConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> MaterializeResult:
+    context: dg.AssetExecutionContext, config: CardConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> dg.MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
     Made from the plan and the history in one commit, or none if no figure changed. Text that users added stays. The
@@ -70,17 +59,17 @@ def dataset_card(
             record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
             context.log.info("the card was committed" if record.committed else "no figure of the card changed")
     metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
-    return MaterializeResult(metadata=metadata, data_version=DataVersion(fingerprint(facts)))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fingerprint(facts)))
 
 
-card_job = define_asset_job(
+card_job = dg.define_asset_job(
     CARD_JOB,
-    selection=AssetSelection.assets(dataset_card),
+    selection=dg.AssetSelection.assets(dataset_card),
     description="Updates the dataset card if a figure changed.",
 )
 
 
-def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
+def read_facts(instance: dg.DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
     """Return the facts and the id of the newest event that they include (0 for none)."""
     # The history is read before the plan, so that every chunk in it is in the plan.
     newest = max(latest_ids(instance).values(), default=0)
@@ -103,7 +92,7 @@ def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -
     return facts, newest
 
 
-def _chunk_facts(name: tuple[str, int], digest: str, event: AssetMaterialization) -> ChunkFacts:
+def _chunk_facts(name: tuple[str, int], digest: str, event: dg.AssetMaterialization) -> ChunkFacts:
     values: dict[str, Any] = {key: value.value for key, value in event.metadata.items()}
     try:
         stats = Stats.from_json(values[STATS])
@@ -117,7 +106,7 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
     preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
     picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {
-        "card": MetadataValue.url(f"{page}/blob/main/{CARD_PATH}"),
+        "card": dg.MetadataValue.url(f"{page}/blob/main/{CARD_PATH}"),
         "dagster/uri": page,
         "committed": record.committed,
         "commit_oid": record.oid or "none",
@@ -131,5 +120,5 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
         "chunks_counted": total.counted,
         "chunks_planned": facts.planned,
         "plan_digest": facts.digest,
-        "preview": MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),
+        "preview": dg.MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),
     }

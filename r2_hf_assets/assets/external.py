@@ -4,7 +4,7 @@ The check compares plan, history and Hub as `reconcile` does, and blocks nothing
 check on hub_commit would compare everything again in the run of each chunk. check_job and its schedule run it.
 """
 
-from dagster import AssetCheckExecutionContext, AssetCheckResult, AssetKey, AssetSpec, asset_check
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.checks import check_result
@@ -14,15 +14,15 @@ from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.runs.reconcile import examine, line, summary
 
-episodes = AssetSpec(
-    AssetKey("episodes"),
+episodes = dg.AssetSpec(
+    dg.AssetKey("episodes"),
     group_name="speech_dataset",
     kinds={"s3", "json"},
     description="Processed episodes in the bucket: one folder each, with all_segments.json and an MP3 per segment.",
 )
 
-dataset = AssetSpec(
-    AssetKey("dataset"),
+dataset = dg.AssetSpec(
+    dg.AssetKey("dataset"),
     deps=[COMMIT],
     group_name="speech_dataset",
     kinds={"huggingface"},
@@ -30,14 +30,14 @@ dataset = AssetSpec(
 )
 
 
-@asset_check(
+@dg.asset_check(
     asset=dataset.key,
     description="Plan, history and Hub agree: the Hub holds the files of each committed chunk as they were built, and "
     "no others. Fails with ERROR if rows are missing, changed or duplicate, with WARN if the next runs repair it.",
 )
 def whole_dataset(
-    context: AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> AssetCheckResult:
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> dg.AssetCheckResult:
     with report_user_errors(context):
         report = examine(context.instance, settings.load(), log=context.log.info)
     verdict = judge(report, summary(report), [line(difference) for difference in report.differences])

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 
-from dagster import AssetCheckResult, AssetExecutionContext, FreshnessPolicy, MaterializeResult, asset
+import dagster as dg
 
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.checks import ON_HUB, check_result
@@ -22,19 +22,19 @@ from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.shards.builds import open_builds
 
 
-@asset(
+@dg.asset(
     partitions_def=chunk_partitions,
     deps=[parquet_shards],
     group_name="speech_dataset",
     kinds={"huggingface"},
     pool="hub",
-    # The UI warns when a partition gets no commit for a week, and reports failure after a month.
-    freshness_policy=FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=7)),
+    # The UI warns if no commit is recorded for a week, and reports failure after a month.
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=7)),
     check_specs=[ON_HUB],
 )
 def hub_commit(
-    context: AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+    context: dg.AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """A chunk's shards on the Hub: one commit, or none if the head already holds them.
 
     Adds what differs, removes the chunk's stale parts, and changes no other file. Its materializations are the

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.work_plan import work_plan
@@ -24,7 +24,7 @@ from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, Tally
 
 
-@asset(
+@dg.asset(
     partitions_def=chunk_partitions,
     deps=[work_plan],
     group_name="speech_dataset",
@@ -33,8 +33,8 @@ from r2_hf_assets.shards.record import BuildRecord, Tally
     check_specs=BUILD_CHECKS,
 )
 def parquet_shards(
-    context: AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+    context: dg.AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """A chunk's segments as Parquet with embedded MP3, uploaded while they are written; hub_commit makes them visible.
 
     Each segment becomes a row or an entry of the rejects ledger; a build whose ledger does not balance is not recorded.
@@ -74,7 +74,7 @@ def parquet_shards(
         yield _result(builds, build.record, build.seconds)
 
 
-def _warn(context: AssetExecutionContext, record: BuildRecord) -> None:
+def _warn(context: dg.AssetExecutionContext, record: BuildRecord) -> None:
     """Log the rejects and the failed checks of a build."""
     for reason, count in sorted(record.tally.rejects.items()):
         ledger = record.rejects and record.rejects.name
@@ -84,6 +84,6 @@ def _warn(context: AssetExecutionContext, record: BuildRecord) -> None:
             context.log.warning(f"{context.partition_key}: check {name}: {verdict.summary}")
 
 
-def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> MaterializeResult:
+def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> dg.MaterializeResult:
     metadata = build_metadata(record, builds.ledger_uri(record), seconds)
     return result_for(record.digest, metadata, check_results(BUILD_CHECKS, record.verdicts))

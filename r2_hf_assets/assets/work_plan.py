@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from dagster import AssetExecutionContext, AssetKey, Config, DataVersion, MaterializeResult, asset
+import dagster as dg
 from pydantic import Field
 
 from r2_hf_assets.asset_keys import COMMIT
@@ -27,7 +27,7 @@ from r2_hf_assets.settings import ScanSettings, Settings
 from r2_hf_assets.shards.builds import open_builds
 
 
-class ScanConfig(Config):
+class ScanConfig(dg.Config):
     """Options of a scan."""
 
     languages: list[str] = Field(
@@ -44,10 +44,10 @@ class ScanConfig(Config):
     )
 
 
-@asset(deps=[AssetKey("episodes")], group_name="speech_dataset", kinds={"s3", "json"})
+@dg.asset(deps=[dg.AssetKey("episodes")], group_name="speech_dataset", kinds={"s3", "json"})
 def work_plan(
-    context: AssetExecutionContext, config: ScanConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> MaterializeResult:
+    context: dg.AssetExecutionContext, config: ScanConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> dg.MaterializeResult:
     """The chunk of each episode: append-only, one immutable manifest per chunk.
 
     Lists the episode folders of the bucket, not all objects, and puts new episodes into new chunks of
@@ -70,10 +70,10 @@ def work_plan(
     # After the manifests: if a scan dies in between, the next one adds the partitions.
     add_partitions(instance, (chunk.number for chunk in report.planned))
     metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
-    return MaterializeResult(metadata=metadata, data_version=DataVersion(PLAN_VERSION))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(PLAN_VERSION))
 
 
-def _check_plan_is_complete(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
+def _check_plan_is_complete(context: dg.AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """Raise PlanError if chunks that were built, or files of the dataset, are in no manifest."""
     lost = [str(partition_key(*name)) for name in lost_chunks(context.instance, plan)]
     if lost:
@@ -87,7 +87,7 @@ def _check_plan_is_complete(context: AssetExecutionContext, plan: PlanStore, set
         repo.call_with_retry("read", lambda: refuse_dataset_without_plan(repo, plan_id))
 
 
-def _start_over(context: AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
+def _start_over(context: dg.AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """Remove the files of other plans from the dataset, and record the chunks that it lost as due."""
     if settings.hub is None:
         raise SettingsError("start_anew: set HF_REPO_ID and HF_TOKEN: the dataset's files of other plans are removed")
@@ -103,7 +103,7 @@ def _start_over(context: AssetExecutionContext, plan: PlanStore, settings: ScanS
     repo, claim = HubClient(settings.hub, warn), claim_of(instance, plan, open_builds(settings.plan, settings.r2))
     removed, revision = repo.call_with_retry("start over in", lambda: start_over(repo, claim, committed))
     if removed:
-        warn(f"removed {removed} files of an earlier plan from {repo.repo_id}; revision {revision} has them")
+        warn(f"removed {removed} files of an earlier plan from {repo.repo_id}; revision {revision} still has them")
     # Another plan may have removed or replaced committed files.
     complete = Settings(settings.plan, settings.shards, settings.r2, settings.hub)
     if lost := examine(instance, complete, mark_lost=True, log=warn).lost:
@@ -123,12 +123,12 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
     )
 
 
-def _warn(context: AssetExecutionContext, report: ScanReport) -> None:
+def _warn(context: dg.AssetExecutionContext, report: ScanReport) -> None:
     decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.other_rules.items()]
-    for what, folders in (
+    for problem, folders in (
         ("name no known language", report.unknown_folders),
         ("keep their recorded language; the current rule gives another", decided),
         ("have names that can't be read", [ascii(name) for name in report.unreadable_folders]),
     ):
         if folders:
-            context.log.warning(f"{len(folders)} folders {what}: {', '.join(folders[:20])}")
+            context.log.warning(f"{len(folders)} folders {problem}: {', '.join(folders[:20])}")

@@ -6,7 +6,7 @@ FAILURE and is retried. A run that is still queued in Celery is canceled too; th
 Configured in deploy/celery/dagster.yaml and imported nowhere else: it needs the extra `cluster`.
 """
 
-from dagster import DagsterRun
+import dagster as dg
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
@@ -26,7 +26,7 @@ class CeleryLauncher(CeleryRunLauncher):
             return False  # run monitoring ends it
         return super().terminate(run_id)
 
-    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return the status of the run's task: UNKNOWN, not an error, if it was never submitted."""
         if DAGSTER_CELERY_TASK_ID_TAG not in run.tags:
             return CheckRunHealthResult(WorkerStatus.UNKNOWN, "not submitted to Celery")

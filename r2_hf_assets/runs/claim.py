@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from dagster import AssetRecordsFilter, DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.hub.ownership import Claim, Name
@@ -15,7 +15,7 @@ from r2_hf_assets.shards.builds import BuildStore
 _KEYS_PER_QUERY = 500
 
 
-def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
+def claim_of(instance: dg.DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
     """Return this plan's claim on its dataset."""
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
@@ -25,12 +25,12 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> 
     return Claim(plan.id(), known)
 
 
-def _recorded_sha256(instance: DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
+def _recorded_sha256(instance: dg.DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
     """Return the SHA-256 of each file in these chunks' commit records, earlier ones included."""
     keys = [str(partition_key(*name)) for name in chunks]
     recorded: dict[Name, set[str]] = defaultdict(set)
     for first in range(0, len(keys), _KEYS_PER_QUERY):
-        records = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        records = dg.AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
         cursor, more = None, True
         while more:
             page = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)

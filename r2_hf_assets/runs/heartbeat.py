@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dagster import ConfigurableResource, DagsterExecutionInterruptedError, DagsterInstance, InitResourceContext
+import dagster as dg
 from pydantic import PrivateAttr
 
 from r2_hf_assets import activity
@@ -38,13 +38,13 @@ _JOIN_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-class RunHeartbeat(ConfigurableResource):
+class RunHeartbeat(dg.ConfigurableResource):
     """Sends the run's heartbeat, and detects that the run was ended from outside."""
 
     _ended: threading.Event = PrivateAttr(default_factory=threading.Event)
 
     @contextmanager
-    def yield_for_execution(self, context: InitResourceContext) -> Iterator["RunHeartbeat"]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RunHeartbeat"]:
         """Send heartbeats as long as the run has its resources."""
         instance, this = context.instance, context.run
         assert instance is not None and this is not None
@@ -71,7 +71,7 @@ class RunHeartbeat(ConfigurableResource):
             DagsterExecutionInterruptedError: Dagster logs the interruption and keeps the run's final status.
         """
         if self._ended.is_set():
-            raise DagsterExecutionInterruptedError("this run was ended from outside while it worked")
+            raise dg.DagsterExecutionInterruptedError("this run was ended from outside while it worked")
 
     def sleep(self, seconds: float) -> None:
         """Sleep between two attempts; raise like `raise_if_terminated` if the run is ended meanwhile."""
@@ -83,7 +83,7 @@ class RunHeartbeat(ConfigurableResource):
         return replace(COMMIT_RETRY, sleep=self.sleep)
 
 
-def _has_active_step(instance: DagsterInstance, run_id: str) -> bool:
+def _has_active_step(instance: dg.DagsterInstance, run_id: str) -> bool:
     return any(step.status is StepEventStatus.IN_PROGRESS for step in instance.get_run_step_stats(run_id))
 
 

@@ -10,15 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dagster import (
-    AssetKey,
-    AssetMaterialization,
-    AssetRecordsFilter,
-    DagsterEventType,
-    DagsterInstance,
-    EventLogRecord,
-    TableMetadataValue,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
@@ -35,7 +27,7 @@ _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 _dataset_of: dict[tuple[str, int], str | None] = {}
 
 Name = tuple[str, int]  # language and chunk number
-Recorded = tuple[Name, AssetMaterialization, EventLogRecord]
+Recorded = tuple[Name, dg.AssetMaterialization, dg.EventLogRecord]
 
 
 def data_version(digest: str, dataset: str | None = None) -> str:
@@ -44,30 +36,30 @@ def data_version(digest: str, dataset: str | None = None) -> str:
 
 
 def recorded_digests(
-    instance: DagsterInstance, asset: AssetKey, dataset: str | None = None, keys: Sequence[str] | None = None
+    instance: dg.DagsterInstance, asset: dg.AssetKey, dataset: str | None = None, keys: Sequence[str] | None = None
 ) -> dict[Name, str | None]:
     """Return the digest of the latest materialization of these partitions, or of all, by one query.
 
     With `dataset`, commits to other datasets are left out.
     """
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
+        asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=keys
     )
     digests: dict[Name, str | None] = {}
-    unnamed: set[str] = set()
+    without_dataset: set[str] = set()
     for key, values in tags.items():
         digest, _, named = (values.get(DATA_VERSION_TAG) or "").partition("@")
         if dataset is None or named in ("", dataset):
             digests[read_key(key)] = digest or None
         if dataset is not None and asset == COMMIT and not named and is_digest(digest):
-            unnamed.add(key)
-    for name, made_in in _named_in_metadata(instance, unnamed).items() if unnamed else ():
+            without_dataset.add(key)
+    for name, made_in in _named_in_metadata(instance, without_dataset).items() if without_dataset else ():
         if made_in not in (None, dataset):
             del digests[name]
     return digests
 
 
-def _named_in_metadata(instance: DagsterInstance, keys: Collection[str]) -> dict[Name, str | None]:
+def _named_in_metadata(instance: dg.DagsterInstance, keys: Collection[str]) -> dict[Name, str | None]:
     """Return the dataset in the metadata of each partition's latest commit, None where it has none."""
     home, ids = instance.root_directory, latest_ids(instance, keys)
     for _, event, record in _by_id(instance, [event for event in ids.values() if (home, event) not in _dataset_of]):
@@ -77,26 +69,26 @@ def _named_in_metadata(instance: DagsterInstance, keys: Collection[str]) -> dict
     return {read_key(key): _dataset_of.get((home, event)) for key, event in ids.items()}
 
 
-def latest_ids(instance: DagsterInstance, keys: Collection[str] | None = None) -> dict[str, int]:
+def latest_ids(instance: dg.DagsterInstance, keys: Collection[str] | None = None) -> dict[str, int]:
     """Return the event id of hub_commit's latest materialization of these partitions, or of all: one query."""
     storage = instance.event_log_storage
-    ids = storage.get_latest_storage_id_by_partition(COMMIT, DagsterEventType.ASSET_MATERIALIZATION)
+    ids = storage.get_latest_storage_id_by_partition(COMMIT, dg.DagsterEventType.ASSET_MATERIALIZATION)
     return {key: event_id for key, event_id in ids.items() if keys is None or key in keys}
 
 
-def latest_commits(instance: DagsterInstance, keys: Collection[str] | None = None) -> Iterator[Recorded]:
+def latest_commits(instance: dg.DagsterInstance, keys: Collection[str] | None = None) -> Iterator[Recorded]:
     """Return hub_commit's latest materialization of these partitions, or of all, by a query per PAGE."""
     return _by_id(instance, latest_ids(instance, keys).values())
 
 
-def _by_id(instance: DagsterInstance, ids: Iterable[int]) -> Iterator[Recorded]:
+def _by_id(instance: dg.DagsterInstance, ids: Iterable[int]) -> Iterator[Recorded]:
     ordered = sorted(ids)
     for first in range(0, len(ordered), PAGE):
-        records = AssetRecordsFilter(COMMIT, storage_ids=ordered[first : first + PAGE])
+        records = dg.AssetRecordsFilter(COMMIT, storage_ids=ordered[first : first + PAGE])
         yield from by_partition(instance.fetch_materializations(records, limit=PAGE).records)
 
 
-def by_partition(records: Iterable[EventLogRecord]) -> Iterator[Recorded]:
+def by_partition(records: Iterable[dg.EventLogRecord]) -> Iterator[Recorded]:
     """Yield materializations of partitions, each with its (language, chunk number)."""
     for record in records:
         event = record.asset_materialization
@@ -112,17 +104,17 @@ class Loss:
     at: float
 
 
-def losses(instance: DagsterInstance, recorded: Mapping[Name, str | None]) -> dict[Name, Loss]:
+def losses(instance: dg.DagsterInstance, recorded: Mapping[Name, str | None]) -> dict[Name, Loss]:
     """Return the record of each chunk that `recorded` marks as due again."""
     keys = {str(partition_key(*name)) for name, digest in recorded.items() if digest == DUE_AGAIN}
     events = latest_commits(instance, keys) if keys else ()
     return {name: Loss(record.storage_id, record.timestamp) for name, _, record in events}
 
 
-def files_of(event: AssetMaterialization) -> tuple[ShardFile, ...] | None:
+def files_of(event: dg.AssetMaterialization) -> tuple[ShardFile, ...] | None:
     """Return the files in a materialization's metadata, "" for an unknown SHA-256; None if it has no such entry."""
     table = event.metadata.get("files")
-    if not isinstance(table, TableMetadataValue):
+    if not isinstance(table, dg.TableMetadataValue):
         return () if table is not None else None  # an empty table is recorded as "none"
     return tuple(_shard_file(row.data) for row in table.records)
 
@@ -132,12 +124,12 @@ def _shard_file(row: Mapping[str, Any]) -> ShardFile:
     return ShardFile(row["file"].rsplit("/", 1)[-1], row["rows"], row["bytes"], "" if sha256 == "none" else sha256)
 
 
-def committed_files(instance: DagsterInstance) -> dict[Name, tuple[ShardFile, ...] | None]:
+def committed_files(instance: dg.DagsterInstance) -> dict[Name, tuple[ShardFile, ...] | None]:
     """Return the files of each partition's latest commit."""
     return {name: files_of(event) for name, event, _ in latest_commits(instance)}
 
 
-def lost_chunks(instance: DagsterInstance, plan: PlanStore) -> list[Name]:
+def lost_chunks(instance: dg.DagsterInstance, plan: PlanStore) -> list[Name]:
     """Return the chunks that were built or committed and have no manifest."""
     # The history is read first, so that a chunk of a concurrent scan is in the plan.
     recorded = [recorded_digests(instance, asset) for asset in (SHARDS, COMMIT)]

@@ -5,17 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster import (
-    AssetCheckResult,
-    AssetCheckSpec,
-    DataVersion,
-    MaterializeResult,
-    MetadataValue,
-    TableColumn,
-    TableMetadataValue,
-    TableRecord,
-    TableSchema,
-)
+import dagster as dg
 
 from r2_hf_assets.checks import check_result
 from r2_hf_assets.hub.commit import CommitRecord
@@ -35,8 +25,8 @@ STATS = "stats"
 # work_plan's data version. Constant, because sealed chunks never change: a scan must not make built chunks stale.
 PLAN_VERSION = "append-only"
 
-_COLUMN_SCHEMA = TableSchema(
-    [TableColumn(c.name, str(c.type), f"{c.description}; from {', '.join(c.sources)}") for c in COLUMNS]
+_COLUMN_SCHEMA = dg.TableSchema(
+    [dg.TableColumn(c.name, str(c.type), f"{c.description}; from {', '.join(c.sources)}") for c in COLUMNS]
 )
 
 Metadata = dict[str, Any]
@@ -66,13 +56,13 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "chunks_planned": len(report.planned),
         "chunks_new": len(report.new_chunks),
         "by_language": _table(table),
-        "folders": MetadataValue.json(report.folders),
-        "unknown_folders": MetadataValue.json(report.unknown_folders),
-        "unreadable_folders": MetadataValue.json(report.unreadable_folders),
-        "folders_of_another_rule": MetadataValue.json(
+        "folders": dg.MetadataValue.json(report.folders),
+        "unknown_folders": dg.MetadataValue.json(report.unknown_folders),
+        "unreadable_folders": dg.MetadataValue.json(report.unreadable_folders),
+        "folders_of_another_rule": dg.MetadataValue.json(
             {folder: {"decided": decided, "rule": rule} for folder, (decided, rule) in report.other_rules.items()}
         ),
-        "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
+        "folders_left_out": dg.MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,
     }
 
@@ -87,7 +77,7 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
         "episodes_rejected": tally.episodes_rejected,
         "segments": tally.entries,
         "segments_rejected": tally.segments_rejected,
-        "rejects_by_reason": MetadataValue.json(tally.rejects),
+        "rejects_by_reason": dg.MetadataValue.json(tally.rejects),
         "rejects_ledger": ledger_uri or "none",
         "texts_repaired": tally.repaired_texts,
         "speakers": record.stats.speakers,
@@ -96,7 +86,7 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
     }
     if record.stats.rows:  # the UI drops raw HTML but shows a data URI
         picture = b64encode(draw(record.stats).encode()).decode()
-        metadata["pictures"] = MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
+        metadata["pictures"] = dg.MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
     return metadata
 
 
@@ -105,13 +95,13 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
     return {
         **_chunk_metadata(record, seconds),
         "dagster/uri": commit.url,
-        "commit": MetadataValue.url(commit.url),
+        "commit": dg.MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
-        "removed": MetadataValue.json(list(commit.removed)),
+        "removed": dg.MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
-        STATS: MetadataValue.json(record.stats.as_json()),
+        STATS: dg.MetadataValue.json(record.stats.as_json()),
     }
 
 
@@ -129,34 +119,28 @@ def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
 
 
 def result_for(
-    digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult], dataset: str | None = None
-) -> MaterializeResult:
+    digest: str, metadata: Metadata, checks: Sequence[dg.AssetCheckResult], dataset: str | None = None
+) -> dg.MaterializeResult:
     """Return the materialization of the chunk with this digest; `dataset` is the repo of a commit."""
-    version = DataVersion(data_version(digest, dataset))
-    return MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
+    version = dg.DataVersion(data_version(digest, dataset))
+    return dg.MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
 
 
-def unplanned_result(checks: Sequence[AssetCheckSpec]) -> MaterializeResult:
+def unplanned_result(checks: Sequence[dg.AssetCheckSpec]) -> dg.MaterializeResult:
     """Return the materialization of a partition without a planned chunk."""
     verdict = Verdict(True, Severity.ERROR, "nothing planned")
     return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, verdict) for spec in checks])
 
 
-def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:
+def files_table(files: Sequence[ShardFile], language: str) -> dg.TableMetadataValue | str:
     """Return files as a table, which history.files_of reads."""
-    return _table(
-        [
-            {
-                "file": path_in_repo(language, file.name),
-                "rows": file.rows,
-                "bytes": file.size,
-                "sha256": file.sha256 or "none",
-            }
-            for file in files
-        ]
-    )
+    rows = [
+        {"file": path_in_repo(language, f.name), "rows": f.rows, "bytes": f.size, "sha256": f.sha256 or "none"}
+        for f in files
+    ]
+    return _table(rows)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue | str:
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
     """Return rows as a table, or "none": Dagster can't infer the columns of an empty one."""
-    return MetadataValue.table([TableRecord(dict(row)) for row in rows]) if rows else "none"
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows]) if rows else "none"

@@ -9,13 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagster import (
-    AssetCheckExecutionContext,
-    AssetExecutionContext,
-    DagsterRun,
-    Failure,
-    OpExecutionContext,
-)
+import dagster as dg
 
 from r2_hf_assets.dagster_internals import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from r2_hf_assets.disk import disk_error
@@ -30,7 +24,7 @@ _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 @contextmanager
 def report_user_errors(
-    context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext,
+    context: dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> Iterator[None]:
     """Raise errors meant for the user as a Failure of one line, retried only if transient.
 
@@ -54,10 +48,10 @@ def report_user_errors(
             tags[SYSTEMIC_TAG] = "true"
         if tags:
             instance.add_run_tags(context.run.run_id, tags)
-        raise Failure(description=str(line), allow_retries=line.transient) from None
+        raise dg.Failure(description=str(line), allow_retries=line.transient) from None
 
 
-def outcome_of(run: DagsterRun) -> RunOutcome:
+def outcome_of(run: dg.DagsterRun) -> RunOutcome:
     """Return the outcome of a run that succeeded or failed."""
     if run.is_success:
         return RunOutcome.SUCCESS

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from dagster import AssetKey, DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
@@ -64,8 +64,8 @@ class Progress:
     left_out: dict[str, int]
 
 
-def overall(
-    instance: DagsterInstance, chunks: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
+def read_progress(
+    instance: dg.DagsterInstance, chunks: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
     """Return the progress of `chunks`, ordered by language; with `dataset`, only commits to it count."""
     planned, left_out = in_grid(chunks, languages)
@@ -114,11 +114,11 @@ def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float)
     seconds, episodes = now - first, sum(episodes for at, episodes in recent if at > first)
     if not episodes or seconds <= 0:
         return None
-    an_hour = episodes / seconds * 3600
-    return Pace(round(an_hour, 1), round(episodes_due / an_hour, 2), len(recent), round(seconds / 3600, 2))
+    per_hour = episodes / seconds * 3600
+    return Pace(round(per_hour, 1), round(episodes_due / per_hour, 2), len(recent), round(seconds / 3600, 2))
 
 
-def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
+def _failed(instance: dg.DagsterInstance, asset: dg.AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
     names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
     statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
     return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

@@ -7,7 +7,7 @@ If the whole repo is missing, that is done on request only: a wrong HF_REPO_ID o
 
 from typing import Any
 
-from dagster import DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.partitions import partition_key
@@ -20,7 +20,7 @@ from r2_hf_assets.settings import Settings
 
 
 def examine(
-    instance: DagsterInstance,
+    instance: dg.DagsterInstance,
     settings: Settings,
     *,
     mark_lost: bool = False,

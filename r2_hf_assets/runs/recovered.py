@@ -9,15 +9,7 @@ as due, and a failed run, so that the grid shows it as failed and a backfill of 
 
 from collections.abc import Iterable, Sequence
 
-from dagster import (
-    AssetKey,
-    AssetMaterialization,
-    DagsterEvent,
-    DagsterInstance,
-    DagsterRun,
-    MetadataValue,
-    MultiPartitionKey,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.dagster_internals import (
@@ -40,7 +32,7 @@ from r2_hf_assets.runs.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, 
 
 
 def record(
-    instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str
+    instance: dg.DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str
 ) -> None:
     """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile"."""
     chunks = list(recovered)
@@ -60,17 +52,17 @@ def record(
             "files": files_table(item.files, item.chunk.language),
         }
         if item.stats:
-            metadata[STATS] = MetadataValue.json(item.stats.as_json())
+            metadata[STATS] = dg.MetadataValue.json(item.stats.as_json())
         # hub_commit is last, because it marks the chunk as done.
         for asset, made_in in ((SHARDS, None), (COMMIT, dataset)):
             tags = _tags(asset, item.chunk.digest, key, by, made_in)
             description = f"Found on the Hub by {by}, verified by {item.how}."
             instance.report_runless_asset_event(
-                AssetMaterialization(asset, description, metadata, partition=key, tags=tags)
+                dg.AssetMaterialization(asset, description, metadata, partition=key, tags=tags)
             )
 
 
-def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
+def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
     """Record chunks as due again, with the files that their next commits may replace."""
     if not chunks:
         return
@@ -78,7 +70,7 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
     keys = [partition_key(*due.name) for due in chunks]
     for due, key in zip(chunks, keys, strict=True):
         instance.report_runless_asset_event(
-            AssetMaterialization(
+            dg.AssetMaterialization(
                 COMMIT,
                 description=f"Due again, recorded by {by}: {due.why}.",
                 partition=key,
@@ -94,29 +86,31 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
             )
         )
     # Without retries: the run has no code.
-    run = DagsterRun(
+    run = dg.DagsterRun(
         job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
     )
     instance.add_run(run)
     for key in keys:
         planned = AssetMaterializationPlannedData(COMMIT, partition=key)
-        event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
+        event = dg.DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
         instance.report_dagster_event(event, run.run_id)
     instance.report_run_failed(run, f"{len(chunks)} chunks are missing or changed on the Hub, and due.")
 
 
-def record_unplanned(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
+def record_unplanned(instance: dg.DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
     """Record partitions as unplanned, for chunks that the plan no longer has."""
     tags = {DATA_VERSION_TAG: UNPLANNED, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
     for name in chunks:
         for asset in (SHARDS, COMMIT):
             key = partition_key(*name)
             instance.report_runless_asset_event(
-                AssetMaterialization(asset, partition=key, metadata=UNPLANNED_METADATA, tags=tags)
+                dg.AssetMaterialization(asset, partition=key, metadata=UNPLANNED_METADATA, tags=tags)
             )
 
 
-def _tags(asset: AssetKey, digest: str, key: MultiPartitionKey, by: str, dataset: str | None = None) -> dict[str, str]:
+def _tags(
+    asset: dg.AssetKey, digest: str, key: dg.MultiPartitionKey, by: str, dataset: str | None = None
+) -> dict[str, str]:
     """Return the tags of a run's result: data version, partition, and the versions of its inputs.
 
     Without input versions Dagster compares times, and the next scan would make each recorded chunk stale.

@@ -17,16 +17,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dagster import (
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    DefaultSensorStatus,
-    RunsFilter,
-    SensorEvaluationContext,
-    SensorResult,
-    sensor,
-)
+import dagster as dg
 
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG
 
@@ -53,20 +44,20 @@ def select_lost(
     return now, [run for run, current in now.items() if current.unchanged >= max_unchanged]
 
 
-@sensor(minimum_interval_seconds=TICK_EVERY_SECONDS, default_status=DefaultSensorStatus.RUNNING)
-def lost_runs(context: SensorEvaluationContext) -> SensorResult:
+@dg.sensor(minimum_interval_seconds=TICK_EVERY_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Ends runs without a heartbeat for ten minutes, so that they are retried. Starts none itself."""
-    started = context.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+    started = context.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     heartbeats = {run.run_id: run.tags.get(ALIVE_TAG, "") for run in started if _is_ours(run, context)}
     observed = {run_id: Observed(*values) for run_id, values in json.loads(context.cursor or "{}").items()}
     now, lost = select_lost(heartbeats, observed, MAX_UNCHANGED)
     ended = [run_id for run_id in lost if _end(context.instance, run_id, now[run_id])]
     oldest = max((current.unchanged for current in now.values()), default=0)
     status = f"{len(now)} runs in progress, the oldest heartbeat unchanged for {oldest} of {MAX_UNCHANGED} ticks"
-    return SensorResult(skip_reason=f"{status}; ended as lost: {', '.join(ended) or 'none'}", cursor=json.dumps(now))
+    return dg.SensorResult(skip_reason=f"{status}; ended as lost: {', '.join(ended) or 'none'}", cursor=json.dumps(now))
 
 
-def _is_ours(run: DagsterRun, context: SensorEvaluationContext) -> bool:
+def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
     if run.remote_job_origin is not None:
         here = context.code_location_origin
         return here is not None and run.remote_job_origin.location_name == here.location_name
@@ -75,10 +66,10 @@ def _is_ours(run: DagsterRun, context: SensorEvaluationContext) -> bool:
     return bool(run.asset_selection) and set(run.asset_selection or ()) <= set(ours)
 
 
-def _end(instance: DagsterInstance, run_id: str, observed: Observed) -> bool:
+def _end(instance: dg.DagsterInstance, run_id: str, observed: Observed) -> bool:
     """End the run as failed; return False if it has ended meanwhile."""
     run = instance.get_run_by_id(run_id)
-    if run is None or run.status is not DagsterRunStatus.STARTED:
+    if run is None or run.status is not dg.DagsterRunStatus.STARTED:
         return False
     last = f"the last one is of {observed.heartbeat}" if observed.heartbeat else "it never sent one"
     instance.report_run_failed(

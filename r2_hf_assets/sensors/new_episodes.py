@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dagster import RunConfig, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, sensor
+import dagster as dg
 from pydantic import BaseModel
 
 from r2_hf_assets.asset_keys import WORK_PLAN
@@ -54,8 +54,8 @@ class Cursor(BaseModel, frozen=True):
     status: str = ""
 
 
-@sensor(job=scan_job, minimum_interval_seconds=TICK_EVERY_S)
-def new_episodes(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
+@dg.sensor(job=scan_job, minimum_interval_seconds=TICK_EVERY_S)
+def new_episodes(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
     """Finds new episodes; requests a scan when they fill a chunk, or a remainder has waited long enough."""
     cursor = Cursor.model_validate_json(context.cursor or "{}")
     try:
@@ -63,11 +63,11 @@ def new_episodes(context: SensorEvaluationContext, settings: SettingsResource) -
     except R2HfError as error:
         if not error.transient:
             raise
-        return SensorResult(skip_reason=str(error), cursor=context.cursor)
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
 
 
-def _tick(context: SensorEvaluationContext, settings: ScanSettings, cursor: Cursor, now: float) -> SensorResult:
-    runs = context.instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
+def _tick(context: dg.SensorEvaluationContext, settings: ScanSettings, cursor: Cursor, now: float) -> dg.SensorResult:
+    runs = context.instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     if scans := [run for run in runs if run.job_name == SCAN_JOB or WORK_PLAN in (run.asset_selection or ())]:
         return _skip(f"{len(scans)} scans are queued or running ({scans[0].run_id[:8]}); sweeping again then", Cursor())
     since = now - cursor.ended
@@ -91,9 +91,9 @@ def _tick(context: SensorEvaluationContext, settings: ScanSettings, cursor: Curs
     if not ready:
         return _skip(status, done)
     context.log.info(status)
-    config = RunConfig({"work_plan": ScanConfig(languages=list(ready), automatic=True)})
+    config = dg.RunConfig({"work_plan": ScanConfig(languages=list(ready), automatic=True)})
     run_key = f"{_counts(ready)} beside {sweep.chunks} chunks, hour {now // REPEAT_S:.0f}"
-    return SensorResult([RunRequest(run_key, run_config=config)], cursor=done.model_dump_json())
+    return dg.SensorResult([dg.RunRequest(run_key, run_config=config)], cursor=done.model_dump_json())
 
 
 def _continue_sweep(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
@@ -126,8 +126,8 @@ def _list_folders(
     return listed, "", ""
 
 
-def _skip(status: str, cursor: Cursor) -> SensorResult:
-    return SensorResult(skip_reason=status, cursor=cursor.model_dump_json())
+def _skip(status: str, cursor: Cursor) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=status, cursor=cursor.model_dump_json())
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -20,17 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster import (
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    RunRecord,
-    RunRequest,
-    RunsFilter,
-    SensorEvaluationContext,
-    SensorResult,
-    sensor,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.dagster_internals import (
@@ -69,8 +59,8 @@ _KEYS_PER_QUERY = 5000
 _MAX_NAMED = 5
 
 
-@sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
-def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
+@dg.sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
+def planned_chunks(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
     """Builds and commits planned chunks: requests a run of each due partition, and again after a failure."""
     loaded, instance = settings.load(), context.instance
     # Active runs are read before the history: a run that ends in between is then busy, and not requested again.
@@ -92,19 +82,19 @@ def planned_chunks(context: SensorEvaluationContext, settings: SettingsResource)
     )
     status = status_line(selection, len(left), f"{len(busy)} of {limit} runs", circuit.why if circuit else None)
     if not selection.asks:
-        return SensorResult(skip_reason=status)
+        return dg.SensorResult(skip_reason=status)
     context.log.info(status)
     add_partitions(instance, (chunk.number for chunk, _ in selection.asks))  # a new database has none
-    return SensorResult([run_request(*ask, loaded.dataset, lost) for ask in selection.asks])
+    return dg.SensorResult([run_request(*ask, loaded.dataset, lost) for ask in selection.asks])
 
 
-def active_partitions(instance: DagsterInstance) -> list[Name]:
+def active_partitions(instance: dg.DagsterInstance) -> list[Name]:
     """Return the partition of each of our queued or running runs."""
-    runs = instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    runs = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     return [name for run in runs if (name := _partition_of(run))]
 
 
-def _partition_of(run: DagsterRun) -> Name | None:
+def _partition_of(run: dg.DagsterRun) -> Name | None:
     try:
         return read_key(run.tags.get(PARTITION_NAME_TAG, ""))
     except ValueError:
@@ -112,7 +102,7 @@ def _partition_of(run: DagsterRun) -> Name | None:
 
 
 def attempt_histories(
-    instance: DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name, Loss]
+    instance: dg.DagsterInstance, due: Sequence[ChunkRef], lost: Mapping[Name, Loss]
 ) -> dict[Name, AttemptHistory]:
     """Return the history of finished runs of each chunk; for a chunk that the Hub lost, only of later runs."""
     digests = {(chunk.language, chunk.number): chunk.digest for chunk in due}
@@ -120,9 +110,9 @@ def attempt_histories(
     histories: dict[Name, AttemptHistory] = {}
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         tags = {PARTITION_NAME_TAG: keys[start : start + _KEYS_PER_QUERY]}
-        for record in instance.get_run_records(RunsFilter(statuses=FINISHED_STATUSES, tags=tags)):  # newest first
+        for record in instance.get_run_records(dg.RunsFilter(statuses=FINISHED_STATUSES, tags=tags)):  # newest first
             run, ended = record.dagster_run, _ended(record)
-            name, canceled = _partition_of(run), run.status is DagsterRunStatus.CANCELED
+            name, canceled = _partition_of(run), run.status is dg.DagsterRunStatus.CANCELED
             if name is None or (canceled and BACKFILL_ID_TAG in run.tags) or (name in lost and ended <= lost[name].at):
                 continue
             attempts = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
@@ -133,16 +123,16 @@ def attempt_histories(
     return histories
 
 
-def open_circuit(instance: DagsterInstance, sensor: str) -> OpenCircuit | None:
+def open_circuit(instance: dg.DagsterInstance, sensor: str) -> OpenCircuit | None:
     """Return why the sensor's last runs open the circuit, or None."""
-    ended = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE]
-    runs = RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    runs = dg.RunsFilter(statuses=ended, tags={SENSOR_NAME_TAG: sensor})
     records = sorted(instance.get_run_records(runs, limit=BAD_SERIES), key=_ended, reverse=True)
     why = repeated_failure(outcome_of(record.dagster_run) for record in records)
     return OpenCircuit(why, _ended(records[0])) if why else None
 
 
-def _ended(record: RunRecord) -> float:
+def _ended(record: dg.RunRecord) -> float:
     return record.end_time or record.update_timestamp.timestamp()
 
 
@@ -152,13 +142,13 @@ def max_in_flight(queue: Any) -> int:
     return 2 * (at_once if at_once > 0 else 10)
 
 
-def run_request(chunk: ChunkRef, attempt: int, dataset: str | None, lost: Mapping[Name, Loss]) -> RunRequest:
+def run_request(chunk: ChunkRef, attempt: int, dataset: str | None, lost: Mapping[Name, Loss]) -> dg.RunRequest:
     """Return the request for an attempt. This sensor retries a failed step; Dagster retries a process that died."""
     key = partition_key(chunk.language, chunk.number)
     loss = lost.get((chunk.language, chunk.number))
     tags = {DIGEST_TAG: chunk.digest, ATTEMPT_TAG: str(attempt), RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false"}
     run_key = f"{key} {chunk.digest}@{dataset}{f' lost {loss.event}' if loss else ''} {attempt}"
-    return RunRequest(run_key, partition_key=key, tags=tags)
+    return dg.RunRequest(run_key, partition_key=key, tags=tags)
 
 
 def status_line(selection: Selection, due: int, runs: str, open_circuit: str | None) -> str:

@@ -7,16 +7,7 @@ records the newest event that it includes; later commits are new. `r2-hf process
 import time
 from dataclasses import dataclass
 
-from dagster import (
-    DagsterInstance,
-    DefaultSensorStatus,
-    RunRequest,
-    RunsFilter,
-    SensorEvaluationContext,
-    SensorResult,
-    SkipReason,
-    sensor,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import CARD
 from r2_hf_assets.dagster_internals import NOT_FINISHED_STATUSES
@@ -49,7 +40,7 @@ def refresh_reason(state: CardState, every_minutes: float) -> str | None:
     return None
 
 
-def card_state(instance: DagsterInstance, requested: float | None = None, now: float | None = None) -> CardState:
+def card_state(instance: dg.DagsterInstance, requested: float | None = None, now: float | None = None) -> CardState:
     """Read the state by three queries. `requested`: when a card was last requested, in Unix seconds."""
     event = instance.get_latest_materialization_event(CARD)
     card = event.asset_materialization if event else None
@@ -59,16 +50,16 @@ def card_state(instance: DagsterInstance, requested: float | None = None, now: f
     times = [time for time in (requested, event.timestamp if event else None) if time is not None]
     now = time.time() if now is None else now
     minutes = (now - max(times)) / 60 if times else None
-    running = instance.get_runs_count(RunsFilter(job_name=CARD_JOB, statuses=NOT_FINISHED_STATUSES)) > 0
+    running = instance.get_runs_count(dg.RunsFilter(job_name=CARD_JOB, statuses=NOT_FINISHED_STATUSES)) > 0
     return CardState(commits, minutes, running)
 
 
-@sensor(job_name=CARD_JOB, minimum_interval_seconds=60, default_status=DefaultSensorStatus.STOPPED)
-def stale_card(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+@dg.sensor(job_name=CARD_JOB, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.STOPPED)
+def stale_card(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Requests an update of the dataset card after commits, at most every half hour."""
     now = time.time()
     requested = float(context.cursor) if context.cursor else None
     reason = refresh_reason(card_state(context.instance, requested, now), EVERY_MINUTES)
     if reason is not None:
-        return SkipReason(reason)
-    return SensorResult([RunRequest()], cursor=f"{now:.0f}")
+        return dg.SkipReason(reason)
+    return dg.SensorResult([dg.RunRequest()], cursor=f"{now:.0f}")

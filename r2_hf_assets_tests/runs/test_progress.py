@@ -10,7 +10,7 @@ from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.runs import history
-from r2_hf_assets.runs.progress import Pace, overall, pace_of
+from r2_hf_assets.runs.progress import Pace, pace_of, read_progress
 
 PLANNED = [ChunkRef("de", 0, "d0", 5), *(ChunkRef("en", number, f"e{number}", 10) for number in range(5))]
 DONE = {("de", 0): "d0", ("en", 0): "e0", ("en", 1): "e1", ("en", 2): "an older digest", ("en", 3): "e3"}
@@ -34,7 +34,7 @@ def test_hours_and_pace_are_of_what_is_committed(monkeypatch) -> None:
         record("en", 2, hours=7.0)
         record("en", 3, hours=1)
         record("de", 0, hours=0.25)
-        found = overall(instance, PLANNED, ["de", "en"])
+        found = read_progress(instance, PLANNED, ["de", "en"])
     german, english = found.languages
     assert (german.hours, german.hours_unknown, german.next) == (0.25, 0, None)
     assert (english.committed, english.hours, english.hours_unknown) == (3, 2.5, 1)  # en 2 was committed for another
