@@ -81,7 +81,6 @@ def _tick(context: dg.SensorEvaluationContext, settings: ScanSettings, cursor: C
     status = f"{sweep.seen} episodes listed, {sum(sweep.new.values())} in no chunk"
     if sweep.folder:
         return _skip(f"{status} so far; continues in {sweep.folder}/ after {sweep.after or 'its end'}", sweep)
-
     size, hold_back = settings.plan.episodes_per_chunk, timedelta(hours=settings.plan.max_wait_hours)
     rest = [language for language, count in sweep.new.items() if count < size]
     held = {language for language in rest if is_held_back(language, plan, hold_back, datetime.now(UTC))}

@@ -27,7 +27,7 @@ from r2_hf_assets.retry import Retry, RetryState, TransientError
 from r2_hf_assets.runs import heartbeat as run_heartbeat
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG, RunHeartbeat, send_periodically
 from r2_hf_assets.sensors import lost_runs
-from r2_hf_assets_tests.sensors.test_lost_runs import Ticks
+from r2_hf_assets_tests.sensors.ticks import Ticks
 from r2_hf_sandbox.processes import wait_until
 
 
@@ -221,10 +221,10 @@ def test_a_run_whose_step_hangs_is_ended(instance, idle, idle_checks, monkeypatc
 
     def body(context, heartbeat):
         assert wait_until(lambda: True in idle_checks, 20, 0.01)
-        tick = Ticks(instance)
-        tick(lost_runs.MAX_UNCHANGED)
+        ticks = Ticks(lost_runs.lost_runs, instance)
+        ticks.skip_message(lost_runs.MAX_UNCHANGED)
         assert instance.get_run_by_id(context.run.run_id).status is DagsterRunStatus.STARTED
-        assert context.run.run_id in tick()
+        assert context.run.run_id in ticks.skip_message()
         assert wait_until(lambda: heartbeat_threads() == [], 20, 0.01)
         heartbeat.raise_if_terminated()
         after.append("continued")

@@ -8,12 +8,12 @@ from dagster import DagsterInstance
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
-from r2_hf_assets_tests.sensors.ticks import KEYS, Ticks
+from r2_hf_assets_tests.sensors.ticks import KEYS, PlannedTicks
 from r2_hf_assets_tests.support.build_samples import PREFIX
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
+def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[PlannedTicks]:
     """Four planned chunks without partitions. Bucket and Hub are not used."""
     values = {
         "R2_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -31,7 +31,7 @@ def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     with DagsterInstance.ephemeral() as instance:
-        ticks = Ticks(instance)
+        ticks = PlannedTicks(instance)
         for key in KEYS:
             language, number = key.split("|")[0], int(key[-4:])
             chunk = ChunkManifest(language, number, PREFIX, (f"{language}/{number}",))

@@ -10,24 +10,18 @@ from dagster import (
     AssetKey,
     DagsterInstance,
     DagsterRunStatus,
-    SensorResult,
-    SkipReason,
-    build_sensor_context,
 )
 from dagster._core.remote_origin import (
-    GrpcServerCodeLocationOrigin,
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.test_utils import create_run_for_test
 
-from r2_hf_assets.definitions import defs
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG, HEARTBEAT_SECONDS
 from r2_hf_assets.sensors.lost_runs import MAX_UNCHANGED, TICK_EVERY_SECONDS, Observed, lost_runs, select_lost
+from r2_hf_assets_tests.sensors.ticks import HERE, Ticks
 from r2_hf_assets_tests.support.world import ROOT
-
-HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_hf_assets")
 
 
 @pytest.mark.parametrize(
@@ -65,25 +59,6 @@ def instance() -> Iterator[DagsterInstance]:
         yield made
 
 
-class Ticks:
-    """Evaluates the sensor as the daemon does."""
-
-    def __init__(self, instance: DagsterInstance) -> None:
-        self.instance = instance
-        self.cursor: str | None = None
-
-    def __call__(self, times: int = 1) -> str:
-        """Return the last skip reason."""
-        reason = ""
-        for _ in range(times):
-            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name="lost_runs")
-            context._code_location_origin = HERE  # set by the code server
-            result = lost_runs(context)
-            assert isinstance(result, SensorResult) and isinstance(result.skip_reason, SkipReason)
-            self.cursor, reason = result.cursor, result.skip_reason.skip_message or ""
-        return reason
-
-
 def started(instance: DagsterInstance, **options: Any) -> str:
     """Create a run, in progress and of this code location unless `options` differ; return its id."""
     repository = RemoteRepositoryOrigin(options.pop("location", HERE), "__repository__")
@@ -101,25 +76,25 @@ def status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
 
 def test_a_run_without_heartbeat_is_ended_and_retried(instance):
     silent, alive = started(instance), started(instance, tags={ALIVE_TAG: "0"})
-    tick = Ticks(instance)
+    ticks = Ticks(lost_runs, instance)
     for n in range(MAX_UNCHANGED):
-        status_message = tick()
+        status_message = ticks.skip_message()
         instance.add_run_tags(alive, {ALIVE_TAG: f"{n + 1}"})
         assert status_message == (
             f"2 runs in progress, the oldest heartbeat unchanged for {n} of {MAX_UNCHANGED} ticks; ended as lost: none"
         )
     assert status(instance, silent) is DagsterRunStatus.STARTED
-    assert silent in tick()
+    assert silent in ticks.skip_message()
     assert status(instance, silent) is DagsterRunStatus.FAILURE
     assert instance.get_run_by_id(silent).tags["dagster/will_retry"] == "true"
     assert status(instance, alive) is DagsterRunStatus.STARTED
-    assert "1 runs in progress" in tick()
-    assert list(json.loads(tick.cursor or "")) == [alive]
+    assert "1 runs in progress" in ticks.skip_message()
+    assert list(json.loads(ticks.cursor or "")) == [alive]
 
 
 def test_a_run_killed_after_some_heartbeats_is_ended_and_the_last_one_is_reported(instance):
     run_id = started(instance, tags={ALIVE_TAG: "2026-01-01T00:00:00"})
-    Ticks(instance)(MAX_UNCHANGED + 1)
+    Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 1)
     assert status(instance, run_id) is DagsterRunStatus.FAILURE
     (failure,) = [log for log in instance.all_logs(run_id) if log.is_dagster_event]
     assert "the last one is of 2026-01-01T00:00:00" in failure.message
@@ -144,20 +119,20 @@ ELSEWHERE = RegisteredCodeLocationOrigin("another")
 def test_runs_of_other_locations_or_states_are_ignored(instance, options):
     run_id = started(instance, **options)
     before = status(instance, run_id)
-    assert Ticks(instance)(MAX_UNCHANGED + 2).startswith("0 runs in progress")
+    assert Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 2).startswith("0 runs in progress")
     assert status(instance, run_id) is before
 
 
 def test_a_run_of_the_command_line_is_identified_by_its_assets(instance):
     run_id = started(instance, origin=False, asset_selection=frozenset({AssetKey("hub_commit")}))
-    Ticks(instance)(MAX_UNCHANGED + 1)
+    Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 1)
     assert status(instance, run_id) is DagsterRunStatus.FAILURE
 
 
 def test_a_run_that_ends_during_the_tick_keeps_its_status(instance, monkeypatch):
     run_id = started(instance)
-    tick = Ticks(instance)
-    tick(MAX_UNCHANGED)
+    ticks = Ticks(lost_runs, instance)
+    ticks.skip_message(MAX_UNCHANGED)
     real = instance.get_runs
 
     def get_runs_then_cancel(*arguments, **options):
@@ -166,5 +141,5 @@ def test_a_run_that_ends_during_the_tick_keeps_its_status(instance, monkeypatch)
         return runs
 
     monkeypatch.setattr(instance, "get_runs", get_runs_then_cancel)
-    assert tick().endswith("ended as lost: none")
+    assert ticks.skip_message().endswith("ended as lost: none")
     assert status(instance, run_id) is DagsterRunStatus.CANCELED

@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import obstore
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, SensorResult, SkipReason, build_sensor_context
+from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.asset_keys import WORK_PLAN
@@ -16,13 +16,12 @@ from r2_hf_assets.bucket import listing
 from r2_hf_assets.bucket.listing import language_folders
 from r2_hf_assets.bucket.pages import pages
 from r2_hf_assets.cli.in_process import execute
-from r2_hf_assets.definitions import defs
 from r2_hf_assets.errors import AccessError, RetriesExhausted
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.sensors import new_episodes as module
 from r2_hf_assets.sensors.new_episodes import REPEAT_S, Cursor, new_episodes
 from r2_hf_assets.settings import load_for_scan
+from r2_hf_assets_tests.sensors.ticks import Ticks
 from r2_hf_assets_tests.support.build_samples import put_folders
 from r2_hf_assets_tests.support.world import World
 
@@ -33,32 +32,17 @@ def test_a_cursor_of_release_0_1_begins_a_sweep() -> None:
     assert Cursor.model_validate_json('{"sweep": {"folder": "en"}, "waited": []}') == Cursor()
 
 
-class Ticks:
-    """Evaluates the sensor as the daemon does, without a pause between sweeps."""
+class SweepTicks(Ticks):
+    """Evaluates new_episodes without a pause between sweeps."""
 
     def __init__(self, world: World, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(new_episodes, instance)
         monkeypatch.setattr(module, "SWEEP_EVERY_S", 0.0)
-        self.world, self.instance = world, instance
-        self.cursor: str | None = None
-
-    def __call__(self) -> SensorResult:
-        resources = {"settings": SettingsResource()}
-        context = build_sensor_context(
-            self.instance, self.cursor, definitions=defs, sensor_name="new_episodes", resources=resources
-        )
-        result = new_episodes(context)
-        assert isinstance(result, SensorResult)
-        self.cursor = result.cursor
-        return result
-
-    def skip_message(self) -> str:
-        reason = self().skip_reason
-        assert isinstance(reason, SkipReason)
-        return reason.skip_message or ""
+        self.world = world
 
     def requested(self) -> tuple[list[str], str | None]:
         """The languages of the requested scan, and the run key."""
-        (request,) = self().run_requests or ()
+        (request,) = self.requests()
         config = request.run_config["ops"]["work_plan"]["config"]
         assert config["automatic"] is True
         return config["languages"], request.run_key
@@ -76,18 +60,20 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
+def ticks(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[SweepTicks]:
     """Chunks of 3 episodes; a remainder waits a day."""
     with DagsterInstance.ephemeral() as instance:
-        yield Ticks(in_process, instance, monkeypatch)
+        yield SweepTicks(in_process, instance, monkeypatch)
 
 
-def scan(ticks: Ticks, *languages: str) -> None:
+def scan(ticks: SweepTicks, *languages: str) -> None:
     config = {"work_plan": {"config": {"languages": list(languages), "automatic": True}}}
     assert execute(ticks.instance, [WORK_PLAN], None, config).success
 
 
-def test_a_full_chunk_is_requested_and_new_episodes_are_counted(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_chunk_is_requested_and_new_episodes_are_counted(
+    ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ticks.skip_message() == "0 episodes listed, 0 in no chunk; 0 languages wait to fill one; ready: none"
     ticks.put("en/1", "en/2", "de/1")
     assert ticks.skip_message() == "3 episodes listed, 3 in no chunk; 2 languages wait to fill one; ready: none"
@@ -100,7 +86,7 @@ def test_a_full_chunk_is_requested_and_new_episodes_are_counted(ticks: Ticks, mo
     assert ticks.skip_message().startswith("4 episodes listed") and "next sweep in 15 min" in ticks.skip_message()
 
 
-def test_a_remainder_waits_once_for_sensor_and_scan(ticks: Ticks) -> None:
+def test_a_remainder_waits_once_for_sensor_and_scan(ticks: SweepTicks) -> None:
     ticks.put("en/1", "en/2", "en/3", "en/4", "de/1")
     scan(ticks)  # records since when en/4 and de/1 wait
     since = ticks.plan.waiting_since("en")
@@ -118,7 +104,7 @@ def test_a_remainder_waits_once_for_sensor_and_scan(ticks: Ticks) -> None:
     assert since is not None and ticks.plan.waiting_since("fr") == since, "the scan uses the sensor's wait"
 
 
-def test_no_request_while_a_scan_is_queued_or_running(ticks: Ticks) -> None:
+def test_no_request_while_a_scan_is_queued_or_running(ticks: SweepTicks) -> None:
     ticks.put("en/1", "en/2", "en/3")
     for options in ({"job_name": "scan_job"}, {"job_name": "__ASSET_JOB", "asset_selection": frozenset({WORK_PLAN})}):
         for status in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED):
@@ -128,7 +114,7 @@ def test_no_request_while_a_scan_is_queued_or_running(ticks: Ticks) -> None:
     assert ticks.requested()[0] == ["en"]
 
 
-def test_the_same_episodes_are_requested_once_an_hour(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_episodes_are_requested_once_an_hour(ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster starts a run key once, so a scan that fails is repeated this often."""
     hour = 1_000_000 * REPEAT_S
     clock = Mock(wraps=time)
@@ -146,7 +132,7 @@ def test_the_same_episodes_are_requested_once_an_hour(ticks: Ticks, monkeypatch:
     assert ticks.requested() == (["en"], "en 4 beside 0 chunks, hour 1000001"), "a further episode changes the run key"
 
 
-def test_further_episodes_are_requested_at_once(ticks: Ticks) -> None:
+def test_further_episodes_are_requested_at_once(ticks: SweepTicks) -> None:
     """Also when the count is the same and the planned ones were deleted."""
     keys = set()
     for start in (1, 4):
@@ -158,7 +144,7 @@ def test_further_episodes_are_requested_at_once(ticks: Ticks) -> None:
     assert len(keys) == 2 and ticks.plan.numbers() == {"en": [0, 1]}
 
 
-def test_a_sweep_continues_where_the_last_tick_ended(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_continues_where_the_last_tick_ended(ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks.put(*(f"en/{n}" for n in range(7)), "de/1", "de/2", "de/3")
     scan(ticks, "de")
     monkeypatch.setattr(listing, "pages", lambda *where, **more: pages(*where, **more, most=2))
@@ -177,7 +163,9 @@ def test_a_sweep_continues_where_the_last_tick_ended(ticks: Ticks, monkeypatch: 
 
 
 @pytest.mark.parametrize("size", [2, 3, 1000])
-def test_ticks_of_one_page_count_each_episode_once(ticks: Ticks, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_ticks_of_one_page_count_each_episode_once(
+    ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     monkeypatch.setenv("PLAN_MAX_WAIT_HOURS", "0")
     ticks.put("en/a", "en/b", "en/d", "en-US/a", "de/x")
     scan(ticks)
@@ -195,7 +183,7 @@ def test_ticks_of_one_page_count_each_episode_once(ticks: Ticks, monkeypatch: py
     assert cursor.status.endswith("ready: de 1, en 6, fr 1, unknown 1")
 
 
-def test_a_plan_that_grows_during_a_sweep_restarts_it(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_grows_during_a_sweep_restarts_it(ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks.put("de/1", "en/1", "en/2", "en/3")
     with monkeypatch.context() as patch:
         patch.setattr(module, "LIST_S", 0.0)
@@ -205,7 +193,9 @@ def test_a_plan_that_grows_during_a_sweep_restarts_it(ticks: Ticks, monkeypatch:
     assert ticks.skip_message().startswith("4 episodes listed, 1 in no chunk")
 
 
-def test_episodes_that_a_scan_would_not_plan_are_not_counted(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_episodes_that_a_scan_would_not_plan_are_not_counted(
+    ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANGUAGES", "de")
     monkeypatch.setenv("PLAN_MAX_WAIT_HOURS", "0")
     ticks.put("en/1", "en/2", "en/3", "de/1")
@@ -218,7 +208,7 @@ def test_episodes_that_a_scan_would_not_plan_are_not_counted(ticks: Ticks, monke
     assert ticks.skip_message().startswith("1 episodes listed, 0 in no chunk")
 
 
-def test_a_folder_counts_for_its_recorded_language(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_counts_for_its_recorded_language(ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks.put("junk/1", "junk/2", "junk/3")
     scan(ticks)
     monkeypatch.setattr(listing, "normalize", lambda name: "yue")
@@ -227,7 +217,9 @@ def test_a_folder_counts_for_its_recorded_language(ticks: Ticks, monkeypatch: py
     assert ticks.requested()[0] == ["unknown"]
 
 
-def test_a_transient_error_skips_the_tick_and_keeps_the_cursor(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transient_error_skips_the_tick_and_keeps_the_cursor(
+    ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ticks.cursor = before = SWEEPING.model_dump_json()
     for error in (
         RetriesExhausted("listing processed/: server error (HTTP 503), still so after 3 tries"),
@@ -241,7 +233,7 @@ def test_a_transient_error_skips_the_tick_and_keeps_the_cursor(ticks: Ticks, mon
                 ticks()
 
 
-def test_a_clock_set_back_does_not_delay_the_sweep(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_set_back_does_not_delay_the_sweep(ticks: SweepTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SWEEP_EVERY_S", 900.0)
     ticks.cursor = Cursor(ended=time.time() + 1e6).model_dump_json()
     assert ticks.skip_message().startswith("0 episodes listed")

@@ -16,15 +16,15 @@ from r2_hf_assets.runs.outcome import SYSTEMIC_TAG
 from r2_hf_assets.runs.recovered import record_due
 from r2_hf_assets.sensors import planned_chunks as module
 from r2_hf_assets.sensors.planned_chunks import status_line
-from r2_hf_assets_tests.sensors.ticks import KEYS, LONG_AGO, Ticks
+from r2_hf_assets_tests.sensors.ticks import KEYS, LONG_AGO, PlannedTicks
 
 
-def committed(ticks: Ticks, key: str, digest: str | None = None) -> None:
+def committed(ticks: PlannedTicks, key: str, digest: str | None = None) -> None:
     tags = {"dagster/data_version": digest or ticks.digests[key]}
     ticks.instance.report_runless_asset_event(AssetMaterialization(COMMIT, partition=key, tags=tags))
 
 
-def test_due_chunks_are_requested_and_partitions_added(ticks: Ticks) -> None:
+def test_due_chunks_are_requested_and_partitions_added(ticks: PlannedTicks) -> None:
     add_partitions(ticks.instance, [1])
     committed(ticks, "en|chunk_0000")
     committed(ticks, "en|chunk_0001", "another digest")
@@ -40,7 +40,7 @@ def test_due_chunks_are_requested_and_partitions_added(ticks: Ticks) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning")  # Dagster's own
-def test_a_run_has_the_tags_of_its_partition(ticks: Ticks) -> None:
+def test_a_run_has_the_tags_of_its_partition(ticks: PlannedTicks) -> None:
     add_partitions(ticks.instance, [0, 1, 2])
     (request, *_) = ticks.requests()
     job = defs.resolve_job_def("build_job")
@@ -52,13 +52,13 @@ def test_a_run_has_the_tags_of_its_partition(ticks: Ticks) -> None:
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING])
-def test_a_partition_with_an_active_run_is_not_requested(ticks: Ticks, status: DagsterRunStatus) -> None:
+def test_a_partition_with_an_active_run_is_not_requested(ticks: PlannedTicks, status: DagsterRunStatus) -> None:
     ticks.run("en|chunk_0000", status)
     ticks.run("2026-01-01", status)  # of another project
     assert ticks.requested() == [KEYS[0], KEYS[2], KEYS[3]]
 
 
-def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
+def test_attempts_are_counted_from_the_runs(ticks: PlannedTicks) -> None:
     for number in (1, 2):
         ticks.attempt("en|chunk_0000", number, DagsterRunStatus.FAILURE)
     ticks.attempt("en|chunk_0000", 2, DagsterRunStatus.FAILURE)  # Dagster's retry of the second one
@@ -69,7 +69,7 @@ def test_attempts_are_counted_from_the_runs(ticks: Ticks) -> None:
     assert attempts == dict(zip(KEYS, (" 1", " 3", " 1", " 2"), strict=True))
 
 
-def test_exhausted_attempts_are_reported(ticks: Ticks) -> None:
+def test_exhausted_attempts_are_reported(ticks: PlannedTicks) -> None:
     for key in KEYS:
         ticks.attempt(key, RUN_ATTEMPTS, DagsterRunStatus.FAILURE)
     ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.FAILURE, time.time())
@@ -79,31 +79,31 @@ def test_exhausted_attempts_are_reported(ticks: Ticks) -> None:
     )
 
 
-def test_a_recent_failure_waits_whatever_started_the_run(ticks: Ticks) -> None:
+def test_a_recent_failure_waits_whatever_started_the_run(ticks: PlannedTicks) -> None:
     ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time())
     ticks.run("en|chunk_0000", DagsterRunStatus.FAILURE, time.time())
     assert ticks.requested() == KEYS[2:]
 
 
-def test_a_terminated_run_holds_its_chunk_until_a_manual_run(ticks: Ticks) -> None:
+def test_a_terminated_run_holds_its_chunk_until_a_manual_run(ticks: PlannedTicks) -> None:
     ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED)
     assert ticks.requested() == KEYS[1:]
     ticks.run("de|chunk_0000", DagsterRunStatus.FAILURE)
     assert ticks.requested() == KEYS
 
 
-def test_a_canceled_run_of_a_backfill_holds_nothing(ticks: Ticks) -> None:
+def test_a_canceled_run_of_a_backfill_holds_nothing(ticks: PlannedTicks) -> None:
     ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, time.time(), **{BACKFILL_ID_TAG: "canceled"})
     assert ticks.requested() == KEYS, "without a wait"
 
 
-def test_a_terminated_run_of_another_digest_holds_nothing(ticks: Ticks) -> None:
+def test_a_terminated_run_of_another_digest_holds_nothing(ticks: PlannedTicks) -> None:
     earlier = {"r2_hf_assets/chunk_digest": "of an earlier plan"}
     ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED, LONG_AGO, **earlier)
     assert ticks.requested() == KEYS
 
 
-def test_runs_in_flight_and_a_tick_are_limited(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_in_flight_and_a_tick_are_limited(ticks: PlannedTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "max_in_flight", lambda queue: 3)
     assert ticks.requested() == KEYS[:3]
     ticks.run("en|chunk_0099", DagsterRunStatus.STARTED)
@@ -125,7 +125,7 @@ def test_the_limit_follows_the_queue() -> None:
     assert module.max_in_flight(Queue()) == module.max_in_flight(None) == 20
 
 
-def test_a_series_of_failures_limits_requests_to_one(ticks: Ticks) -> None:
+def test_a_series_of_failures_limits_requests_to_one(ticks: PlannedTicks) -> None:
     for number in range(BAD_SERIES):
         ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 100 - number)
     assert "the last 8 runs failed, so one run at a time" in ticks.skip_message()
@@ -133,7 +133,7 @@ def test_a_series_of_failures_limits_requests_to_one(ticks: Ticks) -> None:
     assert len(ticks.requested()) > 1
 
 
-def test_a_systemic_failure_limits_requests_to_one(ticks: Ticks) -> None:
+def test_a_systemic_failure_limits_requests_to_one(ticks: PlannedTicks) -> None:
     run_id = ticks.attempt("en|chunk_0000", 1, DagsterRunStatus.FAILURE, time.time() - 100, **{SYSTEMIC_TAG: "true"})
     assert (
         "0 requested now" in ticks.skip_message()
@@ -147,7 +147,7 @@ def test_a_systemic_failure_limits_requests_to_one(ticks: Ticks) -> None:
     assert len(ticks.requested()) > 1
 
 
-def test_languages_narrow_the_requests(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_languages_narrow_the_requests(ticks: PlannedTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGUAGES", "de")
     assert ticks.requested() == KEYS[:1]
 
@@ -163,7 +163,7 @@ def test_a_long_status_line_is_shortened() -> None:
     )
 
 
-def test_a_chunk_that_the_hub_lost_is_requested_like_a_new_one(ticks: Ticks) -> None:
+def test_a_chunk_that_the_hub_lost_is_requested_like_a_new_one(ticks: PlannedTicks) -> None:
     """Earlier runs of the chunk do not count."""
     add_partitions(ticks.instance, [0, 1, 2])
     before = {request.run_key for request in ticks.requests()}
@@ -180,7 +180,7 @@ def test_a_chunk_that_the_hub_lost_is_requested_like_a_new_one(ticks: Ticks) -> 
     assert {request.run_key for request in ticks.requests()} == {request.run_key for request in requests}
 
 
-def test_another_dataset_has_other_run_keys(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_dataset_has_other_run_keys(ticks: PlannedTicks, monkeypatch: pytest.MonkeyPatch) -> None:
     add_partitions(ticks.instance, [0, 1, 2])
     before = {request.run_key for request in ticks.requests()}
     monkeypatch.setenv("HF_REPO_ID", "me/other")
