@@ -8,7 +8,6 @@ import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.external import whole_dataset
-from r2_hf_assets.partitions import chunk_partitions
 
 KIND_TAG = "r2_hf_assets/kind"
 SCAN_JOB = "scan_job"
@@ -24,7 +23,6 @@ build_job = dg.define_asset_job(
     "build_job",
     dg.AssetSelection.assets(SHARDS, COMMIT),
     description="Builds one planned partition and commits it: parquet_shards, then hub_commit.",
-    partitions_def=chunk_partitions,
 )
 
 check_job = dg.define_asset_job(

@@ -96,5 +96,5 @@ def test_the_sensor_requests_once_and_skips_with_numbers(instance):
 
 def test_the_sensor_is_off_by_default_and_starts_the_card_job():
     assert stale_card.default_status.value == "STOPPED"
-    job = defs.get_job_def(stale_card.job_name or "")
+    job = defs.resolve_job_def(stale_card.job_name or "")
     assert job.asset_layer.executable_asset_keys == {CARD}
