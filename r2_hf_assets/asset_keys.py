@@ -1,8 +1,8 @@
-"""Keys of the assets: history, sensors and jobs name assets by them without importing what makes them."""
+"""Keys of the assets, for modules that must not import the assets."""
 
-from dagster import AssetKey
+import dagster as dg
 
-WORK_PLAN = AssetKey("work_plan")
-SHARDS = AssetKey("parquet_shards")
-COMMIT = AssetKey("hub_commit")
-CARD = AssetKey("dataset_card")
+WORK_PLAN = dg.AssetKey("work_plan")
+SHARDS = dg.AssetKey("parquet_shards")
+COMMIT = dg.AssetKey("hub_commit")
+CARD = dg.AssetKey("dataset_card")

@@ -1,6 +1,6 @@
-"""Every Dagster object of the project, listed."""
+"""All Dagster objects of the project."""
 
-from dagster import Definitions, in_process_executor
+import dagster as dg
 
 from r2_hf_assets.assets.dataset_card import card_job, dataset_card
 from r2_hf_assets.assets.external import dataset, episodes, whole_dataset
@@ -17,13 +17,13 @@ from r2_hf_assets.sensors.new_episodes import new_episodes
 from r2_hf_assets.sensors.planned_chunks import planned_chunks
 from r2_hf_assets.sensors.stale_card import stale_card
 
-defs = Definitions(
+defs = dg.Definitions(
     assets=[episodes, work_plan, parquet_shards, hub_commit, dataset, dataset_card],
     asset_checks=[plan, whole_dataset],
     jobs=[scan_job, build_job, card_job, check_job],
     schedules=[scan_schedule, check_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
     resources={"settings": settings_resource, "run_heartbeat": RunHeartbeat()},
-    # A run is one chunk and its two steps follow each other: a process for each would only import everything again.
-    executor=in_process_executor,
+    # A run's two steps are sequential: a process per step would only repeat the imports.
+    executor=dg.in_process_executor,
 )

@@ -1,21 +1,15 @@
-"""Partitions, and the one place where their keys are made and read.
+"""Partitions, and the only module that formats and parses their keys.
 
-Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} reads `en|chunk_0007`. Users
-type that key; its shape must never change. LANGUAGES narrows the grid when the definitions are loaded. The assets have
-no backfill policy, so a run covers one partition, which its tags name.
+Dagster sorts dimensions by name and joins the keys with `|`, so {language, plan_chunk} gives `en|chunk_0007`. Users
+type that key; its format must never change. LANGUAGES narrows the grid when the definitions are loaded. The assets have
+no backfill policy, so a run covers one partition.
 """
 
 import re
 from collections.abc import Iterable
 from contextlib import suppress
 
-from dagster import (
-    DagsterInstance,
-    DynamicPartitionsDefinition,
-    MultiPartitionKey,
-    MultiPartitionsDefinition,
-    StaticPartitionsDefinition,
-)
+import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
 from r2_hf_assets.settings import grid_languages
@@ -23,9 +17,9 @@ from r2_hf_assets.settings import grid_languages
 LANGUAGE = "language"
 PLAN_CHUNK = "plan_chunk"
 
-language_partitions = StaticPartitionsDefinition(list(grid_languages()))
-plan_chunk_partitions = DynamicPartitionsDefinition(name=PLAN_CHUNK)
-chunk_partitions = MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
+language_partitions = dg.StaticPartitionsDefinition(list(grid_languages()))
+plan_chunk_partitions = dg.DynamicPartitionsDefinition(name=PLAN_CHUNK)
+chunk_partitions = dg.MultiPartitionsDefinition({LANGUAGE: language_partitions, PLAN_CHUNK: plan_chunk_partitions})
 
 
 def chunk_key(number: int) -> str:
@@ -33,31 +27,25 @@ def chunk_key(number: int) -> str:
     return f"chunk_{number:04d}"
 
 
-def partition_key(language: str, number: int) -> MultiPartitionKey:
+def partition_key(language: str, number: int) -> dg.MultiPartitionKey:
     """en|chunk_0007"""
-    return MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
+    return dg.MultiPartitionKey({LANGUAGE: language, PLAN_CHUNK: chunk_key(number)})
 
 
-def add_partitions(instance: DagsterInstance, numbers: Iterable[int]) -> None:
-    """Make these chunk numbers partitions; those that are one already stay."""
+def add_partitions(instance: dg.DagsterInstance, numbers: Iterable[int]) -> None:
+    """Add these chunk numbers as partitions; existing ones stay."""
     keys = [chunk_key(number) for number in sorted(set(numbers))]
     for _ in keys:
-        # Dagster inserts the keys that it did not find, all or none: a concurrent scan may add one of them in between.
+        # Dagster reads the existing keys, then inserts the others, all or none: a concurrent scan may add one first.
         with suppress(IntegrityError):
             instance.add_dynamic_partitions(PLAN_CHUNK, keys)
             return
     instance.add_dynamic_partitions(PLAN_CHUNK, keys)
 
 
-def chunk_tags(key: str) -> dict[str, str]:
-    """Tags of a run of this partition, for people to filter runs by: {"language": "en", "chunk": "chunk_0007"}."""
-    language, number = read_key(key)
-    return {"language": language, "chunk": chunk_key(number)}
-
-
 def read_key(key: str) -> tuple[str, int]:
-    """("en", 7) from "en|chunk_0007". Raises ValueError for a key of another shape."""
+    """Return ("en", 7) for "en|chunk_0007". Raises ValueError for a key of another format."""
     match = re.fullmatch(r"([a-z]+)\|chunk_(\d{4,})", key)
     if match is None:
-        raise ValueError(f"{key!r} is no partition key; one looks like en|chunk_0007")
+        raise ValueError(f"{key!r} is no partition key; the format is en|chunk_0007")
     return match[1], int(match[2])

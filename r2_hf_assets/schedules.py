@@ -1,22 +1,22 @@
-"""Schedules, off until they are turned on, in UTC: a scan every six hours, a check of the whole dataset every night.
+"""Schedules, off by default, in UTC: a scan every six hours, a check of the whole dataset every night.
 
-`scan_schedule` is the sensor new_episodes at fixed times: it holds back remainders alike (`automatic: true`).
+`scan_schedule` plans like the sensor new_episodes: it holds back remainders (`automatic: true`).
 """
 
-from dagster import RunConfig, ScheduleDefinition
+import dagster as dg
 
 from r2_hf_assets.assets.work_plan import ScanConfig
 from r2_hf_assets.jobs import check_job, scan_job
 
-scan_schedule = ScheduleDefinition(
+scan_schedule = dg.ScheduleDefinition(
     "scan_schedule",
     job=scan_job,
     cron_schedule="17 */6 * * *",
-    run_config=RunConfig({"work_plan": ScanConfig(automatic=True)}),
-    description="Plans what is new, every six hours. A remainder waits to fill a chunk, PLAN_MAX_WAIT_HOURS at most.",
+    run_config=dg.RunConfig({"work_plan": ScanConfig(automatic=True)}),
+    description="Plans new episodes every six hours. A remainder waits to fill a chunk, PLAN_MAX_WAIT_HOURS at most.",
 )
 
-check_schedule = ScheduleDefinition(
+check_schedule = dg.ScheduleDefinition(
     "check_schedule",
     job=check_job,
     cron_schedule="43 3 * * *",

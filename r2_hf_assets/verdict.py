@@ -1,7 +1,6 @@
 """The result of a check: a verdict with numbers, made from findings.
 
-A check reads and counts, and never repairs. All findings of a kind are counted and a few are kept, so that a chunk in
-which everything is wrong gives a verdict that can still be read and stored.
+All findings are counted by kind and a few examples of each are kept, so the verdict stays small if all rows are wrong.
 """
 
 from collections import Counter
@@ -15,7 +14,7 @@ _EXAMPLE_CHARACTERS = 200
 
 
 class Severity(StrEnum):
-    """ERROR: the data is wrong. WARN: somebody should look."""
+    """ERROR: the data is wrong. WARN: the data needs review."""
 
     ERROR = "ERROR"
     WARN = "WARN"
@@ -23,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a check. `summary` is one line; `numbers` holds plain numbers, texts, lists and dicts."""
+    """The result of a check. `summary` is one line; `numbers` holds JSON values."""
 
     passed: bool
     severity: Severity
@@ -33,7 +32,7 @@ class Verdict:
 
 @dataclass
 class Findings:
-    """What is wrong, by kind: its count, and the first few examples."""
+    """Problems by kind: the count and the first examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -41,14 +40,14 @@ class Findings:
     def add(self, kind: str, example: str, count: int = 1) -> None:
         """Add `count` findings of a kind, e.g. "segment_lost", "en/ep 7"."""
         self.counts[kind] += count
-        kept = self.examples.setdefault(kind, [])
-        if len(kept) < _EXAMPLES:
-            kept.append(example[:_EXAMPLE_CHARACTERS])
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(example[:_EXAMPLE_CHARACTERS])
 
     def verdict(self, good: str, numbers: Mapping[str, Any], severity: Severity = Severity.ERROR) -> Verdict:
-        """Passed with the line `good` when nothing was found, else failed with this severity."""
+        """Return a passed verdict with the summary `good` if there are no findings, else a failed one."""
         if not self.counts:
             return Verdict(True, severity, good, numbers)
         kinds = [f"{count} x {kind} ({self.examples[kind][0]})" for kind, count in self.counts.most_common()]
-        found = {"problems": self.counts.total(), "problems_by_kind": dict(self.counts), "examples": self.examples}
-        return Verdict(False, severity, "; ".join(kinds), {**numbers, **found})
+        problems = {"problems": self.counts.total(), "problems_by_kind": dict(self.counts), "examples": self.examples}
+        return Verdict(False, severity, "; ".join(kinds), {**numbers, **problems})

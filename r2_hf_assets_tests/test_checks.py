@@ -1,4 +1,4 @@
-"""The checks on the real assets: their results by partition, and a failed one that really stops the commit."""
+"""The checks on the assets: results by partition, and a failed check that prevents the commit."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,17 +26,17 @@ QUALITY_KEYS = [spec.key for spec in BUILD_CHECKS[1:]]
 
 
 def results(check: AssetCheckKey, partition: str | None = None) -> list[tuple[str, Any]]:
-    """(status, evaluation) of a check for a partition, newest first."""
+    """Return (status, evaluation) of a check for a partition, newest first."""
     with DagsterInstance.get() as instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
             check, limit=100, partition_filter=PartitionKeyFilter(key=partition)
         )
-    found = []
+    evaluations = []
     for record in records:
         event = record.event.dagster_event if record.event else None
-        done = event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION"
-        found.append((record.status.value, event.asset_check_evaluation_data if event and done else None))
-    return found
+        evaluated = event is not None and event.event_type_value == "ASSET_CHECK_EVALUATION"
+        evaluations.append((record.status.value, event.asset_check_evaluation_data if event and evaluated else None))
+    return evaluations
 
 
 def run(*assets: AssetKey, number: int = 0, language: str = "en") -> bool:
@@ -57,7 +57,7 @@ def planned(in_process: World) -> World:
 
 @pytest.fixture
 def loses_a_row() -> Iterator[pytest.MonkeyPatch]:
-    """A builder that loses the second row of each row group; until `undo`."""
+    """Drop the second row of each row group; until `undo`."""
     real = RowGroup.to_table
 
     def lossy(group: RowGroup) -> pa.Table:
@@ -69,8 +69,8 @@ def loses_a_row() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def test_all_pass_and_are_kept_by_partition(planned: World) -> None:
-    assert [done.error for done in planned.build_due()] == [None, None]
+def test_all_checks_pass_and_are_recorded_by_partition(planned: World) -> None:
+    assert [run.error for run in planned.build_due()] == [None, None]
     for check in (LEDGER, ON_HUB):
         assert results(check) == []
         for key in ("en|chunk_0000", "en|chunk_0001"):
@@ -94,9 +94,7 @@ def test_all_pass_and_are_kept_by_partition(planned: World) -> None:
     assert number(on_hub, "bytes_on_hub") == shards["bytes"]
 
 
-def test_a_lost_row_fails_its_partition_and_nothing_reaches_the_hub(
-    planned: World, loses_a_row: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_row_fails_its_partition_and_commits_nothing(planned: World, loses_a_row: pytest.MonkeyPatch) -> None:
     first, _ = planned.build_due()
     assert first.error is not None
     assert first.error.startswith("the ledger check failed: ")
@@ -109,18 +107,16 @@ def test_a_lost_row_fails_its_partition_and_nothing_reaches_the_hub(
     assert materializations(planned, "hub_commit") == []
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
     assert _recorded(planned) == {}
-    # A commit that somebody starts by itself finds nothing to commit.
+    # Without a build record hub_commit fails too.
     assert not run(COMMIT)
     assert planned.files() == []
     loses_a_row.undo()
-    assert [done.error for done in planned.build_due()] == [None, None]
+    assert [run.error for run in planned.build_due()] == [None, None]
     assert [status for status, _ in results(LEDGER, "en|chunk_0000")] == ["SUCCEEDED", "FAILED"]
     assert results(ON_HUB, "en|chunk_0000")[0][0] == "SUCCEEDED"
 
 
-def test_a_rebuild_that_fails_leaves_the_sound_build_that_was_there(
-    planned: World, loses_a_row: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_rebuild_keeps_the_earlier_build(planned: World, loses_a_row: pytest.MonkeyPatch) -> None:
     lossy = RowGroup.to_table
     loses_a_row.undo()
     assert run(SHARDS, COMMIT)
@@ -134,14 +130,14 @@ def test_a_rebuild_that_fails_leaves_the_sound_build_that_was_there(
 
 
 def _recorded(world: World) -> dict[str, bytes]:
-    """The build records, by name."""
+    """Return the build records by name."""
     builds = world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds"
     return {path.name: path.read_bytes() for path in builds.rglob("*") if path.is_file()}
 
 
-def test_the_command_line_stops_too(planned: World) -> None:
+def test_a_failed_check_stops_the_command_line(planned: World) -> None:
     planned.write_dotenv()
-    # A command runs in a process of its own, so the fault is put where every process finds it: in the code it imports.
+    # The command runs in its own process, so the fault is in the definitions that it imports.
     fault = planned.folder / "faulty.py"
     fault.write_text(
         "from dataclasses import replace\n"
@@ -154,34 +150,34 @@ def test_the_command_line_stops_too(planned: World) -> None:
         "from r2_hf_assets.definitions import defs\n"
     )
     arguments = ["asset", "materialize", "-f", str(fault), "--select", "parquet_shards,hub_commit"]
-    done = planned.dagster(*arguments, "--partition", "en|chunk_0000", DAGSTER_MODULE_NAME="")
-    assert done.returncode != 0
-    assert "the ledger check failed" in done.stderr
+    completed = planned.dagster(*arguments, "--partition", "en|chunk_0000", DAGSTER_MODULE_NAME="")
+    assert completed.returncode != 0
+    assert "the ledger check failed" in completed.stderr
     assert results(LEDGER, "en|chunk_0000")[0][0] == "FAILED"
     assert materializations(planned, "hub_commit") == []
     assert planned.files() == []
 
 
-def test_a_cell_without_a_chunk_passes(planned: World) -> None:
+def test_an_unplanned_partition_passes(planned: World) -> None:
     assert run(SHARDS, COMMIT, language="de")
     for check in (LEDGER, ON_HUB, *QUALITY_KEYS):
         ((status, evaluation),) = results(check, "de|chunk_0000")
         assert (status, evaluation.description) == ("SUCCEEDED", "nothing planned")
 
 
-def test_a_commit_that_is_not_there_is_not_done(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forgetful(repo: HubClient, *arguments: Any, **options: Any) -> CommitRecord:
+def test_a_commit_without_the_files_is_not_recorded(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit_and_return_parent(repo: HubClient, *arguments: Any, **options: Any) -> CommitRecord:
         before = repo.head()
         assert before is not None
         return replace(commit_chunk(repo, *arguments, **options), oid=before)
 
-    monkeypatch.setattr(commit_module, "commit_chunk", forgetful)
+    monkeypatch.setattr(commit_module, "commit_chunk", commit_and_return_parent)
     assert not run(SHARDS, COMMIT)
     ((status, on_hub),) = results(ON_HUB, "en|chunk_0000")
     assert (status, number(on_hub, "problems_by_kind")) == ("FAILED", {"absent": 1})
     assert materializations(planned, "hub_commit") == []
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
-    # The record stays, so no build is needed.
+    # The build record is kept, so no build is needed.
     assert "chunk-00000.json" in _recorded(planned)
     monkeypatch.setattr(commit_module, "commit_chunk", commit_chunk)
     assert run(COMMIT)
@@ -205,13 +201,13 @@ def test_unknown_folders_warn_and_a_damaged_plan_fails(in_process: World) -> Non
     assert "plan/unknown/chunk_0000.json" in plan.description
 
 
-def test_the_plan_can_be_checked_again_by_itself(planned: World) -> None:
+def test_the_plan_check_can_run_alone(planned: World) -> None:
     from r2_hf_assets.definitions import defs
 
     job = defs.resolve_implicit_job_def_def_for_assets([WORK_PLAN])
     assert job is not None
+    subset = job.get_subset(asset_selection=set(), asset_check_selection={PLAN})
     with DagsterInstance.get() as instance:
-        done = job.get_subset(asset_selection=set(), asset_check_selection={PLAN}).execute_in_process(instance=instance)
-    assert done.success
+        assert subset.execute_in_process(instance=instance).success
     assert len(results(PLAN)) == 2
     assert len(materializations(planned, "work_plan")) == 1

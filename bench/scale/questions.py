@@ -19,7 +19,7 @@ from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.runs.history import recorded_digests
-from r2_hf_assets.runs.progress import overall
+from r2_hf_assets.runs.progress import read_progress
 
 _RUNS = """{ runsOrError(limit: 30) { ... on Runs { results {
   runId status startTime endTime tags { key value } assetSelection { path } } } } }"""
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 def ask(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[Answer]:
     """Every question, and what it took."""
     yield _timed("what is due (r2-hf process, sensors)", lambda: find_due(planned, recorded_digests(instance, COMMIT)))
-    yield _timed("progress by language (r2-hf status)", lambda: overall(instance, planned, LANGUAGES))
+    yield _timed("progress by language (r2-hf status)", lambda: read_progress(instance, planned, LANGUAGES))
     with _workspace(instance) as query:
         for name, text in (
             ("the UI's list of runs, 30 of them", _RUNS),

@@ -1,1 +1,1 @@
-"""The Dagster side: assets that call the data plane and turn its results into metadata."""
+"""Assets: each calls the data plane and records its result as metadata."""

@@ -1,24 +1,13 @@
-"""`dataset_card`: README.md on the Hub, kept true. See hub/card/ for what it holds and what it leaves alone.
+"""`dataset_card`: the dataset's README.md on the Hub. hub/card/ has its content and the merge with what users wrote.
 
-Its facts are from the plan and Dagster's history: no file is read again. Only chunks count whose recorded digest is the
-plan's: what was committed for an earlier plan is due again.
+The figures come from the plan and Dagster's history; no data file is read. A chunk counts only if its recorded digest
+is the plan's.
 """
 
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster import (
-    AssetExecutionContext,
-    AssetMaterialization,
-    AssetSelection,
-    Config,
-    DagsterInstance,
-    DataVersion,
-    MaterializeResult,
-    MetadataValue,
-    asset,
-    define_asset_job,
-)
+import dagster as dg
 from pydantic import Field
 
 from r2_hf_assets.asset_keys import COMMIT
@@ -33,57 +22,56 @@ from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import latest_commits, latest_ids, recorded_digests
 from r2_hf_assets.runs.metadata import STATS
-from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.stats import Stats
 
 
-class CardConfig(Config):
-    """What to do when the figures went down."""
+class CardConfig(dg.Config):
+    """Options of a card run."""
 
     may_shrink: bool = Field(
-        default=False, description="Write the card although the one on the Hub counts more chunks than this history."
+        default=False, description="Write the card even if the one on the Hub counts more chunks than this history."
     )
 
 
-@asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
+@dg.asset(deps=[hub_commit], group_name="speech_dataset", kinds={"huggingface", "markdown"})
 def dataset_card(
-    context: AssetExecutionContext, config: CardConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> MaterializeResult:
+    context: dg.AssetExecutionContext, config: CardConfig, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> dg.MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
-    Made from the plan and the history; at most one small commit, none when no figure changed. What people wrote into
-    the card stays. The sensor `stale_card` requests it after commits.
+    Made from the plan and the history in one commit, or none if no figure changed. Text that users added stays. The
+    sensor `stale_card` requests it after commits.
     """
     with report_user_errors(context):
-        warn_if_ephemeral(context)
         loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plan = open_plan(loaded.plan, loaded.r2)
         facts, read_up_to = read_facts(context.instance, plan, loaded)
         if not facts.all.rows:
-            context.log.warning("no rows are recorded as committed, so the card stays as it is")
+            context.log.warning("no committed rows are recorded, so the card is not changed")
             record = CardRecord(None, False, "")
         else:
             run_heartbeat.raise_if_terminated()
             repo = HubClient(loaded.hub, context.log.warning)
             record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
-            context.log.info("the card is written" if record.committed else "no figure of the card changed")
+            context.log.info("the card was committed" if record.committed else "no figure of the card changed")
     metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
-    return MaterializeResult(metadata=metadata, data_version=DataVersion(fingerprint(facts)))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fingerprint(facts)))
 
 
-card_job = define_asset_job(
+card_job = dg.define_asset_job(
     CARD_JOB,
-    selection=AssetSelection.assets(dataset_card),
-    description="Writes the dataset card anew, if any figure changed.",
+    selection=dg.AssetSelection.assets(dataset_card),
+    description="Updates the dataset card if a figure changed.",
 )
 
 
-def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
-    """Return the facts, and the newest event that they are from (0 for none)."""
-    # The history comes first: what it knows was planned by then.
+def read_facts(instance: dg.DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
+    """Return the facts and the id of the newest event that they include (0 for none)."""
+    # The history is read before the plan, so that every chunk in it is in the plan.
     newest = max(latest_ids(instance).values(), default=0)
     planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
     digests = {chunk.name: chunk.digest for chunk in planned}
@@ -104,33 +92,33 @@ def read_facts(instance: DagsterInstance, plan: PlanStore, settings: Settings) -
     return facts, newest
 
 
-def _chunk_facts(name: tuple[str, int], digest: str, event: AssetMaterialization) -> ChunkFacts:
-    values: dict[str, Any] = {key: found.value for key, found in event.metadata.items()}
+def _chunk_facts(name: tuple[str, int], digest: str, event: dg.AssetMaterialization) -> ChunkFacts:
+    values: dict[str, Any] = {key: value.value for key, value in event.metadata.items()}
     try:
         stats = Stats.from_json(values[STATS])
-    except (KeyError, TypeError, ValueError):  # not built here, or counted in other bins by another release
+    except (KeyError, TypeError, ValueError):  # recorded without statistics, or with another release's bins
         stats = None
     return ChunkFacts(*name, digest, values.get("dagster/row_count", 0), values.get("bytes", 0), stats)
 
 
 def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
-    page, whole = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
+    page, total = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
     preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
     picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {
-        "card": MetadataValue.url(f"{page}/blob/main/{CARD_PATH}"),
+        "card": dg.MetadataValue.url(f"{page}/blob/main/{CARD_PATH}"),
         "dagster/uri": page,
         "committed": record.committed,
         "commit_oid": record.oid or "none",
-        "segments": whole.rows,
-        "hours": round(whole.stats.hours, 4),
-        "episodes": whole.stats.episodes,
-        "speakers": whole.stats.speakers,
-        "bytes": whole.bytes,
+        "segments": total.rows,
+        "hours": round(total.stats.hours, 4),
+        "episodes": total.stats.episodes,
+        "speakers": total.stats.speakers,
+        "bytes": total.bytes,
         "languages": len(facts.languages),
-        "chunks": whole.chunks,
-        "chunks_counted": whole.counted,
+        "chunks": total.chunks,
+        "chunks_counted": total.counted,
         "chunks_planned": facts.planned,
         "plan_digest": facts.digest,
-        "preview": MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),
+        "preview": dg.MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),
     }

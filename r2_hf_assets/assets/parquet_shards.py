@@ -1,11 +1,9 @@
-"""`parquet_shards`: a planned chunk as Parquet files in the Hub's content store, not yet visible."""
+"""`parquet_shards`: uploads a planned chunk as Parquet into the Hub's content store; hub_commit makes it visible."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from dagster import AssetCheckResult, AssetExecutionContext, MaterializeResult, asset
+import dagster as dg
 
-from r2_hf_assets import retry as retries
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.checks import BUILD_CHECKS, check_results
@@ -21,12 +19,12 @@ from r2_hf_assets.runs.claim import claim_of
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.metadata import build_metadata, result_for, unplanned_result
-from r2_hf_assets.runs.outcome import report_user_errors, warn_if_ephemeral
+from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.shards.builds import BuildStore, open_builds
 from r2_hf_assets.shards.record import BuildRecord, Tally
 
 
-@asset(
+@dg.asset(
     partitions_def=chunk_partitions,
     deps=[work_plan],
     group_name="speech_dataset",
@@ -35,38 +33,35 @@ from r2_hf_assets.shards.record import BuildRecord, Tally
     check_specs=BUILD_CHECKS,
 )
 def parquet_shards(
-    context: AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
-) -> Iterator[MaterializeResult | AssetCheckResult]:
+    context: dg.AssetExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """A chunk's segments as Parquet with embedded MP3, uploaded while they are written; hub_commit makes them visible.
 
-    Every segment ends as a row or in the rejects ledger. The same input gives byte-identical files. A cell of the
-    grid that the plan does not fill succeeds with no file. Nothing is recorded whose ledger does not balance.
+    Each segment becomes a row or an entry of the rejects ledger; a build whose ledger does not balance is not recorded.
+    The same input gives byte-identical files. A partition without a planned chunk succeeds with no file.
     """
     with report_user_errors(context):
-        warn_if_ephemeral(context)
         loaded = settings.load()
         plan, builds = open_plan(loaded.plan, loaded.r2), open_builds(loaded.plan, loaded.r2)
         chunk = plan.find(*read_key(context.partition_key))
         if chunk is None:
-            context.log.info("the plan has nothing in this cell")
+            context.log.info("no chunk is planned for this partition")
             yield unplanned_result(BUILD_CHECKS)
             return
-        retry = replace(retries.COMMIT_RETRY, sleep=run_heartbeat.sleep)
-        repo = HubClient(loaded.hub, context.log.warning, retry)
-        # Better refused now than after the work.
-        check_claim(repo, claim_of(context.instance, plan, builds))
+        repo = HubClient(loaded.hub, context.log.warning, run_heartbeat.commit_retry())
+        check_claim(repo, claim_of(context.instance, plan, builds))  # hub_commit does too, but after the upload
         record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         committed = recorded_digests(context.instance, COMMIT, loaded.dataset, [context.partition_key])
-        # A chunk that was committed is built again, also when the Hub lost it: its content may be lost too.
+        # A committed chunk is built again, even if it is due again: the Hub may have lost its content too.
         if record is not None and committed.get(chunk.name) not in (chunk.digest, DUE_AGAIN):
-            context.log.info("built before and not committed yet; used as it is")
+            context.log.info("already built and not yet committed; the build record is reused")
             yield _result(builds, record, 0.0)
             return
-        reported = BuildProgress(context.partition_key, context.log.info)
+        build_progress = BuildProgress(context.partition_key, context.log.info)
 
         def progress(tally: Tally) -> None:
             run_heartbeat.raise_if_terminated()
-            reported.report(tally)
+            build_progress.report(tally)
 
         try:
             build = build_on_hub(chunk, loaded.r2, repo, loaded.shards, progress=progress)
@@ -79,8 +74,8 @@ def parquet_shards(
         yield _result(builds, build.record, build.seconds)
 
 
-def _warn(context: AssetExecutionContext, record: BuildRecord) -> None:
-    """Log what became no row, and what the checks found."""
+def _warn(context: dg.AssetExecutionContext, record: BuildRecord) -> None:
+    """Log the rejects and the failed checks of a build."""
     for reason, count in sorted(record.tally.rejects.items()):
         ledger = record.rejects and record.rejects.name
         context.log.warning(f"{context.partition_key}: rejected: {count} x {reason} (ledger: {ledger})")
@@ -89,6 +84,6 @@ def _warn(context: AssetExecutionContext, record: BuildRecord) -> None:
             context.log.warning(f"{context.partition_key}: check {name}: {verdict.summary}")
 
 
-def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> MaterializeResult:
+def _result(builds: BuildStore, record: BuildRecord, seconds: float) -> dg.MaterializeResult:
     metadata = build_metadata(record, builds.ledger_uri(record), seconds)
     return result_for(record.digest, metadata, check_results(BUILD_CHECKS, record.verdicts))

@@ -59,7 +59,6 @@ def adopt(
     chunks = script.adopt_chunks(episodes, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
-        emit = instance.report_runless_asset_event
         recorded = recorded_digests(instance, COMMIT, settings.dataset)
         due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
@@ -79,7 +78,7 @@ def adopt(
                 done, lost = done + 1, lost + len(content.lost)
                 if not dry_run:  # at once, so that an interrupted import continues here
                     how = f"footers and keys of the script's files: {content.summary}"
-                    record(instance, [Recovered(item.chunk.ref, content.files, how)], head, repo, "import", emit)
+                    record(instance, [Recovered(item.chunk.ref, content.files, how)], head, repo, "import")
             else:
                 left_due.append(item.as_due(content.summary))
             renamed = f", from data/{item.code}/" if item.renames else ""

@@ -30,11 +30,11 @@ def status(as_json: bool) -> None:
     settings = load_for_scan()
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.plan.store import open_plan
-    from r2_hf_assets.runs.progress import overall
+    from r2_hf_assets.runs.progress import read_progress
 
     with open_instance() as instance:
         planned = open_plan(settings.plan, settings.r2).planned()
-        found = overall(instance, planned, settings.plan.languages, settings.dataset)
+        found = read_progress(instance, planned, settings.plan.languages, settings.dataset)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=1))
         return

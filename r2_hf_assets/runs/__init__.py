@@ -1,1 +1,1 @@
-"""What serves runs: their history, heartbeat, metadata and progress."""
+"""Support for runs: history, heartbeat, metadata and progress."""

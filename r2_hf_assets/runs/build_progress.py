@@ -1,7 +1,7 @@
-"""Progress of a build: some lines in the run's log, and each running tally to a watcher in this process.
+"""Progress of a build: lines in the run's log, and a callback with each running tally.
 
-A line is written when 15 seconds have passed and a twentieth of the episodes were read since the last one, so a build
-has at most twenty: Dagster's database keeps every line of every run, and must not grow with the bytes.
+A line is logged at most every 15 seconds and every 5 % of the episodes, so a build has at most twenty: Dagster's
+database keeps all lines of all runs.
 """
 
 import time
@@ -17,13 +17,13 @@ _EVERY_SHARE = 0.05
 # Called with a build's running tally after each row group.
 Watch = Callable[[Tally], None]
 
-# No resource: Dagster refuses to give a job another one than the assets have.
+# Not a resource: Dagster does not let a job replace a resource of the assets.
 _WATCH: ContextVar[Watch | None] = ContextVar("build_watch", default=None)
 
 
 @contextmanager
 def watched_by(watch: Watch | None) -> Iterator[None]:
-    """Call `watch` in the builds of this process within the block; the bar of `r2-hf process` is one."""
+    """Call `watch` in this process's builds within the block, e.g. for the progress bar of `r2-hf process`."""
     before = _WATCH.set(watch)
     try:
         yield
@@ -32,7 +32,7 @@ def watched_by(watch: Watch | None) -> Iterator[None]:
 
 
 class BuildProgress:
-    """Reports one build, after each row group."""
+    """Progress of one build."""
 
     def __init__(self, key: str, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._key, self._write, self._clock = key, write, clock
@@ -40,11 +40,11 @@ class BuildProgress:
         self._share = 0.0
 
     def report(self, tally: Tally) -> None:
-        """Call the watcher, and write a line if one is due."""
+        """Call the watcher, and log a line if one is due."""
         if (watch := _WATCH.get()) is not None:
             watch(tally)
         now, share = self._clock(), tally.episodes_read / max(1, tally.episodes)
-        self._share = min(self._share, share)  # it begins anew when the stream broke off
+        self._share = min(self._share, share)  # a build that starts over has read less
         if now - self._last < _EVERY_S or share - self._share < _EVERY_SHARE:
             return
         self._last, self._share = now, share

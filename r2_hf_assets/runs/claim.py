@@ -1,9 +1,9 @@
-"""What the history and the build records know of the files in a dataset: a plan's claim on it (hub/ownership.py)."""
+"""A plan's claim on a dataset (hub/ownership.py): the files in history and build records."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from dagster import AssetRecordsFilter, DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.hub.ownership import Claim
@@ -16,7 +16,7 @@ from r2_hf_assets.shards.builds import BuildStore
 _KEYS_PER_QUERY = 500
 
 
-def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
+def claim_of(instance: dg.DagsterInstance, plan: PlanStore, builds: BuildStore) -> Claim:
     """Return this plan's claim on its dataset."""
 
     def known(chunks: Collection[Name]) -> Mapping[Name, frozenset[str]]:
@@ -26,16 +26,16 @@ def claim_of(instance: DagsterInstance, plan: PlanStore, builds: BuildStore) -> 
     return Claim(plan.id(), known)
 
 
-def _recorded_sha256(instance: DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
-    """Return the SHA-256 of every file that any record of these chunks' commits names, the latest or an earlier one."""
+def _recorded_sha256(instance: dg.DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:
+    """Return the SHA-256 of each file in these chunks' commit records, earlier ones included."""
     keys = [str(partition_key(*name)) for name in chunks]
-    found: dict[Name, set[str]] = defaultdict(set)
+    recorded: dict[Name, set[str]] = defaultdict(set)
     for first in range(0, len(keys), _KEYS_PER_QUERY):
-        wanted = AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
+        records = dg.AssetRecordsFilter(COMMIT, asset_partitions=keys[first : first + _KEYS_PER_QUERY])
         cursor, more = None, True
         while more:
-            page = instance.fetch_materializations(wanted, limit=PAGE, cursor=cursor)
+            page = instance.fetch_materializations(records, limit=PAGE, cursor=cursor)
             for name, event, _ in by_partition(page.records):
-                found[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
+                recorded[name].update(file.sha256 for file in files_of(event) or () if file.sha256)
             cursor, more = page.cursor, page.has_more
-    return found
+    return recorded

@@ -1,21 +1,11 @@
-"""Results of the data plane as Dagster metadata, in Dagster's own names where it has one."""
+"""Results of the data plane as Dagster metadata, with Dagster's standard keys where they exist."""
 
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster import (
-    AssetCheckResult,
-    AssetCheckSpec,
-    DataVersion,
-    MaterializeResult,
-    MetadataValue,
-    TableColumn,
-    TableMetadataValue,
-    TableRecord,
-    TableSchema,
-)
+import dagster as dg
 
 from r2_hf_assets.checks import check_result
 from r2_hf_assets.hub.commit import CommitRecord
@@ -28,25 +18,25 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
 from r2_hf_assets.verdict import Severity, Verdict
 
-# On runs: the chunk that they are for.
+# Run tag: the digest of the run's chunk.
 DIGEST_TAG = "r2_hf_assets/chunk_digest"
-# Stats.as_json of a chunk, for the card: the sum over hub_commit's latest materializations is the dataset.
+# Metadata key of Stats.as_json: the card sums it over hub_commit's latest materializations.
 STATS = "stats"
-# work_plan's data version: the plan only grows and sealed chunks never change, so a scan makes nothing built stale.
+# work_plan's data version. Constant, because sealed chunks never change: a scan must not make built chunks stale.
 PLAN_VERSION = "append-only"
 
-_COLUMN_SCHEMA = TableSchema(
-    [TableColumn(c.name, str(c.type), f"{c.description}; from {', '.join(c.sources)}") for c in COLUMNS]
+_COLUMN_SCHEMA = dg.TableSchema(
+    [dg.TableColumn(c.name, str(c.type), f"{c.description}; from {', '.join(c.sources)}") for c in COLUMNS]
 )
 
 Metadata = dict[str, Any]
 
-# Of a cell of the grid that the plan does not fill.
+# For a partition without a planned chunk.
 UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
 
 
 def scan_metadata(report: ScanReport) -> Metadata:
-    """Return what a scan saw, planned and left out, and why."""
+    """Return the counts and folders of a scan."""
     chunks = Counter(chunk.language for chunk in report.planned)
     table = [
         {
@@ -66,19 +56,19 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "chunks_planned": len(report.planned),
         "chunks_new": len(report.new_chunks),
         "by_language": _table(table),
-        "folders": MetadataValue.json(report.folders),
-        "unknown_folders": MetadataValue.json(report.unknown_folders),
-        "unreadable_folders": MetadataValue.json(report.unreadable_folders),
-        "folders_of_another_rule": MetadataValue.json(
+        "folders": dg.MetadataValue.json(report.folders),
+        "unknown_folders": dg.MetadataValue.json(report.unknown_folders),
+        "unreadable_folders": dg.MetadataValue.json(report.unreadable_folders),
+        "folders_of_another_rule": dg.MetadataValue.json(
             {folder: {"decided": decided, "rule": rule} for folder, (decided, rule) in report.changed_rules.items()}
         ),
-        "folders_left_out": MetadataValue.json(dict(report.folders_left_out)),
+        "folders_left_out": dg.MetadataValue.json(dict(report.folders_left_out)),
         "languages_that_fit": report.languages_line,
     }
 
 
 def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) -> Metadata:
-    """Return the ledger, the sizes and the files of a built chunk, and a picture of its figures."""
+    """Return the ledger, sizes, files and histograms of a built chunk."""
     tally = record.tally
     metadata = {
         **_chunk_metadata(record, seconds),
@@ -87,31 +77,31 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
         "episodes_rejected": tally.episodes_rejected,
         "segments": tally.entries,
         "segments_rejected": tally.segments_rejected,
-        "rejects_by_reason": MetadataValue.json(tally.rejects),
+        "rejects_by_reason": dg.MetadataValue.json(tally.rejects),
         "rejects_ledger": ledger_uri or "none",
         "texts_repaired": tally.repaired_texts,
         "speakers": record.stats.speakers,
         "audio_bytes": tally.audio_bytes,
         "MB_per_second": round(tally.audio_bytes / 1e6 / seconds, 1) if seconds else 0.0,
     }
-    if record.stats.rows:  # the UI drops raw HTML, and shows a data URI
+    if record.stats.rows:  # the UI drops raw HTML but shows a data URI
         picture = b64encode(draw(record.stats).encode()).decode()
-        metadata["pictures"] = MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
+        metadata["pictures"] = dg.MetadataValue.md(f"![durations and DNSMOS](data:image/svg+xml;base64,{picture})")
     return metadata
 
 
 def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
-    """Return where a chunk is on the Hub."""
+    """Return the location, sizes and statistics of a committed chunk."""
     return {
         **_chunk_metadata(record, seconds),
         "dagster/uri": commit.url,
-        "commit": MetadataValue.url(commit.url),
+        "commit": dg.MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
-        "removed": MetadataValue.json(list(commit.removed)),
+        "removed": dg.MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
-        STATS: MetadataValue.json(record.stats.as_json()),
+        STATS: dg.MetadataValue.json(record.stats.as_json()),
     }
 
 
@@ -129,34 +119,28 @@ def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
 
 
 def result_for(
-    digest: str, metadata: Metadata, checks: Sequence[AssetCheckResult], dataset: str | None = None
-) -> MaterializeResult:
-    """Return the materialization for the chunk with this digest; `dataset` is the repo that a commit was made in."""
-    version = DataVersion(data_version(digest, dataset))
-    return MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
+    digest: str, metadata: Metadata, checks: Sequence[dg.AssetCheckResult], dataset: str | None = None
+) -> dg.MaterializeResult:
+    """Return the materialization of the chunk with this digest; `dataset` is the repo of a commit."""
+    version = dg.DataVersion(data_version(digest, dataset))
+    return dg.MaterializeResult(metadata=metadata, data_version=version, check_results=checks)
 
 
-def unplanned_result(checks: Sequence[AssetCheckSpec]) -> MaterializeResult:
-    """Return the materialization of a cell of the grid that the plan does not fill."""
-    nothing = Verdict(True, Severity.ERROR, "nothing planned")
-    return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, nothing) for spec in checks])
+def unplanned_result(checks: Sequence[dg.AssetCheckSpec]) -> dg.MaterializeResult:
+    """Return the materialization of a partition without a planned chunk."""
+    verdict = Verdict(True, Severity.ERROR, "nothing planned")
+    return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, verdict) for spec in checks])
 
 
-def files_table(files: Sequence[ShardFile], language: str) -> TableMetadataValue | str:
-    """Return files by path in the repo; history.files_of reads them back."""
-    return _table(
-        [
-            {
-                "file": path_in_repo(language, file.name),
-                "rows": file.rows,
-                "bytes": file.size,
-                "sha256": file.sha256 or "none",
-            }
-            for file in files
-        ]
-    )
+def files_table(files: Sequence[ShardFile], language: str) -> dg.TableMetadataValue | str:
+    """Return files as a table, which history.files_of reads."""
+    rows = [
+        {"file": path_in_repo(language, f.name), "rows": f.rows, "bytes": f.size, "sha256": f.sha256 or "none"}
+        for f in files
+    ]
+    return _table(rows)
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> TableMetadataValue | str:
-    """Return rows as a table; Dagster can't guess the columns of none."""
-    return MetadataValue.table([TableRecord(dict(row)) for row in rows]) if rows else "none"
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
+    """Return rows as a table, or "none": Dagster can't infer the columns of an empty one."""
+    return dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in rows]) if rows else "none"

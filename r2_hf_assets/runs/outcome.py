@@ -1,22 +1,15 @@
-"""What every run shares: errors as one line, how it ended, and a warning when the history is not kept.
+"""Errors of a step as one line, and the outcome of a run.
 
-Dagster shows an exception with its trace; an error that is meant for the user becomes a Failure whose description is
-that one line. Errors that waiting does not mend are not retried: a backfill of thousands of partitions with a wrong
-token fails once, not four times. A run that fails with a systemic error (errors.py) carries SYSTEMIC_TAG, by which the
-sensor and `r2-hf process` slow down (plan/dispatch.py).
+An error meant for the user becomes a Failure, whose description Dagster shows instead of a traceback. Only transient
+errors are retried. A run that fails with a systemic error (errors.py) gets SYSTEMIC_TAG, which slows dispatch down
+(plan/dispatch.py).
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagster import (
-    AssetCheckExecutionContext,
-    AssetExecutionContext,
-    DagsterRun,
-    Failure,
-    OpExecutionContext,
-)
+import dagster as dg
 
 from r2_hf_assets.dagster_internals import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 from r2_hf_assets.disk import disk_error
@@ -24,21 +17,29 @@ from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.plan.dispatch import RunOutcome
 from r2_hf_assets.settings import hub_home
 
-# On a run that failed of what every run would meet.
 SYSTEMIC_TAG = "r2_hf_assets/systemic_failure"
-# What `dagster dev` and `dagster asset materialize` name the home they make, and delete at exit, without DAGSTER_HOME.
+# Prefix of the home that Dagster's commands make without DAGSTER_HOME, and delete at exit.
 _TEMPORARY_HOME = ".tmp_dagster_home_"
 
 
 @contextmanager
 def report_user_errors(
-    context: OpExecutionContext | AssetExecutionContext | AssetCheckExecutionContext,
+    context: dg.OpExecutionContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> Iterator[None]:
-    """Turn errors meant for the user into a Failure of one line; no run retry follows where waiting mends nothing."""
+    """Raise errors meant for the user as a Failure of one line, retried only if transient.
+
+    Logs a warning if the instance, whose history is the progress record, is not persistent.
+    """
+    instance = context.instance
+    if instance.is_ephemeral or Path(instance.root_directory).name.startswith(_TEMPORARY_HOME):
+        context.log.warning(
+            "THIS DAGSTER INSTANCE IS NOT PERSISTENT: its history is deleted at exit, and the work is done again. "
+            "Set DAGSTER_HOME to a folder of its own."
+        )
     try:
         yield
     except (R2HfError, OSError) as error:
-        # Our own folders are named where they are used; what a library does not name is taken for the Hub's clients'.
+        # An OSError without a file name is the Hub client's: our own code names its files.
         line = error if isinstance(error, R2HfError) else disk_error(error, error.filename or f"HF_HOME ({hub_home()})")
         if line is None:
             raise
@@ -46,22 +47,12 @@ def report_user_errors(
         if line.systemic:
             tags[SYSTEMIC_TAG] = "true"
         if tags:
-            context.instance.add_run_tags(context.run.run_id, tags)
-        raise Failure(description=str(line), allow_retries=line.transient) from None
+            instance.add_run_tags(context.run.run_id, tags)
+        raise dg.Failure(description=str(line), allow_retries=line.transient) from None
 
 
-def outcome_of(run: DagsterRun) -> RunOutcome:
-    """How a run that succeeded or failed ended."""
+def outcome_of(run: dg.DagsterRun) -> RunOutcome:
+    """Return the outcome of a run that succeeded or failed."""
     if run.is_success:
         return RunOutcome.SUCCESS
     return RunOutcome.SYSTEMIC_FAILURE if SYSTEMIC_TAG in run.tags else RunOutcome.FAILURE
-
-
-def warn_if_ephemeral(context: AssetExecutionContext) -> None:
-    """Warn, in the run's log, when the history ends with the process: it is the progress record."""
-    instance = context.instance
-    if instance.is_ephemeral or Path(instance.root_directory).name.startswith(_TEMPORARY_HOME):
-        context.log.warning(
-            "THIS DAGSTER INSTANCE IS NOT PERSISTENT: what is materialized now will be forgotten at exit, and done "
-            "again. Set DAGSTER_HOME to a folder of its own."
-        )

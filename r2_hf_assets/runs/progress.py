@@ -1,8 +1,6 @@
-"""Progress by language and the pace of commits, from the plan and the history: a handful of queries, and one more for
-every thousand chunks that are committed.
+"""Progress by language and the pace of commits, from the plan and the history.
 
-The pace is that of the chunks that runs committed in the last two hours: what reconcile or import recorded took no
-time, and a night in which nothing ran must not make it slow.
+The pace covers the chunks that runs committed in the last two hours. Records of reconcile and import are left out.
 """
 
 import time
@@ -10,26 +8,25 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from dagster import AssetKey, DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, find_lost, split_by_grid
 from r2_hf_assets.runs.history import latest_commits, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
-# Fewer chunks than this give no pace.
-_PACE_CHUNKS = 3
+_PACE_MIN_CHUNKS = 3
 
 
 @dataclass(frozen=True)
 class LanguageProgress:
-    """Counts of chunks; `failed` are those of the due ones whose last run failed.
+    """Counts of chunks; `failed` are due chunks whose last run failed.
 
-    `built` counts chunks whose shards are recorded, committed or not; `next` is the first due partition; `hours` of
-    audio are those of the committed chunks, but for `hours_unknown` of them, which no run recorded.
+    `built` counts recorded shards, committed or not; `next` is the first due partition; `hours` is the audio of the
+    committed chunks except `hours_unknown` of them, which no run recorded.
     """
 
     language: str
@@ -46,7 +43,7 @@ class LanguageProgress:
 
 @dataclass(frozen=True)
 class Pace:
-    """`chunks` were committed in the last `hours_measured`; `hours_left` is for all that is due."""
+    """The pace of `chunks` committed in `hours_measured`; `hours_left` is the estimate for all due chunks."""
 
     episodes_per_hour: float
     hours_left: float
@@ -56,9 +53,9 @@ class Pace:
 
 @dataclass(frozen=True)
 class Progress:
-    """Every language of the plan that is in the grid, in the plan's order; their sum; and the pace, where it is known.
+    """Progress of each planned language of the grid in plan order, their total, and the pace if known.
 
-    `left_out`: planned chunks by language that LANGUAGES leaves out; no other figure counts them.
+    `left_out`: planned chunks by language that LANGUAGES excludes; no other figure counts them.
     """
 
     languages: list[LanguageProgress]
@@ -67,19 +64,19 @@ class Progress:
     left_out: dict[str, int]
 
 
-def overall(
-    instance: DagsterInstance, everything: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
+def read_progress(
+    instance: dg.DagsterInstance, chunks: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
-    """Return how far the plan is, which is ordered by language; with `dataset`, only commits to it count."""
-    planned, left_out = split_by_grid(everything, languages)
+    """Return the progress of `chunks`, ordered by language; with `dataset`, only commits to it count."""
+    planned, left_out = split_by_grid(chunks, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
     hours: dict[Name, float] = {}
     by_runs: list[tuple[float, int]] = []
     for name, event, record in latest_commits(instance):
-        if name in done and (known := event.metadata.get("hours")) is not None:
-            hours[name] = float(str(known.value))
+        if name in done and (value := event.metadata.get("hours")) is not None:
+            hours[name] = float(str(value.value))
         if name in done and "recorded_by" not in event.metadata:
             by_runs.append((record.timestamp, done[name]))
 
@@ -108,20 +105,20 @@ def overall(
 
 
 def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float) -> Pace | None:
-    """Return the pace of the last two hours, from (Unix seconds, episodes) of each commit; None for too few."""
+    """Return the pace of the last two hours from (Unix seconds, episodes) of each commit; None if too few."""
     recent = [(at, episodes) for at, episodes in commits if now - at < _PACE_WINDOW_S]
-    if len(recent) < _PACE_CHUNKS:
+    if len(recent) < _PACE_MIN_CHUNKS:
         return None
-    # The first commit begins the clock: how long its own chunk took is not known.
+    # Measured from the first commit, whose own chunk has no known start.
     first = min(at for at, _ in recent)
     seconds, episodes = now - first, sum(episodes for at, episodes in recent if at > first)
     if not episodes or seconds <= 0:
         return None
-    an_hour = episodes / seconds * 3600
-    return Pace(round(an_hour, 1), round(episodes_due / an_hour, 2), len(recent), round(seconds / 3600, 2))
+    per_hour = episodes / seconds * 3600
+    return Pace(round(per_hour, 1), round(episodes_due / per_hour, 2), len(recent), round(seconds / 3600, 2))
 
 
-def _failed(instance: DagsterInstance, asset: AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
-    names = {str(partition_key(*c.name)): c.name for c in planned}
+def _failed(instance: dg.DagsterInstance, asset: dg.AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
+    names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
     statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
     return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

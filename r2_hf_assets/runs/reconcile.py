@@ -1,15 +1,13 @@
-"""Plan, history and Hub compared, for `r2-hf reconcile`, the check `whole_dataset` and a scan that starts anew.
+"""Compare plan, history and Hub, for `r2-hf reconcile`, the check `whole_dataset` and `scan --start-anew`.
 
-Losing Dagster's database must not lose the work: on request every chunk that the Hub verifiably holds whole is recorded
-as materialized for its digest, so that it is due no more. A chunk that is recorded and not on the Hub as it was
-committed is recorded as due again, so that every reader of the history finds it: `r2-hf process`, the sensor, status
-and the grid. When the whole repo is gone, that is done on request only: a wrong HF_REPO_ID or a token without access
-looks the same.
+After a loss of Dagster's database, chunks that the Hub verifiably holds are recorded as materialized on request. A
+recorded chunk whose files differ or are missing on the Hub is recorded as due again, for all readers of the history.
+If the whole repo is missing, that is done on request only: a wrong HF_REPO_ID or a token without access looks the same.
 """
 
 from typing import Any
 
-from dagster import DagsterInstance
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.partitions import partition_key
@@ -22,25 +20,25 @@ from r2_hf_assets.settings import Settings
 
 
 def examine(
-    instance: DagsterInstance,
+    instance: dg.DagsterInstance,
     settings: Settings,
     *,
     mark_lost: bool = False,
     record_found: bool = False,
     log: Log | None = None,
 ) -> Report:
-    """Compare, and bring the history up to date as far as the arguments say.
+    """Compare, and update the history as requested.
 
     Args:
-        mark_lost: record as due what the Hub lost. When there is no repo at all, only with `record_found`.
-        record_found: record what is verifiably on the Hub, reading there what has no build record. The report then
-            says in `recordable` what was recorded.
+        mark_lost: record as due the chunks that the Hub lost. Without a repo, only together with `record_found`.
+        record_found: record the chunks that are verifiably on the Hub; those without a build record are read there.
+            The report's `recordable` then lists what was recorded.
 
     Raises:
         ForeignDataset: the dataset belongs to another plan.
-        PlanError, AccessError, RetriesExhausted: something can't be read.
+        PlanError, AccessError, RetriesExhausted: plan or Hub can't be read.
     """
-    dataset, emit = settings.hub.repo_id, instance.report_runless_asset_event
+    dataset = settings.hub.repo_id
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     state = collect_state(settings, shards, commits, committed_files(instance), log)
     report = compare(state)
@@ -48,35 +46,35 @@ def examine(
         record_due(instance, report.lost, dataset, "reconcile")
     if not record_found:
         return report
-    record(instance, report.recordable, report.revision, dataset, "reconcile", emit)
+    record(instance, report.recordable, report.revision, dataset, "reconcile")
     verified: list[Recovered | Due] = []
     for result in verify_remote(settings, report.unproven, state.hub, log):
-        if isinstance(result, Recovered):  # at once: reading many takes long, and may be stopped
-            record(instance, [result], report.revision, dataset, "reconcile", emit)
+        if isinstance(result, Recovered):  # recorded one by one: reading many takes long and may be interrupted
+            record(instance, [result], report.revision, dataset, "reconcile")
         verified.append(result)
-    # Of the others, the next commits may replace the files whose rows are of the chunk.
+    # The next commits may replace the files that contain rows of these chunks.
     record_due(instance, [due for due in verified if isinstance(due, Due) and due.files], dataset, "reconcile")
     update(report, verified)
     return report
 
 
 def line(difference: Difference) -> str:
-    """One difference as a line: kind, partition, what."""
+    """Return a difference as one line: kind, partition, detail."""
     where = f"{partition_key(*difference.chunk)}: " if difference.chunk else ""
     return f"{difference.kind.value}: {where}{difference.detail}"
 
 
 def summary(report: Report) -> str:
-    """The numbers of a report in one line."""
-    found = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "no difference"
+    """Return the counts of a report in one line."""
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "no difference"
     return (
         f"{report.planned} chunks planned: {report.recorded} recorded, {report.due} due ({report.nothing} of them "
-        f"nowhere yet); {report.files} files on the Hub, {report.as_built} chunks as built; {found}"
+        f"nowhere yet); {report.files} files on the Hub, {report.as_built} chunks as built; {counts}"
     )
 
 
 def as_plain(report: Report, recorded: int) -> dict[str, Any]:
-    """A report for JSON."""
+    """Return a report as JSON values."""
     return {
         "revision": report.revision,
         **report.numbers,

@@ -1,26 +1,15 @@
-"""Record events that no run makes: chunks found on the Hub by reconcile or import, chunks that are due again, chunks of
-a plan that is given up.
+"""Record events without a run: chunks found on the Hub, chunks that are due again, chunks of an abandoned plan.
 
-The events carry all the tags that a run's would, so that what is due, the grid in the UI and Dagster's staleness treat
-both alike. Their metadata names who recorded them, and by what they were verified.
+The events carry the tags of a run's events, so the due rule, the grid and Dagster's staleness treat both alike. Their
+metadata names the command that recorded them and the evidence.
 
-Dagster can't take a materialization of a partition back. So a lost chunk gets one more, whose data version says that it
-is due again; and, because the grid would still show it as made, a run that failed to make it: red, and part of a
-backfill of "missing and failed".
+Dagster can't revoke the materialization of a partition. So a lost chunk gets another one, whose data version marks it
+as due, and a failed run, so that the grid shows it as failed and a backfill of "missing and failed" includes it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from dagster import (
-    AssetKey,
-    AssetMaterialization,
-    DagsterEvent,
-    DagsterInstance,
-    DagsterRun,
-    MetadataValue,
-    MultiPartitionKey,
-)
+import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.dagster_internals import (
@@ -41,16 +30,11 @@ from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.runs.history import data_version
 from r2_hf_assets.runs.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, Metadata, files_table
 
-Emit = Callable[[AssetMaterialization], Any]
-
 
 def record(
-    instance: DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str, emit: Emit
+    instance: dg.DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str
 ) -> None:
-    """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile".
-
-    `emit` takes each event: a run's `log_event`, or the instance's `report_runless_asset_event`.
-    """
+    """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile"."""
     chunks = list(recovered)
     add_partitions(instance, (item.chunk.number for item in chunks))
     for item in chunks:
@@ -68,25 +52,27 @@ def record(
             "files": files_table(item.files, item.chunk.language),
         }
         if item.stats:
-            metadata[STATS] = MetadataValue.json(item.stats.as_json())
-        # hub_commit is the record of "done", so it comes last: a chunk that was interrupted in between is done again.
+            metadata[STATS] = dg.MetadataValue.json(item.stats.as_json())
+        # hub_commit is last, because it marks the chunk as done.
         for asset, made_in in ((SHARDS, None), (COMMIT, dataset)):
             tags = _tags(asset, item.chunk.digest, key, by, made_in)
             description = f"Found on the Hub by {by}, verified by {item.how}."
-            emit(AssetMaterialization(asset, description, metadata, partition=key, tags=tags))
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(asset, description, metadata, partition=key, tags=tags)
+            )
 
 
-def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
-    """Record chunks as due, whatever was recorded before, and the files that their next commits may replace."""
+def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str, by: str) -> None:
+    """Record chunks as due again, with the files that their next commits may replace."""
     if not chunks:
         return
     add_partitions(instance, (due.name[1] for due in chunks))
     keys = [partition_key(*due.name) for due in chunks]
     for due, key in zip(chunks, keys, strict=True):
         instance.report_runless_asset_event(
-            AssetMaterialization(
+            dg.AssetMaterialization(
                 COMMIT,
-                description=f"Due again, says {by}: {due.why}.",
+                description=f"Due again, recorded by {by}: {due.why}.",
                 partition=key,
                 tags=_tags(COMMIT, DUE_AGAIN, key, by),
                 metadata={
@@ -99,33 +85,35 @@ def record_due(instance: DagsterInstance, chunks: Sequence[Due], dataset: str, b
                 },
             )
         )
-    # No daemon must try this run again: it has no code.
-    run = DagsterRun(
+    # Without retries: the run has no code.
+    run = dg.DagsterRun(
         job_name=by, run_id=make_new_run_id(), asset_selection=frozenset([COMMIT]), tags={MAX_RETRIES_TAG: "0"}
     )
     instance.add_run(run)
     for key in keys:
         planned = AssetMaterializationPlannedData(COMMIT, partition=key)
-        event = DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
+        event = dg.DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
         instance.report_dagster_event(event, run.run_id)
-    instance.report_run_failed(run, f"{len(chunks)} chunks are not on the Hub as they should be, and due.")
+    instance.report_run_failed(run, f"{len(chunks)} chunks are missing or changed on the Hub, and due.")
 
 
-def record_unplanned(instance: DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
-    """Record cells as holding nothing, as of a plan that never had these chunks."""
+def record_unplanned(instance: dg.DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
+    """Record partitions as unplanned, for chunks that the plan no longer has."""
     tags = {DATA_VERSION_TAG: UNPLANNED, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
     for name in chunks:
         for asset in (SHARDS, COMMIT):
             key = partition_key(*name)
             instance.report_runless_asset_event(
-                AssetMaterialization(asset, partition=key, metadata=UNPLANNED_METADATA, tags=tags)
+                dg.AssetMaterialization(asset, partition=key, metadata=UNPLANNED_METADATA, tags=tags)
             )
 
 
-def _tags(asset: AssetKey, digest: str, key: MultiPartitionKey, by: str, dataset: str | None = None) -> dict[str, str]:
-    """Return the tags that Dagster gives to the result of a run: digest, partition, and what it was made from.
+def _tags(
+    asset: dg.AssetKey, digest: str, key: dg.MultiPartitionKey, by: str, dataset: str | None = None
+) -> dict[str, str]:
+    """Return the tags of a run's result: data version, partition, and the versions of its inputs.
 
-    Without the latter Dagster compares times, and the next scan would show every recorded chunk as out of date.
+    Without input versions Dagster compares times, and the next scan would make each recorded chunk stale.
     """
     upstream, version = (WORK_PLAN, PLAN_VERSION) if asset == SHARDS else (SHARDS, digest)
     return {

@@ -1,1 +1,1 @@
-"""Sensors: what starts and ends runs by itself."""
+"""Sensors: they start runs automatically, and end lost ones."""

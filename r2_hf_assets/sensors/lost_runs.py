@@ -1,71 +1,63 @@
-"""`lost_runs`: ends runs whose heartbeat (run_heartbeat.py) stopped, so that Dagster's run retries start them again.
+"""`lost_runs`: ends runs whose heartbeat (runs/heartbeat.py) stopped, so that Dagster's run retries start them again.
 
-When a host dies with everything on it, nothing records that its run has failed: the run would count as in progress for
-ever, and its partition as taken; so would a run whose step hangs. Dagster's run monitoring asks the launcher's process,
-which died as well, and its longest runtime would also end a slow, honest run. Runs that never started, or hang while
-they are canceled, are left to run monitoring (see dagster.yaml).
+When a host dies, nothing records the failure of its runs: they would stay STARTED forever, and their partitions busy.
+So would a run whose step hangs. Dagster's run monitoring queries the launcher's process, which died too, and its
+maximum runtime would also end slow runs. Runs that never start or hang in CANCELING are left to it (dagster.yaml).
 
-A run is lost when LOOKS looks in a row, a minute or more apart, found the same heartbeat. The cursor holds the one that
-was seen, and no clock is read: a host whose clock is wrong, a laptop that slept, a daemon or a database that was away
-for hours make no run look dead, because looks are missed along with the heartbeats. The price is that after a crash of
-everything the ten minutes begin when the daemon is back.
+A run is lost if its heartbeat is unchanged in MAX_UNCHANGED consecutive ticks, a minute or more apart. The cursor holds
+the last heartbeat of each run. No clock is compared, so a wrong clock, a suspended laptop, or an outage of daemon or
+database ends no run: ticks are missed along with heartbeats. After a crash of the daemon's host too, the ten minutes
+begin when the daemon is back.
 
-Only runs of this code location are judged, and those from the command line or Python, which name none, when all their
-assets are of this location. Dagster retries the former; the latter only stop to count as in progress.
+Only runs of this code location are checked, and runs of the command line or Python, which have no location, if all
+their assets are of this one. Dagster retries the former; the latter only end.
 """
 
 import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dagster import (
-    DagsterInstance,
-    DagsterRun,
-    DagsterRunStatus,
-    DefaultSensorStatus,
-    RunsFilter,
-    SensorEvaluationContext,
-    SensorResult,
-    sensor,
-)
+import dagster as dg
 
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG
 
-LOOK_EVERY_SECONDS = 60
-# Ten heartbeats missed: far more than a database locked by a vacuum or a host that swaps may cost.
-LOOKS = 10
+TICK_EVERY_SECONDS = 60
+# Ten missed heartbeats: more than a database locked by a vacuum or a host that swaps may miss.
+MAX_UNCHANGED = 10
 
 
-class Seen(NamedTuple):
-    """The newest heartbeat of a run ("" for none yet), and how many looks since then found nothing newer."""
+class Observed(NamedTuple):
+    """The newest heartbeat of a run ("" for none yet), and in how many ticks since then it was unchanged."""
 
-    sign: str
-    quiet: int
-
-
-def select_lost(signs: Mapping[str, str], seen: Mapping[str, Seen], looks: int) -> tuple[dict[str, Seen], list[str]]:
-    """What is known now of each run in progress, and which of them are lost; by run id."""
-    now = {run: Seen(sign, 0) for run, sign in signs.items()}
-    for run, before in seen.items():
-        if run in now and now[run].sign == before.sign:
-            now[run] = Seen(before.sign, before.quiet + 1)
-    return now, [run for run, known in now.items() if known.quiet >= looks]
+    heartbeat: str
+    unchanged: int
 
 
-@sensor(minimum_interval_seconds=LOOK_EVERY_SECONDS, default_status=DefaultSensorStatus.RUNNING)
-def lost_runs(context: SensorEvaluationContext) -> SensorResult:
-    """Ends runs whose host died (no sign of life for ten minutes), so that they are retried. Starts nothing itself."""
-    started = context.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
-    signs = {run.run_id: run.tags.get(ALIVE_TAG, "") for run in started if _is_ours(run, context)}
-    seen = {run_id: Seen(*known) for run_id, known in json.loads(context.cursor or "{}").items()}
-    now, lost = select_lost(signs, seen, LOOKS)
+def select_lost(
+    heartbeats: Mapping[str, str], observed: Mapping[str, Observed], max_unchanged: int
+) -> tuple[dict[str, Observed], list[str]]:
+    """Return the updated observation of each run in progress, and the ids of the lost runs."""
+    now = {run: Observed(heartbeat, 0) for run, heartbeat in heartbeats.items()}
+    for run, before in observed.items():
+        if run in now and now[run].heartbeat == before.heartbeat:
+            now[run] = Observed(before.heartbeat, before.unchanged + 1)
+    return now, [run for run, current in now.items() if current.unchanged >= max_unchanged]
+
+
+@dg.sensor(minimum_interval_seconds=TICK_EVERY_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Ends runs without a heartbeat for ten minutes, so that they are retried. Starts none itself."""
+    started = context.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    heartbeats = {run.run_id: run.tags.get(ALIVE_TAG, "") for run in started if _is_ours(run, context)}
+    observed = {run_id: Observed(*values) for run_id, values in json.loads(context.cursor or "{}").items()}
+    now, lost = select_lost(heartbeats, observed, MAX_UNCHANGED)
     ended = [run_id for run_id in lost if _end(context.instance, run_id, now[run_id])]
-    quietest = max((known.quiet for known in now.values()), default=0)
-    status = f"{len(now)} runs in progress, the quietest showed no sign for {quietest} of {LOOKS} looks"
-    return SensorResult(skip_reason=f"{status}; ended as lost: {', '.join(ended) or 'none'}", cursor=json.dumps(now))
+    oldest = max((current.unchanged for current in now.values()), default=0)
+    status = f"{len(now)} runs in progress, the oldest heartbeat unchanged for {oldest} of {MAX_UNCHANGED} ticks"
+    return dg.SensorResult(skip_reason=f"{status}; ended as lost: {', '.join(ended) or 'none'}", cursor=json.dumps(now))
 
 
-def _is_ours(run: DagsterRun, context: SensorEvaluationContext) -> bool:
+def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext) -> bool:
     if run.remote_job_origin is not None:
         here = context.code_location_origin
         return here is not None and run.remote_job_origin.location_name == here.location_name
@@ -74,15 +66,15 @@ def _is_ours(run: DagsterRun, context: SensorEvaluationContext) -> bool:
     return bool(run.asset_selection) and set(run.asset_selection or ()) <= set(ours)
 
 
-def _end(instance: DagsterInstance, run_id: str, known: Seen) -> bool:
-    """End the run as failed, unless it has ended since we looked."""
+def _end(instance: dg.DagsterInstance, run_id: str, observed: Observed) -> bool:
+    """End the run as failed; return False if it has ended meanwhile."""
     run = instance.get_run_by_id(run_id)
-    if run is None or run.status is not DagsterRunStatus.STARTED:
+    if run is None or run.status is not dg.DagsterRunStatus.STARTED:
         return False
-    since = f"its last sign is of {known.sign}" if known.sign else "it never showed one"
+    last = f"the last one is of {observed.heartbeat}" if observed.heartbeat else "it never sent one"
     instance.report_run_failed(
         run,
-        f"No sign of life for {known.quiet} looks, {LOOK_EVERY_SECONDS} s or more apart ({since}): its host or process "
-        "died, its step hangs, or it lost the database. What it had finished is kept.",
+        f"No heartbeat in {observed.unchanged} ticks, {TICK_EVERY_SECONDS} s or more apart ({last}): the host or "
+        "process died, the step hangs, or the database was unreachable. Finished steps are kept.",
     )
     return True

@@ -1,14 +1,13 @@
-"""`new_episodes`: looks for episodes in the bucket that no chunk has, and requests a scan when a plan of them is due.
+"""`new_episodes`: finds unplanned episodes in the bucket, and requests a scan when they fill a chunk.
 
-A tick lists folders page by page for LIST_S seconds (Dagster ends a tick after 60), then reads the manifests of the
-languages that it met and subtracts their members. So memory holds the names that one tick listed, and nothing is kept
-between ticks but the cursor: counts, and a place behind which the next tick goes on. A sweep of a million folders takes
-some ticks; the next sweep begins SWEEP_EVERY_S after its end.
+A tick lists folders page by page for LIST_S seconds (Dagster ends a tick after 60), then subtracts the episodes in the
+manifests of the listed languages. Only the cursor is kept between ticks: counts, and the position where the next tick
+continues. A sweep of a million folders takes some ticks; the next one begins SWEEP_EVERY_S after its end.
 
-Which folders can be read, what language they have and how long a remainder waits are the scan's own functions, so it
-requests what an automatic scan plans: a full chunk of new episodes, or a remainder that has waited PLAN_MAX_WAIT_HOURS.
+Folder rules, languages and waiting times are those of an automatic scan, so a request is made for what it would plan: a
+full chunk of new episodes, or a remainder that has waited PLAN_MAX_WAIT_HOURS.
 
-No scan is requested while one is queued or running. The run key names what was found and the hour, and Dagster starts a
+No scan is requested while one is queued or running. The run key contains the counts and the hour, and Dagster starts a
 run key once: a scan that failed, or left the same episodes unplanned, is requested again after an hour at most.
 """
 
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dagster import RunConfig, RunRequest, RunsFilter, SensorEvaluationContext, SensorResult, sensor
+import dagster as dg
 from pydantic import BaseModel
 
 from r2_hf_assets.asset_keys import WORK_PLAN
@@ -36,14 +35,14 @@ from r2_hf_assets.retry import SENSOR_RETRY
 from r2_hf_assets.settings import ScanSettings
 
 TICK_EVERY_S, LIST_S = 60, 20.0
-SWEEP_EVERY_S = 900.0  # each costs a class A request for every 1,000 episodes
-AGAIN_S = 3600
+SWEEP_EVERY_S = 900.0  # a sweep costs a class A request per 1,000 episodes
+REPEAT_S = 3600
 
 
 class Cursor(BaseModel, frozen=True):
-    """What is kept between ticks. `folder` is "" between sweeps; `after` None: that folder is done.
+    """The state between ticks. `folder` is "" between sweeps; `after` is None when the folder is done.
 
-    `chunks`: in the plan when the sweep began. `ended` (epoch seconds) and `status` are of the last whole sweep.
+    `chunks`: in the plan when the sweep began. `ended` (epoch seconds) and `status` are of the last complete sweep.
     """
 
     folder: str = ""
@@ -55,34 +54,33 @@ class Cursor(BaseModel, frozen=True):
     status: str = ""
 
 
-@sensor(job=scan_job, minimum_interval_seconds=TICK_EVERY_S)
-def new_episodes(context: SensorEvaluationContext, settings: SettingsResource) -> SensorResult:
-    """Finds new episodes in the bucket; requests a scan when a chunk is full, or a remainder has waited long enough."""
+@dg.sensor(job=scan_job, minimum_interval_seconds=TICK_EVERY_S)
+def new_episodes(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
+    """Finds new episodes; requests a scan when they fill a chunk, or a remainder has waited long enough."""
     cursor = Cursor.model_validate_json(context.cursor or "{}")
     try:
         return _tick(context, settings.load_for_scan(), cursor, time.time())
     except R2HfError as error:
         if not error.transient:
             raise
-        return SensorResult(skip_reason=str(error), cursor=context.cursor)
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
 
 
-def _tick(context: SensorEvaluationContext, settings: ScanSettings, cursor: Cursor, now: float) -> SensorResult:
-    runs = context.instance.get_runs(RunsFilter(statuses=NOT_FINISHED_STATUSES))
+def _tick(context: dg.SensorEvaluationContext, settings: ScanSettings, cursor: Cursor, now: float) -> dg.SensorResult:
+    runs = context.instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     if scans := [run for run in runs if run.job_name == SCAN_JOB or WORK_PLAN in (run.asset_selection or ())]:
-        return _skip(f"{len(scans)} scans are queued or running ({scans[0].run_id[:8]}); looking again then", Cursor())
+        return _skip(f"{len(scans)} scans are queued or running ({scans[0].run_id[:8]}); sweeping again then", Cursor())
     since = now - cursor.ended
     if not cursor.folder and 0 <= since < SWEEP_EVERY_S:  # below 0: the clock was set back
-        return _skip(f"{cursor.status}; next look in {(SWEEP_EVERY_S - since) / 60:.0f} min", cursor)
+        return _skip(f"{cursor.status}; next sweep in {(SWEEP_EVERY_S - since) / 60:.0f} min", cursor)
     plan = replace(open_plan(settings.plan, settings.r2), retry=SENSOR_RETRY)
     plan.check_identity()
-    sweep = _go_on(cursor, settings, plan)
+    sweep = _continue_sweep(cursor, settings, plan)
     if cursor.folder and sweep.chunks != cursor.chunks:
-        return _skip(f"the plan went from {cursor.chunks} to {sweep.chunks} chunks meanwhile; looking again", Cursor())
-    status = f"{sweep.seen} episodes seen, {sum(sweep.new.values())} in no chunk"
+        return _skip(f"the plan went from {cursor.chunks} to {sweep.chunks} chunks meanwhile; sweeping again", Cursor())
+    status = f"{sweep.seen} episodes listed, {sum(sweep.new.values())} in no chunk"
     if sweep.folder:
-        return _skip(f"{status} so far; goes on in {sweep.folder}/ behind {sweep.after or 'its end'}", sweep)
-
+        return _skip(f"{status} so far; continues in {sweep.folder}/ after {sweep.after or 'its end'}", sweep)
     size, hold_back = settings.plan.episodes_per_chunk, timedelta(hours=settings.plan.max_wait_hours)
     rest = [language for language, count in sweep.new.items() if count < size]
     held = {language for language in rest if is_held_back(language, plan, hold_back, datetime.now(UTC))}
@@ -92,14 +90,14 @@ def _tick(context: SensorEvaluationContext, settings: ScanSettings, cursor: Curs
     if not ready:
         return _skip(status, done)
     context.log.info(status)
-    config = RunConfig({"work_plan": ScanConfig(languages=list(ready), automatic=True)})
-    run_key = f"{_counts(ready)} beside {sweep.chunks} chunks, hour {now // AGAIN_S:.0f}"
-    return SensorResult([RunRequest(run_key, run_config=config)], cursor=done.model_dump_json())
+    config = dg.RunConfig({"work_plan": ScanConfig(languages=list(ready), automatic=True)})
+    run_key = f"{_counts(ready)} beside {sweep.chunks} chunks, hour {now // REPEAT_S:.0f}"
+    return dg.SensorResult([dg.RunRequest(run_key, run_config=config)], cursor=done.model_dump_json())
 
 
-def _go_on(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
-    """List on, and count what no chunk has. The manifests are read last: nothing planned before that counts as new."""
-    listed, folder, after = _list(cursor, settings, plan)
+def _continue_sweep(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
+    """List further folders and count unplanned episodes. Manifests are read last, so planned ones are not counted."""
+    listed, folder, after = _list_folders(cursor, settings, plan)
     seen, new, numbers = cursor.seen + sum(map(len, listed.values())), Counter(cursor.new), plan.numbers()
     for language, names in listed.items():
         for chunk in plan.read_many((language, number) for number in numbers.get(language, ())):
@@ -108,8 +106,10 @@ def _go_on(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> Cursor:
     return Cursor(folder=folder, after=after, chunks=sum(map(len, numbers.values())), seen=seen, new=+new)
 
 
-def _list(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> tuple[dict[str, set[str]], str, str | None]:
-    """List on for LIST_S, one page at least: episodes by language, and the new cursor's folder ("": the end), after."""
+def _list_folders(
+    cursor: Cursor, settings: ScanSettings, plan: PlanStore
+) -> tuple[dict[str, set[str]], str, str | None]:
+    """List for LIST_S, at least one page: episodes by language, the next cursor's `folder` ("": end) and `after`."""
     r2, end, decided = settings.r2, time.monotonic() + LIST_S, decided_languages(plan)
     bucket = Bucket(r2)
     listed: dict[str, set[str]] = defaultdict(set)
@@ -118,15 +118,15 @@ def _list(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> tuple[dict
         after = cursor.after if folder.name == cursor.folder else ""
         if folder.name < cursor.folder or after is None or language not in settings.plan.languages:
             continue
-        for names, place in list_episode_pages(bucket, r2.prefix, folder.name, after, SENSOR_RETRY):
+        for names, position in list_episode_pages(bucket, r2.prefix, folder.name, after, SENSOR_RETRY):
             listed[language].update(f"{folder.name}/{name}" for name in names)
             if time.monotonic() >= end:
-                return listed, folder.name, place
+                return listed, folder.name, position
     return listed, "", ""
 
 
-def _skip(status: str, cursor: Cursor) -> SensorResult:
-    return SensorResult(skip_reason=status, cursor=cursor.model_dump_json())
+def _skip(status: str, cursor: Cursor) -> dg.SensorResult:
+    return dg.SensorResult(skip_reason=status, cursor=cursor.model_dump_json())
 
 
 def _counts(counts: Mapping[str, int]) -> str:

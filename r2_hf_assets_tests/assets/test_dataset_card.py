@@ -1,4 +1,4 @@
-"""`dataset_card` through Dagster: figures from the history, one commit or none, and a dataset that still loads."""
+"""`dataset_card` through Dagster: figures from the history, at most one commit, and a dataset that loads."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from r2_hf_assets_tests.support.world import World, materializations
 CARD = AssetKey("dataset_card")
 SMALL: dict[str, Any] = {"awkward": False, "expect": False, "segments": (3, 3), "seconds": (0.3, 0.4)}
 
-# In a process of its own: `datasets` reads HF_ENDPOINT when it is imported.
+# Runs in its own process: `datasets` reads HF_ENDPOINT at import.
 LOAD = """
 import io, json, os, sys
 import soundfile
@@ -43,7 +43,7 @@ print(json.dumps({
     "one_streamed": plain(load_dataset(repo, language, split="train", streaming=True)),
     "folder": load_dataset(repo, data_dir="data/" + language, split="train").num_rows,
 }))
-# Arrow's reading threads can still hold a Python file when the interpreter ends, and then the process aborts.
+# Arrow's reading threads may hold a Python file at exit, which aborts the process.
 sys.stdout.flush()
 os._exit(0)
 """
@@ -74,11 +74,11 @@ def refresh(*, at_once: bool = True) -> str | None:
 
 
 def commits(world: World) -> list[str]:
-    found = world.api().list_repo_commits(world.repo_id, repo_type="dataset")
-    return [commit.title for commit in found if commit.title.startswith("Update the card")]
+    history = world.api().list_repo_commits(world.repo_id, repo_type="dataset")
+    return [commit.title for commit in history if commit.title.startswith("Update the card")]
 
 
-def test_the_dataset_loads_by_language_and_whole_also_while_the_card_is_stale(
+def test_the_dataset_loads_by_language_and_in_full_while_the_card_is_stale(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
@@ -88,7 +88,7 @@ def test_the_dataset_loads_by_language_and_whole_also_while_the_card_is_stale(
     world.scan()
     world.build_due()
     assert refresh() is None
-    world.upload(episodes={"deu": 2, "fr": 1}, **SMALL)  # more rows than the card says, and a language it does not know
+    world.upload(episodes={"deu": 2, "fr": 1}, **SMALL)  # more rows than in the card, and a new language
     world.scan()
     world.build_due()
     grown = loaded(world)
@@ -104,14 +104,14 @@ def test_the_dataset_loads_by_language_and_whole_also_while_the_card_is_stale(
 
 @pytest.fixture
 def committed(in_process: World) -> World:
-    """A chunk of en and one of de, committed."""
+    """One committed chunk each of en and de."""
     in_process.upload(episodes={"en": 2, "de": 1}, **SMALL)
     in_process.scan()
     in_process.build_due()
     return in_process
 
 
-def test_a_card_is_made_of_recorded_chunks_and_anew_after_commits_alone(
+def test_the_card_has_the_recorded_chunks_and_is_updated_after_commits(
     committed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = committed
@@ -125,7 +125,7 @@ def test_a_card_is_made_of_recorded_chunks_and_anew_after_commits_alone(
     assert first["hours"] == pytest.approx(sum(row["hours"] for row in recorded), abs=2e-4)
     assert "| `de` |" in first["preview"] and f"resolve/{world.head()}/assets/quality.svg" in first["preview"]
     assert refresh() is None
-    assert len(materializations(world, "dataset_card")) == 1, "no commit was recorded, so no run was made"
+    assert len(materializations(world, "dataset_card")) == 1, "no commit was recorded, so no run was started"
     with DagsterInstance.get() as instance:
         assert execute(instance, [CARD], None).success
     assert materializations(world, "dataset_card")[0]["committed"] is False
@@ -135,27 +135,27 @@ def test_a_card_is_made_of_recorded_chunks_and_anew_after_commits_alone(
     assert refresh(at_once=False) is None and len(commits(world)) == 1
     assert refresh() is None and len(commits(world)) == 2
     assert "| `de` | 0.00 | 2 | 6 |" in readme(world)
-    _check_what_counts(monkeypatch)
+    _check_counted_chunks(monkeypatch)
 
 
-def _check_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _check_counted_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, real = load(), PlanStore.planned
     plan = open_plan(settings.plan, settings.r2)
 
-    def another(self: PlanStore) -> list[ChunkRef]:
+    def replanned(self: PlanStore) -> list[ChunkRef]:
         return [replace(chunk, digest="new") if chunk.language == "de" else chunk for chunk in real(self)]
 
     with DagsterInstance.get() as instance:
-        whole, newest = read_facts(instance, plan, settings)
-        assert whole.all.chunks == 3 and newest > 0
+        facts, newest = read_facts(instance, plan, settings)
+        assert facts.all.chunks == 3 and newest > 0
         monkeypatch.setattr(history, "PAGE", 2)
-        assert read_facts(instance, plan, settings) == (whole, newest)
-        monkeypatch.setattr(PlanStore, "planned", another)
+        assert read_facts(instance, plan, settings) == (facts, newest)
+        monkeypatch.setattr(PlanStore, "planned", replanned)
         fewer, _ = read_facts(instance, plan, settings)
     assert list(fewer.languages) == ["en"] and fewer.all.chunks == 1 and fewer.planned == 3
 
 
-def test_what_people_wrote_survives_what_they_broke_is_said_and_a_lost_history_spoils_nothing(
+def test_user_text_is_kept_damaged_markers_are_reported_and_a_lost_history_changes_nothing(
     committed: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = committed

@@ -1,4 +1,4 @@
-"""whole_dataset: passes when plan, history and Hub agree, else fails with numbers; and runs by its job alone."""
+"""whole_dataset: passes if plan, history and Hub agree, else fails with numbers; runs only by its job."""
 
 from typing import Any
 
@@ -28,15 +28,15 @@ from r2_hf_assets_tests.support.world import World
 )
 def test_severities(kinds: tuple[Kind, ...], passed: bool, severity: Severity) -> None:
     differences = [Difference(kind, ("en", 0), "x") for kind in kinds]
-    verdict = check_report(Report("abc", planned=3, recorded=2, differences=differences), "so it is", [])
-    assert (verdict.passed, verdict.severity, verdict.summary) == (passed, severity, "so it is")
+    verdict = check_report(Report("abc", planned=3, recorded=2, differences=differences), "a summary", [])
+    assert (verdict.passed, verdict.severity, verdict.summary) == (passed, severity, "a summary")
     assert verdict.numbers["differences"] == len(kinds)
     assert set(verdict.numbers["what_to_do"]) == set(kinds)
 
 
 def check(instance: DagsterInstance) -> AssetCheckEvaluation:
     result = defs.resolve_job_def("check_job").execute_in_process(instance=instance)
-    assert result.success, "it blocks nothing, whatever it finds"
+    assert result.success, "a failed check does not block"
     (evaluation,) = result.get_asset_check_evaluations()
     assert evaluation.asset_check_key.to_user_string() == "dataset:whole_dataset"
     return evaluation
@@ -46,25 +46,25 @@ def numbers(evaluation: AssetCheckEvaluation) -> dict[str, Any]:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
-def test_it_fails_when_a_file_is_missing_and_another_is_nobodys(in_process: World) -> None:
+def test_a_missing_and_an_unknown_file_fail_the_check(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 4}, expect=False, segments=(2, 2), seconds=(0.3, 0.4))
     assert world.scan() is None
     assert {run.error for run in world.build_due()} == {None}
     api, where = world.api(), {"repo_id": world.repo_id, "repo_type": "dataset"}
     with DagsterInstance.get() as instance:
-        well = check(instance)
-        assert well.passed and numbers(well)["as_built"] == 2
-        assert well.description is not None and well.description.endswith("no difference")
+        before = check(instance)
+        assert before.passed and numbers(before)["as_built"] == 2
+        assert before.description is not None and before.description.endswith("no difference")
 
         api.delete_file("data/en/chunk-00000.parquet", **where)
-        api.upload_file(path_or_fileobj=b"strange", path_in_repo="data/en/chunk-00099.parquet", **where)
-        found = check(instance)
-        assert not found.passed and found.severity is AssetCheckSeverity.ERROR
-        assert numbers(found)["differences_by_kind"] == {"recorded_absent": 1, "unknown_file": 1}
-        assert numbers(found)["first_differences"][0].startswith("recorded_absent: en|chunk_0000")
+        api.upload_file(path_or_fileobj=b"other", path_in_repo="data/en/chunk-00099.parquet", **where)
+        after = check(instance)
+        assert not after.passed and after.severity is AssetCheckSeverity.ERROR
+        assert numbers(after)["differences_by_kind"] == {"recorded_absent": 1, "unknown_file": 1}
+        assert numbers(after)["first_differences"][0].startswith("recorded_absent: en|chunk_0000")
 
         api.delete_file("data/en/chunk-00099.parquet", **where)
-        again = execute(instance, [SHARDS, COMMIT], partition_key("en", 0))
-        assert "whole_dataset" not in {one.asset_check_key.name for one in again.get_asset_check_evaluations()}
+        rebuilt = execute(instance, [SHARDS, COMMIT], partition_key("en", 0))
+        assert "whole_dataset" not in {result.asset_check_key.name for result in rebuilt.get_asset_check_evaluations()}
         assert check(instance).passed

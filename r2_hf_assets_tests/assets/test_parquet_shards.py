@@ -1,4 +1,4 @@
-"""parquet_shards uploads while it builds: what it needs, what it leaves on the disk, and what KEEP_SHARDS keeps."""
+"""parquet_shards uploads during the build: required settings, files on disk, and KEEP_SHARDS."""
 
 import hashlib
 from pathlib import Path
@@ -16,7 +16,7 @@ KEY = "en|chunk_0000"
 
 @pytest.fixture
 def planned(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """One chunk, of several parts."""
+    """One planned chunk of several parts."""
     monkeypatch.setenv("PARQUET_MAX_BYTES", "150000")
     monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", "60000")
     in_process.upload(episodes={"en": 3}, awkward=False)
@@ -25,7 +25,7 @@ def planned(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def parquet_files(world: World) -> dict[str, str]:
-    """SHA-256 of each below DAGSTER_HOME, by its path there."""
+    """SHA-256 by path in DAGSTER_HOME."""
     home = world.folder / "dagster_home" / "r2_hf_assets"
     return {str(path.relative_to(home)): sha256(path) for path in home.rglob("*") if path.suffix == ".parquet"}
 
@@ -34,7 +34,7 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_what_is_built_is_on_the_hub_and_not_visible_and_nothing_of_it_is_on_the_disk(planned: World) -> None:
+def test_a_build_is_uploaded_but_not_visible_and_leaves_no_file_on_disk(planned: World) -> None:
     with DagsterInstance.get() as instance:
         assert execute(instance, [SHARDS], partition_key("en", 0)).success
     assert planned.files() == []
@@ -52,14 +52,14 @@ def test_keep_shards_keeps_the_files_of_the_latest_build(planned: World, monkeyp
     assert planned.build(KEY) is None
     on_hub = {file["file"]: file["sha256"] for file in materializations(planned, "hub_commit", KEY)[0]["files"]}
     assert len(on_hub) > 1
-    assert parquet_files(planned) == {path.replace("data/", "shards/"): found for path, found in on_hub.items()}
+    assert parquet_files(planned) == {path.replace("data/", "shards/"): sha256 for path, sha256 in on_hub.items()}
     monkeypatch.delenv("PARQUET_MAX_BYTES")
     assert planned.build(KEY) is None
     assert planned.files() == ["data/en/chunk-00000.parquet"]
-    assert list(parquet_files(planned)) == ["shards/en/chunk-00000.parquet"], "the parts of the build before are gone"
+    assert list(parquet_files(planned)) == ["shards/en/chunk-00000.parquet"], "the earlier build's parts are deleted"
 
 
-def test_a_build_needs_the_hubs_settings(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_requires_the_hub_settings(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN")
     error = planned.build(KEY)
     assert error is not None and error.startswith("settings: not set: HF_TOKEN ")

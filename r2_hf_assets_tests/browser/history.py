@@ -53,7 +53,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
         instance.report_runless_asset_event(AssetMaterialization(WORK_PLAN, tags={DATA_VERSION_TAG: PLAN_VERSION}))
         for language in languages:
             first = Recovered(planned[language, 0], (), "a build record")
-            record(instance, [first], "a revision", settings.hub.repo_id, "a test", instance.report_runless_asset_event)
+            record(instance, [first], "a revision", settings.hub.repo_id, "a test")
         index = Path(instance.root_directory) / "history" / "runs" / "index.db"
     with closing(sqlite3.connect(index)) as database, database:
         firsts = database.execute("select id, partition from event_logs where partition is not null").fetchall()

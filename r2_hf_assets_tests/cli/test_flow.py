@@ -15,7 +15,7 @@ from dagster import DagsterInstance
 
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.runs.progress import overall
+from r2_hf_assets.runs.progress import read_progress
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.support.build_samples import put_episode
@@ -261,7 +261,7 @@ def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
         try:
             for chunks in (planned, planned[:1], planned):  # the first time Dagster looks at its tables too
                 counted.clear()
-                assert overall(instance, chunks, LANGUAGES).total.planned == len(chunks)
+                assert read_progress(instance, chunks, LANGUAGES).total.planned == len(chunks)
                 numbers.append(len(counted))
         finally:
             event.remove(Engine, "before_cursor_execute", count)

@@ -7,7 +7,7 @@ from r2_hf_assets.runs import heartbeat as run_heartbeat
 from r2_hf_assets.sensors import lost_runs
 
 run_heartbeat.HEARTBEAT_SECONDS = 0.5
-lost_runs.LOOKS = 2
+lost_runs.MAX_UNCHANGED = 2
 
 for sensor in defs.sensors or ():
     if sensor.name == "lost_runs":

@@ -82,8 +82,8 @@ def test_episodes_reach_the_hub_by_themselves(in_process: World) -> None:
     assert [tick["error"] for tick in said if tick["error"]] == []
     assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in said if tick["status"] == "SKIPPED")
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
-    tags = sorted((run.tags["language"], run.tags["chunk"], run.tags["r2_hf_assets/attempt"]) for run in built)
-    assert tags == [("de", "chunk_0000", "1"), ("en", "chunk_0000", "1")]
+    tags = sorted((run.tags["dagster/partition"], run.tags["r2_hf_assets/attempt"]) for run in built)
+    assert tags == [("de|chunk_0000", "1"), ("en|chunk_0000", "1")]
     scans = [run for run in runs if run.job_name == "scan_job"]
     assert len(runs) == len(built) + len(scans) and 1 <= len(scans) <= 2
     sensors = reloaded["locationOrLoadError"]["repositories"][0]["sensors"]

@@ -34,7 +34,7 @@ def test_a_run_whose_host_died_is_ended_and_its_partition_committed_once(in_proc
             retried = stored(instance, lost.tags["dagster/auto_retry_run_id"])
             (failure,) = instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE)
             assert lost.status is DagsterRunStatus.FAILURE
-            assert "No sign of life" in failure.message and lost.tags[ALIVE_TAG] in failure.message
+            assert "No heartbeat" in failure.message and lost.tags[ALIVE_TAG] in failure.message
             assert wait_until(lambda: stored(instance, retried.run_id).is_finished, 20)
     assert len(world.commits()) == 1
     found = [row["audio"]["path"] for row in world.table().to_pylist()]

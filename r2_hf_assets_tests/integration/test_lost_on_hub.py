@@ -14,7 +14,7 @@ from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Report
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.runs.progress import overall
+from r2_hf_assets.runs.progress import read_progress
 from r2_hf_assets.runs.reconcile import examine
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.cli.calls import call
@@ -68,7 +68,7 @@ def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: py
     with DagsterInstance.get() as instance:
         settings = load()
         planned = open_plan(settings.plan, settings.r2).planned()
-        (row,) = overall(instance, planned, settings.plan.languages, settings.dataset).languages
+        (row,) = read_progress(instance, planned, settings.plan.languages, settings.dataset).languages
     assert (row.planned, row.committed, row.due, row.failed) == (2, 1, 1, 1)
     assert grid(done) == {KEY: AssetPartitionStatus.FAILED, "en|chunk_0001": AssetPartitionStatus.MATERIALIZED}
     assert reconcile(mark_lost=True).lost == [], "it is said once"

@@ -1,4 +1,4 @@
-"""Progress of a build: how few lines of a run's log it costs, and that nothing of it grows with the bytes."""
+"""Progress of a build: the log lines are few, and events do not grow with the bytes."""
 
 import pytest
 from dagster import DagsterInstance
@@ -19,7 +19,7 @@ class Clock:
 
 
 def lines_of(episodes: int, seconds: float, groups: int) -> list[str]:
-    """What a build of so many episodes, seconds and row groups, all at an even pace, writes."""
+    """Return the lines of a build at an even pace."""
     clock, written = Clock(), list[str]()
     build = BuildProgress("en|chunk_0000", written.append, clock)
     for group in range(1, groups + 1):
@@ -29,7 +29,7 @@ def lines_of(episodes: int, seconds: float, groups: int) -> list[str]:
     return written
 
 
-def test_a_line_says_how_far_it_is_and_how_fast() -> None:
+def test_a_line_has_counts_and_speed() -> None:
     (first, *_) = lines_of(episodes=100, seconds=100.0, groups=100)
     assert first == "en|chunk_0000: 15 of 100 episodes, 150 rows, 15 MB, 1 MB/s"
 
@@ -37,19 +37,19 @@ def test_a_line_says_how_far_it_is_and_how_fast() -> None:
 @pytest.mark.parametrize(
     ("seconds", "most"),
     [
-        (10.0, 0),  # over before 15 s
-        (60.0, 4),  # every 15 s, which is later than every 5 %
-        (300.0, 20),  # both at once
-        (3600.0, 20),  # every 5 %, which is later than every 15 s
+        (10.0, 0),  # ends before 15 s
+        (60.0, 4),  # every 15 s
+        (300.0, 20),  # every 15 s, which is 5 %
+        (3600.0, 20),  # every 5 %
         (86400.0, 20),
     ],
 )
-def test_lines_come_every_15_s_or_5_percent_whichever_is_later(seconds: float, most: int) -> None:
+def test_a_line_is_logged_every_15_s_or_5_percent_whichever_is_later(seconds: float, most: int) -> None:
     assert most - 1 <= len(lines_of(episodes=1000, seconds=seconds, groups=10_000)) <= most
 
 
-def test_a_build_that_is_begun_anew_goes_on_telling() -> None:
-    """The transfer broke off, so the tally begins at nothing again."""
+def test_a_build_that_starts_over_is_still_logged() -> None:
+    """A broken transfer resets the tally."""
     clock, written = Clock(), list[str]()
     build = BuildProgress("k", written.append, clock)
     for read in (6, 12, 1, 7, 13, 18):
@@ -59,7 +59,7 @@ def test_a_build_that_is_begun_anew_goes_on_telling() -> None:
 
 
 def test_a_run_of_many_row_groups_writes_few_events(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many as one of a single row group: what Dagster's database keeps of a run does not grow with its bytes."""
+    """As many as a run of a single row group."""
     world = in_process
     world.upload(episodes={"en": 3}, awkward=False, expect=False, segments=(30, 30), seconds=(0.3, 0.4))
     assert world.scan() is None
@@ -67,9 +67,9 @@ def test_a_run_of_many_row_groups_writes_few_events(in_process: World, monkeypat
     with DagsterInstance.get() as instance:
         for size in ("1000000", "4000"):
             monkeypatch.setenv("PARQUET_ROWGROUP_BYTES", size)
-            done = execute(instance, [SHARDS], partition_key("en", 0))
-            assert done.success
-            events.append(len(instance.all_logs(done.run_id)))
+            result = execute(instance, [SHARDS], partition_key("en", 0))
+            assert result.success
+            events.append(len(instance.all_logs(result.run_id)))
             (world.folder / "dagster_home" / "r2_hf_assets" / "state" / "builds" / "en" / "chunk-00000.json").unlink()
     assert len(materializations(world, "parquet_shards")) == 2
     assert events[0] == events[1] < 60

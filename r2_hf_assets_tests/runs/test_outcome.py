@@ -1,4 +1,4 @@
-"""Which failed runs Dagster's run retries start again (what waiting may mend), and which failures are systemic."""
+"""Which failed runs Dagster retries, and which failures are systemic."""
 
 import pytest
 from dagster import DagsterInstance
@@ -23,7 +23,7 @@ def planned(in_process: World) -> World:
 
 
 def is_retried(*, systemic: bool) -> bool:
-    """Run the partition, which must fail, and ask Dagster."""
+    """Run the partition, which must fail; return whether Dagster retries the run."""
     with DagsterInstance.get() as instance:
         result = execute(instance, [SHARDS, COMMIT], partition_key("en", 0))
         assert not result.success
@@ -33,14 +33,14 @@ def is_retried(*, systemic: bool) -> bool:
         return auto_reexecution_should_retry_run(instance, run, RunFailureReason.STEP_FAILURE)
 
 
-def test_a_wrong_token_is_not(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_token_is_systemic_and_not_retried(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert not is_retried(systemic=True)
 
 
-def test_passing_trouble_is(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gives_up(*_: object, **__: object) -> None:
+def test_a_transient_error_is_retried(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RetriesExhausted("GET x: 503 eight times")
 
-    monkeypatch.setattr(parquet_shards, "build_on_hub", gives_up)
+    monkeypatch.setattr(parquet_shards, "build_on_hub", fail)
     assert is_retried(systemic=False)

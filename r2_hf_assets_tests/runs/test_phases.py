@@ -1,4 +1,4 @@
-"""Every phase of a run moves something, so that the heartbeat of one that works goes on."""
+"""Each phase of a run records progress, so its heartbeat is sent."""
 
 import sys
 
@@ -10,8 +10,8 @@ from r2_hf_assets.runs.reconcile import examine
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.support.world import World
 
-# Who says that something moved, and in which phase.
-MOVING = {
+# Modules that record progress, and the phase.
+ADVANCING = {
     "r2_hf_assets.bucket.transfers": "bytes of listings, metadata and audio",
     "r2_hf_assets.retry": "requests to the plan's store, and all tries",
     "r2_hf_assets.shards.writer": "row groups",
@@ -20,27 +20,27 @@ MOVING = {
 }
 
 
-def test_every_phase_moves_something(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    moved: set[str] = set()
+def test_every_phase_records_progress(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    callers: set[str] = set()
     real = activity.Mark.advance
 
-    def noting(mark: activity.Mark, wait: float = 0.0) -> None:
-        moved.add(sys._getframe(2).f_globals["__name__"])  # who called `activity.advance`
+    def record_caller(mark: activity.Mark, wait: float = 0.0) -> None:
+        callers.add(sys._getframe(2).f_globals["__name__"])  # the caller of `activity.advance`
         real(mark, wait)
 
-    monkeypatch.setattr(activity.Mark, "advance", noting)
+    monkeypatch.setattr(activity.Mark, "advance", record_caller)
 
     def in_phase() -> set[str]:
-        now = set(moved)
-        moved.clear()
-        return now & set(MOVING)
+        now = set(callers)
+        callers.clear()
+        return now & set(ADVANCING)
 
     in_process.upload(episodes={"en": 2}, expect=False)
     in_process.scan()
     assert in_phase() >= {"r2_hf_assets.bucket.transfers", "r2_hf_assets.retry"}
     in_process.build_due()
     assert in_process.due() == []
-    assert in_phase() == set(MOVING)
+    assert in_phase() == set(ADVANCING)
     with DagsterInstance.get() as instance:
         examine(instance, load())
     assert "r2_hf_assets.hub.timeouts" in in_phase()

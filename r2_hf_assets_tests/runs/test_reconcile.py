@@ -1,4 +1,4 @@
-"""Reconcile on the real parts: a lost database, lost build records, files that vanished from the Hub."""
+"""Reconcile: a lost database, lost build records, files that are missing on the Hub."""
 
 import shutil
 
@@ -21,7 +21,7 @@ EPISODES = {"en": 4, "deu": 1}
 
 @pytest.fixture
 def built(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """Two languages planned, built and committed; the plan and the build records are outside of DAGSTER_HOME."""
+    """Two languages planned, built and committed; plan and build records are outside DAGSTER_HOME."""
     world = in_process
     monkeypatch.setenv("STATE_URL", str(world.folder / "state"))
     monkeypatch.setenv("EPISODES_PER_CHUNK", "8")
@@ -37,68 +37,68 @@ def lose_the_database(world: World, monkeypatch: pytest.MonkeyPatch, name: str =
     monkeypatch.setenv("DAGSTER_HOME", str(home))
 
 
-def look(*, record: bool = False) -> Report:
+def reconcile(*, record: bool = False) -> Report:
     with DagsterInstance.get() as instance:
         return examine(instance, load(), record_found=record)
 
 
 def up_to_date(instance: DagsterInstance, keys: list[str]) -> bool:
-    """Whether the UI shows these partitions as made from what their upstream assets are now."""
+    """Whether the UI shows these partitions as fresh."""
     from r2_hf_assets.definitions import defs
 
     resolver = CachingStaleStatusResolver(instance, defs.resolve_asset_graph(), LoadingContextForTest(instance))
     return {resolver.get_status(asset, key) for asset in (SHARDS, COMMIT) for key in keys} == {StaleStatus.FRESH}
 
 
-def test_a_lost_database_is_made_good(built: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    well = look()
-    assert well.differences == []
-    assert (well.planned, well.recorded, well.as_built, well.due) == (3, 3, 3, 0)
-    assert well.revision == built.head()
+def test_chunks_are_recorded_again_after_a_lost_database(built: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = reconcile()
+    assert first.differences == []
+    assert (first.planned, first.recorded, first.as_built, first.due) == (3, 3, 3, 0)
+    assert first.revision == built.head()
     with DagsterInstance.get() as instance:
         before = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)
 
     lose_the_database(built, monkeypatch)  # the build records are left
     chunks = built.due()
-    report = look()
+    report = reconcile()
     assert (report.counts, report.unproven) == ({"present_unrecorded": len(chunks)}, [])
     assert built.due() == chunks
-    assert len(look(record=True).recordable) == len(chunks) == 3
+    assert len(reconcile(record=True).recordable) == len(chunks) == 3
     assert built.due() == []
     with DagsterInstance.get() as instance:
         assert (recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT)) == before
         assert set(instance.get_dynamic_partitions(plan_chunk_partitions.name or "")) == {"chunk_0000", "chunk_0001"}
-    assert look().differences == []
-    found = materializations(built, "hub_commit", "de|chunk_0000")[0]
-    assert found["stats"]["rows"] == found["dagster/row_count"] > 0
-    assert (found["recorded_by"], found["verified_by"]) == ("reconcile", "the build record")
-    assert found["revision"] == built.head() == well.revision
-    assert [file["file"] for file in found["files"]] == ["data/de/chunk-00000.parquet"]
+    assert reconcile().differences == []
+    metadata = materializations(built, "hub_commit", "de|chunk_0000")[0]
+    assert metadata["stats"]["rows"] == metadata["dagster/row_count"] > 0
+    assert (metadata["recorded_by"], metadata["verified_by"]) == ("reconcile", "the build record")
+    assert metadata["revision"] == built.head() == first.revision
+    assert [file["file"] for file in metadata["files"]] == ["data/de/chunk-00000.parquet"]
 
     lose_the_database(built, monkeypatch, "another_home")  # and the build records too
     shutil.rmtree(built.folder / "state" / "builds")
-    assert len(look().unproven) == 3
+    assert len(reconcile().unproven) == 3
     assert built.due() == chunks
-    assert len(look(record=True).recordable) == len(chunks)
+    assert len(reconcile(record=True).recordable) == len(chunks)
     assert built.due() == []
     with DagsterInstance.get() as instance:
         statuses = instance.get_status_by_partition(COMMIT, chunks, chunk_partitions)
         assert statuses == dict.fromkeys(chunks, AssetPartitionStatus.MATERIALIZED)
     rows = [event["dagster/row_count"] for event in materializations(built, "hub_commit")]
     assert sum(rows) == built.table().num_rows
-    found = materializations(built, "parquet_shards", "de|chunk_0000")[0]
-    assert found["verified_by"] == "its rows on the Hub, against the bucket"
-    again = look(record=True)
+    metadata = materializations(built, "parquet_shards", "de|chunk_0000")[0]
+    assert metadata["verified_by"] == "its rows on the Hub, against the bucket"
+    again = reconcile(record=True)
     assert (again.differences, again.recordable, again.as_built) == ([], [], 3)
     assert built.scan() is None
     with DagsterInstance.get() as instance:
         assert up_to_date(instance, chunks)
 
 
-def test_chunks_that_were_built_otherwise_after_a_lost_database_are_recorded_too(
+def test_chunks_rebuilt_with_other_settings_after_a_lost_database_are_recorded(
     built: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `reconcile --record` is advised for: the Hub's files are whole, and this machine knows other ones."""
+    """The case of the hint `reconcile --record`: the Hub's files are complete but differ from this build."""
     head = built.head()
     lose_the_database(built, monkeypatch)
     shutil.rmtree(built.folder / "state" / "builds")
@@ -106,7 +106,7 @@ def test_chunks_that_were_built_otherwise_after_a_lost_database_are_recorded_too
     runs = built.build_due()
     assert {run.error and "`r2-hf reconcile --record`, or delete it" in run.error for run in runs} == {True}
     assert built.head() == head
-    report = look(record=True)
+    report = reconcile(record=True)
     assert (len(report.recordable), report.counts) == (3, {"present_unrecorded": 3})
     assert (built.due(), built.head()) == ([], head)
 
@@ -124,7 +124,7 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
         kept = table.filter([index != 1 for index in range(table.num_rows)])
         pq.write_table(kept, shorter)
         built.api().upload_file(path_or_fileobj=shorter, path_in_repo=path, repo_id=built.repo_id, repo_type="dataset")
-    report = look(record=True)
+    report = reconcile(record=True)
     assert [line(d) for d in report.differences if d.kind == "unverifiable"] == [
         f"unverifiable: de|chunk_0000: lacks 1 of {table.num_rows} segments, the first is {lost}"
     ]
@@ -133,14 +133,14 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
     assert lost in {row["audio"]["path"] for row in built.table().to_pylist()}
 
 
-def test_files_that_vanished_changed_or_nobody_knows(built: World) -> None:
+def test_missing_changed_and_unknown_files_are_reported(built: World) -> None:
     api, where = built.api(), {"repo_id": built.repo_id, "repo_type": "dataset"}
     api.delete_file("data/de/chunk-00000.parquet", **where)
-    strange = ("data/en/chunk-00000-part-03.parquet", "data/en/chunk-00099.parquet", "data/notes.txt", "elsewhere.txt")
-    for path in strange:
-        api.upload_file(path_or_fileobj=b"strange", path_in_repo=path, **where)
+    unknown = ("data/en/chunk-00000-part-03.parquet", "data/en/chunk-00099.parquet", "data/notes.txt", "elsewhere.txt")
+    for path in unknown:
+        api.upload_file(path_or_fileobj=b"unknown", path_in_repo=path, **where)
     api.upload_file(path_or_fileobj=b"other", path_in_repo="data/en/chunk-00001.parquet", **where)
-    report = look()
+    report = reconcile()
     lines = [line(difference) for difference in report.differences]
     assert [text.split(";")[0].split(", ")[0] for text in lines][:1] == [
         "recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"
@@ -155,9 +155,9 @@ def test_files_that_vanished_changed_or_nobody_knows(built: World) -> None:
     assert report.recordable == []
 
 
-def test_an_empty_world_has_no_difference(in_process: World) -> None:
+def test_an_uncommitted_plan_has_no_difference(in_process: World) -> None:
     in_process.upload(episodes={"en": 1}, expect=False)
     in_process.scan()
-    report = look(record=True)
+    report = reconcile(record=True)
     assert (report.revision, report.planned, report.due, report.nothing) == (None, 1, 1, 1)
     assert report.differences == []

@@ -1,4 +1,4 @@
-"""What the tests of Dagster's side share."""
+"""Fixtures of the sensor tests."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,13 @@ from dagster import DagsterInstance
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
-from r2_hf_assets_tests.sensors.ticks import KEYS, Ticks
+from r2_hf_assets_tests.sensors.ticks import KEYS, PlannedTicks
 from r2_hf_assets_tests.support.build_samples import PREFIX
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
-    """Four chunks are planned, and none of them is a partition yet. No bucket or Hub is asked."""
+def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[PlannedTicks]:
+    """Four planned chunks without partitions. Bucket and Hub are not used."""
     values = {
         "R2_ENDPOINT_URL": "http://127.0.0.1:9",
         "R2_ACCESS_KEY_ID": "a",
@@ -31,10 +31,10 @@ def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Ticks]:
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
     with DagsterInstance.ephemeral() as instance:
-        made = Ticks(instance)
+        ticks = PlannedTicks(instance)
         for key in KEYS:
             language, number = key.split("|")[0], int(key[-4:])
             chunk = ChunkManifest(language, number, PREFIX, (f"{language}/{number}",))
             assert plan.create(chunk)
-            made.digests[key] = chunk.digest
-        yield made
+            ticks.digests[key] = chunk.digest
+        yield ticks

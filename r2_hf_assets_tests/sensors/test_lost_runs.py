@@ -1,4 +1,4 @@
-"""lost_runs: which runs it takes for lost, which it leaves alone, and that a lost one is marked to be retried."""
+"""lost_runs: which runs it ends as lost, which it ignores, and that a lost run is retried."""
 
 import json
 from collections.abc import Iterator
@@ -10,84 +10,57 @@ from dagster import (
     AssetKey,
     DagsterInstance,
     DagsterRunStatus,
-    SensorDefinition,
-    SensorResult,
-    SkipReason,
-    build_sensor_context,
 )
 from dagster._core.remote_origin import (
-    GrpcServerCodeLocationOrigin,
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.test_utils import create_run_for_test
 
-from r2_hf_assets.definitions import defs
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG, HEARTBEAT_SECONDS
-from r2_hf_assets.sensors.lost_runs import LOOK_EVERY_SECONDS, LOOKS, Seen, lost_runs, select_lost
+from r2_hf_assets.sensors.lost_runs import MAX_UNCHANGED, TICK_EVERY_SECONDS, Observed, lost_runs, select_lost
+from r2_hf_assets_tests.sensors.ticks import HERE, Ticks
 from r2_hf_assets_tests.support.world import ROOT
-
-HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_hf_assets")
 
 
 @pytest.mark.parametrize(
-    ("seen", "sign", "known", "lost"),
+    ("before", "heartbeat", "after", "lost"),
     [
-        (None, "", Seen("", 0), False),
-        (None, "12:00", Seen("12:00", 0), False),
-        (Seen("", 0), "", Seen("", 1), False),
-        (Seen("", 2), "", Seen("", 3), True),
-        (Seen("", 2), "12:00", Seen("12:00", 0), False),
-        (Seen("12:00", 1), "12:00", Seen("12:00", 2), False),
-        (Seen("12:00", 2), "12:00", Seen("12:00", 3), True),
-        (Seen("12:00", 9), "12:00", Seen("12:00", 10), True),
-        (Seen("12:00", 2), "12:01", Seen("12:01", 0), False),
-        (Seen("12:00", 2), "11:00", Seen("11:00", 0), False),  # its host's clock was set back: a sign all the same
+        (None, "", Observed("", 0), False),
+        (None, "12:00", Observed("12:00", 0), False),
+        (Observed("", 0), "", Observed("", 1), False),
+        (Observed("", 2), "", Observed("", 3), True),
+        (Observed("", 2), "12:00", Observed("12:00", 0), False),
+        (Observed("12:00", 1), "12:00", Observed("12:00", 2), False),
+        (Observed("12:00", 2), "12:00", Observed("12:00", 3), True),
+        (Observed("12:00", 9), "12:00", Observed("12:00", 10), True),
+        (Observed("12:00", 2), "12:01", Observed("12:01", 0), False),
+        (Observed("12:00", 2), "11:00", Observed("11:00", 0), False),  # the host's clock was set back
     ],
 )
-def test_decide(seen, sign, known, lost):
-    others = {"healthy": Seen("12:00", 0), "over": Seen("12:00", 99)}
-    now, found = select_lost({"run": sign, "healthy": "12:01"}, {**others, **({"run": seen} if seen else {})}, looks=3)
-    assert now == {"run": known, "healthy": Seen("12:01", 0)}
-    assert found == (["run"] if lost else [])
+def test_select_lost(before, heartbeat, after, lost):
+    observed = {"healthy": Observed("12:00", 0), "ended": Observed("12:00", 99), **({"run": before} if before else {})}
+    now, result = select_lost({"run": heartbeat, "healthy": "12:01"}, observed, max_unchanged=3)
+    assert now == {"run": after, "healthy": Observed("12:01", 0)}
+    assert result == (["run"] if lost else [])
 
 
-def test_several_beats_may_be_missed():
-    assert LOOKS * LOOK_EVERY_SECONDS >= 5 * HEARTBEAT_SECONDS
-    assert lost_runs.minimum_interval_seconds == LOOK_EVERY_SECONDS
+def test_five_missed_heartbeats_do_not_end_a_run():
+    assert MAX_UNCHANGED * TICK_EVERY_SECONDS >= 5 * HEARTBEAT_SECONDS
+    assert lost_runs.minimum_interval_seconds == TICK_EVERY_SECONDS
 
 
 @pytest.fixture
 def instance() -> Iterator[DagsterInstance]:
-    """An instance that retries runs as the shipped dagster.yaml says."""
+    """An instance with the run retries of the shipped dagster.yaml."""
     shipped = yaml.safe_load((ROOT / "dagster.yaml").read_text())
     with DagsterInstance.ephemeral(settings={"run_retries": shipped["run_retries"]}) as made:
         yield made
 
 
-class Looks:
-    """A sensor as the daemon evaluates it, look after look."""
-
-    def __init__(self, instance: DagsterInstance, watcher: SensorDefinition = lost_runs) -> None:
-        self.instance = instance
-        self.watcher = watcher
-        self.cursor: str | None = None
-
-    def __call__(self, times: int = 1) -> str:
-        """What the last of them says."""
-        said = ""
-        for _ in range(times):
-            context = build_sensor_context(self.instance, self.cursor, definitions=defs, sensor_name=self.watcher.name)
-            context._code_location_origin = HERE  # as the code server fills it in
-            result = self.watcher(context)
-            assert isinstance(result, SensorResult) and isinstance(result.skip_reason, SkipReason)
-            self.cursor, said = result.cursor, result.skip_reason.skip_message or ""
-        return said
-
-
 def started(instance: DagsterInstance, **options: Any) -> str:
-    """A run in progress of this code location, unless told otherwise; its id."""
+    """Create a run, in progress and of this code location unless `options` differ; return its id."""
     repository = RemoteRepositoryOrigin(options.pop("location", HERE), "__repository__")
     origin = RemoteJobOrigin(repository, "__ASSET_JOB") if options.pop("origin", True) else None
     status = options.pop("status", DagsterRunStatus.STARTED)
@@ -101,30 +74,30 @@ def status(instance: DagsterInstance, run_id: str) -> DagsterRunStatus:
     return run.status
 
 
-def test_a_silent_run_is_ended_and_will_be_retried(instance):
+def test_a_run_without_heartbeat_is_ended_and_retried(instance):
     silent, alive = started(instance), started(instance, tags={ALIVE_TAG: "0"})
-    look = Looks(instance)
-    for n in range(LOOKS):
-        said = look()
+    ticks = Ticks(lost_runs, instance)
+    for n in range(MAX_UNCHANGED):
+        status_message = ticks.skip_message()
         instance.add_run_tags(alive, {ALIVE_TAG: f"{n + 1}"})
-        assert said == (
-            f"2 runs in progress, the quietest showed no sign for {n} of {LOOKS} looks; ended as lost: none"
+        assert status_message == (
+            f"2 runs in progress, the oldest heartbeat unchanged for {n} of {MAX_UNCHANGED} ticks; ended as lost: none"
         )
     assert status(instance, silent) is DagsterRunStatus.STARTED
-    assert silent in look()
+    assert silent in ticks.skip_message()
     assert status(instance, silent) is DagsterRunStatus.FAILURE
     assert instance.get_run_by_id(silent).tags["dagster/will_retry"] == "true"
     assert status(instance, alive) is DagsterRunStatus.STARTED
-    assert "1 runs in progress" in look()
-    assert list(json.loads(look.cursor or "")) == [alive]
+    assert "1 runs in progress" in ticks.skip_message()
+    assert list(json.loads(ticks.cursor or "")) == [alive]
 
 
-def test_a_run_killed_after_some_signs_is_ended_and_the_last_one_is_named(instance):
+def test_a_run_killed_after_some_heartbeats_is_ended_and_the_last_one_is_reported(instance):
     run_id = started(instance, tags={ALIVE_TAG: "2026-01-01T00:00:00"})
-    Looks(instance)(LOOKS + 1)
+    Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 1)
     assert status(instance, run_id) is DagsterRunStatus.FAILURE
     (failure,) = [log for log in instance.all_logs(run_id) if log.is_dagster_event]
-    assert "its last sign is of 2026-01-01T00:00:00" in failure.message
+    assert "the last one is of 2026-01-01T00:00:00" in failure.message
 
 
 ELSEWHERE = RegisteredCodeLocationOrigin("another")
@@ -136,37 +109,37 @@ ELSEWHERE = RegisteredCodeLocationOrigin("another")
         {"location": ELSEWHERE},
         {"location": ELSEWHERE, "tags": {ALIVE_TAG: "copied"}},
         {"origin": False},
-        {"origin": False, "asset_selection": frozenset({AssetKey("hub_commit"), AssetKey("somebody_elses")})},
+        {"origin": False, "asset_selection": frozenset({AssetKey("hub_commit"), AssetKey("other")})},
         {"status": DagsterRunStatus.STARTING},
         {"status": DagsterRunStatus.CANCELING},
         {"status": DagsterRunStatus.SUCCESS},
     ],
     ids=("elsewhere", "elsewhere and copied", "of all assets", "of others too", "starting", "canceling", "done"),
 )
-def test_runs_that_are_not_its_business(instance, options):
+def test_runs_of_other_locations_or_states_are_ignored(instance, options):
     run_id = started(instance, **options)
     before = status(instance, run_id)
-    assert Looks(instance)(LOOKS + 2).startswith("0 runs in progress")
+    assert Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 2).startswith("0 runs in progress")
     assert status(instance, run_id) is before
 
 
-def test_a_run_of_the_command_line_is_known_by_its_assets(instance):
+def test_a_run_of_the_command_line_is_identified_by_its_assets(instance):
     run_id = started(instance, origin=False, asset_selection=frozenset({AssetKey("hub_commit")}))
-    Looks(instance)(LOOKS + 1)
+    Ticks(lost_runs, instance).skip_message(MAX_UNCHANGED + 1)
     assert status(instance, run_id) is DagsterRunStatus.FAILURE
 
 
-def test_a_run_that_ends_while_it_is_judged_keeps_its_end(instance, monkeypatch):
+def test_a_run_that_ends_during_the_tick_keeps_its_status(instance, monkeypatch):
     run_id = started(instance)
-    look = Looks(instance)
-    look(LOOKS)
+    ticks = Ticks(lost_runs, instance)
+    ticks.skip_message(MAX_UNCHANGED)
     real = instance.get_runs
 
-    def and_then_it_ends(*arguments, **options):
-        found = real(*arguments, **options)
+    def get_runs_then_cancel(*arguments, **options):
+        runs = real(*arguments, **options)
         instance.report_run_canceled(instance.get_run_by_id(run_id))
-        return found
+        return runs
 
-    monkeypatch.setattr(instance, "get_runs", and_then_it_ends)
-    assert look().endswith("ended as lost: none")
+    monkeypatch.setattr(instance, "get_runs", get_runs_then_cancel)
+    assert ticks.skip_message().endswith("ended as lost: none")
     assert status(instance, run_id) is DagsterRunStatus.CANCELED

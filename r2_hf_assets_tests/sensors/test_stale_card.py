@@ -1,4 +1,4 @@
-"""When a new card is due: after commits, not too often, not twice at once; and the sensor that asks."""
+"""stale_card: a card is due after commits, not too often, and not twice at once."""
 
 import time
 
@@ -24,14 +24,14 @@ from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO, CardState, car
     [
         (CardState(0, None), "no commit was recorded since the last card"),
         (CardState(0, 500.0), "no commit was recorded since the last card"),
-        (CardState(7, 29.4), "7 commits since the last card; the next one may come in 1 minutes"),
-        (CardState(7, 0.0), "7 commits since the last card; the next one may come in 30 minutes"),
-        (CardState(7, 60.0, running=True), "7 commits since the last card; one is being made"),
+        (CardState(7, 29.4), "7 commits since the last card; the next update is in 1 minutes"),
+        (CardState(7, 0.0), "7 commits since the last card; the next update is in 30 minutes"),
+        (CardState(7, 60.0, running=True), "7 commits since the last card; an update is queued or running"),
         (CardState(7, 30.0), None),
         (CardState(7, None), None),
     ],
 )
-def test_a_card_is_due_after_commits_and_at_most_every_so_often(state, reason):
+def test_a_card_is_due_after_commits_and_an_interval(state, reason):
     assert refresh_reason(state, 30.0) == reason
 
 
@@ -54,23 +54,23 @@ def last(instance: DagsterInstance) -> int:
     return max(instance.event_log_storage.get_maximum_record_id() or 0, 0)
 
 
-def test_the_state_counts_what_the_card_has_not_read(instance):
+def test_the_state_counts_commits_after_the_card(instance):
     assert card_state(instance) == CardState(0, None)
     commit(instance, 0)
     commit(instance, 1)
     assert card_state(instance) == CardState(2, None)
     read = last(instance)
-    commit(instance, 2)  # while the card is being made
+    commit(instance, 2)  # during the card's run
     card(instance, read)
     commit(instance, 0)
     state = card_state(instance, now=time.time() + 600)
     assert state.commits == 2
     assert state.minutes == pytest.approx(10, abs=0.5)
-    asked = card_state(instance, asked=time.time() + 300, now=time.time() + 600)
-    assert asked.minutes == pytest.approx(5, abs=0.5)
+    requested = card_state(instance, requested=time.time() + 300, now=time.time() + 600)
+    assert requested.minutes == pytest.approx(5, abs=0.5)
 
 
-def test_a_card_in_progress_is_seen(instance):
+def test_a_running_card_job_is_detected(instance):
     commit(instance, 0)
     for status, running in ((DagsterRunStatus.SUCCESS, False), (DagsterRunStatus.STARTED, True)):
         create_run_for_test(instance, job_name=CARD_JOB, status=status)
@@ -84,17 +84,17 @@ def tick(instance: DagsterInstance, cursor: str | None = None) -> SensorResult |
     return result
 
 
-def test_the_sensor_asks_once_and_says_numbers_when_it_does_not(instance):
+def test_the_sensor_requests_once_and_skips_with_numbers(instance):
     assert tick(instance) == SkipReason("no commit was recorded since the last card")
     commit(instance, 0)
-    asked = tick(instance)
-    assert isinstance(asked, SensorResult) and len(asked.run_requests or []) == 1
-    again = tick(instance, asked.cursor)
-    assert again == SkipReason("1 commits since the last card; the next one may come in 30 minutes")
-    assert isinstance(tick(instance, str(float(asked.cursor or 0) - 1801)), SensorResult)
+    requested = tick(instance)
+    assert isinstance(requested, SensorResult) and len(requested.run_requests or []) == 1
+    again = tick(instance, requested.cursor)
+    assert again == SkipReason("1 commits since the last card; the next update is in 30 minutes")
+    assert isinstance(tick(instance, str(float(requested.cursor or 0) - 1801)), SensorResult)
 
 
-def test_it_is_off_until_turned_on_and_starts_the_cards_job():
+def test_the_sensor_is_off_by_default_and_starts_the_card_job():
     assert stale_card.default_status.value == "STOPPED"
-    job = defs.get_job_def(stale_card.job_name or "")
+    job = defs.resolve_job_def(stale_card.job_name or "")
     assert job.asset_layer.executable_asset_keys == {CARD}

@@ -1,10 +1,19 @@
-"""The sensor planned_chunks as the daemon evaluates it, and runs for it to find."""
+"""Evaluates sensors as the daemon does, and creates the runs that planned_chunks reads."""
 
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRunStatus, RunRequest, SensorResult, SkipReason, build_sensor_context
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RunRequest,
+    SensorDefinition,
+    SensorResult,
+    SkipReason,
+    build_sensor_context,
+)
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._core.storage.tags import SENSOR_NAME_TAG
 from dagster._core.test_utils import create_run_for_test
 
@@ -12,51 +21,64 @@ from r2_hf_assets.definitions import defs
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.sensors.planned_chunks import planned_chunks
 
-# Planned in the fixture `ticks`.
+HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_hf_assets")
+# Planned by the fixture `ticks`.
 KEYS = ["de|chunk_0000", "en|chunk_0000", "en|chunk_0001", "en|chunk_0002"]
 LONG_AGO = time.time() - 30 * 86400
 
 
 class Ticks:
-    """The sensor as the daemon evaluates it."""
+    """Evaluates a sensor, tick after tick."""
 
-    def __init__(self, instance: DagsterInstance) -> None:
-        self.instance = instance
-        self.digests: dict[str, str] = {}
+    def __init__(self, sensor: SensorDefinition, instance: DagsterInstance) -> None:
+        self.sensor, self.instance = sensor, instance
+        self.cursor: str | None = None
 
     def __call__(self) -> SensorResult:
+        resources, name = {"settings": SettingsResource()}, self.sensor.name
         context = build_sensor_context(
-            self.instance,
-            definitions=defs,
-            sensor_name="planned_chunks",
-            resources={"settings": SettingsResource()},
+            self.instance, self.cursor, definitions=defs, sensor_name=name, resources=resources
         )
-        result = planned_chunks(context)
+        context._code_location_origin = HERE  # set by the code server
+        result = self.sensor(context)
         assert isinstance(result, SensorResult)
+        self.cursor = result.cursor
         return result
 
     def requests(self) -> list[RunRequest]:
         return list(self().run_requests or ())
 
-    def asked(self) -> list[str]:
+    def skip_message(self, times: int = 1) -> str:
+        """Return the last skip reason of so many ticks."""
+        message = None
+        for _ in range(times):
+            result = self()
+            assert not result.run_requests and isinstance(result.skip_reason, SkipReason)
+            message = result.skip_reason.skip_message
+        return message or ""
+
+
+class PlannedTicks(Ticks):
+    """Evaluates planned_chunks and creates runs."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        super().__init__(planned_chunks, instance)
+        self.digests: dict[str, str] = {}
+
+    def requested(self) -> list[str]:
         return [str(request.partition_key) for request in self.requests()]
 
-    def said(self) -> str:
-        result = self()
-        assert not result.run_requests and isinstance(result.skip_reason, SkipReason)
-        return result.skip_reason.skip_message or ""
-
     def run(self, key: str, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
-        """A run of this partition, by whomever; ended then, unless it has not."""
+        """Create a run of this partition; a finished one ended at `ended`."""
         run = create_run_for_test(self.instance, "build_job", status=status, tags={"dagster/partition": key, **tags})
         if run.is_finished:
             self._end(run.run_id, ended)
         return run.run_id
 
     def attempt(self, key: str, number: int, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
-        """A run that the sensor asked for."""
-        mine = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
-        return self.run(key, status, ended, **mine, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
+        """Create a run as the sensor requests it."""
+        sensor_tags = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
+        return self.run(key, status, ended, **sensor_tags, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
 
     def _end(self, run_id: str, ended: float) -> None:
         from dagster._core.storage.runs.schema import RunsTable

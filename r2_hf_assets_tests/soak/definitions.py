@@ -13,7 +13,7 @@ from r2_hf_assets_tests.soak.victims import MARK
 
 # A beat a second and two looks, which the daemon makes every five seconds at the most.
 run_heartbeat.HEARTBEAT_SECONDS = 1.0
-lost_runs.LOOKS = 2
+lost_runs.MAX_UNCHANGED = 2
 for sensor in defs.sensors or ():
     if isinstance(sensor, SensorDefinition) and sensor.name == "lost_runs":
         sensor._min_interval = 1

@@ -118,7 +118,7 @@ class Asker:
 
     def _ended_by_sensor(self, run: DagsterRun) -> bool:
         entries = self.instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
-        return any("No sign of life" in str(entry.dagster_event) for entry in entries)
+        return any("No heartbeat" in str(entry.dagster_event) for entry in entries)
 
     def _succeeded(self, errand: str) -> bool:
         return bool(
