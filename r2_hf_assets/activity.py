@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 
-class Mark:
+class ProgressClock:
     """`at` is on the monotonic clock; in the future during a wait that a server requested."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Mark:
         return time.monotonic() - self.at
 
 
-PROCESS = Mark()
+PROCESS = ProgressClock()
 
 
 def advance(wait: float = 0.0) -> None:
@@ -30,7 +30,7 @@ def advance(wait: float = 0.0) -> None:
     PROCESS.advance(wait)
 
 
-class Sent:
+class ProgressFile:
     """A file that is uploaded: each block read from it is progress."""
 
     def __init__(self, file: Any) -> None:

@@ -64,7 +64,7 @@ def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
     return DiskError(f"{folder}: {_WRONG[number]}") if number in _WRONG else None
 
 
-def sweep_torn_writes(folder: Path, names: str) -> None:
+def remove_torn_writes(folder: Path, names: str) -> None:
     """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1."""
     for path in stale(folder.glob(names), _TORN_SECONDS):
         path.unlink(missing_ok=True)  # it got its name just now

@@ -21,7 +21,7 @@ _OPTIONS = {
 }
 
 
-def release() -> None:
+def release_free_memory() -> None:
     """Return the free memory of Arrow and malloc to the operating system."""
     pa.default_memory_pool().release_unused()
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
@@ -41,7 +41,7 @@ def clear_frames(error: BaseException | None) -> None:
 
 
 @cache
-def give_memory_back() -> None:
+def limit_free_memory() -> None:
     """Set the limits, once a process and before its threads start, unless the user has set malloc's options."""
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if not chosen and hasattr(library := ctypes.CDLL(None), "mallopt"):

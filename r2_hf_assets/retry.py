@@ -31,7 +31,7 @@ T = TypeVar("T")
 STATUSES: Mapping[int, str] = {
     408: "request timed out",
     409: "conflict with another writer",
-    412: "the repo moved on meanwhile",
+    412: "the repo changed meanwhile",
     425: "too early",
     429: "rate limited",
     500: "server error",
@@ -91,7 +91,7 @@ class Retry:
                 trouble = classify(error)
                 if trouble is None:
                     raise
-                wait = tries.wait_after(trouble, error)
+                wait = tries.next_wait(trouble, error)
                 if on_retry:
                     count = "waiting for the quota" if trouble.quota else f"try {tries.made} of {self.attempts}"
                     on_retry(f"{what}: {trouble.reason}, {count}, again in {wait:.1f} s")
@@ -112,7 +112,7 @@ class RetryState:
         """Add time to the limit in which the caller held the call up."""
         self._end += seconds
 
-    def wait_after(self, trouble: TransientError, error: BaseException | None = None) -> float:
+    def next_wait(self, trouble: TransientError, error: BaseException | None = None) -> float:
         """Seconds to wait after a failed try. Raises RetriesExhausted (caused by `error`) if there is no next one."""
         retry, now = self._retry, self._retry.clock()
         if trouble.quota:

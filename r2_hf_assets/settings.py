@@ -146,7 +146,7 @@ class ShardSettings:
     """How rows become files."""
 
     scratch: str  # a folder for one part at a time, where content does not go over Xet
-    kept: str  # the folder of files after their upload, where `keep` is set
+    kept_folder: str  # the folder of files after their upload, where `keep` is set
     max_bytes: int = _env("PARQUET_MAX_BYTES", _count, "A chunk larger than this is split into parts.", "2147483648")
     rowgroup_bytes: int = _env("PARQUET_ROWGROUP_BYTES", _rowgroup_bytes, "Audio bytes in a row group.", "33554432")
     settle_minutes: float = _env(
@@ -211,7 +211,7 @@ def hub_home() -> str:
     return os.environ.get("HF_HOME") or "~/.cache/huggingface"
 
 
-def is_on(name: str) -> bool:
+def is_enabled(name: str) -> bool:
     """Whether a switch of huggingface_hub or hf_xet is on, as huggingface_hub itself reads one."""
     return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
 

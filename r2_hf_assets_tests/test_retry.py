@@ -174,7 +174,7 @@ def test_a_quota_has_a_limit_of_its_own():
 
 
 def test_tries_and_waits_are_progress(monkeypatch):
-    mark = activity.Mark()
+    mark = activity.ProgressClock()
     monkeypatch.setattr(activity, "PROCESS", mark)
     mark.at = 0.0
     seen: list[float] = []

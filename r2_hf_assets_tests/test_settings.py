@@ -185,7 +185,7 @@ def test_the_plan_lies_beside_the_history(tmp_path):
     loaded = load_partial({"DAGSTER_HOME": str(tmp_path)})
     assert data_home({"DAGSTER_HOME": str(tmp_path)}) == tmp_path / "r2_hf_assets"
     assert loaded.plan.state_url == str(tmp_path / "r2_hf_assets" / "state")
-    assert loaded.shards.kept == str(tmp_path / "r2_hf_assets" / "shards")
+    assert loaded.shards.kept_folder == str(tmp_path / "r2_hf_assets" / "shards")
     assert loaded.shards.scratch == str(tmp_path / "r2_hf_assets" / "scratch")
     assert data_home({}) == data_home({"DAGSTER_HOME": ""}) == Path(".r2_hf_assets")
     assert data_home({"DAGSTER_HOME": "~/dagster"}) == Path.home() / "dagster" / "r2_hf_assets"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.output import say
+from r2_hf_assets.cli.output import print_status
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -64,7 +64,7 @@ def adopt(
     listed = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
     logs = (log.read_text(errors="replace") for log in progress)
     finished = {name for log in logs for name in script.read_progress(log, listed, size)}
-    client, repo = HubClient(settings.hub, say), settings.hub.repo_id
+    client, repo = HubClient(settings.hub, print_status), settings.hub.repo_id
     hub = take_inventory(client)
     if hub.revision is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN may not see it; check HF_REPO_ID")
@@ -77,7 +77,7 @@ def adopt(
         due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
         if episodes_per_chunk is None:
-            script.refuse_other_size(settings, hub.revision, to_check, say)
+            script.refuse_other_size(settings, hub.revision, to_check, print_status)
         if not dry_run:
             plan.check_identity()
             # Before the plan: a chunk that is planned may be built, and its rows would then be double.
@@ -86,7 +86,7 @@ def adopt(
             add_partitions(instance, (item.chunk.number for item in chunks))
         done, lost, left = 0, 0, list[Due]()
         # At this revision the files still have their old names.
-        for item, found in script.check_chunks(settings, hub.revision, to_check, say):
+        for item, found in script.check_chunks(settings, hub.revision, to_check, print_status):
             accepted = not found.problem and (not found.lost or (item.finished and not rebuild_incomplete))
             if accepted:
                 done, lost = done + 1, lost + len(found.lost)
@@ -98,13 +98,13 @@ def adopt(
             renamed = f", from data/{item.folder}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
             click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {found.summary}{renamed}")
-            say(f"checked {done + len(left)} of {len(to_check)} chunks on the Hub")
+            print_status(f"checked {done + len(left)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
             record_due(instance, left, repo, "import")
     if lost:
-        say(
+        print_status(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
             "r2-hf process --partition builds a recorded one anew"
         )
     counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left)} checked ones left due"
-    say(f"would be: {counts}" if dry_run else counts)
+    print_status(f"would be: {counts}" if dry_run else counts)

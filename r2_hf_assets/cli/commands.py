@@ -17,7 +17,7 @@ import click
 
 from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
-from r2_hf_assets.cli.output import say
+from r2_hf_assets.cli.output import print_status
 from r2_hf_assets.cli.process import process
 from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.scan import scan
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _BY_SIGNAL + signal.SIGPIPE
         except KeyboardInterrupt:
-            say("r2-hf: stopped; what is recorded is done, the rest is due")
+            print_status("r2-hf: stopped; what is recorded is done, the rest is due")
             return _BY_SIGNAL + (signal.SIGTERM if signal.SIGTERM in (signals.read(1024) or b"") else signal.SIGINT)
 
 
@@ -88,12 +88,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         return commands.main(called, prog_name="r2-hf", standalone_mode=False) or 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        say(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
+        print_status(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
         return 2 if isinstance(error, click.UsageError) else 1
     except click.Abort:  # what click makes of Ctrl-C
         raise KeyboardInterrupt from None
     except R2HfError as error:
-        say(f"r2-hf: {error}")
+        print_status(f"r2-hf: {error}")
         return 2 if isinstance(error, SettingsError) else 1
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.output import json_option, say
+from r2_hf_assets.cli.output import json_option, print_status
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -44,6 +44,6 @@ def doctor(context: click.Context, as_json: bool) -> None:
             level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
             advice = f" -> {finding.advice}" if finding.advice else ""
             click.echo(f"{level}  {finding.name:{width}}  {finding.seen}{advice}")
-    say(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
+    print_status(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
     if failed:
         context.exit(1)

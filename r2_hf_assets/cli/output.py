@@ -31,6 +31,6 @@ language_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     """A line for people, on stderr."""
     click.echo(line, err=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.output import language_option, say
+from r2_hf_assets.cli.output import language_option, print_status
 
 if TYPE_CHECKING:
     from r2_hf_assets.cli.in_process import ChunkRun
@@ -80,11 +80,11 @@ def process(
         chunks: Sequence[ChunkRef] = _planned(keys, settings) if keys else due_chunks(instance)
         chunks = choose(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
-            say("nothing to do" if keys else "nothing is due")
+            print_status("nothing to do" if keys else "nothing is due")
         elif dry_run:
             for chunk in chunks:
                 click.echo(partition_key(chunk.language, chunk.number))
-            say(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
+            print_status(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
         elif not _run(instance, chunks, only_due=not keys, with_card=not no_card and chunk_mod is None):
             context.exit(1)
 
@@ -95,15 +95,15 @@ def _run(instance: Any, chunks: Sequence["ChunkRef"], *, only_due: bool, with_ca
 
     card_error: str | None = None
     card_failed_at: float | None = None
-    with show_progress(chunks) as progress, logging_to(progress.say):
+    with show_progress(chunks) as progress, logging_to(progress.write_line):
         for run in run_chunks(instance, chunks, only_due=only_due, watch=progress.watch):
             last = progress.finish(run)
             if with_card and not run.stop:
                 card_error = refresh_card(instance, at_once=last, asked=card_failed_at)
                 if card_error:
                     card_failed_at = time.time()
-                    progress.say(f"card: FAILED: {card_error}")
-    say(progress.summary())
+                    progress.write_line(f"card: FAILED: {card_error}")
+    print_status(progress.summary())
     return not progress.failed and not card_error
 
 
@@ -135,10 +135,10 @@ def _planned(keys: Sequence[str], settings: "Settings") -> list["ChunkRef"]:
 
 
 class Progress:
-    """What became of `total` chunks so far. `say` writes a line above the bar, which is tqdm's."""
+    """What became of `total` chunks so far. `write_line` writes above the bar, which is tqdm's."""
 
-    def __init__(self, total: int, bar: Any, say: Callable[[str], None]) -> None:
-        self.bar, self.say = bar, say
+    def __init__(self, total: int, bar: Any, write_line: Callable[[str], None]) -> None:
+        self.bar, self.write_line = bar, write_line
         self.done = self.failed = self.passed_over = 0
         self._total = total
         self._episodes = self._size = 0  # of the chunks that are done
@@ -168,7 +168,7 @@ class Progress:
             self._episodes, self._size = self._episodes + run.chunk.episodes, self._built
         self._built, self._stop = self._size, run.stop
         count = self.done + self.failed + self.passed_over
-        self.say(f"{run.key}: {outcome}; {count} of {self._total}")
+        self.write_line(f"{run.key}: {outcome}; {count} of {self._total}")
         self._draw(self._episodes, self._size)
         return count == self._total
 
@@ -201,4 +201,4 @@ def show_progress(chunks: Sequence["ChunkRef"]) -> Iterator[Progress]:
         # `disable` None: none in a pipe.
         tqdm(total=episodes, file=stderr, unit=" episodes", disable=None, dynamic_ncols=True, leave=False) as bar,
     ):
-        yield Progress(len(chunks), bar, say=lambda line: tqdm.write(line, file=stderr))
+        yield Progress(len(chunks), bar, write_line=lambda line: tqdm.write(line, file=stderr))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from r2_hf_assets.cli.output import json_option, say
+from r2_hf_assets.cli.output import json_option, print_status
 
 _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next")
 
@@ -40,9 +40,9 @@ def status(as_json: bool) -> None:
         return
     if found.left_out:
         counts = ", ".join(f"{language} {count}" for language, count in found.left_out.items())
-        say(f"LANGUAGES leaves out {sum(found.left_out.values())} planned chunks: {counts}")
+        print_status(f"LANGUAGES leaves out {sum(found.left_out.values())} planned chunks: {counts}")
     if not found.languages:
-        say("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
+        print_status("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
         return
     rows = [_COLUMNS, *([_cell(getattr(row, name)) for name in _COLUMNS] for row in (*found.languages, found.total))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -51,9 +51,9 @@ def status(as_json: bool) -> None:
         aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in cells)
         click.echo("  ".join(aligned).rstrip())
     if found.total.hours_unknown:
-        say(f"the hours of {found.total.hours_unknown} chunks are not known: they were not built by this history")
+        print_status(f"the hours of {found.total.hours_unknown} chunks are not known: this history did not build them")
     if (pace := found.pace) and found.total.due:
-        say(
+        print_status(
             f"{pace.chunks} chunks in the last {_time(pace.hours_measured)}, {pace.episodes_per_hour:,.0f} episodes an "
             f"hour; at this pace the rest takes {_time(pace.hours_left)}"
         )

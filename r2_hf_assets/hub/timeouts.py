@@ -94,7 +94,7 @@ def _bounded_session(make_session: Any) -> Any:
 def _send(send: Any, request: Any, *, timeout: Any = None, **options: Any) -> Any:
     activity.advance()
     if hasattr(request.body, "read"):
-        request.body = activity.Sent(request.body)
+        request.body = activity.ProgressFile(request.body)
     # While it sends, requests applies the timeout for connecting.
     default = (max(TIMEOUTS["connect"], TIMEOUTS["write"]), TIMEOUTS["read"])
     response = send(request, timeout=timeout or default, **options)

@@ -67,7 +67,7 @@ def open_files(repo: HubClient, limits: ShardSettings, language: str, number: in
     with ExitStack() as held:
         yield _FileUpload(repo, scratch, language, number, limits.keep, held, files)
         if limits.keep:
-            _move(files, Path(limits.kept) / language, number)
+            _move(files, Path(limits.kept_folder) / language, number)
 
 
 def _move(files: Sequence[Path], kept: Path, number: int) -> None:

@@ -24,7 +24,7 @@ from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_on, load, load_partial
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
@@ -97,7 +97,7 @@ def check_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
     if module := environ.get("DAGSTER_MODULE_NAME"):
         seen = f"DAGSTER_MODULE_NAME={module} is exported: `dagster dev` hangs without a word"
         found.append(warn("shell", seen, "put the line DAGSTER_MODULE_NAME= into .env"))
-    if is_on("HF_HUB_DISABLE_XET"):
+    if is_enabled("HF_HUB_DISABLE_XET"):
         seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, and repeat what the Hub holds"
         found.append(warn("shell", seen, "unset it"))
     return found

@@ -37,8 +37,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[bool]:
 
 
 def test_a_card_is_asked_for_after_each_chunk_and_at_once_after_the_last(asked, capfd):
-    answer = call(capfd, "process")
-    assert (answer.code, answer.talk[-1], asked) == (0, "3 chunks done, 0 failed", [False, False, True])
+    result = call(capfd, "process")
+    assert (result.code, result.stderr[-1], asked) == (0, "3 chunks done, 0 failed", [False, False, True])
 
 
 @pytest.mark.parametrize("options", [["--no-card"], ["--chunk-mod", "1", "--chunk-rem", "0"]])
@@ -62,9 +62,9 @@ def test_a_card_that_fails_is_a_line_and_counts_if_it_is_the_last(asked, capfd, 
         return next(left)
 
     monkeypatch.setattr(launch, "refresh_card", fails)
-    answer = call(capfd, "process")
-    assert (answer.code, answer.talk[-1]) == (code, "3 chunks done, 0 failed")
-    assert [line for line in answer.talk if line.startswith("card")] == [
+    result = call(capfd, "process")
+    assert (result.code, result.stderr[-1]) == (code, "3 chunks done, 0 failed")
+    assert [line for line in result.stderr if line.startswith("card")] == [
         f"card: FAILED: {error}" for error in answers if error
     ]
     assert times[0] is None and (times[1] is not None) == (answers[0] is not None)

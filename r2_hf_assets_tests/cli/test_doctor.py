@@ -19,16 +19,16 @@ def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_everything_is_looked_at_and_each_is_a_line(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 1}, awkward=False, expect=False)
     before = sorted(shell.folder.rglob("*"))
-    answer = call(capfd, "doctor")
-    assert answer.code == 0, answer.data
+    result = call(capfd, "doctor")
+    assert result.code == 0, result.stdout
     assert sorted(shell.folder.rglob("*")) == before, "nothing is made or removed"
-    names = [line[6:20].strip() for line in answer.data]
+    names = [line[6:20].strip() for line in result.stdout]
     assert names == [
         *("settings", "DAGSTER_HOME", "dagster.yaml", "database"),
         *("STATE_URL", "bucket", "episode", "hub", "token", "repo"),
     ]
-    assert [line for line in answer.data if line.startswith("FAIL")] == []
-    assert answer.talk[-1].endswith("0 failed")
+    assert [line for line in result.stdout if line.startswith("FAIL")] == []
+    assert result.stderr[-1].endswith("0 failed")
 
 
 def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
@@ -41,15 +41,15 @@ def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
     }
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
-    answer = call(capfd, "doctor", "--json")
-    assert answer.code == 1
-    text = "\n".join(answer.data)
+    result = call(capfd, "doctor", "--json")
+    assert result.code == 1
+    text = "\n".join(result.stdout)
     found = json.loads(text)
     failed = [finding["name"] for finding in found["findings"] if finding["level"] == "FAIL"]
     assert failed == ["DAGSTER_HOME", "bucket", "token", "repo"]
     assert found["failed"] == len(failed)
     secrets = ["a-wrong-secret", "hf_a-wrong-token", shell.env["R2_ACCESS_KEY_ID"]]
-    assert [secret for secret in secrets if secret in text + "\n".join(answer.talk)] == []
+    assert [secret for secret in secrets if secret in text + "\n".join(result.stderr)] == []
 
 
 def test_what_needs_settings_that_are_missing_or_wrong_is_left_out(
@@ -59,8 +59,8 @@ def test_what_needs_settings_that_are_missing_or_wrong_is_left_out(
         with monkeypatch.context() as patch:
             for name, value in change.items():
                 patch.setenv(name, value)
-            answer = call(capfd, "doctor", "--json")
-        found = {finding["name"]: finding for finding in json.loads("\n".join(answer.data))["findings"]}
-        assert answer.code == 1 and found["settings"]["level"] == "FAIL", change
+            result = call(capfd, "doctor", "--json")
+        found = {finding["name"]: finding for finding in json.loads("\n".join(result.stdout))["findings"]}
+        assert result.code == 1 and found["settings"]["level"] == "FAIL", change
         assert found["database"]["level"] == "warn", "it is new"
         assert set(found) & {"bucket", "STATE_URL", "hub", "token", "repo"} == asked

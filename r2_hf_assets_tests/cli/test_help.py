@@ -52,8 +52,8 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_the_help_names_every_command_and_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
-    answer = call(capfd, "--help")
-    text = "\n".join(answer.data)
+    result = call(capfd, "--help")
+    text = "\n".join(result.stdout)
     assert all(f"\n  {name} " in text for name in COMMANDS)
     for code in (
         "0    done",
@@ -92,19 +92,19 @@ def test_the_command_is_installed() -> None:
 def test_wrong_usage_is_one_line_and_2(
     nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    answer = call(capfd, *arguments)
-    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-    assert answer.talk[0].startswith("r2-hf: ")
-    assert said in answer.talk[0]
+    result = call(capfd, *arguments)
+    assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+    assert result.stderr[0].startswith("r2-hf: ")
+    assert said in result.stderr[0]
 
 
 @pytest.mark.parametrize("arguments", [["scan"], ["process"], [], ["--scan"], ["status"], ["reconcile"]])
 def test_missing_settings_are_one_line_and_2(
     nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    answer = call(capfd, *arguments)
-    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-    assert answer.talk[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
+    result = call(capfd, *arguments)
+    assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+    assert result.stderr[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
 
 
 SET = {v.name: "x" for v in VARIABLES if v.default is None} | {
@@ -127,9 +127,9 @@ def test_without_a_home_for_the_history_nothing_starts(
 ) -> None:
     write_dotenv(nothing_set, **SET, DAGSTER_HOME=home)
     for command in (["status"], ["process"], ["scan"], ["reconcile"]):
-        answer = call(capfd, *command)
-        assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-        assert said in answer.talk[0]
+        result = call(capfd, *command)
+        assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+        assert said in result.stderr[0]
 
 
 def test_dotenv_goes_before_the_shell(
@@ -137,9 +137,9 @@ def test_dotenv_goes_before_the_shell(
 ) -> None:
     write_dotenv(nothing_set, **SET, DOWNLOAD_WORKERS="many")
     monkeypatch.setenv("DOWNLOAD_WORKERS", "16")
-    answer = call(capfd, "status")
-    assert answer.code == 2
-    assert "DOWNLOAD_WORKERS='many'" in answer.talk[0]
+    result = call(capfd, "status")
+    assert result.code == 2
+    assert "DOWNLOAD_WORKERS='many'" in result.stderr[0]
 
 
 def write_dotenv(folder: Path, **values: str) -> None:

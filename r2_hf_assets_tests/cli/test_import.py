@@ -8,7 +8,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets_tests.cli.calls import Answer, call
+from r2_hf_assets_tests.cli.calls import CallResult, call
 from r2_hf_assets_tests.reconcile.script_imitation import Script, file_hashes
 from r2_hf_assets_tests.support.world import World, materializations
 
@@ -35,17 +35,17 @@ def once(keys: list[str]) -> Counter[str]:
     return Counter(key.rpartition("/")[2] for key in keys)
 
 
-def do(capfd: pytest.CaptureFixture[str], *arguments: str) -> Answer:
-    answer = call(capfd, *arguments)
-    assert answer.code == 0, answer.talk
-    return answer
+def do(capfd: pytest.CaptureFixture[str], *arguments: str) -> CallResult:
+    result = call(capfd, *arguments)
+    assert result.code == 0, result.stderr
+    return result
 
 
 def go_on(capfd: pytest.CaptureFixture[str]) -> None:
     """The rest of the work, and nothing to complain of behind it."""
     do(capfd, "scan")
     do(capfd, "process", "--no-card")
-    assert do(capfd, "reconcile").data == []
+    assert do(capfd, "reconcile").stdout == []
 
 
 def even(_language: str, number: int) -> bool:
@@ -60,17 +60,17 @@ def test_the_script_did_the_even_chunks(world: World, capfd: pytest.CaptureFixtu
     assert len(theirs) == 8
     assert script.progress_file.read_text() == "de-0\nde-2\nde-4\nde-6\n"
     found = do(capfd, *IMPORT)
-    assert [line.partition(" rows")[0].partition(": ")[0] for line in found.data] == [
+    assert [line.partition(" rows")[0].partition(": ")[0] for line in found.stdout] == [
         f"de|chunk_{number:04d}" for number in (0, 2, 4, 6)
     ]
-    assert found.talk[-1] == "8 chunks planned, 4 recorded as done, 0 checked ones left due"
+    assert found.stderr[-1] == "8 chunks planned, 4 recorded as done, 0 checked ones left due"
     assert world.due() == [f"de|chunk_{number:04d}" for number in (1, 3, 5, 7)]
     go_on(capfd)
     assert file_hashes(world).items() >= theirs.items()
     assert rows(world) == once(audio_in_bucket(world))
     again = do(capfd, *IMPORT)
     said = "0 chunks planned, 0 recorded as done, 0 checked ones left due"
-    assert (again.data, again.talk[-1]) == ([], said)
+    assert (again.stdout, again.stderr[-1]) == ([], said)
 
 
 def test_languages_that_the_script_called_otherwise(world: World, capfd: pytest.CaptureFixture[str]) -> None:
@@ -84,11 +84,11 @@ def test_languages_that_the_script_called_otherwise(world: World, capfd: pytest.
 
     dry = do(capfd, *IMPORT, "--dry-run")
     assert file_hashes(world) == theirs
-    assert "fr|chunk_0002: recorded: 6 rows, from data/fra/" in dry.data
+    assert "fr|chunk_0002: recorded: 6 rows, from data/fra/" in dry.stdout
     assert world.due() == []
 
     done = do(capfd, *IMPORT)
-    assert done.data == dry.data
+    assert done.stdout == dry.stdout
     assert len(world.api().list_repo_commits(world.repo_id, repo_type="dataset")) == commits + 1
     renamed = file_hashes(world)
     assert sorted(renamed.values()) == sorted(theirs.values())
@@ -100,7 +100,7 @@ def test_languages_that_the_script_called_otherwise(world: World, capfd: pytest.
     go_on(capfd)
     assert file_hashes(world).items() >= renamed.items()
     assert rows(world) == once(audio_in_bucket(world))
-    assert do(capfd, *IMPORT).data == []
+    assert do(capfd, *IMPORT).stdout == []
 
 
 def test_a_rename_whose_import_was_stopped_goes_on(
@@ -117,7 +117,7 @@ def test_a_rename_whose_import_was_stopped_goes_on(
         )
         assert call(capfd, *IMPORT).code == 130
     assert world.files() == ["data/fr/chunk-00000.parquet"]
-    assert do(capfd, *IMPORT).data == ["fr|chunk_0000: recorded: 4 rows"]
+    assert do(capfd, *IMPORT).stdout == ["fr|chunk_0000: recorded: 4 rows"]
     assert world.due() == ["fr|chunk_0001"]
 
 
@@ -129,16 +129,16 @@ def test_both_names_of_a_chunk_on_the_hub_are_refused(world: World, capfd: pytes
     script.upload("data/fr/chunk-00000", world.table().to_pylist())
     before = file_hashes(world)
     refused = call(capfd, *IMPORT)
-    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
-    assert "data/fr/chunk-00000.parquet and data/fra/chunk-00000.parquet are both fr chunk-00000" in refused.talk[0]
+    assert (refused.code, refused.stdout, len(refused.stderr)) == (1, [], 1)
+    assert "data/fr/chunk-00000.parquet and data/fra/chunk-00000.parquet are both fr chunk-00000" in refused.stderr[0]
     assert (world.due(), file_hashes(world)) == ([], before)
 
 
 def test_a_repo_that_is_not_there_is_refused(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     Path("work_plan.json").write_text("{}")
     refused = call(capfd, "import", "--work-plan", "work_plan.json")
-    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
-    assert refused.talk[0].endswith("check HF_REPO_ID")
+    assert (refused.code, refused.stdout, len(refused.stderr)) == (1, [], 1)
+    assert refused.stderr[0].endswith("check HF_REPO_ID")
 
 
 def drop_audio(world: World, folder: str, place: int) -> str:
@@ -163,20 +163,20 @@ def test_what_the_script_lost_is_said_and_can_be_made_anew(world: World, capfd: 
 
     lacks = f"lacks 3 of 12 segments, the first is processed/en/{dropped}/{dropped}_000000.mp3"
     found = do(capfd, *IMPORT)
-    assert found.data == [
+    assert found.stdout == [
         f"en|chunk_0000: recorded: {lacks}",
         "en|chunk_0001: left due: no file on the Hub",
         "en|chunk_0002: recorded: 12 rows",
     ]
-    assert any("recorded chunks lack 3 segments whose audio exists" in line for line in found.talk)
-    assert found.talk[-1] == "3 chunks planned, 2 recorded as done, 1 checked ones left due"
+    assert any("recorded chunks lack 3 segments whose audio exists" in line for line in found.stderr)
+    assert found.stderr[-1] == "3 chunks planned, 2 recorded as done, 1 checked ones left due"
     recorded = materializations(world, "hub_commit", "en|chunk_0000")
     assert [event["recorded_by"] for event in recorded] == ["import"]
 
     shutil.rmtree(world.env["DAGSTER_HOME"])
     shutil.move("home_before", world.env["DAGSTER_HOME"])
     found = do(capfd, *IMPORT, "--rebuild-incomplete")
-    assert found.data[0] == f"en|chunk_0000: left due: {lacks}"
+    assert found.stdout[0] == f"en|chunk_0000: left due: {lacks}"
     assert world.due() == ["en|chunk_0000", "en|chunk_0001"]
     go_on(capfd)
     assert rows(world) == once(audio_in_bucket(world))
@@ -190,7 +190,7 @@ def test_a_chunk_that_the_script_did_not_finish_is_made_anew(world: World, capfd
     script.progress_file.write_text("")
     world.api().delete_file("data/fra/chunk-00000-part-02.parquet", repo_id=world.repo_id, repo_type="dataset")
     found = do(capfd, *IMPORT)
-    (line,) = found.data
+    (line,) = found.stdout
     assert line.startswith("fr|chunk_0000: left due: lacks 2 of 12 segments, ") and line.endswith(", from data/fra/")
     go_on(capfd)
     assert world.files() == ["data/fr/chunk-00000.parquet"]
@@ -206,9 +206,9 @@ def test_another_chunk_size_is_noticed_before_anything_is_written(
     theirs = script.process(lambda _language, number: number < 2)
 
     def refused(said: str) -> None:
-        answer = call(capfd, *IMPORT)
-        assert (answer.code, answer.data) == (1, [])
-        assert said in answer.talk[-1]
+        result = call(capfd, *IMPORT)
+        assert (result.code, result.stdout) == (1, [])
+        assert said in result.stderr[-1]
         assert world.due() == []
         assert not list(Path(world.env["DAGSTER_HOME"]).glob("r2_hf_assets/state/plan/*"))
 
@@ -217,7 +217,7 @@ def test_another_chunk_size_is_noticed_before_anything_is_written(
     refused("line 3: 'en-3' is not in the work plan; if EPISODES_PER_CHUNK was another when the script ran, say")
     Path("progress.log").write_text("en-0\nen-1\n")
 
-    assert len(do(capfd, *IMPORT, "--episodes-per-chunk", "2").data) == 2
+    assert len(do(capfd, *IMPORT, "--episodes-per-chunk", "2").stdout) == 2
     assert world.due() == ["en|chunk_0002", "en|chunk_0003"]
     go_on(capfd)
     assert file_hashes(world).items() >= theirs.items()
@@ -234,7 +234,7 @@ def test_chunks_that_a_later_scan_of_the_script_shifted_are_made_anew(
     script.process(even)
     Path("work_plan.json").write_text(json.dumps({"en": [plan["en"][-1], *plan["en"][:-1]]}))
     found = do(capfd, *IMPORT, "--episodes-per-chunk", "3")
-    assert found.data[0].startswith("en|chunk_0000: left due: its row processed/en/")
-    assert found.data[0].endswith("is of no episode of this chunk")
+    assert found.stdout[0].startswith("en|chunk_0000: left due: its row processed/en/")
+    assert found.stdout[0].endswith("is of no episode of this chunk")
     go_on(capfd)
     assert rows(world) == once(audio_in_bucket(world))

@@ -16,7 +16,7 @@ from r2_hf_sandbox.s3.faults import FOR_EVER, S3Fault, S3Faults
 
 PATIENCE_S = 90.0
 SOON_S = 10.0  # two seconds, and what a busy machine adds; a scan that waits takes minutes
-ASKED_S = 0.3  # from the request at the server until the client waits for its answer
+ASKED_S = 0.3  # from the request at the server until the client waits for its result
 STOPPED = "r2-hf: stopped; what is recorded is done, the rest is due"
 FIRST_LOOK, FOLDERS = "max-keys=1(&|$)", "prefix=processed%2F&delimiter=%2F"
 EPISODES, PLAN = "prefix=processed%2Fen%2F", "/state/"
@@ -57,11 +57,11 @@ def test_control_c_ends_a_scan_that_waits(
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        answer = call(capfd, "scan")
+        result = call(capfd, "scan")
         took = time.monotonic() - interrupted[0]
     finally:
         thread.join()
-    assert (answer.code, answer.talk[-1]) == (130, STOPPED)
+    assert (result.code, result.stderr[-1]) == (130, STOPPED)
     assert proxy.count(path) > 0 and took < SOON_S
 
 
@@ -75,10 +75,10 @@ def test_control_c_ends_the_process_of_a_scan_too(in_process: World, proxy: S3Fa
         time.sleep(ASKED_S)
         begun = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=PATIENCE_S)
+        _, stderr = process.communicate(timeout=PATIENCE_S)
         took = time.monotonic() - begun
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, talk.splitlines()[-1]) == (130, STOPPED)
+    assert (process.returncode, stderr.splitlines()[-1]) == (130, STOPPED)
     assert took < SOON_S

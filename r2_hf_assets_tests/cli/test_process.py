@@ -40,18 +40,18 @@ def test_languages_left_out_are_said_and_nothing_else_is_done_with_them(
     monkeypatch.setenv("LANGUAGES", "en")
     refused = call(capfd, "process", "--partition", "en|chunk_0000", "--partition", "de|chunk_0000")
     said = "r2-hf: --partition de|chunk_0000: not planned, or left out by LANGUAGES; scan first, or see status"
-    assert (refused.code, refused.data, refused.talk) == (2, [], [f"{said} (see r2-hf process --help)"])
+    assert (refused.code, refused.stdout, refused.stderr) == (2, [], [f"{said} (see r2-hf process --help)"])
     four.write_dotenv(LANGUAGES="en")
     process = start(four, "process", "--limit", "1")  # the grid is made when the definitions are loaded
-    _, talk = process.communicate(timeout=120)
-    assert process.returncode == 0 and "Traceback" not in talk, talk
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0 and "Traceback" not in stderr, stderr
     assert four.files() == ["data/en/chunk-00000.parquet"]
     shown = call(capfd, "status")
-    assert "LANGUAGES leaves out 1 planned chunks: de 1" in shown.talk
-    assert [line.split()[0] for line in shown.data] == ["language", "en", "total"]
-    told = json.loads("\n".join(call(capfd, "status", "--json").data))
+    assert "LANGUAGES leaves out 1 planned chunks: de 1" in shown.stderr
+    assert [line.split()[0] for line in shown.stdout] == ["language", "en", "total"]
+    told = json.loads("\n".join(call(capfd, "status", "--json").stdout))
     assert (told["left_out"], told["total"]["planned"], told["total"]["due"]) == ({"de": 1}, 3, 2)
-    assert call(capfd, "process", "--dry-run").data == ["en|chunk_0001", "en|chunk_0002"]
+    assert call(capfd, "process", "--dry-run").stdout == ["en|chunk_0001", "en|chunk_0002"]
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_a_failure_that_every_chunk_would_meet_stops_it_at_the_first(
     (four.folder / "dagster_home" / "r2_hf_assets" / "scratch").touch()
     with monkeypatch.context() as patch:
         patch.setenv(variable, value)
-        answer = call(capfd, "process")
-    (first,) = [line for line in answer.talk if "FAILED" in line]
-    assert answer.code == 1
+        result = call(capfd, "process")
+    (first,) = [line for line in result.stderr if "FAILED" in line]
+    assert result.code == 1
     assert first.startswith("de|chunk_0000: FAILED: ") and said in first
-    assert answer.talk[-1] == (
+    assert result.stderr[-1] == (
         "0 chunks done, 1 failed; stopped, because the last failure is of a kind that every run would meet; "
         "4 are not done"
     )
@@ -93,9 +93,9 @@ def test_a_series_of_failures_stops_it(
     monkeypatch.setattr(turns, "BAD_SERIES", 2)
     with monkeypatch.context() as patch:
         patch.setattr(parquet_shards, "build_on_hub", gives_up)
-        answer = call(capfd, "process")
-    assert answer.code == 1
-    assert answer.talk[-1] == "0 chunks done, 2 failed; stopped, because the last 2 runs failed; 4 are not done"
+        result = call(capfd, "process")
+    assert result.code == 1
+    assert result.stderr[-1] == "0 chunks done, 2 failed; stopped, because the last 2 runs failed; 4 are not done"
     assert runs(four) == 2
 
 
@@ -109,15 +109,15 @@ def test_a_chunk_that_another_process_commits_meanwhile_is_passed_over(
     def after_the_other(*arguments: Any, **options: Any) -> Any:
         for words in other:
             process = start(four, *words)
-            _, talk = process.communicate(timeout=120)
-            assert process.returncode == 0, talk
+            _, stderr = process.communicate(timeout=120)
+            assert process.returncode == 0, stderr
         return real(*arguments, **options)
 
     monkeypatch.setattr(launch, "execute", after_the_other)
-    answer = call(capfd, "process", "--no-card")
-    assert answer.code == 0
-    assert answer.talk[-1] == "2 chunks done, 0 failed, 2 committed by others"
-    passed = [line for line in answer.talk if line.endswith("of 4") and "passed over" in line]
+    result = call(capfd, "process", "--no-card")
+    assert result.code == 0
+    assert result.stderr[-1] == "2 chunks done, 0 failed, 2 committed by others"
+    passed = [line for line in result.stderr if line.endswith("of 4") and "passed over" in line]
     assert [line.split(": ")[0] for line in passed] == ["en|chunk_0000", "en|chunk_0001"]
     assert passed[0].startswith("en|chunk_0000: committed by another run meanwhile, passed over; ")
     assert len(materializations(four, "hub_commit")) == len(four.commits()) == 4
@@ -128,8 +128,8 @@ def test_a_partition_that_is_named_is_done_whoever_did_it_before(
 ) -> None:
     assert call(capfd, "process", "--language", "de", "--no-card").code == 0
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
-    answer = call(capfd, "process", "--partition", "-", "--no-card")
-    assert (answer.code, answer.talk[-1]) == (0, "1 chunks done, 0 failed")
+    result = call(capfd, "process", "--partition", "-", "--no-card")
+    assert (result.code, result.stderr[-1]) == (0, "1 chunks done, 0 failed")
     assert len(materializations(four, "hub_commit", "de|chunk_0000")) == 2
 
 

@@ -66,7 +66,7 @@ def test_a_pipe_gets_lines_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         monkeypatch.setattr("sys.stderr", stderr)
         with show_progress(CHUNKS) as shown:
             shown.watch(Tally(audio_bytes=100))
-            shown.say("a line")
+            shown.write_line("a line")
             assert (tmp_path / "stderr").read_text() == "a line\n", "at once"
     assert (tmp_path / "stderr").read_text() == "a line\n"
 
@@ -91,7 +91,7 @@ def test_a_terminal_gets_a_bar_that_fits(monkeypatch: pytest.MonkeyPatch, column
         with show_progress(CHUNKS) as shown:
             shown.watch(Tally(episodes_with_rows=2, audio_bytes=10**6))
             assert wait_until(lambda: frame in seen, 10.0), seen
-            shown.say("a line")
+            shown.write_line("a line")
     os.close(ours)
     frames = [re.sub(r"\x1b\[\w", "", frame) for frame in re.split(r"[\r\n]", seen.decode())]
     assert "a line" in frames

@@ -170,9 +170,9 @@ def test_a_deleted_run_stops(instance):
 
 
 @pytest.fixture
-def unmoved(monkeypatch: pytest.MonkeyPatch) -> activity.Mark:
+def unmoved(monkeypatch: pytest.MonkeyPatch) -> activity.ProgressClock:
     """Progress that nothing of this test makes, and that counts for a tenth of a second."""
-    mark = activity.Mark()
+    mark = activity.ProgressClock()
     monkeypatch.setattr(activity, "PROCESS", mark)
     monkeypatch.setattr(run_heartbeat, "STILL_SECONDS", 0.1)
     return mark
@@ -235,7 +235,7 @@ def test_a_run_whose_step_hangs_is_ended(instance, unmoved, stillness, monkeypat
 
 def test_a_wait_that_was_asked_for_shows_signs(instance, unmoved):
     def body(context, signs):
-        quota = RetryState(Retry(), "commit").wait_after(TransientError("rate limited", wait=3600.0, quota=True))
+        quota = RetryState(Retry(), "commit").next_wait(TransientError("rate limited", wait=3600.0, quota=True))
         assert quota == 3600.0 and shows_new_signs(instance, context)
 
     assert run(instance, body).success

@@ -22,13 +22,13 @@ MOVING = {
 
 def test_every_phase_moves_something(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: set[str] = set()
-    real = activity.Mark.advance
+    real = activity.ProgressClock.advance
 
-    def noting(mark: activity.Mark, wait: float = 0.0) -> None:
+    def noting(mark: activity.ProgressClock, wait: float = 0.0) -> None:
         moved.add(sys._getframe(2).f_globals["__name__"])  # who called `activity.advance`
         real(mark, wait)
 
-    monkeypatch.setattr(activity.Mark, "advance", noting)
+    monkeypatch.setattr(activity.ProgressClock, "advance", noting)
 
     def in_phase() -> set[str]:
         now = set(moved)

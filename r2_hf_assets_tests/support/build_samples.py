@@ -99,7 +99,7 @@ def segment(index: int = 0, **changes: Any) -> Segment:
 def limits(folder: Path, **changes: Any) -> ShardSettings:
     """Settings for a test's folder. What was just written counts as settled, unless `changes` say otherwise."""
     usual: dict[str, Any] = {"settle_minutes": 0.0}
-    return ShardSettings(scratch=str(folder / "scratch"), kept=str(folder / "kept"), **usual | changes)
+    return ShardSettings(scratch=str(folder / "scratch"), kept_folder=str(folder / "kept"), **usual | changes)
 
 
 @dataclass

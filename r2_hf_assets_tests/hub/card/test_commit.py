@@ -100,7 +100,7 @@ def test_a_chunk_that_is_committed_meanwhile_gets_in_first_and_the_card_after_it
     done = write(repo)
     assert done.committed and "data/en/chunk-00007.parquet" in repo.now
     assert repo.calls["commit"] == 3
-    assert len(said) == 1 and "the repo moved on meanwhile" in said[0]
+    assert len(said) == 1 and "the repo changed meanwhile" in said[0]
 
 
 def test_what_a_person_writes_meanwhile_is_kept():
@@ -132,7 +132,7 @@ def test_an_answer_that_was_lost_is_looked_for(trouble):
 def test_a_card_that_never_gets_in_gives_up_and_leaves_the_old_one():
     repo = started()
     repo.fail("commit", *[412] * CARD_RETRY.attempts)
-    with pytest.raises(RetriesExhausted, match="write the card of me/speech: the repo moved on meanwhile"):
+    with pytest.raises(RetriesExhausted, match="write the card of me/speech: the repo changed meanwhile"):
         write(repo)
     assert repo.text(CARD_PATH) == CARD.decode()
 
