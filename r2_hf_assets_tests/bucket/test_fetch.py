@@ -148,7 +148,7 @@ def test_a_server_that_says_how_long_to_wait_is_given_that_time():
 
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
-        with pytest.raises(RetriesExhausted, match="after 1 tries"):
+        with pytest.raises(RetriesExhausted, match="after 1 attempts"):
             bodies(
                 fetch_in_order(["k000"], same, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )

@@ -19,7 +19,7 @@ class CallResult:
 
 
 def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> CallResult:
-    """Run a command in this process, in the current folder."""
+    """Run a command in this process."""
     capfd.readouterr()
     code = main(arguments)
     out, err = capfd.readouterr()
@@ -27,7 +27,7 @@ def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> CallResult:
 
 
 def start(world: World, *arguments: str) -> subprocess.Popen[str]:
-    """Start the installed command in the world's folder, with a user's environment."""
+    """Start the installed command in the world's folder."""
     env = world.command_env()
     del env["DAGSTER_MODULE_NAME"]
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""scan, process, status and reconcile on a real bucket and Hub, and what a user sees of them."""
+"""scan, process, status and reconcile on a real bucket and Hub."""
 
 import io
 import json
@@ -22,25 +22,25 @@ from r2_hf_assets_tests.support.build_samples import put_episode
 from r2_hf_assets_tests.support.world import World, materializations
 
 
-def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_job_by_calls_of_the_script(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 7, "de": 1}, expect=False)
     scanned = call(capfd, "--scan", "--lang", "en,fr", "--language", "en-US")
     assert (scanned.code, scanned.stdout) == (0, ["3 chunks planned"])
     assert "7 newly planned in 3 chunks" in scanned.stderr[-1]
     assert call(capfd, "scan").stdout == ["4 chunks planned"]
-    mine = call(capfd, "--language", "en", "--chunk-mod", "2", "--chunk-rem", "1")
-    assert (mine.code, mine.stdout) == (0, [])
+    share = call(capfd, "--language", "en", "--chunk-mod", "2", "--chunk-rem", "1")
+    assert (share.code, share.stdout) == (0, [])
     assert shell.files() == ["data/en/chunk-00001.parquet"]
-    assert [line for line in mine.stderr if line.startswith("en|chunk_0001: done, 3 episodes, ")]
-    assert mine.stderr[-1] == "1 chunks done, 0 failed"
+    assert [line for line in share.stderr if line.startswith("en|chunk_0001: done, 3 episodes, ")]
+    assert share.stderr[-1] == "1 chunks done, 0 failed"
     assert call(capfd, "process", "--language", "de", "--lang", "es, en", "--dry-run").stdout == [
         "de|chunk_0000",
         "en|chunk_0000",
         "en|chunk_0002",
     ]
-    would = call(capfd, "process", "--lang=en,es", "--dry-run")
-    assert (would.code, would.stdout) == (0, ["en|chunk_0000", "en|chunk_0002"])
-    assert would.stderr == ["would do 2 chunks, 4 episodes"]
+    planned = call(capfd, "process", "--lang=en,es", "--dry-run")
+    assert (planned.code, planned.stdout) == (0, ["en|chunk_0000", "en|chunk_0002"])
+    assert planned.stderr == ["would do 2 chunks, 4 episodes"]
     assert shell.files() == ["data/en/chunk-00001.parquet"]
     limited = call(capfd, "process", "--language", "en", "--limit", "1")
     assert limited.code == 0
@@ -56,7 +56,7 @@ def test_the_whole_job_by_the_scripts_own_calls(shell: World, capfd: pytest.Capt
     assert len(shell.commits()) == 4
 
 
-def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
+def test_a_failed_chunk_is_reported_and_the_rest_completes(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shell.upload(episodes={"en": 3}, expect=False)
@@ -73,7 +73,7 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     shown = json.loads("\n".join(call(capfd, "status", "--json").stdout))
     assert list(shown) == ["languages", "total", "pace", "left_out"]
     assert (shown["total"]["planned"], shown["total"]["due"], shown["total"]["next"]) == (2, 1, "de|chunk_0000")
-    assert shown["pace"] is None  # one chunk says nothing
+    assert shown["pace"] is None  # one chunk is no pace
     hours = shown["languages"][1].pop("hours")
     assert 0 < hours == shown["total"]["hours"]
     assert shown["languages"] == [
@@ -113,7 +113,7 @@ def test_a_chunk_that_fails_is_said_and_the_rest_is_done(
     assert shell.due() == []
 
 
-def test_a_scan_that_is_refused_is_one_line_and_1(
+def test_a_rejected_scan_is_one_line_and_exit_code_1(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "wrong")
@@ -123,7 +123,7 @@ def test_a_scan_that_is_refused_is_one_line_and_1(
     assert "check R2_SECRET_ACCESS_KEY" in result.stderr[-1]
 
 
-def test_a_key_that_is_not_planned_is_wrong_usage(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unplanned_key_is_wrong_usage(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 1}, expect=False)
     shell.scan()
     for key in ("en|chunk_0009", "en-7"):
@@ -132,7 +132,7 @@ def test_a_key_that_is_not_planned_is_wrong_usage(shell: World, capfd: pytest.Ca
         assert f"{key}: not planned" in result.stderr[0]
 
 
-def test_a_lost_database_and_a_lost_file(
+def test_a_lost_database_and_a_lost_file_are_restored(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STATE_URL", str(shell.folder / "state"))
@@ -155,7 +155,7 @@ def test_a_lost_database_and_a_lost_file(
     assert json.loads("\n".join(recorded.stdout))["recorded_now"] == 2
     assert call(capfd, "process").stderr == ["nothing is due"]
 
-    # What the Hub answers to a token that has expired: a repo that is not there, to huggingface_hub.
+    # The Hub's response to an expired token. To huggingface_hub it is a repo that does not exist.
     expired = {"path_regex": "/revision/main$", "status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}
     shell.sandbox.hub.faults(expired)
     refused = call(capfd, "reconcile")
@@ -166,14 +166,14 @@ def test_a_lost_database_and_a_lost_file(
     seen = call(capfd, "reconcile")
     assert seen.stdout == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
     assert seen.stderr[-1] == "due again; r2-hf process makes them: de|chunk_0000"
-    assert call(capfd, "reconcile").stdout == [], "it is due, as any other chunk"
+    assert call(capfd, "reconcile").stdout == [], "it is due like any other chunk"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     assert call(capfd, "process", "--partition", "-").code == 0
     assert call(capfd, "reconcile").stdout == []
     assert len(shell.files()) == 2
 
 
-def test_the_scripts_calls_as_processes_stopped_and_gone_on_with(shell: World) -> None:
+def test_calls_of_the_script_as_processes_resume_after_sigterm(shell: World) -> None:
     shell.upload(episodes={"en": 6, "de": 1}, expect=False)
     shell.write_dotenv()
     assert finish(start(shell, "--scan", "--language", "en")) == (0, ["2 chunks planned"])
@@ -226,7 +226,7 @@ def hanging_commit(world: World) -> dict[str, object]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
-    """Exit code and stdout of a call."""
+    """Return the exit code and stdout of a call."""
     out, stderr = process.communicate(timeout=120)
     assert "Traceback" not in stderr
     return process.returncode, out.splitlines()
@@ -238,10 +238,10 @@ def wait_for_commit(world: World, mark: int) -> None:
         if any("/commit/" in request["path"] for request in world.sandbox.hub.requests(since=mark)):
             return
         time.sleep(0.1)
-    raise AssertionError("the run never came as far as its commit")
+    raise AssertionError("the run sent no commit")
 
 
-def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
+def test_status_makes_a_fixed_number_of_queries(in_process: World) -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -249,20 +249,20 @@ def test_status_asks_a_fixed_number_of_queries(in_process: World) -> None:
     world.upload(episodes={"en": 12}, segments=(1, 1), expect=False)
     world.scan()
     settings = load()
-    counted: list[str] = []
+    queries: list[str] = []
 
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        counted.append(statement)
+        queries.append(statement)
 
     numbers = []
     with DagsterInstance.get() as instance:
         planned = open_plan(settings.plan, settings.r2).planned()
         event.listen(Engine, "before_cursor_execute", count)
         try:
-            for chunks in (planned, planned[:1], planned):  # the first time Dagster looks at its tables too
-                counted.clear()
+            for chunks in (planned, planned[:1], planned):  # at first Dagster reads its tables too
+                queries.clear()
                 assert overall(instance, chunks, LANGUAGES).total.planned == len(chunks)
-                numbers.append(len(counted))
+                numbers.append(len(queries))
         finally:
             event.remove(Engine, "before_cursor_execute", count)
     assert numbers[1] == numbers[2] > 0

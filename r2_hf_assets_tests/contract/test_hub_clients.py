@@ -105,4 +105,4 @@ def test_036_gives_up_a_silent_hub(python036: Path, silent: str, tmp_path: Path)
             timeout=60,
             check=False,
         )
-    assert "still so after 2 tries; a later run will try again" in done.stderr, done.stderr
+    assert "still failing after 2 attempts; a later run will try again" in done.stderr, done.stderr

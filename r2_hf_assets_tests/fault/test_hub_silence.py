@@ -63,7 +63,7 @@ def test_silence_that_ends_costs_nothing(case: HubCase, route: str, body: str) -
 def test_silence_for_ever_is_given_up(case: HubCase, route: str) -> None:
     case.order(WRITES[route], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
-    with pytest.raises(RetriesExhausted, match="after 2 tries") as caught:
+    with pytest.raises(RetriesExhausted, match="after 2 attempts") as caught:
         case.commit()
     assert "\n" not in str(caught.value) and caught.value.transient
     case.hub.clear_faults()
@@ -80,7 +80,7 @@ def test_an_answer_that_never_comes_after_the_commit_makes_no_second_one(case: H
 
 def test_silence_is_given_up_for_the_validation_of_a_card_too(case: HubCase) -> None:
     case.order(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
-    with pytest.raises(RetriesExhausted, match="after 2 tries"):
+    with pytest.raises(RetriesExhausted, match="after 2 attempts"):
         case.client.call_with_retry("write the card of", lambda: case.client.validate_card(CARD), TWICE)
 
 
@@ -104,7 +104,7 @@ def test_reading_outlasts_silence_and_ends_where_it_does_not(case: HubCase, read
     assert any(request.get("fault") for request in case.hub.requests(mark)), "the silence was met"
     case.order(READS[reads], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
-    with pytest.raises(RetriesExhausted, match="after 2 tries"):
+    with pytest.raises(RetriesExhausted, match="after 2 attempts"):
         read_all(case)
 
 

@@ -103,7 +103,7 @@ def test_a_state_folder_that_goes_while_a_run_works_fails_it_and_is_not_made_ane
     with monkeypatch.context() as patch:
         patch.setattr(assets, "build_on_hub", gone)
         (failed,) = world.build_due()
-    assert failed.error == f"{state / 'builds'}: it is gone, or its disk is not mounted; put it back"
+    assert failed.error == f"{state / 'builds'}: it does not exist, or its disk is not mounted; restore it"
     assert materializations(world, "parquet_shards") == []
     assert not state.exists()
     state.with_name("away").rename(state)
@@ -124,7 +124,7 @@ def test_a_plans_folder_that_goes_while_a_scan_works_is_not_made_anew(
 
     with monkeypatch.context() as patch:
         patch.setattr(scans, "language_folders", gone)
-        assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
+        assert world.scan() == f"{state}: it does not exist, or its disk is not mounted; restore it"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
