@@ -141,7 +141,7 @@ class RetryState:
         return wait
 
 
-# Calls without a policy of their own: waits of about two minutes in all.
+# Calls without a policy of their own: about two minutes of waits.
 DEFAULT = Retry()
 # preflight: a user waits for its result.
 ONCE = Retry(attempts=1)

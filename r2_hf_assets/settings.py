@@ -37,11 +37,7 @@ def _matching(pattern: str, problem: str, convert: Callable[[str], T]) -> Callab
 
 
 _ORIGIN = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
-_endpoint = _matching(
-    f"{_ORIGIN}/?",
-    "must be https://host[:port] alone (bucket and keys have variables of their own)",
-    lambda url: url.rstrip("/"),
-)
+_endpoint = _matching(f"{_ORIGIN}/?", "must be https://host[:port], without bucket or key", lambda url: url.rstrip("/"))
 _http_url = _matching(rf"{_ORIGIN}(/\S*)?", "must be an http(s) URL", lambda url: url.rstrip("/"))
 _count = _matching(r"0*[1-9]\d{0,14}", "must be a whole number, 1 or more", int)
 _amount = _matching(r"\d{1,9}(\.\d+)?", "must be a number, 0 or more", float)
@@ -116,12 +112,7 @@ class HubSettings:
     token: str = _env("HF_TOKEN", str, "A token that may write to it.", secret=True)
     endpoint: str = _env("HF_ENDPOINT", _http_url, "The Hub.", "https://huggingface.co")
     private: bool = _env("HF_PRIVATE", _flag, "1: a repo that is created is private.", "0")
-    fast_transfer: bool = _env(
-        "HF_HUB_ENABLE_HF_TRANSFER",
-        _flag,
-        "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
-        "0",
-    )
+    fast_transfer: bool = _env("HF_HUB_ENABLE_HF_TRANSFER", _flag, "1: full speed (HF_XET_HIGH_PERFORMANCE).", "0")
     title: str = _env("DATASET_TITLE", lambda value: " ".join(value.split()), "The dataset's name on its card.", "")
     license: str = _env("DATASET_LICENSE", _license, "Its license on the card, e.g. cc-by-4.0.", "")
 
@@ -132,12 +123,8 @@ class PlanSettings:
 
     state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are kept: a folder or s3://...", "")
     episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", _count, "Episodes in a new chunk.", "1000")
-    languages: tuple[str, ...] = _env(
-        "LANGUAGES", parse_languages, "Narrows the languages, e.g. en,de; empty: all.", ""
-    )
-    max_wait_hours: float = _env(
-        "PLAN_MAX_WAIT_HOURS", _amount, "An automatic scan plans a part-filled chunk after this long.", "24"
-    )
+    languages: tuple[str, ...] = _env("LANGUAGES", parse_languages, "Only these, e.g. en,de; empty: all.", "")
+    max_wait_hours: float = _env("PLAN_MAX_WAIT_HOURS", _amount, "Hours until a sensor plans a partial chunk.", "24")
 
 
 @dataclass(frozen=True)
@@ -148,9 +135,7 @@ class ShardSettings:
     kept_folder: str  # the folder of uploaded files, if `keep` is set
     max_bytes: int = _env("PARQUET_MAX_BYTES", _count, "A chunk larger than this is split into parts.", "2147483648")
     rowgroup_bytes: int = _env("PARQUET_ROWGROUP_BYTES", _rowgroup_bytes, "Audio bytes in a row group.", "33554432")
-    settle_minutes: float = _env(
-        "SETTLE_MINUTES", _amount, "Missing audio beside younger metadata counts as an unfinished upload.", "15"
-    )
+    settle_minutes: float = _env("SETTLE_MINUTES", _amount, "Audio beside younger metadata may still arrive.", "15")
     keep: bool = _env("KEEP_SHARDS", _flag, "1: keep the files in DAGSTER_HOME too.", "0")
 
 
@@ -195,7 +180,7 @@ P = TypeVar("P", bound=PartialSettings)
 def data_home(environ: Mapping[str, str]) -> Path:
     """Return the folder for scratch files, kept files and, without STATE_URL, the plan.
 
-    It is in DAGSTER_HOME, because a history without its plan would number chunks again.
+    It is in DAGSTER_HOME, because a history without its plan would assign chunk numbers twice.
     """
     home = environ.get("DAGSTER_HOME")
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")

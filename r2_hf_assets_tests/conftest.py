@@ -14,6 +14,16 @@ from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 
+# Valid settings, for tests that connect to nothing.
+REQUIRED = {
+    "R2_ENDPOINT_URL": "http://127.0.0.1:9",
+    "R2_ACCESS_KEY_ID": "key-id",
+    "R2_SECRET_ACCESS_KEY": "secret",
+    "R2_BUCKET": "podcasts",
+    "HF_REPO_ID": "me/speech",
+    "HF_TOKEN": "hf_token",
+}
+
 
 @pytest.fixture(autouse=True, scope="session")
 def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

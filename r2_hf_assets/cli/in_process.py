@@ -10,7 +10,6 @@ Tracebacks are in the run's log alone; the caller prints in one line why a run f
 
 import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, Field, InitLoggerContext, logger
 
 from r2_hf_assets.asset_keys import CARD, COMMIT, SHARDS, WORK_PLAN
+from r2_hf_assets.cli.output import print_status
 from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG, RunFailureReason
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
@@ -81,11 +81,15 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
-def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
-    """Return the planned chunks of the grid that have no recorded commit of their digest."""
+def planned_chunks() -> list[ChunkRef]:
+    """Return the planned chunks of the grid's languages."""
     settings = load_for_scan()
-    planned, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    return due(planned, recorded_digests(instance, COMMIT, settings.dataset))
+    return in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)[0]
+
+
+def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
+    """Return the planned chunks that have no recorded commit of their digest."""
+    return due(planned_chunks(), recorded_digests(instance, COMMIT, load_partial().dataset))
 
 
 def run_chunks(
@@ -140,7 +144,7 @@ def execute(
     ops: dict[str, Any] | None = None,
     watch: Watch | None = None,
 ) -> ExecuteInProcessResult:
-    """Run `assets`, for the partition `key` if they have partitions. The console shows warnings, the run's log all."""
+    """Run `assets`, for the partition `key` if they have partitions. The console shows warnings only."""
     from r2_hf_assets.definitions import defs  # here, because other commands do without it
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
@@ -174,11 +178,7 @@ def _error(result: ExecuteInProcessResult) -> str | None:
 _SKIPPED = "Not executing."
 
 
-def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-_write_line: Callable[[str], None] = _to_stderr
+_write_line: Callable[[str], None] = print_status
 
 
 @contextmanager

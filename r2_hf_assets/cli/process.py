@@ -25,7 +25,6 @@ from r2_hf_assets.cli.output import language_option, print_status
 if TYPE_CHECKING:
     from r2_hf_assets.cli.in_process import ChunkRun
     from r2_hf_assets.plan.chunks import ChunkRef
-    from r2_hf_assets.settings import Settings
     from r2_hf_assets.shards.record import Tally
 
 
@@ -71,12 +70,12 @@ def process(
         raise click.UsageError(f"--chunk-rem must be below --chunk-mod: 0 to {chunk_mod - 1}")
     from r2_hf_assets.settings import load
 
-    settings = load()
+    load()
     from r2_hf_assets.cli.in_process import due_chunks, open_instance
     from r2_hf_assets.partitions import partition_key
 
     with open_instance() as instance:
-        chunks: Sequence[ChunkRef] = _chunks_of(keys, settings) if keys else due_chunks(instance)
+        chunks = _chunks_of(keys) if keys else due_chunks(instance)
         chunks = select_chunks(chunks, language, chunk_mod or 1, chunk_rem or 0, limit)
         if not chunks:
             print_status("nothing to do" if keys else "nothing is due")
@@ -114,17 +113,15 @@ def select_chunks(
     return list(islice(chunks, limit))
 
 
-def _chunks_of(keys: Sequence[str], settings: "Settings") -> list["ChunkRef"]:
+def _chunks_of(keys: Sequence[str]) -> list["ChunkRef"]:
     """Return the chunks of these partition keys, each once; UsageError for a key without one."""
+    from r2_hf_assets.cli.in_process import planned_chunks
     from r2_hf_assets.partitions import partition_key
-    from r2_hf_assets.plan.due import in_grid
-    from r2_hf_assets.plan.store import open_plan
 
     if "-" in keys:
         stdin = [line.strip() for line in sys.stdin]
         keys = [key for key in (*keys, *stdin) if key not in ("-", "")]
-    chunks, _ = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in chunks}
+    planned = {str(partition_key(chunk.language, chunk.number)): chunk for chunk in planned_chunks()}
     for key in keys:
         if key not in planned:
             raise click.UsageError(f"--partition {key}: not planned, or left out by LANGUAGES; run scan, or see status")

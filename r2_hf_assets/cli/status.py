@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -27,6 +26,8 @@ def status(as_json: bool) -> None:
     from r2_hf_assets.settings import load_for_scan
 
     settings = load_for_scan()
+    from tabulate import tabulate  # type: ignore[import-untyped]
+
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.runs.progress import overall
@@ -43,30 +44,15 @@ def status(as_json: bool) -> None:
     if not progress.languages:
         print_status("nothing is planned; run r2-hf scan" if not progress.left_out else "nothing else is planned")
         return
-    rows = [
-        _COLUMNS,
-        *([_cell(getattr(row, name)) for name in _COLUMNS] for row in (*progress.languages, progress.total)),
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(_COLUMNS, row, widths, strict=True)
-        aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in cells)
-        click.echo("  ".join(aligned).rstrip())
+    rows = [[getattr(row, name) for name in _COLUMNS] for row in (*progress.languages, progress.total)]
+    click.echo(tabulate(rows, _COLUMNS, tablefmt="plain", floatfmt=".2f", missingval="-"))
     if progress.total.hours_unknown:
-        print_status(
-            f"the hours of {progress.total.hours_unknown} chunks are not known: this history did not build them"
-        )
+        print_status(f"the hours of {progress.total.hours_unknown} chunks are unknown: this history did not build them")
     if (pace := progress.pace) and progress.total.due:
         print_status(
             f"{pace.chunks} chunks in the last {_time(pace.hours_measured)}, {pace.episodes_per_hour:,.0f} episodes an "
             f"hour; at this pace the rest takes {_time(pace.hours_left)}"
         )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _time(hours: float) -> str:

@@ -31,7 +31,7 @@ def check_bucket(r2: BucketSettings) -> list[Finding]:
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
     if not (folders := _names(page)):
-        seen = f"{r2.name} can be listed, and has no folder below {r2.prefix or 'its root'}"
+        seen = f"{r2.name} has no folder below {r2.prefix or 'its root'}"
         return [warn("bucket", seen, "check PROCESSED_PREFIX and R2_BUCKET, or put episodes there")]
     try:
         episode = _check_an_episode(bucket, r2.prefix, folders, once)
@@ -43,9 +43,7 @@ def check_bucket(r2: BucketSettings) -> list[Finding]:
 def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
     unknown = [name for name in folders if normalize(name) == UNKNOWN != name]
     known = len(folders) - len(unknown)
-    seen = (
-        f"{r2.name} can be listed; {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
-    )
+    seen = f"{r2.name} has {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
     if not known:
         named = ", ".join(map(ascii, unknown[:3]))
         return warn("bucket", f"{seen}; {named} name none", "check PROCESSED_PREFIX: languages are directly below it")

@@ -34,13 +34,8 @@ def check_hub(hub: HubSettings) -> list[Finding]:
         advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
         return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
     if whoami.status_code not in (200, 401, 403):
-        return [
-            fail(
-                "hub",
-                f"{hub.endpoint} responds with HTTP {whoami.status_code}",
-                "try again later, or check HF_ENDPOINT",
-            )
-        ]
+        seen = f"{hub.endpoint} responds with HTTP {whoami.status_code}"
+        return [fail("hub", seen, "try again later, or check HF_ENDPOINT")]
     return [
         ok("hub", f"{hub.endpoint} responds"),
         check_token(whoami.status_code, identity, hub.repo_id),
@@ -72,9 +67,7 @@ def check_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Findi
 def check_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool) -> Finding:
     """Check by its response whether the dataset repo exists, and is private if it is to be."""
     if status == 404:
-        return ok(
-            "repo", f"{repo_id} does not exist; the first commit creates it, {'private' if private else 'public'}"
-        )
+        return ok("repo", f"the first commit creates {repo_id}, {'private' if private else 'public'}")
     if status != 200:
         level = fail if status in (401, 403) else warn
         return level("repo", f"{repo_id} can't be read: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")

@@ -9,22 +9,15 @@ from r2_hf_assets.cli import in_process
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.sensors import stale_card
 from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.conftest import REQUIRED
 
 CHUNKS = [ChunkRef("en", number, f"digest-{number}", 10) for number in range(3)]
-ENVIRONMENT = {
-    "R2_ENDPOINT_URL": "http://127.0.0.1:1",
-    "R2_ACCESS_KEY_ID": "key",
-    "R2_SECRET_ACCESS_KEY": "secret",
-    "R2_BUCKET": "bucket",
-    "HF_REPO_ID": "me/speech",
-    "HF_TOKEN": "token",
-}
 
 
 @pytest.fixture
 def refreshes(monkeypatch: pytest.MonkeyPatch, tmp_path) -> list[bool]:
     """`at_once` of each refresh of the card. Three chunks are due, and each succeeds."""
-    for name, value in ENVIRONMENT.items():
+    for name, value in REQUIRED.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(in_process, "open_instance", lambda: nullcontext("instance"))

@@ -10,6 +10,7 @@ import pytest
 from r2_hf_assets.cli import main
 from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.conftest import REQUIRED
 from r2_hf_assets_tests.support.world import BIN, ROOT
 
 COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import"]
@@ -107,11 +108,7 @@ def test_missing_settings_are_one_line_and_exit_code_2(
     assert result.stderr[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
 
 
-SET = {v.name: "x" for v in VARIABLES if v.default is None} | {
-    "R2_ENDPOINT_URL": "http://127.0.0.1:9",
-    "HF_REPO_ID": "me/speech",
-    "STATE_URL": "state",
-}
+SET = REQUIRED | {"STATE_URL": "state"}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
         (check_repo, (200, {"private": False}, "me/speech", False), OK, "exists, public"),
         (check_repo, (200, {"private": True}, "me/speech", True), OK, "exists, private"),
         (check_repo, (200, {"private": False}, "me/speech", True), WARN, "exists, public"),
-        (check_repo, (404, {}, "me/speech", True), OK, "creates it, private"),
+        (check_repo, (404, {}, "me/speech", True), OK, "creates me/speech, private"),
         (check_repo, (401, {}, "me/speech", False), FAIL, "HTTP 401"),
         (check_repo, (403, {}, "me/speech", False), FAIL, "HTTP 403"),
         (check_repo, (503, {}, "me/speech", False), WARN, "HTTP 503"),
