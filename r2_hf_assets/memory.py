@@ -29,9 +29,9 @@ def release_free_memory() -> None:
 
 def clear_frames(error: BaseException | None) -> None:
     """Release the local variables, and so the buffers, in the tracebacks of an error and its causes."""
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    visited = set[int]()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 

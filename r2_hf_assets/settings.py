@@ -119,9 +119,9 @@ class HubSettings:
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How episodes become chunks, and where the plan is kept."""
+    """How episodes become chunks, and where the plan is stored."""
 
-    state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are kept: a folder or s3://...", "")
+    state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are stored: a folder or s3://...", "")
     episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", _count, "Episodes in a new chunk.", "1000")
     languages: tuple[str, ...] = _env("LANGUAGES", parse_languages, "Only these, e.g. en,de; empty: all.", "")
     max_wait_hours: float = _env("PLAN_MAX_WAIT_HOURS", _amount, "Hours until a sensor plans a partial chunk.", "24")
@@ -178,7 +178,7 @@ P = TypeVar("P", bound=PartialSettings)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """Return the folder for scratch files, kept files and, without STATE_URL, the plan.
+    """Return the folder for scratch files, uploaded files and, without STATE_URL, the plan.
 
     It is in DAGSTER_HOME, because a history without its plan would assign chunk numbers twice.
     """

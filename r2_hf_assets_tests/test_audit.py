@@ -1,6 +1,6 @@
 """The audit: a vulnerability fails, a clean lock passes, an unreachable service is reported and passes.
 
-A local server stands in for the service, in OSV's protocol.
+A local server replaces the service, in OSV's protocol.
 """
 
 import json

@@ -19,11 +19,11 @@ SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict
 
 
 def modules() -> list[str]:
-    found = [f"r2_hf_assets.{name}" for name in SINGLE]
+    names = [f"r2_hf_assets.{name}" for name in SINGLE]
     for package in PACKAGES:
         paths = sorted((PACKAGE / package).rglob("*.py"))
-        found += [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
-    return [name.removesuffix(".__init__") for name in found if name != WITH_DAGSTER]
+        names += [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names if name != WITH_DAGSTER]
 
 
 def run(code: str) -> str:
@@ -101,6 +101,6 @@ def test_no_import_is_circular():
     for name, path in paths.items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
-                found = {f"{node.module}.{one.name}" for one in node.names}
-                graph[name.removesuffix(".__init__")] |= {one if one in graph else node.module for one in found}
-    tuple(TopologicalSorter({name: found & graph.keys() for name, found in graph.items()}).static_order())
+                imported = {f"{node.module}.{one.name}" for one in node.names}
+                graph[name.removesuffix(".__init__")] |= {one if one in graph else node.module for one in imported}
+    tuple(TopologicalSorter({name: imports & graph.keys() for name, imports in graph.items()}).static_order())

@@ -27,7 +27,10 @@ from r2_hf_assets.errors import R2HfError, SettingsError
 _BY_SIGNAL = 128  # a shell adds the signal's number
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    commands=[doctor, scan, process, status, reconcile, adopt],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def commands() -> None:
     """Podcast speech from an S3 bucket (Cloudflare R2) to a Hugging Face dataset.
 
@@ -60,10 +63,6 @@ def commands() -> None:
     from dotenv import load_dotenv
 
     load_dotenv(".env", override=True)
-
-
-for _command in (doctor, scan, process, status, reconcile, adopt):
-    commands.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

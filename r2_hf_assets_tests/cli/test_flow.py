@@ -142,8 +142,8 @@ def test_a_lost_database_and_a_lost_file_are_restored(
     home = Path(shell.env["DAGSTER_HOME"])
     shutil.rmtree(home)
     home.mkdir()
-    seen = call(capfd, "reconcile")
-    assert (seen.code, seen.stdout) == (
+    report = call(capfd, "reconcile")
+    assert (report.code, report.stdout) == (
         0,
         [
             "present_unrecorded: de|chunk_0000: 1 files as built; not recorded: hub_commit, parquet_shards",
@@ -163,9 +163,9 @@ def test_a_lost_database_and_a_lost_file_are_restored(
     assert "set HF_TOKEN to a valid one" in refused.stderr[0]
 
     shell.api().delete_file("data/de/chunk-00000.parquet", repo_id=shell.repo_id, repo_type="dataset")
-    seen = call(capfd, "reconcile")
-    assert seen.stdout == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
-    assert seen.stderr[-1] == "due again; r2-hf process makes them: de|chunk_0000"
+    report = call(capfd, "reconcile")
+    assert report.stdout == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
+    assert report.stderr[-1] == "due again; r2-hf process makes them: de|chunk_0000"
     assert call(capfd, "reconcile").stdout == [], "it is due like any other chunk"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     assert call(capfd, "process", "--partition", "-").code == 0
