@@ -57,7 +57,7 @@ def service() -> Iterator[str]:
 @pytest.fixture
 def lock(tmp_path) -> Path:
     path = tmp_path / "requirements.lock"
-    path.write_text(f"sound==1.0 {HASH}\nspoilt==2.0 {HASH}\n")
+    path.write_text(f"sound==1.0 {HASH}\nbad==2.0 {HASH}\n")
     return path
 
 
