@@ -1,5 +1,4 @@
-# Two commands for everyone: `make demo` and `make test`. Developers type `make check` and `make style`.
-# All of them make the environment they need, in .venv.
+# `make demo` and `make test` try it; `make check` and `make style` are for developers. The environment is in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,80 +8,80 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 
 .PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo style lock bench scale dev home clean
 
-help:  ## Say what there is to type.
+help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-env: $(STAMP)  ## Make the environment.
+env: $(STAMP)  ## Create the environment.
 
 $(STAMP): requirements.lock pyproject.toml setup.cfg
 	@PYTHON="$(PYTHON)" sh scripts/make-env.sh $(VENV)
 	@touch $@
 
-demo: env  ## Run the main job on a sandbox. KEEP=1 leaves it up, with a .env for dagster.
+demo: env  ## Run the main job on a sandbox. KEEP=1 keeps it running, with a .env for Dagster.
 	@$(BIN)/python -m r2_hf_sandbox demo $(if $(KEEP),--keep)
 
-demo-down: env  ## Stop what `make demo KEEP=1` left up.
+demo-down: env  ## Stop the servers of `make demo KEEP=1`.
 	@$(BIN)/python -m r2_hf_sandbox demo-down
 
 test: env  ## Run the tests.
 	@sh scripts/get-chromium.sh || true
-	@# More than the cores: tests wait for servers half of the time.
+	@# More processes than cores: tests wait for servers half of the time.
 	@$(BIN)/python -m pytest -n 6 --dist loadgroup
 
-browser: env  ## Use the UI in a real browser: everything that is tested there. SCREENSHOTS=1 renews the pictures in docs/.
+browser: env  ## Test the UI in a real browser. SCREENSHOTS=1 renews the pictures in docs/.
 	@sh scripts/get-chromium.sh
 	@$(BIN)/python -m pytest -s --timeout 600 $(addprefix r2_hf_assets_tests/browser/,test_clicks.py large.py empty.py)
 
-lint: env  ## Lint, format, types, and whether Dagster loads the definitions.
+lint: env  ## Check lint, format, types, and that Dagster loads the definitions.
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/dagster definitions validate
 
-check: lint  ## Lint, types, tests, and the audit.
+check: lint  ## Run lint, tests and audit.
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory audit
 
-audit: env  ## Look for known vulnerabilities in the locks; says so where the service can't be reached.
+audit: env  ## Check the locks for known vulnerabilities.
 	@$(BIN)/python scripts/audit.py requirements.lock bench/requirements.lock deploy/celery/requirements.lock
 
 fuzz: env  ## Feed damaged metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m r2_hf_assets_tests.property.fuzz $(ARGS)
 
-soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.
+soak: env  ## Kill every process repeatedly, and check that nothing is lost. ARGS: see the module.
 	@$(BIN)/python -m r2_hf_assets_tests.soak $(ARGS)
 
-cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.
+cluster-demo: env  ## Run a local cluster (PostgreSQL, Redis, two Celery workers), and kill a worker. Installs what is missing.
 	@$(BIN)/python -m r2_hf_assets_tests.integration.cluster $(ARGS)
 
-style: env  ## Format the code and mend what ruff can mend.
+style: env  ## Format the code, and apply ruff's fixes.
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-dev: env home  ## Open the Dagster UI on the settings in .env.
+dev: env home  ## Open the Dagster UI with the settings in .env.
 	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(BIN)/dagster dev
 
-home: env  ## Make a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
+home: env  ## Create a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
 	@mkdir -p "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"
 	@cp -n dagster.yaml "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}/" || true
-	@# Processes that open a new home at once may leave its database with two schema versions: one makes it, alone.
+	@# Processes that open a new home at once may create two schema versions in its database, so one creates it.
 	@cd "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" && { [ -d history ] || \
 		DAGSTER_HOME="$$PWD" $(CURDIR)/$(BIN)/dagster instance migrate >/dev/null; }
 
-lock: env  ## Write the lock files anew from pyproject.toml.
+lock: env  ## Update the lock files from pyproject.toml.
 	@sh scripts/lock.sh $(BIN)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade --group bench -c requirements.lock -o bench/requirements.lock
 
-bench: $(VENV)/.bench  ## Measure everything and write docs/performance.md. ARGS="--quick" and others: see bench/.
+bench: $(VENV)/.bench  ## Measure everything and write docs/performance.md. ARGS: see bench/, e.g. "--quick".
 	@$(BIN)/python -m bench $(ARGS)
 
-scale: env  ## Simulate 5,000 partitions on PostgreSQL: what the database holds, how fast it answers. ARGS="--partitions 500"
+scale: env  ## Simulate 5,000 partitions on PostgreSQL: database size and query times. ARGS="--partitions 500"
 	@$(BIN)/python -m bench.scale $(ARGS)
 
 $(VENV)/.bench: bench/requirements.lock $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r bench/requirements.lock
 	@touch $@
 
-clean:  ## Remove the environment and the demo's leftovers.
+clean:  ## Remove the environment and the demo's files.
 	@rm -rf $(VENV) .demo

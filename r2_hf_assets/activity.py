@@ -1,15 +1,15 @@
-"""The time of the latest progress, by which a run's heartbeat tells slow work from work that hangs.
+"""The time of the latest progress, by which a run's heartbeat distinguishes slow work from a hang (runs/heartbeat.py).
 
-Code that makes progress calls `advance`: for bytes received or sent, a try of a call, a row group, a page. A wait that
-a server requests counts as progress until it is over. The heartbeat reads it (runs/heartbeat.py).
+Code that makes progress calls `advance`: for bytes received or sent, an attempt of a call, a row group, a page. A wait
+that a server requests counts as progress until it is over.
 """
 
 import time
 from typing import Any
 
 
-class Mark:
-    """`at` is on the monotonic clock; in the future during a wait that a server requested."""
+class ProgressClock:
+    """`at` is on the monotonic clock, and in the future during a requested wait."""
 
     def __init__(self) -> None:
         self.at = time.monotonic()
@@ -18,20 +18,20 @@ class Mark:
         self.at = max(self.at, time.monotonic() + wait)
 
     def idle(self) -> float:
-        """Seconds without progress; negative during a wait that a server requested."""
+        """Return the seconds without progress; negative during a requested wait."""
         return time.monotonic() - self.at
 
 
-PROCESS = Mark()
+PROCESS = ProgressClock()
 
 
 def advance(wait: float = 0.0) -> None:
-    """Record progress. `wait`: seconds without any that a server requested."""
+    """Record progress. `wait`: seconds that a server requests to wait."""
     PROCESS.advance(wait)
 
 
-class Sent:
-    """A file that is uploaded: each block read from it is progress."""
+class ProgressFile:
+    """A file for an upload: each block read from it is progress."""
 
     def __init__(self, file: Any) -> None:
         self._file = file

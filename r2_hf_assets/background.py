@@ -1,7 +1,7 @@
 """A thread pool that delays neither Ctrl-C nor the interpreter's exit.
 
-A ThreadPoolExecutor joins its threads at the end of its block and once more at exit, which takes minutes when a server
-does not respond. These threads are daemons and never joined, so their work may be left unfinished.
+A ThreadPoolExecutor joins its threads at the end of its block and at exit, which takes minutes when a server does not
+respond. These threads are daemons and never joined, so their work may be left unfinished.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ class Background:
     """Up to `threads` threads, started as they are needed. Call `close` at the end."""
 
     def __init__(self, threads: int, name: str) -> None:
-        self._most, self._name = threads, name
+        self._threads, self._name = threads, name
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._started, self._lock = 0, threading.Lock()
         self._closed = False
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Call a function in one of the threads, in the order of submission. From any thread."""
+        """Call a function in one of the threads, in the order of submission."""
         future: Future[T] = Future()
 
         def work() -> None:
@@ -37,13 +37,13 @@ class Background:
 
         self._work.put(work)
         with self._lock:
-            if self._started < self._most:
+            if self._started < self._threads:
                 self._started += 1
                 threading.Thread(target=self._run, name=f"{self._name}_{self._started}", daemon=True).start()
         return future
 
     def close(self) -> None:
-        """Start nothing more. Functions that run go on, and their results are dropped."""
+        """Start no more functions; those that run continue, and their results are dropped."""
         self._closed = True
         for _ in range(self._started):
             self._work.put(None)

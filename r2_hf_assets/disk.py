@@ -1,8 +1,7 @@
 """Disk errors as one line: which folder, what is wrong with it, what to do.
 
-`on_disk(folder)` wraps what works in a folder. The operating system's number decides: Python's and Arrow's errors carry
-it as errno, while obstore and hf_xet quote it, as Rust prints it: `(os error 28)`. Nothing is retried within a run: a
-full disk does not clear in seconds.
+The errno decides: Python's and Arrow's errors have it as an attribute; obstore's and hf_xet's quote it, as Rust prints
+it: `(os error 28)`. Nothing is retried within a run, because a full disk does not clear in seconds.
 """
 
 import errno
@@ -16,32 +15,32 @@ from pathlib import Path
 from r2_hf_assets.errors import DiskError, DiskFull, R2HfError
 
 _FULL = {
-    errno.ENOSPC: "no space is left on its disk; free some, and a later run goes on",
-    errno.EDQUOT: "this user's quota of its disk is used up; free some, and a later run goes on",
+    errno.ENOSPC: "no space is left on its disk; free some, and a later run continues",
+    errno.EDQUOT: "this user's quota of its disk is used up; free some, and a later run continues",
 }
 _WRONG = {
     errno.EROFS: "it is read-only; mount it for writing, or choose another folder",
-    errno.EACCES: "this user has no right to it; change its owner or its rights",
-    errno.EPERM: "this user has no right to it; change its owner or its rights",
-    errno.ENOENT: "it is gone, or its disk is not mounted; put it back",
-    errno.ENOTDIR: "a file stands where a folder should be; move it away",
-    errno.EEXIST: "a file stands where a folder should be; move it away",
-    errno.EISDIR: "a folder stands where a file should be; move it away",
-    errno.EXDEV: "it reaches over more than one disk; all in it must lie on the same",
+    errno.EACCES: "this user has no permission; change its owner or mode",
+    errno.EPERM: "this user has no permission; change its owner or mode",
+    errno.ENOENT: "it does not exist, or its disk is not mounted; restore it",
+    errno.ENOTDIR: "a file is in place of a folder; move it away",
+    errno.EEXIST: "a file is in place of a folder; move it away",
+    errno.EISDIR: "a folder is in place of a file; move it away",
+    errno.EXDEV: "it spans several disks; all of it must be on one",
     errno.EIO: "its disk can't be read or written; check the disk",
     errno.ESTALE: "its network disk was lost; mount it again",
 }
 
-# A write takes milliseconds; a temporary file this old has lost its writer.
+# A write takes milliseconds, so an older temporary file is an orphan.
 _TORN_SECONDS = 60
 
-# From obstore these say that an object does not exist, or already does: no error of the disk.
+# From obstore these mean that an object does not exist, or already does: no error of the disk.
 _ABOUT_OBJECTS = (errno.ENOENT, errno.EEXIST)
 
 
 @contextmanager
 def on_disk(folder: Path | str | None) -> Iterator[None]:
-    """Raise disk errors of the work in `folder` as DiskError or DiskFull. None: leave every error as it is."""
+    """Raise disk errors of the work in `folder` as DiskError or DiskFull; None changes no error."""
     try:
         yield
     except Exception as error:
@@ -51,7 +50,7 @@ def on_disk(folder: Path | str | None) -> Iterator[None]:
 
 
 def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
-    """The error for a user; None when `error` is not about a disk."""
+    """Return the error for a user; None when `error` is not about a disk."""
     if isinstance(error, R2HfError):
         return None
     number = error.errno if isinstance(error, OSError) else None
@@ -64,25 +63,25 @@ def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
     return DiskError(f"{folder}: {_WRONG[number]}") if number in _WRONG else None
 
 
-def sweep_torn_writes(folder: Path, names: str) -> None:
-    """Remove what killed writers left: obstore writes NAME#1, renames it to NAME, and never lists NAME#1."""
+def remove_torn_writes(folder: Path, names: str) -> None:
+    """Remove files of killed writers: obstore writes NAME#1, renames it to NAME, and never lists NAME#1."""
     for path in stale(folder.glob(names), _TORN_SECONDS):
-        path.unlink(missing_ok=True)  # it got its name just now
+        path.unlink(missing_ok=True)  # its writer may rename it now
 
 
 def stale(paths: Iterable[Path], seconds: float) -> Iterator[Path]:
-    """The paths last written longer ago than that, without those that are gone."""
+    """Yield the existing paths that were last written longer ago than `seconds`."""
     for path in paths:
         try:
-            written = path.stat().st_mtime
+            age = time.time() - path.stat().st_mtime
         except FileNotFoundError:
             continue
-        if time.time() - written > seconds:
+        if age > seconds:
             yield path
 
 
 def sync(files: Iterable[Path]) -> None:
-    """Flush these files and their names to the disk, so that a host that loses power keeps them."""
+    """Flush these files and their names to the disk, so that they survive a power loss."""
     paths = list(files)
     for path in (*paths, *{path.parent for path in paths}):
         descriptor = os.open(path, os.O_RDONLY)

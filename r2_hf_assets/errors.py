@@ -1,12 +1,12 @@
-"""Errors a user sees: one line each, what is wrong and what to set or run.
+"""Errors for users: one line each, what is wrong and what to set or run.
 
-`transient`: the same call may succeed later without any change, so a run that fails with it is worth a retry.
-`systemic`: every other run would fail in the same way until somebody acts.
+`transient`: the same call may succeed later without a change, so a run that fails with it is retried.
+`systemic`: every run fails in the same way until the user fixes the cause.
 """
 
 
 class R2HfError(Exception):
-    """Base of every error that is meant to be read by a user."""
+    """Base of every error for users."""
 
     transient = False
     systemic = False
@@ -19,7 +19,7 @@ class SettingsError(R2HfError):
 
 
 class AccessError(R2HfError):
-    """The bucket or the Hub refuses the credentials, or what they name does not exist."""
+    """The credentials are rejected, or the bucket or the repo does not exist."""
 
     systemic = True
 
@@ -29,15 +29,15 @@ class PlanError(R2HfError):
 
 
 class ShardError(R2HfError):
-    """A chunk's shards are absent, or are not what their record says."""
+    """A chunk's parts are absent, or differ from their build record."""
 
 
 class DamagedShard(ShardError):
-    """A shard's content is not what was built."""
+    """A part's content differs from what was built."""
 
 
 class ForeignDataset(AccessError):
-    """The dataset repo belongs to another plan, or holds files that this plan does not know."""
+    """The dataset repo belongs to another plan, or holds files of an unknown plan."""
 
 
 class UnknownFile(ShardError):
@@ -45,24 +45,24 @@ class UnknownFile(ShardError):
 
 
 class CardError(R2HfError):
-    """The dataset's README.md on the Hub can't be rewritten without damage to what people wrote."""
+    """The dataset's README.md on the Hub can't be updated without overwriting what users wrote."""
 
 
 class DiskError(R2HfError):
-    """A folder can't be written or read: read-only, removed, no permission, a file in its place."""
+    """A folder can't be read or written: read-only, removed, no permission, a file in its place."""
 
     systemic = True
 
 
 class DiskFull(DiskError):
-    """No space is left. Other runs remove their scratch files, so a later run may find some."""
+    """No space is left. Other runs remove their scratch files, so a later run may succeed."""
 
     transient = True
     systemic = False
 
 
 class StillUploading(R2HfError):
-    """An episode's audio is missing, but its metadata is too recent to call the audio lost."""
+    """An episode's audio is missing, and its metadata is so recent that the upload may be incomplete."""
 
     transient = True
 

@@ -1,10 +1,9 @@
-"""Folder name -> language: the rule by which a scan decides the partition of a new folder's episodes.
+"""Folder name -> language: the rule that maps a new folder's episodes to a partition.
 
-langcodes does the work (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages), so that en-US, en_gb
-and ENG are `en`, deu is `de`, and iw is `he`. Its result is accepted only when it is in LANGUAGES, a list fixed in
-code: partitions must not depend on the content of the bucket. Everything else is `unknown`. The plan keeps each
-decision (plan/folders.py), even if this rule changes later. langcodes reads Tagalog (tl) as Filipino (fil) and
-Serbo-Croatian (sh) as Serbian (sr), as CLDR does, so tl and sh are accepted names but not partitions.
+langcodes normalizes (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, macrolanguages): en-US, en_gb and ENG are
+`en`, deu is `de`, iw is `he`. Its result is accepted if it is in LANGUAGES, a list fixed in code, because partitions
+must not depend on the bucket's content; all else is `unknown`. The plan stores each decision (plan/folders.py), so a
+change of this rule moves no folder. As in CLDR, Tagalog (tl) is Filipino (fil) and Serbo-Croatian (sh) is Serbian (sr).
 """
 
 from functools import lru_cache
@@ -35,7 +34,7 @@ _KNOWN = frozenset(LANGUAGES) - {UNKNOWN}
 
 @lru_cache(maxsize=4096)
 def normalize(tag: str) -> str:
-    """The member of LANGUAGES that a folder name, or a segment's language field, stands for; UNKNOWN for any other."""
+    """Return the member of LANGUAGES for a folder name or a segment's language field, else UNKNOWN."""
     try:
         base = Language.get(tag.strip()).language or ""
         if base not in _KNOWN:

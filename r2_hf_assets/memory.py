@@ -1,8 +1,7 @@
-"""Limits the free memory that glibc's malloc keeps: few arenas, and large blocks returned at once.
+"""Limits of the free memory that glibc's malloc retains: few arenas, and large blocks returned at once.
 
-By default it makes up to eight arenas a core, and threads of one arena can't use what was freed in another; after the
-first large block it keeps free blocks of up to 32 MB. With 128 threads that fetch, and an upload after them, that was a
-third of a run's peak. MALLOC_ARENA_MAX and the like have effect only on a process that has not started yet.
+By default malloc makes up to eight arenas a core, which share no free memory, and retains free blocks of up to 32 MB.
+With 128 threads that was a third of a run's peak. MALLOC_ARENA_MAX and the like affect only processes started later.
 """
 
 import ctypes
@@ -12,8 +11,8 @@ from functools import cache
 
 import pyarrow as pa
 
-# Options of mallopt(3), and their values. Audio and the pages of it that pyarrow hands over (schema.py) are smaller
-# than 3 MiB: mapped anew each time, they would cost half a CPU second a GB. Blocks that Xet sends are larger.
+# Options of mallopt(3), and their values. Audio and pyarrow's pages of it (schema.py) are smaller than 3 MiB: a mapping
+# for each would cost half a CPU second a GB. Blocks that Xet sends are larger.
 _OPTIONS = {
     -8: 2,  # M_ARENA_MAX
     -3: 3 * 2**20,  # M_MMAP_THRESHOLD: bytes of the smallest block that is returned when it is freed
@@ -21,7 +20,7 @@ _OPTIONS = {
 }
 
 
-def release() -> None:
+def release_free_memory() -> None:
     """Return the free memory of Arrow and malloc to the operating system."""
     pa.default_memory_pool().release_unused()
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
@@ -29,21 +28,18 @@ def release() -> None:
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Release the local variables in the tracebacks of an error and of its causes.
-
-    Otherwise every buffer in use when it was raised stays allocated as long as the error does.
-    """
-    seen = set[int]()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    """Release the local variables, and so the buffers, in the tracebacks of an error and its causes."""
+    visited = set[int]()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 @cache
-def give_memory_back() -> None:
-    """Set the limits, once a process and before its threads start, unless the user has set malloc's options."""
-    chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
-    if not chosen and hasattr(library := ctypes.CDLL(None), "mallopt"):
+def limit_free_memory() -> None:
+    """Set the limits before threads start, unless the user has set malloc's options."""
+    configured = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
+    if not configured and hasattr(library := ctypes.CDLL(None), "mallopt"):
         for option, value in _OPTIONS.items():
             library.mallopt(option, value)

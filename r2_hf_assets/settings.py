@@ -1,9 +1,8 @@
-"""Every environment variable, once: its name, default, meaning and check.
+"""Every environment variable, declared once as a dataclass field: name, default, meaning and check.
 
-Each is declared as a field of the group that it belongs to. `load` turns an environment into these frozen dataclasses
-and reports everything that is missing or wrong in one line before any work is done. Nothing else in the data plane
-reads the environment, so the command line, Dagster and tests build the same objects. Secrets never appear in a repr or
-in an error.
+`load` reads an environment into these frozen dataclasses, and reports all that is missing or wrong in one line before
+any work. Nothing else in the data plane reads the environment, so the command line, Dagster and tests build the same
+objects. Secrets appear in no repr and no error.
 """
 
 import os
@@ -27,7 +26,7 @@ MAX_ROWGROUP_BYTES = 2**31 - 2**20
 
 
 def _matching(pattern: str, problem: str, convert: Callable[[str], T]) -> Callable[[str], T]:
-    """A parser of texts that match `pattern`; ValueError with `problem`, which is shown behind the variable's name."""
+    """Return a parser of texts that match `pattern`; its ValueError is shown after the variable's name."""
 
     def parse(value: str) -> T:
         if not re.fullmatch(pattern, value):
@@ -38,11 +37,7 @@ def _matching(pattern: str, problem: str, convert: Callable[[str], T]) -> Callab
 
 
 _ORIGIN = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
-_endpoint = _matching(
-    f"{_ORIGIN}/?",
-    "must be https://host[:port] alone (bucket and keys have variables of their own)",
-    lambda url: url.rstrip("/"),
-)
+_endpoint = _matching(f"{_ORIGIN}/?", "must be https://host[:port], without bucket or key", lambda url: url.rstrip("/"))
 _http_url = _matching(rf"{_ORIGIN}(/\S*)?", "must be an http(s) URL", lambda url: url.rstrip("/"))
 _count = _matching(r"0*[1-9]\d{0,14}", "must be a whole number, 1 or more", int)
 _amount = _matching(r"\d{1,9}(\.\d+)?", "must be a number, 0 or more", float)
@@ -51,7 +46,7 @@ _flag = _matching(
 )
 _bucket = _matching(r"(?!\.+$)[A-Za-z0-9._-]{1,255}", "must be a bucket's name alone, without a path", str)
 _region = _matching(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", "must be the name of a region, e.g. auto or eu-central-1", str)
-# It becomes a header of every request.
+# A header of every request.
 _token = _matching(r"[!-~]*", "must be printable ASCII without spaces", str)
 _license = _matching(r"([a-z0-9][a-z0-9.-]*)?", "must be one of the Hub's names, e.g. cc-by-4.0", str)
 _repo_id = _matching(r"[\w.-]+/[\w.-]+", "must look like owner/name", str)
@@ -69,18 +64,18 @@ def _prefix(value: str) -> str:
 
 
 def parse_languages(value: str) -> tuple[str, ...]:
-    """The languages named, in the order of LANGUAGES; all of them for none."""
+    """Return the named languages in the order of LANGUAGES; all of them for none."""
     tags = [tag for part in value.split(",") if (tag := part.strip())]
     for tag in tags:
         if normalize(tag) == UNKNOWN != tag:
-            raise ValueError(f"{tag!r} is no language this project knows")
+            raise ValueError(f"{tag!r} is no known language")
     wanted = {normalize(tag) for tag in tags} or set(LANGUAGES)
     return tuple(language for language in LANGUAGES if language in wanted)
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable; `default` is None where it must be set."""
+    """One environment variable; `default` is None if it must be set."""
 
     name: str
     parse: Callable[[str], Any]
@@ -90,7 +85,7 @@ class Variable:
 
 
 def _env(name: str, parse: Callable[[str], T], help: str, default: str | None = None, secret: bool = False) -> T:
-    """A dataclass field that is read from the environment variable `name`; its type is what `parse` returns."""
+    """Declare a dataclass field that is read from the environment variable `name`."""
     metadata = {"variable": Variable(name, parse, help, default, secret)}
     return field(default=MISSING if default is None else parse(default), repr=not secret, metadata=metadata)  # type: ignore[return-value]
 
@@ -117,41 +112,30 @@ class HubSettings:
     token: str = _env("HF_TOKEN", str, "A token that may write to it.", secret=True)
     endpoint: str = _env("HF_ENDPOINT", _http_url, "The Hub.", "https://huggingface.co")
     private: bool = _env("HF_PRIVATE", _flag, "1: a repo that is created is private.", "0")
-    fast_transfer: bool = _env(
-        "HF_HUB_ENABLE_HF_TRANSFER",
-        _flag,
-        "1: upload as fast as the machine can (HF_XET_HIGH_PERFORMANCE on huggingface_hub 1.0 and later).",
-        "0",
-    )
+    fast_transfer: bool = _env("HF_HUB_ENABLE_HF_TRANSFER", _flag, "1: full speed (HF_XET_HIGH_PERFORMANCE).", "0")
     title: str = _env("DATASET_TITLE", lambda value: " ".join(value.split()), "The dataset's name on its card.", "")
     license: str = _env("DATASET_LICENSE", _license, "Its license on the card, e.g. cc-by-4.0.", "")
 
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How episodes become chunks, and where the plan is kept."""
+    """How episodes become chunks, and where the plan is stored."""
 
-    state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are kept: a folder or s3://...", "")
+    state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are stored: a folder or s3://...", "")
     episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", _count, "Episodes in a new chunk.", "1000")
-    languages: tuple[str, ...] = _env(
-        "LANGUAGES", parse_languages, "Narrows the languages, e.g. en,de; empty: all.", ""
-    )
-    max_wait_hours: float = _env(
-        "PLAN_MAX_WAIT_HOURS", _amount, "An automatic scan plans a part-filled chunk after this long.", "24"
-    )
+    languages: tuple[str, ...] = _env("LANGUAGES", parse_languages, "Only these, e.g. en,de; empty: all.", "")
+    max_wait_hours: float = _env("PLAN_MAX_WAIT_HOURS", _amount, "Hours until a sensor plans a partial chunk.", "24")
 
 
 @dataclass(frozen=True)
 class ShardSettings:
     """How rows become files."""
 
-    scratch: str  # a folder for one part at a time, where content does not go over Xet
-    kept: str  # the folder of files after their upload, where `keep` is set
+    scratch: str  # the folder of the part being built, for uploads without Xet
+    kept_folder: str  # the folder of uploaded files, if `keep` is set
     max_bytes: int = _env("PARQUET_MAX_BYTES", _count, "A chunk larger than this is split into parts.", "2147483648")
     rowgroup_bytes: int = _env("PARQUET_ROWGROUP_BYTES", _rowgroup_bytes, "Audio bytes in a row group.", "33554432")
-    settle_minutes: float = _env(
-        "SETTLE_MINUTES", _amount, "Missing audio beside younger metadata means that the upload still goes on.", "15"
-    )
+    settle_minutes: float = _env("SETTLE_MINUTES", _amount, "Audio beside younger metadata may still arrive.", "15")
     keep: bool = _env("KEEP_SHARDS", _flag, "1: keep the files in DAGSTER_HOME too.", "0")
 
 
@@ -168,7 +152,7 @@ VARIABLES: tuple[Variable, ...] = tuple(variable for _, _, variable in _DECLARED
 
 @dataclass(frozen=True)
 class PartialSettings:
-    """What is set. `r2` and `hub` are None when a variable that they need is not set."""
+    """The settings; `r2` and `hub` are None when a variable that they need is not set."""
 
     plan: PlanSettings
     shards: ShardSettings
@@ -182,15 +166,11 @@ class PartialSettings:
 
 @dataclass(frozen=True)
 class ScanSettings(PartialSettings):
-    """For the bucket and the plan."""
-
     r2: BucketSettings
 
 
 @dataclass(frozen=True)
 class Settings(ScanSettings):
-    """For the bucket, the plan and the Hub."""
-
     hub: HubSettings
 
 
@@ -198,29 +178,38 @@ P = TypeVar("P", bound=PartialSettings)
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """The folder for the plan when STATE_URL is not set, for scratch files and for kept ones.
+    """Return the folder for scratch files, uploaded files and, without STATE_URL, the plan.
 
-    It is in DAGSTER_HOME: plan and history belong together, as a history without its plan would number chunks anew.
+    It is in DAGSTER_HOME, because a history without its plan would assign chunk numbers twice.
     """
     home = environ.get("DAGSTER_HOME")
     return Path(home).expanduser() / "r2_hf_assets" if home else Path(".r2_hf_assets")
 
 
+def dagster_home(value: str) -> Path:
+    """Return DAGSTER_HOME as a path; SettingsError unless it is the absolute path of an existing folder."""
+    home = Path(value).expanduser()
+    if not home.is_absolute() or not home.is_dir():
+        problem = f"={value} is not the absolute path of an existing folder" if value else " is not set"
+        raise SettingsError(f"DAGSTER_HOME{problem}: create a folder for the history, and set its path in .env")
+    return home
+
+
 def hub_home() -> str:
-    """The folder in which huggingface_hub and hf_xet keep what they need while they upload."""
+    """Return the folder of huggingface_hub's and hf_xet's caches."""
     return os.environ.get("HF_HOME") or "~/.cache/huggingface"
 
 
-def is_on(name: str) -> bool:
-    """Whether a switch of huggingface_hub or hf_xet is on, as huggingface_hub itself reads one."""
+def is_enabled(name: str) -> bool:
+    """Whether a switch of huggingface_hub or hf_xet is on, by huggingface_hub's own rule."""
     return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def ca_bundle(environ: Mapping[str, str] = os.environ) -> str:
-    """The PEM file of certificate authorities for every client of the bucket.
+    """Return the PEM file of certificate authorities for every client of the bucket.
 
-    AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. The Hub's clients read SSL_CERT_FILE themselves: a bundle for a
-    private S3 seldom holds the Hub's authority. SettingsError when the variable names no such file.
+    AWS_CA_BUNDLE, else SSL_CERT_FILE, else certifi's. SettingsError when the variable names no such file. The Hub's
+    clients read SSL_CERT_FILE alone, because a bundle for a private S3 seldom holds the Hub's authority.
     """
     for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
         if path := environ.get(name, "").strip():
@@ -238,7 +227,7 @@ def _check_bundle(name: str, path: str) -> None:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read and check the settings; an empty value counts as not set. The bucket's and the Hub's must be complete.
+    """Read and check the settings, in which an empty value counts as not set.
 
     SettingsError in one line for every variable that is missing or wrong.
     """
@@ -246,12 +235,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def load_for_scan(environ: Mapping[str, str] = os.environ) -> ScanSettings:
-    """As `load`, but the Hub's may be missing."""
+    """Read the settings; the Hub's may be missing."""
     return _load(ScanSettings, environ, "r2")
 
 
 def load_partial(environ: Mapping[str, str] = os.environ) -> PartialSettings:
-    """As `load`, but the bucket's and the Hub's may be missing."""
+    """Read the settings; the bucket's and the Hub's may be missing."""
     return _load(PartialSettings, environ)
 
 
@@ -272,7 +261,7 @@ def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
             shown = "" if variable.secret or "@" in raw else f"={raw!r}"
             wrong.append(f"{variable.name}{shown} {problem}")
     if wrong or incomplete.intersection(needs):
-        # Also what other groups lack: .env is then filled in at one go.
+        # Variables of the other groups too, so that .env is completed in one step.
         unset = [f"not set: {', '.join(missing)}"] if missing else []
         raise SettingsError(f"settings: {'; '.join(unset + wrong)} (put them into .env, see .env.example)")
     home = data_home(environ)
@@ -286,7 +275,7 @@ def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
 
 
 def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The languages that are partitions. A wrong value gives all: `load` reports it before any work."""
+    """Return the languages that are partitions; all for a wrong value, which `load` reports."""
     try:
         return parse_languages(environ.get("LANGUAGES", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""One sandbox a test process, one world a test: its own bucket, dataset repo and DAGSTER_HOME on that sandbox."""
+"""One sandbox a test process; one world a test, with a bucket, a dataset repo and a DAGSTER_HOME of its own."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,24 @@ from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
-# Before anything imports huggingface_hub: no user's cache or token is touched, and nothing is asked of the real Hub.
+# Before huggingface_hub is imported: no test uses a user's cache or token, or requests anything from the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+# Valid settings, for tests that connect to nothing.
+REQUIRED = {
+    "R2_ENDPOINT_URL": "http://127.0.0.1:9",
+    "R2_ACCESS_KEY_ID": "key-id",
+    "R2_SECRET_ACCESS_KEY": "secret",
+    "R2_BUCKET": "podcasts",
+    "HF_REPO_ID": "me/speech",
+    "HF_TOKEN": "hf_token",
+}
 
 
 @pytest.fixture(autouse=True, scope="session")
 def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Uploads leave nothing in the user's own cache. (hf_xet reads HF_HOME when it first works.)"""
+    """Keep uploads out of the user's cache. (hf_xet reads HF_HOME when it is first used.)"""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf_home")))
         yield
@@ -25,7 +35,7 @@ def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """A real S3 server and a Hub that answers like the real one."""
+    """A real S3 server, and a local Hub with the real one's protocol."""
     with start_sandbox() as running:
         yield running
 
@@ -48,7 +58,7 @@ def in_process(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 @pytest.fixture
 def done(in_process: World) -> World:
-    """Two chunks, both on the Hub."""
+    """A world with two committed chunks."""
     in_process.upload(episodes={"en": 4}, segments=(2, 2), seconds=(0.3, 0.4))
     assert in_process.scan() is None
     assert [run.error for run in in_process.build_due()] == [None, None]

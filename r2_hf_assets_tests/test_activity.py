@@ -1,41 +1,41 @@
-"""Progress: what advances the process's mark."""
+"""What advances the process's progress clock."""
 
 import io
 
 import pytest
 
 from r2_hf_assets import activity
-from r2_hf_assets.activity import Mark, Sent
+from r2_hf_assets.activity import ProgressClock, ProgressFile
 
 
 @pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> Mark:
-    """The process's mark, long idle."""
-    mark = old()
-    monkeypatch.setattr(activity, "PROCESS", mark)
-    return mark
+def process(monkeypatch: pytest.MonkeyPatch) -> ProgressClock:
+    """The process's clock, idle for long."""
+    clock = idle_clock()
+    monkeypatch.setattr(activity, "PROCESS", clock)
+    return clock
 
 
-def old() -> Mark:
-    mark = Mark()
-    mark.at -= 1000.0
-    return mark
+def idle_clock() -> ProgressClock:
+    clock = ProgressClock()
+    clock.at -= 1000.0
+    return clock
 
 
-def test_progress_ends_idleness(process: Mark) -> None:
+def test_progress_resets_the_idle_time(process: ProgressClock) -> None:
     assert process.idle() > 900
     activity.advance()
     assert process.idle() < 100
 
 
-def test_a_wait_counts_until_it_is_over_and_is_not_cut_short(process: Mark) -> None:
+def test_a_requested_wait_counts_as_progress_until_it_is_over(process: ProgressClock) -> None:
     activity.advance(500.0)
     activity.advance()
     assert -500 <= process.idle() < -400
 
 
-def test_a_file_that_is_sent_advances_with_every_block(process: Mark) -> None:
-    file = Sent(io.BytesIO(b"abcdef"))
+def test_each_block_read_from_a_file_is_progress(process: ProgressClock) -> None:
+    file = ProgressFile(io.BytesIO(b"abcdef"))
     assert (file.read(4), file.tell(), process.idle() < 100) == (b"abcd", 4, True)
     process.at -= 1000.0
     assert file.read() == b"ef" and process.idle() < 100

@@ -1,4 +1,4 @@
-"""Background threads: results and errors come back, and nobody waits for what is left undone."""
+"""Background threads: results and errors are returned, and unfinished work delays nothing."""
 
 import threading
 
@@ -7,7 +7,7 @@ import pytest
 from r2_hf_assets.background import Background, in_background
 
 
-def test_results_and_errors_come_back() -> None:
+def test_results_and_errors_are_returned() -> None:
     pool = Background(2, "test")
     squares = [pool.submit(pow, number, 2) for number in range(20)]
     failed = pool.submit(int, "x")
@@ -17,25 +17,25 @@ def test_results_and_errors_come_back() -> None:
     pool.close()
 
 
-def test_closing_waits_for_nothing_and_begins_nothing() -> None:
-    begun, over, ended = threading.Event(), threading.Event(), threading.Event()
+def test_close_neither_waits_nor_starts_queued_work() -> None:
+    started, released, ended = threading.Event(), threading.Event(), threading.Event()
 
     def block() -> None:
-        begun.set()
-        over.wait(60)
+        started.set()
+        released.wait(60)
         ended.set()
 
     pool = Background(1, "test")
     pool.submit(block)
-    queued = pool.submit(over.is_set)
-    assert begun.wait(20)
+    queued = pool.submit(released.is_set)
+    assert started.wait(20)
     pool.close()
     assert not ended.is_set()
-    over.set()
+    released.set()
     assert ended.wait(20) and not queued.done()
 
 
-def test_the_thread_is_a_daemon_and_its_error_is_the_callers() -> None:
+def test_in_background_uses_a_daemon_thread_and_raises_its_error() -> None:
     assert in_background(lambda: threading.current_thread().daemon)
     with pytest.raises(ValueError, match="invalid literal"):
         in_background(lambda: int("x"))

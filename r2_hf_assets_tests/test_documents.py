@@ -1,4 +1,4 @@
-"""What is written for people agrees with the code: the settings table, .env.example, the locks, file names, links."""
+"""Documents agree with the code: the settings table, .env.example, the locks, file names, links."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 from r2_hf_assets.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PACKAGES = ("r2_hf_assets", "r2_hf_assets_tests", "bench", "deploy", "docs", "scripts")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PACKAGES = ("r2_hf_assets", "r2_hf_assets_tests", "r2_hf_sandbox", "bench", "deploy", "docs", "scripts")
 FILES = {file.relative_to(ROOT).as_posix() for name in PACKAGES for file in (ROOT / name).rglob("*")}
 FILES |= {file.name for file in ROOT.iterdir()}
 
 
 def named(text: str) -> set[str]:
-    """Files of code, documents and settings that a text names, with as much of their paths as it says."""
+    """Return the names of files in a text, with as much of their paths as it has."""
     return set(re.findall(r"(?<![\w./<*-])((?:[\w-]+/)*[\w-]+\.(?:py|md|yaml))\b", text))
 
 
@@ -30,8 +30,8 @@ def test_the_readme_lists_every_variable_with_its_default_and_meaning() -> None:
 def test_the_example_lists_every_variable_with_its_default() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     for variable in VARIABLES:
-        wanted = f"{variable.name}=" if variable.default is None else f"#{variable.name}={variable.default}"
-        assert wanted in lines
+        line = f"{variable.name}=" if variable.default is None else f"#{variable.name}={variable.default}"
+        assert line in lines
 
 
 def test_the_locks_name_no_index_and_every_file_has_hashes() -> None:
@@ -44,13 +44,13 @@ def test_the_locks_name_no_index_and_every_file_has_hashes() -> None:
         assert all("--hash=sha256:" in package for package in packages)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.relative_to(ROOT).as_posix())
 def test_files_that_a_document_names_exist(document: Path) -> None:
-    """Modules below r2_hf_assets/, tests below r2_hf_assets_tests/, all else from the root; a bare name anywhere."""
-    below = ("", "r2_hf_assets/", "r2_hf_assets_tests/", "docs/")
+    """A path is relative to one of these folders; a bare name may be in any folder."""
+    folders = ("", "r2_hf_assets/", "r2_hf_assets_tests/", "docs/")
     bare = {name.rpartition("/")[2] for name in FILES}
     for name in named(document.read_text()):
-        assert name in bare if "/" not in name else any(folder + name in FILES for folder in below), name
+        assert name in bare if "/" not in name else any(folder + name in FILES for folder in folders), name
 
 
 def test_files_that_the_code_names_exist() -> None:
@@ -59,14 +59,14 @@ def test_files_that_the_code_names_exist() -> None:
         assert {name for name in named(module.read_text()) if name.endswith(".py")} <= tails, module
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_links_lead_somewhere(document: Path) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.relative_to(ROOT).as_posix())
+def test_links_have_a_target(document: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
         path, _, title = target.partition("#")
         if path.startswith("https://"):
             continue
-        found = document.parent / path if path else document
-        assert found.exists(), target
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
         if title:
-            titles = re.findall(r"^#+ (.*)", found.read_text(), re.MULTILINE)
+            titles = re.findall(r"^#+ (.*)", linked.read_text(), re.MULTILINE)
             assert title in {re.sub(r"[^\w -]", "", words).lower().replace(" ", "-") for words in titles}, target

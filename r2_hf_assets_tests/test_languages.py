@@ -1,4 +1,4 @@
-"""Languages: the contract's table, dirty folder names, and a list that is its own fixed point."""
+"""Languages: accepted and unknown folder names, and the list of partitions."""
 
 import pytest
 
@@ -48,7 +48,7 @@ from r2_hf_assets.languages import LANGUAGES, UNKNOWN, normalize
         ("en-x-podcast", "en"),
     ],
 )
-def test_names_of_languages(tag, language):
+def test_a_language_tag_is_normalized(tag, language):
     assert normalize(tag) == language
     assert language in LANGUAGES
 
@@ -63,15 +63,15 @@ def test_names_of_languages(tag, language):
     ],
     ids=lambda tag: repr(tag[:20]),
 )  # fmt: skip
-def test_everything_else_is_unknown(tag):
+def test_any_other_name_is_unknown(tag):
     assert normalize(tag) == UNKNOWN
 
 
-def test_every_member_is_its_own_normal_form():
+def test_every_language_normalizes_to_itself():
     assert [language for language in LANGUAGES if normalize(language) != language] == []
 
 
-def test_members_in_capitals_and_with_a_region_stay_themselves():
+def test_capitals_and_a_region_do_not_change_the_language():
     known = LANGUAGES[:-1]
     assert [normalize(f"{language.upper()}_us") for language in known] == list(known)
 
@@ -82,7 +82,7 @@ def test_unknown_is_last_and_the_rest_is_sorted_and_unique():
     assert UNKNOWN not in LANGUAGES[:-1]
 
 
-def test_what_whisper_and_fleurs_know_has_a_partition():
+def test_every_language_of_whisper_and_fleurs_has_a_partition():
     whisper = (
         "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la "
         "mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be "

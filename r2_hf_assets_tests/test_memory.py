@@ -1,4 +1,4 @@
-"""Which allocator Arrow takes: whatever is imported first, and unless the user has chosen."""
+"""Arrow's allocator: jemalloc whichever module is imported first, unless the user sets another."""
 
 import os
 import subprocess
@@ -13,23 +13,23 @@ POOL = "ARROW_DEFAULT_MEMORY_POOL"
 
 
 def backend(module: str, **env: str) -> str:
-    """The backend of Arrow's default pool in a process that imports `module`."""
+    """Return the backend of Arrow's default pool in a process that imports `module`."""
     code = f"import {module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
-    kept = {name: value for name, value in os.environ.items() if name != POOL}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**kept, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True
+    inherited = {name: value for name, value in os.environ.items() if name != POOL}
+    process = subprocess.run(
+        [sys.executable, "-c", code], env={**inherited, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
 
 
 @pytest.mark.skipif(
     sys.platform != "linux" or "jemalloc" not in pa.supported_memory_backends(), reason="Arrow has no jemalloc here"
 )
-@pytest.mark.parametrize("module", ["r2_hf_assets.definitions", "r2_hf_assets.shards.audit"])
-def test_arrow_takes_jemalloc(module: str) -> None:
+@pytest.mark.parametrize("module", ["r2_hf_assets.definitions", "r2_hf_assets.shards.verify"])
+def test_arrow_uses_jemalloc(module: str) -> None:
     assert backend(module) == "jemalloc"
 
 
-def test_the_users_choice_stands() -> None:
-    assert backend("r2_hf_assets.shards.audit", **{POOL: "system"}) == "system"
+def test_the_users_allocator_is_used() -> None:
+    assert backend("r2_hf_assets.shards.verify", **{POOL: "system"}) == "system"

@@ -12,22 +12,22 @@ import pytest
 import r2_hf_assets
 
 PACKAGE = Path(r2_hf_assets.__file__).parent
-ROOMS = ("bucket", "plan", "shards", "hub", "reconcile", "preflight")
+PACKAGES = ("bucket", "plan", "shards", "hub", "reconcile", "preflight")
 WITH_DAGSTER = "r2_hf_assets.preflight.dagster_home"
 DAGSTER = ("assets", "runs", "sensors", "checks", "jobs", "partitions", "resources", "schedules", "definitions")
 SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
 
 
 def modules() -> list[str]:
-    found = [f"r2_hf_assets.{name}" for name in SINGLE]
-    for room in ROOMS:
-        paths = sorted((PACKAGE / room).rglob("*.py"))
-        found += [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
-    return [name.removesuffix(".__init__") for name in found if name != WITH_DAGSTER]
+    names = [f"r2_hf_assets.{name}" for name in SINGLE]
+    for package in PACKAGES:
+        paths = sorted((PACKAGE / package).rglob("*.py"))
+        names += [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
+    return [name.removesuffix(".__init__") for name in names if name != WITH_DAGSTER]
 
 
 def run(code: str) -> str:
-    """What a fresh interpreter with an empty environment prints."""
+    """Return the output of a new interpreter with an empty environment."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -47,14 +47,14 @@ def test_the_data_plane_loads_no_dagster_and_no_decoder():
     assert [name for name in loaded if name.startswith(("dagster", "soundfile"))] == []
 
 
-def test_the_list_of_modules_is_the_tree():
+def test_the_list_of_modules_has_the_tree():
     names = modules()
     assert {"r2_hf_assets.bucket.fetch", "r2_hf_assets.plan.scan", "r2_hf_assets.shards.build"} <= set(names)
     assert {"r2_hf_assets.hub.commit", "r2_hf_assets.hub", "r2_hf_assets.hub.card.merge"} <= set(names)
 
 
 @pytest.mark.parametrize(
-    ("room", "strangers"),
+    ("package", "forbidden"),
     [
         ("bucket", ("plan", "shards", "hub", *DAGSTER)),
         ("plan", ("shards", "hub", *DAGSTER)),
@@ -64,41 +64,43 @@ def test_the_list_of_modules_is_the_tree():
         ("preflight", ("cli", *DAGSTER)),
     ],
 )
-def test_imports_go_one_way(room, strangers):
-    for path in (PACKAGE / room).rglob("*.py"):
+def test_imports_go_one_way(package, forbidden):
+    for path in (PACKAGE / package).rglob("*.py"):
         text = path.read_text()
-        assert not [stranger for stranger in strangers if f"from r2_hf_assets.{stranger}" in text], path.name
+        assert not [name for name in forbidden if f"from r2_hf_assets.{name}" in text], path.name
 
 
-def test_the_hub_meets_the_bucket_in_one_place():
-    """A build reads from the one and writes to the other; everything else of the hub needs no bucket."""
-    meets = [path.name for path in (PACKAGE / "hub").rglob("*.py") if "from r2_hf_assets.bucket" in path.read_text()]
-    assert meets == ["build.py"]
+def test_one_module_of_the_hub_imports_the_bucket():
+    """A build reads from the bucket and writes to the Hub."""
+    importers = [
+        path.name for path in (PACKAGE / "hub").rglob("*.py") if "from r2_hf_assets.bucket" in path.read_text()
+    ]
+    assert importers == ["build.py"]
 
 
 def test_the_product_imports_neither_boto3_nor_the_sandbox():
-    names_it = re.compile(r"^\s*(from|import) (boto|r2_hf_sandbox)", re.MULTILINE)
-    assert not [path.name for path in PACKAGE.rglob("*.py") if names_it.search(path.read_text())]
+    pattern = re.compile(r"^\s*(from|import) (boto|r2_hf_sandbox)", re.MULTILINE)
+    assert not [path.name for path in PACKAGE.rglob("*.py") if pattern.search(path.read_text())]
 
 
-def test_importing_the_hub_room_does_not_import_huggingface_hub():
+def test_importing_the_hub_package_does_not_import_huggingface_hub():
     loaded = run("import sys, r2_hf_assets.hub.commit\nprint('huggingface_hub' in sys.modules)")
     assert loaded == "False"
 
 
-def test_what_dagster_does_not_promise_is_used_in_one_module():
+def test_private_dagster_is_used_in_one_module():
     private = re.compile(r"dagster\._|dagster_shared")
-    found = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text())]
-    assert found == ["dagster_internals.py"]
+    importers = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text())]
+    assert importers == ["dagster_internals.py"]
 
 
-def test_no_import_leads_back():
-    """Imports inside of functions count: they only hide a circle."""
+def test_no_import_is_circular():
+    """Imports inside of functions count."""
     paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     graph: dict[str, set[str]] = {name.removesuffix(".__init__"): set() for name in paths}
     for name, path in paths.items():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module:
-                found = {f"{node.module}.{one.name}" for one in node.names}
-                graph[name.removesuffix(".__init__")] |= {one if one in graph else node.module for one in found}
-    tuple(TopologicalSorter({name: found & graph.keys() for name, found in graph.items()}).static_order())
+                imported = {f"{node.module}.{one.name}" for one in node.names}
+                graph[name.removesuffix(".__init__")] |= {one if one in graph else node.module for one in imported}
+    tuple(TopologicalSorter({name: imports & graph.keys() for name, imports in graph.items()}).static_order())

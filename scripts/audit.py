@@ -1,11 +1,10 @@
-"""`make audit`: the locked packages against known vulnerabilities, by pip-audit.
+"""`make audit`: checks the locked packages for known vulnerabilities, by pip-audit.
 
     python scripts/audit.py requirements.lock bench/requirements.lock
 
-A finding fails, with the list. A service that can't be reached is no finding: that is said in one line and the audit
-succeeds, since it also runs where there is no way to the service. pip-audit's exit code can't tell these apart (1 for a
-finding and for no network, 0 where a mirror of the package index answers 404 for every package). So the service is
-first asked about a pin whose vulnerability has been known for years: one that doesn't name it can't judge a lock.
+A vulnerability fails, with the list. An unreachable service is reported in one line and passes, because the audit also
+runs without a network. pip-audit's exit code does not distinguish these (1 for both, 0 where a mirror of the package
+index responds with 404 for every package). So a pin with a known vulnerability is queried first.
 
 pip-audit's own variables choose the service: PIP_AUDIT_VULNERABILITY_SERVICE (pypi or osv) and PIP_AUDIT_OSV_URL.
 """
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 KNOWN_BAD = "jinja2==2.4.1"  # CVE-2014-1402
-# A service that answers takes a second a hundred packages; one that hangs is cut off by pip-audit after 15 s.
+# A query takes a second a hundred packages; pip-audit's own timeout is 15 s.
 _LIMIT_S = 300
 
 
@@ -27,21 +26,21 @@ def main(locks: list[str]) -> int:
         known_bad = Path(folder) / "known-bad.txt"
         known_bad.write_text(KNOWN_BAD + "\n")
         if not _findings(_packages(_pip_audit([str(known_bad)], "--no-deps"))):
-            _say(f"audit: not done, the vulnerability service can't be reached (it knows nothing of {KNOWN_BAD})")
+            _log(f"audit: not done, the vulnerability service can't be reached (it does not report {KNOWN_BAD})")
             return 0
     packages = _packages(_pip_audit(locks, "--require-hashes"))
     if not packages:
         collected = _pip_audit(locks, "--require-hashes", "--dry-run")
         if collected.returncode:
-            _say(f"audit: the locks can't be read: {_error_line(collected.stderr)}")
+            _log(f"audit: the locks can't be read: {_error_line(collected.stderr)}")
             return 1
-        _say("audit: not done, the vulnerability service stopped answering")
+        _log("audit: not done, the vulnerability service stopped responding")
         return 0
-    found = _findings(packages)
-    print("\n".join(found) or "audit: nothing known", flush=True)
+    findings = _findings(packages)
+    print("\n".join(findings) or "audit: nothing known", flush=True)
     unknown = sum("skip_reason" in package for package in packages)
-    _say(f"audit: {len(found)} vulnerabilities; {len(packages)} packages asked about, {unknown} not known there")
-    return bool(found)
+    _log(f"audit: {len(findings)} vulnerabilities; {len(packages)} packages queried, {unknown} unknown")
+    return bool(findings)
 
 
 def _pip_audit(files: list[str], *options: str) -> subprocess.CompletedProcess[str]:
@@ -50,11 +49,11 @@ def _pip_audit(files: list[str], *options: str) -> subprocess.CompletedProcess[s
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LIMIT_S)
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer in {_LIMIT_S} s")
+        return subprocess.CompletedProcess(command, 1, "", f"no result in {_LIMIT_S} s")
 
 
 def _packages(audited: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    """What pip-audit says of each package; nothing when it did not get to the end."""
+    """Return pip-audit's report of each package; nothing when it failed."""
     try:
         return json.loads(audited.stdout)["dependencies"]
     except ValueError:
@@ -74,7 +73,7 @@ def _error_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if "ERROR" in line), text.strip()[-200:])
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

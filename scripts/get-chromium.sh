@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the distribution's chromium, in which the tests of the UI run. Does nothing where there is one. Fails with one
-# line where it can't: without apt-get, and for a user who is neither root nor may become it without a password.
+# Installs the distribution's chromium for the UI tests, unless it is installed. Fails with one line without apt-get, and
+# for a user who is not root and has no sudo without a password.
 set -u
 if command -v chromium >/dev/null; then exit 0; fi
 fail() { echo "make: no chromium ($1); the tests of the UI in a browser are skipped" >&2; exit 1; }

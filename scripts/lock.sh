@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes the lock files from pyproject.toml: hashes, every platform, no index host. $1 is the environment's bin folder.
+# Writes the lock files from pyproject.toml: hashes, every platform, no index host. $1: the environment's bin folder.
 set -eu
 compile="$1/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url"
 $compile --custom-compile-command "make lock" --upgrade --extra sandbox --group dev pyproject.toml -o requirements.lock

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Makes the virtual environment in $1 from requirements.lock, hashes checked, and installs the project into it.
-# The lock is complete, so pip need resolve nothing (--no-deps).
-# Needs Python 3.11 or later; on Debian and Ubuntu the venv module is a package of its own, which is installed when it is missing.
+# Creates the virtual environment in $1 from requirements.lock, with hashes, and installs the project into it.
+# --no-deps: the lock is complete. Needs Python 3.11 or later; Debian and Ubuntu package venv separately.
 set -eu
 venv=$1
 python=${PYTHON:-python3}

@@ -1,8 +1,7 @@
-"""What the Celery workers are told. `celery -A dagster_celery.app` imports this by its name, so its folder belongs on
+"""Settings of the Celery workers. `celery -A dagster_celery.app` imports this module by name, so its folder must be on
 PYTHONPATH.
 
-Start the worker with `celery` itself and not with `dagster-celery worker start`: that one starts the real worker as a
-child and, when it is stopped, leaves it running.
+Start the worker with `celery`: `dagster-celery worker start` leaves its child, the worker, running when it is stopped.
 """
 
 import os
@@ -11,23 +10,22 @@ broker_url = os.environ["CLUSTER_REDIS_URL"]
 result_backend = broker_url
 task_default_queue = "dagster"
 
-# As in dagster.yaml, with the reasons there.
+# As in dagster.yaml, for the reasons there.
 broker_transport_options = {"visibility_timeout": 86400}
 result_expires = 1209600
 
-# A worker takes a run when it is free for it, and none in advance: a run that waits in the hands of a busy worker could
-# be worked on elsewhere, and one in the hands of a dead worker would not be seen for a day.
+# No prefetch: a run prefetched by a busy worker could run elsewhere, and one prefetched by a dead worker would be
+# delivered again after a day.
 worker_prefetch_multiplier = 1
 worker_disable_prefetch = True
 
-# Keep trying while Redis is away, at the start as later on.
+# Reconnect to Redis at the start as well.
 broker_connection_retry_on_startup = True
 
-# The imports of the first run serve the next ones (a run starts in 0.1 s); a fresh process now and then costs seconds.
+# Later runs of a process start in 0.1 s, because its imports are loaded; a new process costs seconds.
 worker_max_tasks_per_child = 100
 
-# Dagster's own log lines go to its event log, and the task's output is one number.
-# What a run prints belongs into its own logs, and not into the worker's.
+# Dagster's log lines go to its event log, and a run's output to its compute logs.
 worker_redirect_stdouts = False
 worker_hijack_root_logger = False
 task_ignore_result = False

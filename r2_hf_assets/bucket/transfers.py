@@ -211,7 +211,7 @@ class Transfers:
         try:
             outcome = interpret_response(transfer.handle, transfer.what, transfer.attempt, number, message)
             if isinstance(outcome, TransientError):
-                due = time.monotonic() + transfer.retries.wait_after(outcome)
+                due = time.monotonic() + transfer.retries.next_wait(outcome)
                 self._end_transfer(transfer)
                 heapq.heappush(self._retries, (due, transfer.index, transfer))
             else:

@@ -1,4 +1,4 @@
-"""`r2-hf`, the command line: commands.py lists the commands, each is a module of its own."""
+"""`r2-hf`, the command line: commands.py lists the commands, each in a module of its own."""
 
 from r2_hf_assets.cli.commands import main
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.output import say
+from r2_hf_assets.cli.output import print_status
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -51,7 +51,7 @@ def adopt(
     episodes = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
     logs = (log.read_text(errors="replace") for log in progress)
     finished = {name for log in logs for name in script.read_progress(log, episodes, size)}
-    client, repo = HubClient(settings.hub, say), settings.hub.repo_id
+    client, repo = HubClient(settings.hub, print_status), settings.hub.repo_id
     hub = take_inventory(client)
     if (head := hub.revision) is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN has no access to it; check HF_REPO_ID")
@@ -63,7 +63,7 @@ def adopt(
         due = [item for item in chunks if recorded.get(item.chunk.name) != item.chunk.digest]
         to_check = [item for item in due if item.files or item.finished]
         if episodes_per_chunk is None:
-            script.check_chunk_size(settings, head, to_check, say)
+            script.check_chunk_size(settings, head, to_check, print_status)
         if not dry_run:
             plan.check_identity()
             # Before planning: another run may build a planned chunk, and its rows would then be duplicates.
@@ -72,7 +72,7 @@ def adopt(
             add_partitions(instance, (item.chunk.number for item in chunks))
         done, lost, left_due = 0, 0, list[Due]()
         # At this revision the files still have their old paths.
-        for item, content in script.check_chunks(settings, head, to_check, say):
+        for item, content in script.check_chunks(settings, head, to_check, print_status):
             accepted = not content.problem and (not content.lost or (item.finished and not rebuild_incomplete))
             if accepted:
                 done, lost = done + 1, lost + len(content.lost)
@@ -84,13 +84,13 @@ def adopt(
             renamed = f", from data/{item.code}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
             click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {content.summary}{renamed}")
-            say(f"checked {done + len(left_due)} of {len(to_check)} chunks on the Hub")
+            print_status(f"checked {done + len(left_due)} of {len(to_check)} chunks on the Hub")
         if not dry_run:
             record_due(instance, left_due, repo, "import")
     if lost:
-        say(
+        print_status(
             f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
             "r2-hf process --partition builds a recorded one again"
         )
     counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left_due)} checked ones left due"
-    say(f"would be: {counts}" if dry_run else counts)
+    print_status(f"would be: {counts}" if dry_run else counts)

@@ -1,7 +1,7 @@
 """`r2-hf`: the whole job from the command line, on the same plan, assets and history as the UI.
 
-Each command is a module of its own, and imports what it needs when it runs, so that `r2-hf --help` loads neither
-Dagster nor Arrow. stdout is data, stderr is talk. An error is one line; the exit codes are in the help.
+Commands import what they need when they run, so that `r2-hf --help` loads neither Dagster nor Arrow. stdout is data,
+stderr is status and errors, one line each. The exit codes are in the help.
 """
 
 import atexit
@@ -17,7 +17,7 @@ import click
 
 from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
-from r2_hf_assets.cli.output import say
+from r2_hf_assets.cli.output import print_status
 from r2_hf_assets.cli.process import process
 from r2_hf_assets.cli.reconcile import reconcile
 from r2_hf_assets.cli.scan import scan
@@ -27,22 +27,25 @@ from r2_hf_assets.errors import R2HfError, SettingsError
 _BY_SIGNAL = 128  # a shell adds the signal's number
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    commands=[doctor, scan, process, status, reconcile, adopt],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def commands() -> None:
     """Podcast speech from an S3 bucket (Cloudflare R2) to a Hugging Face dataset.
 
-    Settings come from the environment and from .env in the current folder, which goes before the shell, as it does for
-    Dagster's own commands. DAGSTER_HOME must be set: progress is kept there.
+    Settings come from the environment and from .env in the current folder, which overrides the shell, as for Dagster's
+    own commands. DAGSTER_HOME must be set: progress is recorded there.
 
     \b
-      r2-hf doctor                      is everything there that the job needs?
+      r2-hf doctor                      check settings, bucket, Hub and DAGSTER_HOME
       r2-hf scan                        plan what is new in the bucket
       r2-hf process                     build and commit every due chunk
-      r2-hf status                      how far it is
-      r2-hf reconcile --record          a lost database is made good from the Hub
+      r2-hf status                      show the progress
+      r2-hf reconcile --record          restore a lost history from the Hub
       r2-hf import --work-plan work_plan.json --progress progress.log
 
-    Called as the script was, it does the same:
+    Calls of the replaced script do the same:
 
     \b
       r2-hf --scan --language en        = r2-hf scan --language en
@@ -52,7 +55,7 @@ def commands() -> None:
     \b
     Exit codes:
       0    done
-      1    something failed; the rest was done, or is still due
+      1    something failed; the rest is done, or still due
       2    wrong usage or settings; nothing was done
       130  stopped by Ctrl-C, 143 by SIGTERM; what is recorded is done,
            the rest is due
@@ -62,43 +65,38 @@ def commands() -> None:
     load_dotenv(".env", override=True)
 
 
-for _command in (doctor, scan, process, status, reconcile, adopt):
-    commands.add_command(_command)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command, the one of this process when there are no `arguments`; returns the exit code."""
+    """Run a command, by default that of sys.argv; returns the exit code."""
     if arguments is None:
-        # Else the garbage collector looks at Dagster's half million objects once more at the end: 0.5 s.
-        atexit.register(gc.freeze)
+        atexit.register(gc.freeze)  # skips a collection of Dagster's half million objects: 0.5 s
     with _sigterm_as_ctrl_c() as signals:
         try:
             return _run(arguments)
-        except BrokenPipeError:  # `| head` has read enough; nothing must be flushed into it at exit
+        except BrokenPipeError:  # of `| head`; the flush at exit would raise it again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return _BY_SIGNAL + signal.SIGPIPE
         except KeyboardInterrupt:
-            say("r2-hf: stopped; what is recorded is done, the rest is due")
+            print_status("r2-hf: stopped; what is recorded is done, the rest is due")
             return _BY_SIGNAL + (signal.SIGTERM if signal.SIGTERM in (signals.read(1024) or b"") else signal.SIGINT)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        called = _as_command(sys.argv[1:] if arguments is None else arguments)
-        return commands.main(called, prog_name="r2-hf", standalone_mode=False) or 0
+        command = _as_command(sys.argv[1:] if arguments is None else arguments)
+        return commands.main(command, prog_name="r2-hf", standalone_mode=False) or 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        say(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
+        print_status(f"r2-hf: {error.format_message()} (see {context.command_path if context else 'r2-hf'} --help)")
         return 2 if isinstance(error, click.UsageError) else 1
-    except click.Abort:  # what click makes of Ctrl-C
+    except click.Abort:  # click's exception for Ctrl-C
         raise KeyboardInterrupt from None
     except R2HfError as error:
-        say(f"r2-hf: {error}")
+        print_status(f"r2-hf: {error}")
         return 2 if isinstance(error, SettingsError) else 1
 
 
 def _as_command(arguments: Sequence[str]) -> list[str]:
-    """The arguments behind a command: calls of the replaced script have options alone."""
+    """Return the arguments with a command first; calls of the replaced script have options only."""
     if arguments and (not arguments[0].startswith("-") or arguments[0] in ("-h", "--help")):
         return list(arguments)
     return ["scan" if "--scan" in arguments else "process", *(word for word in arguments if word != "--scan")]
@@ -106,10 +104,10 @@ def _as_command(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[RawIOBase]:
-    """Make SIGTERM stop the process as Ctrl-C does; yields a file with the number of each signal that came, as a byte.
+    """Make SIGTERM interrupt the process as Ctrl-C does; yields a file of the received signals' numbers, as bytes.
 
-    While a run goes on, Dagster does the same with handlers of its own, so no handler can identify the signal. Python
-    writes the number of every signal that it handles into its wakeup pipe.
+    During a run Dagster replaces the handlers, so the signal is identified by the wakeup pipe, into which Python writes
+    the number of each signal.
     """
     reading, writing = os.pipe()
     os.set_blocking(reading, False)

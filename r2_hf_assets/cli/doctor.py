@@ -1,4 +1,4 @@
-"""`r2-hf doctor`: prints what preflight/ finds."""
+"""`r2-hf doctor`: prints the findings of preflight/."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.output import json_option, say
+from r2_hf_assets.cli.output import json_option, print_status
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -16,11 +16,11 @@ _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 @json_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Look whether the job has all it needs.
+    """Check settings, bucket, Hub and DAGSTER_HOME.
 
-    Settings, .env, DAGSTER_HOME and its database, STATE_URL, the bucket and an episode in it, the Hub, the token's
-    rights and the repo. It takes up to 15 seconds; what to do stands behind the arrow. Nothing is
-    changed; in STATE_URL an empty object is made and removed.
+    Also .env, the database, STATE_URL, an episode in the bucket, the token's rights and the repo. It takes up to 15
+    seconds. What to do follows the arrow. Nothing is changed, but for an empty object that is created in STATE_URL and
+    removed.
 
     \b
       r2-hf doctor
@@ -28,12 +28,12 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
     \b
     ok    as it should be
-    warn  works, or can't be told; read it
+    warn  works, or is unknown; read it
     FAIL  the job will not work; then the exit code is 1
     """
-    from r2_hf_assets.preflight.collect import find_all
+    from r2_hf_assets.preflight.collect import collect_findings
 
-    findings = find_all(os.environ, Path(".env"))
+    findings = collect_findings(os.environ, Path(".env"))
     failed, warned = (sum(finding.level == level for finding in findings) for level in ("FAIL", "warn"))
     if as_json:
         rows = [asdict(finding) for finding in findings]
@@ -44,6 +44,6 @@ def doctor(context: click.Context, as_json: bool) -> None:
             level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
             advice = f" -> {finding.advice}" if finding.advice else ""
             click.echo(f"{level}  {finding.name:{width}}  {finding.seen}{advice}")
-    say(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
+    print_status(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
     if failed:
         context.exit(1)

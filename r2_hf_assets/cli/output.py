@@ -1,4 +1,4 @@
-"""What the commands share: lines on stderr, and the options that several of them take."""
+"""Shared by the commands: status lines on stderr, and common options."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import click
 
 
 def _languages(context: click.Context, option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """The languages that the values name; a value may name several, with commas. () where the option is not given."""
+    """Return the languages of --language; () where it is not given."""
     if not values:
         return ()
     from r2_hf_assets.settings import parse_languages
@@ -31,6 +31,6 @@ language_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
-def say(line: str) -> None:
-    """A line for people, on stderr."""
+def print_status(line: str) -> None:
+    """Print a line for users to stderr."""
     click.echo(line, err=True)

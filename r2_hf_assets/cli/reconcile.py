@@ -4,7 +4,7 @@ import json
 
 import click
 
-from r2_hf_assets.cli.output import json_option, say
+from r2_hf_assets.cli.output import json_option, print_status
 
 _MAX_KEYS = 20
 
@@ -38,19 +38,19 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
     from r2_hf_assets.runs.reconcile import as_plain, examine, line, summary
 
     with open_instance() as instance:
-        report = examine(instance, settings, mark_lost=not dry_run, record_found=do_record, log=say)
+        report = examine(instance, settings, mark_lost=not dry_run, record_found=do_record, log=print_status)
     recorded = len(report.recordable) if do_record else 0
     if as_json:
         click.echo(json.dumps(as_plain(report, recorded), indent=1))
     else:
         for difference in report.differences:
             click.echo(line(difference))
-    say(summary(report) + (f"; {recorded} recorded now" if do_record else ""))
+    print_status(summary(report) + (f"; {recorded} recorded now" if do_record else ""))
     marked_due = not dry_run and (report.revision is not None or do_record)
     for kind in report.counts:
         if (kind == Kind.UNRECORDED and do_record) or (kind == Kind.ABSENT and not marked_due):
             continue  # recorded now, or reported below
-        say(f"{kind}: {ADVICE[Kind(kind)]}")
+        print_status(f"{kind}: {ADVICE[Kind(kind)]}")
     if not report.lost:
         return
     if marked_due:
@@ -61,4 +61,4 @@ def reconcile(do_record: bool, dry_run: bool, as_json: bool) -> None:
         outcome = f"there is no {settings.dataset} on the Hub, or no access to it; if it is gone, --record marks as due"
     keys = [partition_key(*due.name) for due in report.lost]
     more = f" and {len(keys) - _MAX_KEYS} more" if len(keys) > _MAX_KEYS else ""
-    say(f"{outcome}: {', '.join(keys[:_MAX_KEYS])}{more}")
+    print_status(f"{outcome}: {', '.join(keys[:_MAX_KEYS])}{more}")

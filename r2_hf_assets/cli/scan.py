@@ -2,7 +2,7 @@
 
 import click
 
-from r2_hf_assets.cli.output import language_option, say
+from r2_hf_assets.cli.output import language_option, print_status
 
 
 @click.command()
@@ -31,12 +31,14 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
     with open_instance() as instance:
         error = run_scan(instance, language, start_anew=start_anew)
         if error:
-            say(f"r2-hf scan: {error}")
+            print_status(f"r2-hf scan: {error}")
             context.exit(1)
         metadata = last_scan(instance)
     for folder, languages in metadata["folders_of_another_rule"].items():
-        say(f"folder {folder} stays {languages['decided']}, as decided; this release maps it to {languages['rule']}")
-    say(
+        print_status(
+            f"folder {folder} stays {languages['decided']}, as decided; this release maps it to {languages['rule']}"
+        )
+    print_status(
         f"{metadata['episodes_seen']} episodes seen, {metadata['episodes_newly_planned']} newly planned in "
         f"{metadata['chunks_new']} chunks; a grid that fits this bucket: {metadata['languages_that_fit']}"
     )

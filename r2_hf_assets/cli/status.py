@@ -1,12 +1,11 @@
-"""`r2-hf status`: how far each language is."""
+"""`r2-hf status`: the progress of each language."""
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from r2_hf_assets.cli.output import json_option, say
+from r2_hf_assets.cli.output import json_option, print_status
 
 _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next")
 
@@ -14,12 +13,11 @@ _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """How far each language is.
+    """Show the progress of each language.
 
-    In chunks: planned, built, committed, failed (of those that are due), due; the hours of audio committed; and the
-    partition that is next. Chunks of languages that LANGUAGES leaves out are counted in a line of their own. Below
-    stand the pace of the latest commits, and how long the rest takes at it. Read from the plan and the history alone;
-    reconcile compares them with the Hub.
+    In chunks: planned, built, committed, failed (of the due ones), due; then the hours of audio committed, and the next
+    partition. Chunks of languages that LANGUAGES leaves out are counted separately. The last line is the pace of the
+    latest commits, and the time left. All of it is from the plan and the history; reconcile compares them with the Hub.
 
     \b
       r2-hf status
@@ -28,45 +26,37 @@ def status(as_json: bool) -> None:
     from r2_hf_assets.settings import load_for_scan
 
     settings = load_for_scan()
+    from tabulate import tabulate  # type: ignore[import-untyped]
+
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.runs.progress import read_progress
 
     with open_instance() as instance:
         planned = open_plan(settings.plan, settings.r2).planned()
-        found = read_progress(instance, planned, settings.plan.languages, settings.dataset)
+        progress = read_progress(instance, planned, settings.plan.languages, settings.dataset)
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=1))
+        click.echo(json.dumps(asdict(progress), indent=1))
         return
-    if found.left_out:
-        counts = ", ".join(f"{language} {count}" for language, count in found.left_out.items())
-        say(f"LANGUAGES leaves out {sum(found.left_out.values())} planned chunks: {counts}")
-    if not found.languages:
-        say("nothing is planned; r2-hf scan plans" if not found.left_out else "nothing else is planned")
+    if progress.left_out:
+        counts = ", ".join(f"{language} {count}" for language, count in progress.left_out.items())
+        print_status(f"LANGUAGES leaves out {sum(progress.left_out.values())} planned chunks: {counts}")
+    if not progress.languages:
+        print_status("nothing is planned; run r2-hf scan" if not progress.left_out else "nothing else is planned")
         return
-    rows = [_COLUMNS, *([_cell(getattr(row, name)) for name in _COLUMNS] for row in (*found.languages, found.total))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(_COLUMNS, row, widths, strict=True)
-        aligned = (cell.ljust(w) if name in ("language", "next") else cell.rjust(w) for name, cell, w in cells)
-        click.echo("  ".join(aligned).rstrip())
-    if found.total.hours_unknown:
-        say(f"the hours of {found.total.hours_unknown} chunks are not known: they were not built by this history")
-    if (pace := found.pace) and found.total.due:
-        say(
+    rows = [[getattr(row, name) for name in _COLUMNS] for row in (*progress.languages, progress.total)]
+    click.echo(tabulate(rows, _COLUMNS, tablefmt="plain", floatfmt=".2f", missingval="-"))
+    if progress.total.hours_unknown:
+        print_status(f"the hours of {progress.total.hours_unknown} chunks are unknown: this history did not build them")
+    if (pace := progress.pace) and progress.total.due:
+        print_status(
             f"{pace.chunks} chunks in the last {_time(pace.hours_measured)}, {pace.episodes_per_hour:,.0f} episodes an "
             f"hour; at this pace the rest takes {_time(pace.hours_left)}"
         )
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
 def _time(hours: float) -> str:
-    """3 min, 1.5 h, 4.2 days"""
+    """Format as 3 min, 1.5 h or 4.2 days."""
     if hours < 1:
         return f"{hours * 60:.0f} min"
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

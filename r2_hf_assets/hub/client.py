@@ -19,7 +19,7 @@ from r2_hf_assets import retry as retries
 from r2_hf_assets.hub.errors import NOT_FOUND, classify, explain, status_of
 from r2_hf_assets.hub.timeouts import add_timeouts
 from r2_hf_assets.retry import Retry, T
-from r2_hf_assets.settings import HubSettings, is_on
+from r2_hf_assets.settings import HubSettings, is_enabled
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -70,7 +70,7 @@ class HubClient:
         self.repo_id, self.endpoint = settings.repo_id, settings.endpoint
         self.dataset = f"{self.endpoint}/datasets/{self.repo_id}"  # a build record names the store of its content by it
         self._api_url = f"{self.endpoint}/api/datasets/{self.repo_id}"
-        self.fast = is_on("HF_XET_HIGH_PERFORMANCE")
+        self.fast = is_enabled("HF_XET_HIGH_PERFORMANCE")
         self._xet_disabled = constants.HF_HUB_DISABLE_XET
         self._private = settings.private
         self.api = HfApi(endpoint=settings.endpoint, token=settings.token, library_name="r2_hf_assets")

@@ -91,7 +91,7 @@ def _session_with_timeouts(make_session: Any) -> Any:
 def _send(send: Any, request: Any, *, timeout: Any = None, **options: Any) -> Any:
     activity.advance()
     if hasattr(request.body, "read"):
-        request.body = activity.Sent(request.body)
+        request.body = activity.ProgressFile(request.body)
     # requests applies the timeout for connecting also while it sends.
     default = (max(TIMEOUTS["connect"], TIMEOUTS["write"]), TIMEOUTS["read"])
     response = send(request, timeout=timeout or default, **options)

@@ -67,7 +67,7 @@ def open_files(repo: HubClient, limits: ShardSettings, language: str, number: in
     with ExitStack() as cleanup:
         yield _FileUpload(repo, scratch, limits.keep, language, number, cleanup, files)
         if limits.keep:
-            _move(files, Path(limits.kept) / language, number)
+            _move(files, Path(limits.kept_folder) / language, number)
 
 
 def _move(files: Sequence[Path], kept: Path, number: int) -> None:

@@ -14,7 +14,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.bucket.client import NOT_FOUND, Store, call_with_retry, folder_of
-from r2_hf_assets.disk import on_disk, sweep_torn_writes, sync
+from r2_hf_assets.disk import on_disk, remove_torn_writes, sync
 from r2_hf_assets.plan.chunks import damaged
 from r2_hf_assets.retry import Retry, T
 
@@ -83,4 +83,4 @@ class PlanFiles:
         """Remove temporary files that killed writers left in a folder."""
         if folder := folder_of(self.store):
             for names in ("plan/**/*#*", "builds/**/*#*"):
-                sweep_torn_writes(folder, names)
+                remove_torn_writes(folder, names)

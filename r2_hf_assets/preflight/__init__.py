@@ -1,4 +1,4 @@
-"""Checks before the work that everything it needs is there: a module for each thing that is looked at."""
+"""Checks of all that the job needs, before any work: a module for each subject."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +8,9 @@ OK, WARN, FAIL = "ok", "warn", "FAIL"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: how it is, what was looked at, what was seen, and what to do ("" for nothing).
+    """One line: level, subject, what was observed, and what to do ("" for nothing).
 
-    Levels: "ok", as it should be; "warn", works or can't be told; "FAIL", the job will not work.
+    Levels: "ok"; "warn", works or is unknown; "FAIL", the job will not work.
     """
 
     level: str

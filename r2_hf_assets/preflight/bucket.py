@@ -1,7 +1,7 @@
-"""The bucket: is it there, may it be listed and read, is what lies in it what the job expects.
+"""The bucket: whether it exists, can be listed and read, and has the expected folders.
 
-Four requests, each made once: the language folders, the first episodes of one of them, an episode's all_segments.json
-and the audio of its first segment; two more for each episode before it that is not whole. Nothing is written.
+Four requests without a retry: the language folders, the first episodes of one of them, an episode's all_segments.json
+and the audio of its first segment; two more for each incomplete episode before it. Nothing is written.
 """
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
 
-# Seconds until one request of a collector is answered.
+# Timeout of a request, in seconds.
 PATIENCE_S = 5.0
-# Episodes looked at until one has its metadata: the first may be uploading.
+# Episodes to try: the upload of the first ones may be incomplete.
 _EPISODES = 5
 
 
 def check_bucket(r2: BucketSettings) -> list[Finding]:
-    """Findings `bucket` and `episode`; only the first when there is nothing to look into."""
+    """Return findings `bucket` and `episode`; only the first when no folder can be listed."""
     once = replace(ONCE, silence=PATIENCE_S)
     try:
         bucket = Bucket(r2)
@@ -31,7 +31,7 @@ def check_bucket(r2: BucketSettings) -> list[Finding]:
     except R2HfError as error:
         return [fail("bucket", f"{r2.name} at {r2.endpoint_url} can't be listed", str(error))]
     if not (folders := _names(page)):
-        seen = f"{r2.name} answers, and holds no folder below {r2.prefix or 'its root'}"
+        seen = f"{r2.name} has no folder below {r2.prefix or 'its root'}"
         return [warn("bucket", seen, "check PROCESSED_PREFIX and R2_BUCKET, or put episodes there")]
     try:
         episode = _check_an_episode(bucket, r2.prefix, folders, once)
@@ -41,12 +41,12 @@ def check_bucket(r2: BucketSettings) -> list[Finding]:
 
 
 def _check_folders(r2: BucketSettings, folders: list[str], more: bool) -> Finding:
-    strange = [name for name in folders if normalize(name) == UNKNOWN != name]
-    known = len(folders) - len(strange)
-    seen = f"{r2.name} answers; {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
+    unknown = [name for name in folders if normalize(name) == UNKNOWN != name]
+    known = len(folders) - len(unknown)
+    seen = f"{r2.name} has {known}{' or more' if more else ''} language folders below {r2.prefix or 'its root'}"
     if not known:
-        named = ", ".join(map(ascii, strange[:3]))
-        return warn("bucket", f"{seen}; {named} name none", "check PROCESSED_PREFIX: languages lie right below it")
+        named = ", ".join(map(ascii, unknown[:3]))
+        return warn("bucket", f"{seen}; {named} name none", "check PROCESSED_PREFIX: languages are directly below it")
     return ok("bucket", seen)
 
 
@@ -61,7 +61,7 @@ def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Ret
         where = ascii(f"{folder}/{episode}")[1:-1]
         keys = (f"{below}{episode}/{METADATA_NAME}", f"{below}{episode}/{episode}_000000.mp3")
         bounds = {"workers": 2, "max_bytes": METADATA_MAX_BYTES, "limit": METADATA_MAX_BYTES}
-        metadata, audio = (found for _, found in fetch_in_order(keys, str, bucket, **bounds, retry=once))
+        metadata, audio = (result for _, result in fetch_in_order(keys, str, bucket, **bounds, retry=once))
         try:
             entries = read_metadata(metadata)[0] if metadata else []
             if entries and not audio_fault(audio):
@@ -69,7 +69,7 @@ def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Ret
             problem = f"{where} lacks {METADATA_NAME}, an entry in it, or its first audio"
         except UnusableMetadata as error:
             problem = f"{where}: {error}"
-    return warn("episode", f"none of the first {len(episodes)} is whole; {problem}", "look at what lies there")
+    return warn("episode", f"none of the first {len(episodes)} is complete; {problem}", "check its files")
 
 
 def _names(page: Page) -> list[str]:

@@ -1,7 +1,7 @@
-"""Collects the facts about settings, shell and STATE_URL, and runs all collectors in parallel.
+"""Checks of settings, shell and STATE_URL; runs all collectors of findings in parallel.
 
-Each collector has a thread of its own, and all have one deadline, so an endpoint that swallows packets delays no other.
-Nothing is changed; in STATE_URL an empty object .preflight-<random> is made and removed.
+Each collector has a thread, and all have one deadline, so an endpoint that drops packets delays no other. Nothing is
+changed, but for an empty object .preflight-<random> that is created in STATE_URL and removed.
 """
 
 import os
@@ -24,17 +24,17 @@ from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_on, load, load_partial
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
-# Clients give up before (PATIENCE_S) and say why; this is for what they can't bound, such as looking up a name.
+# Longer than the clients' timeouts (PATIENCE_S), for what these don't bound, such as a DNS query.
 _DEADLINE_S = 12.0
 
 
-def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
-    """Every finding about the job that `environ` describes; `env_file` is in it already."""
-    from r2_hf_assets.preflight.dagster_home import check_home  # the one module that loads Dagster
+def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
+    """Return all findings about the job of `environ`, which has the variables of `env_file` already."""
+    from r2_hf_assets.preflight.dagster_home import check_home  # loads Dagster
 
     setting, settings = check_settings(environ)
     collectors: dict[str, Collector] = {
@@ -52,7 +52,7 @@ def find_all(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
 
 
 def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) -> list[Finding]:
-    """The findings of all, in the order of `collectors`, within the deadline."""
+    """Return the findings of all `collectors`, in their order, within the deadline."""
     with closing(Background(len(collectors), "preflight")) as threads:
         futures = {name: threads.submit(collector) for name, collector in collectors.items()}
         wait(futures.values(), deadline_s)
@@ -60,66 +60,66 @@ def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) ->
     for name, future in futures.items():
         if not future.done():
             advice = "busy machine: try again; else check address, network and proxy"
-            findings.append(fail(name, f"no answer within {deadline_s:g} s", advice))
+            findings.append(fail(name, f"no result within {deadline_s:g} s", advice))
         elif error := future.exception():
-            findings.append(fail(name, f"could not be looked at: {first_line(error)}"))
+            findings.append(fail(name, f"the check failed: {first_line(error)}"))
         else:
             findings += future.result()
     return findings
 
 
 def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
-    """The finding in one line, with `***` for every secret that a server or a library quotes in it."""
+    """Return the finding in one line, with `***` for every secret that a server or a library quotes."""
     seen = " ".join(finding.seen.split())
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) > 3:  # a shorter one would be found inside of words
+        if len(secret) > 3:  # a shorter one may be part of a word
             seen = seen.replace(secret, "***")
     return replace(finding, seen=seen)
 
 
 def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:
-    """What is missing or wrong; and the settings, in which groups that are not complete are None."""
+    """Return what is missing or wrong, and the settings, in which incomplete groups are None."""
     settings: PartialSettings | None = None
     try:
-        settings = load_partial(environ)  # None stays where a value is wrong
+        settings = load_partial(environ)  # fails where a value is wrong
         given = sum(bool(environ.get(variable.name, "").strip()) for variable in VARIABLES)
         return ok("settings", f"complete: {given} given, defaults for {len(VARIABLES) - given}"), load(environ)
     except SettingsError as error:
-        advice = "then look again: what needs them was not looked at"
+        advice = "then run it again: checks that need them were skipped"
         return fail("settings", str(error).removeprefix("settings: "), advice), settings
 
 
 def check_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
-    """Findings `.env`, when others may read it, and `shell`, for each variable that is easily left set."""
-    found: list[Finding] = []
+    """Return a finding `.env` if other users may read it, and `shell` for each harmful variable."""
+    findings: list[Finding] = []
     if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
-        found.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
+        findings.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
     if module := environ.get("DAGSTER_MODULE_NAME"):
-        seen = f"DAGSTER_MODULE_NAME={module} is exported: `dagster dev` hangs without a word"
-        found.append(warn("shell", seen, "put the line DAGSTER_MODULE_NAME= into .env"))
-    if is_on("HF_HUB_DISABLE_XET"):
-        seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, and repeat what the Hub holds"
-        found.append(warn("shell", seen, "unset it"))
-    return found
+        seen = f"DAGSTER_MODULE_NAME={module} is exported: `dagster dev` hangs without a message"
+        findings.append(warn("shell", seen, "put the line DAGSTER_MODULE_NAME= into .env"))
+    if is_enabled("HF_HUB_DISABLE_XET"):
+        seen = "HF_HUB_DISABLE_XET is set: uploads go over LFS by a scratch file, without deduplication"
+        findings.append(warn("shell", seen, "unset it"))
+    return findings
 
 
 def check_state(url: str, r2: BucketSettings) -> list[Finding]:
-    """Finding `STATE_URL`: can it be written; is an object created by one writer alone, on which the plan rests."""
+    """Return finding `STATE_URL`: whether it can be written, and whether a create fails on an existing object."""
     if urlsplit(url).scheme != "s3" and not Path(url).exists():
-        there = next(folder for folder in Path(url).absolute().parents if folder.exists())
-        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            return [ok("STATE_URL", f"{url} will be made")]
-        return [fail("STATE_URL", f"{url} is not there, and {there} may not be written", "make it, or set STATE_URL")]
+        parent = next(folder for folder in Path(url).absolute().parents if folder.exists())
+        if parent.is_dir() and os.access(parent, os.W_OK | os.X_OK):
+            return [ok("STATE_URL", f"{url} will be created")]
+        return [fail("STATE_URL", f"{url} does not exist, and {parent} is not writable", "create it, or set STATE_URL")]
     try:
-        if _creates_once(open_store(url, r2)):
-            return [ok("STATE_URL", f"{url} can be written, and by one writer alone")]
+        if _rejects_second_create(open_store(url, r2)):
+            return [ok("STATE_URL", f"{url} can be written, and rejects a second create")]
     except R2HfError as error:
-        return [fail("STATE_URL", f"{url} can't be written: {error}", "set STATE_URL to a place that may be written")]
-    seen = f"{url} lets a second writer replace what the first one created"
-    return [fail("STATE_URL", seen, "set STATE_URL to a store that keeps If-None-Match, as R2 does")]
+        return [fail("STATE_URL", f"{url} can't be written: {error}", "set STATE_URL to a writable place")]
+    seen = f"{url} lets a second writer overwrite a created object"
+    return [fail("STATE_URL", seen, "set STATE_URL to a store with If-None-Match, such as R2")]
 
 
-def _creates_once(store: Store) -> bool:
+def _rejects_second_create(store: Store) -> bool:
     path = f".preflight-{uuid.uuid4().hex}"
     create = partial(obstore.put, store, path, b"", mode="create")
     call_with_retry(ONCE, f"creating {path}", create, store)

@@ -1,6 +1,6 @@
-"""The Hub: can it be reached, may the token write, is the repo as it should be.
+"""The Hub: whether it can be reached, the token may write, and the repo is as private as set.
 
-Requests go through huggingface_hub's own session, so that proxies and certificates are those of the real work.
+Requests use huggingface_hub's session, so that proxies and certificates are those of the job.
 """
 
 from collections.abc import Mapping
@@ -15,39 +15,38 @@ from r2_hf_assets.preflight.bucket import PATIENCE_S
 from r2_hf_assets.settings import HubSettings
 
 _TOKENS = "https://huggingface.co/settings/tokens"
-# What a fine-grained token needs in the scope of the repo, or of its owner.
+# The permission of a fine-grained token, in the scope of the repo or of its owner.
 _WRITE = "repo.write"
-# Roles in an organization that let a member write to its repos; a contributor writes to those he made himself.
+# Roles of members that may write to every repo of an organization; contributors may write to their own ones.
 _WRITERS = ("owner", "admin", "write")
 
 
 def check_hub(hub: HubSettings) -> list[Finding]:
-    """Findings `hub`, `token` and `repo`; only the first when the Hub can't be reached. Two requests."""
+    """Return findings `hub`, `token` and `repo`, by two requests; only the first when the Hub can't be reached."""
     get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
     try:
-        who = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
+        whoami = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
         repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
-        identity, info = (answer.json() if answer.status_code == 200 else {} for answer in (who, repo))
+        identity, info = (got.json() if got.status_code == 200 else {} for got in (whoami, repo))
     except Exception as error:
         if classify(error) is None and not isinstance(error, OSError | ValueError):
             raise
         advice = "check HF_ENDPOINT, and unset HF_HUB_OFFLINE"
         return [fail("hub", f"{hub.endpoint} can't be reached ({type(error).__name__})", advice)]
-    if who.status_code not in (200, 401, 403):
-        return [
-            fail("hub", f"{hub.endpoint} responds with HTTP {who.status_code}", "try again later, or check HF_ENDPOINT")
-        ]
+    if whoami.status_code not in (200, 401, 403):
+        seen = f"{hub.endpoint} responds with HTTP {whoami.status_code}"
+        return [fail("hub", seen, "try again later, or check HF_ENDPOINT")]
     return [
         ok("hub", f"{hub.endpoint} responds"),
-        check_token(who.status_code, identity, hub.repo_id),
+        check_token(whoami.status_code, identity, hub.repo_id),
         check_repo(repo.status_code, info, hub.repo_id, hub.private),
     ]
 
 
 def check_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Finding:
-    """Whether a token may write to the repo, by the response to whoami."""
+    """Check by the response of whoami whether the token may write to the repo."""
     if status != 200:
-        return fail("token", "the Hub does not know it: wrong, expired or revoked", f"make one at {_TOKENS}")
+        return fail("token", "it is unknown to the Hub: wrong, expired or revoked", f"create one at {_TOKENS}")
     token, user, owner = identity.get("auth", {}).get("accessToken", {}), identity.get("name"), repo_id.split("/")[0]
     role = token.get("role")
     granted = set[str]()
@@ -66,13 +65,13 @@ def check_token(status: int, identity: Mapping[str, Any], repo_id: str) -> Findi
 
 
 def check_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool) -> Finding:
-    """Whether the dataset repo is there, and private where it is to be, by the response about it."""
+    """Check by its response whether the dataset repo exists, and is private if it is to be."""
     if status == 404:
-        return ok("repo", f"{repo_id} is not there; the first commit creates it, {'private' if private else 'public'}")
+        return ok("repo", f"the first commit creates {repo_id}, {'private' if private else 'public'}")
     if status != 200:
         level = fail if status in (401, 403) else warn
-        return level("repo", f"{repo_id} could not be looked at: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
-    seen = f"{repo_id} is there, {'private' if info.get('private') else 'public'}"
+        return level("repo", f"{repo_id} can't be read: HTTP {status}", "check HF_TOKEN and HF_REPO_ID")
+    seen = f"{repo_id} exists, {'private' if info.get('private') else 'public'}"
     if private and not info.get("private"):
-        return warn("repo", seen, "HF_PRIVATE=1 is for a repo that is created; make this one private on its page")
+        return warn("repo", seen, "HF_PRIVATE=1 applies to a new repo; make this one private on its page")
     return ok("repo", seen)

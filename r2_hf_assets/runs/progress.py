@@ -14,7 +14,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import find_due, find_lost, split_by_grid
+from r2_hf_assets.plan.due import find_due, split_by_grid
 from r2_hf_assets.runs.history import latest_commits, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0

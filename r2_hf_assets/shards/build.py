@@ -20,7 +20,7 @@ from r2_hf_assets.bucket.response import Fetched, GetResult
 from r2_hf_assets.bucket.segments import METADATA_NAME, Reject, Segment, audio_fault
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import StillUploading
-from r2_hf_assets.memory import clear_frames, give_memory_back, release
+from r2_hf_assets.memory import clear_frames, limit_free_memory, release_free_memory
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
@@ -127,21 +127,21 @@ class _Output:
             self.group.clear()
             self._written += 1
             if self._written % _ROWGROUPS_PER_RELEASE == 0:
-                release()
+                release_free_memory()
             if self.progress:
                 self.progress(self.tally)
 
 
 @contextmanager
 def _freeing_memory() -> Iterator[None]:
-    give_memory_back()
+    limit_free_memory()
     try:
         yield
     except BaseException as error:
         clear_frames(error)  # they hold a row group and bodies
         raise
     finally:
-        release()
+        release_free_memory()
 
 
 @_freeing_memory()

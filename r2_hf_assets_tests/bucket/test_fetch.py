@@ -144,7 +144,7 @@ def test_retry_after_is_honoured():
 
     with served(1, busy) as server:
         impatient = Retry(attempts=5, base=0.001, limit=0.5)
-        with pytest.raises(RetriesExhausted, match="after 1 tries"):
+        with pytest.raises(RetriesExhausted, match="after 1 attempts"):
             bodies(
                 fetch_in_order(["k000"], str, server.bucket(), workers=1, max_bytes=100, limit=LIMIT, retry=impatient)
             )

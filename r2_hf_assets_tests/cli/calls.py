@@ -1,4 +1,4 @@
-"""Calls of `r2-hf`, in this process and as a user's shell makes them."""
+"""Calls of `r2-hf`, in this process and in a process of its own."""
 
 import subprocess
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from r2_hf_assets_tests.support.world import BIN, World
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a call gave: its exit code, and the lines of stdout and stderr."""
+class CallResult:
+    """The exit code of a call, and the lines of stdout and stderr."""
 
     code: int
-    data: list[str]
-    talk: list[str]
+    stdout: list[str]
+    stderr: list[str]
 
 
-def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> Answer:
-    """Run a command in this process, in the current folder."""
+def call(capfd: pytest.CaptureFixture[str], *arguments: str) -> CallResult:
+    """Run a command in this process."""
     capfd.readouterr()
     code = main(arguments)
     out, err = capfd.readouterr()
-    return Answer(code, out.splitlines(), err.splitlines())
+    return CallResult(code, out.splitlines(), err.splitlines())
 
 
 def start(world: World, *arguments: str) -> subprocess.Popen[str]:
-    """Start the installed command in the world's folder, with a user's environment."""
+    """Start the installed command in the world's folder."""
     env = world.command_env()
     del env["DAGSTER_MODULE_NAME"]
     return subprocess.Popen(

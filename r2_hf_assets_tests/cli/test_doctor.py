@@ -1,4 +1,4 @@
-"""`r2-hf doctor`: what it prints, its exit code, and that it leaves everything as it was."""
+"""`r2-hf doctor`: its output and exit code, and that it changes nothing."""
 
 import json
 
@@ -16,22 +16,22 @@ def shell(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return in_process
 
 
-def test_everything_is_looked_at_and_each_is_a_line(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_finding_is_a_line(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 1}, awkward=False, expect=False)
     before = sorted(shell.folder.rglob("*"))
-    answer = call(capfd, "doctor")
-    assert answer.code == 0, answer.data
-    assert sorted(shell.folder.rglob("*")) == before, "nothing is made or removed"
-    names = [line[6:20].strip() for line in answer.data]
+    result = call(capfd, "doctor")
+    assert result.code == 0, result.stdout
+    assert sorted(shell.folder.rglob("*")) == before, "nothing is created or removed"
+    names = [line[6:20].strip() for line in result.stdout]
     assert names == [
         *("settings", "DAGSTER_HOME", "dagster.yaml", "database"),
         *("STATE_URL", "bucket", "episode", "hub", "token", "repo"),
     ]
-    assert [line for line in answer.data if line.startswith("FAIL")] == []
-    assert answer.talk[-1].endswith("0 failed")
+    assert [line for line in result.stdout if line.startswith("FAIL")] == []
+    assert result.stderr[-1].endswith("0 failed")
 
 
-def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
+def test_a_failure_is_reported_the_rest_is_checked_and_the_exit_code_is_1(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     wrong = {
@@ -41,26 +41,26 @@ def test_what_fails_is_said_the_rest_is_looked_at_and_the_code_is_1(
     }
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
-    answer = call(capfd, "doctor", "--json")
-    assert answer.code == 1
-    text = "\n".join(answer.data)
-    found = json.loads(text)
-    failed = [finding["name"] for finding in found["findings"] if finding["level"] == "FAIL"]
+    result = call(capfd, "doctor", "--json")
+    assert result.code == 1
+    text = "\n".join(result.stdout)
+    report = json.loads(text)
+    failed = [finding["name"] for finding in report["findings"] if finding["level"] == "FAIL"]
     assert failed == ["DAGSTER_HOME", "bucket", "token", "repo"]
-    assert found["failed"] == len(failed)
+    assert report["failed"] == len(failed)
     secrets = ["a-wrong-secret", "hf_a-wrong-token", shell.env["R2_ACCESS_KEY_ID"]]
-    assert [secret for secret in secrets if secret in text + "\n".join(answer.talk)] == []
+    assert [secret for secret in secrets if secret in text + "\n".join(result.stderr)] == []
 
 
-def test_what_needs_settings_that_are_missing_or_wrong_is_left_out(
+def test_checks_that_need_missing_or_wrong_settings_are_skipped(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for change, asked in (({"R2_BUCKET": ""}, {"hub", "token", "repo"}), ({"DOWNLOAD_WORKERS": "many"}, set())):
+    for change, checked in (({"R2_BUCKET": ""}, {"hub", "token", "repo"}), ({"DOWNLOAD_WORKERS": "many"}, set())):
         with monkeypatch.context() as patch:
             for name, value in change.items():
                 patch.setenv(name, value)
-            answer = call(capfd, "doctor", "--json")
-        found = {finding["name"]: finding for finding in json.loads("\n".join(answer.data))["findings"]}
-        assert answer.code == 1 and found["settings"]["level"] == "FAIL", change
-        assert found["database"]["level"] == "warn", "it is new"
-        assert set(found) & {"bucket", "STATE_URL", "hub", "token", "repo"} == asked
+            result = call(capfd, "doctor", "--json")
+        findings = {finding["name"]: finding for finding in json.loads("\n".join(result.stdout))["findings"]}
+        assert result.code == 1 and findings["settings"]["level"] == "FAIL", change
+        assert findings["database"]["level"] == "warn", "it is new"
+        assert set(findings) & {"bucket", "STATE_URL", "hub", "token", "repo"} == checked

@@ -1,4 +1,4 @@
-"""What `r2-hf` says before it does anything: help, wrong usage, missing settings. All of it without Dagster."""
+"""Help, wrong usage and missing settings of `r2-hf`, all without Dagster."""
 
 import os
 import subprocess
@@ -10,15 +10,16 @@ import pytest
 from r2_hf_assets.cli import main
 from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.conftest import REQUIRED
 from r2_hf_assets_tests.support.world import BIN, ROOT
 
 COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import"]
-HEAVY = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
+LARGE = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
 
 
 @pytest.fixture
 def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to be in, and none of our variables set."""
+    """An empty working directory, and none of the variables set."""
     for name in [*(variable.name for variable in VARIABLES), "DAGSTER_HOME"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -26,18 +27,18 @@ def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("called", "frozen"), [("sys.argv[1:] = ['-h']; main()", True), ("main(['-h'])", False)])
-def test_only_a_command_of_its_own_skips_the_garbage_collection_at_exit(called: str, frozen: bool) -> None:
-    says = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 1000))"
-    code = f"{says}; from r2_hf_assets.cli import main; {called}"
+def test_the_garbage_collection_at_exit_is_skipped_by_the_command_only(called: str, frozen: bool) -> None:
+    report = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 1000))"
+    code = f"{report}; from r2_hf_assets.cli import main; {called}"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == str(frozen)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
-def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+def test_help_loads_no_large_library(arguments: list[str]) -> None:
     code = (
         f"import sys\nfrom r2_hf_assets.cli import main\ncode = main({arguments!r})\n"
-        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+        f"print(*sorted(set({LARGE!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -52,8 +53,8 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_the_help_names_every_command_and_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
-    answer = call(capfd, "--help")
-    text = "\n".join(answer.data)
+    result = call(capfd, "--help")
+    text = "\n".join(result.stdout)
     assert all(f"\n  {name} " in text for name in COMMANDS)
     for code in (
         "0    done",
@@ -71,7 +72,7 @@ def test_the_command_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["frobnicate"], "No such command 'frobnicate'"),
         (["status", "--frobnicate"], "No such option"),
@@ -80,66 +81,62 @@ def test_the_command_is_installed() -> None:
         (["process", "--chunk-mod", "4"], "--chunk-mod and --chunk-rem go together"),
         (["--chunk-mod", "4", "--chunk-rem", "4"], "--chunk-rem must be below --chunk-mod: 0 to 3"),
         (["process", "--limit", "0"], "--limit"),
-        (["scan", "--language", "klingon"], "--language: 'klingon' is no language"),
-        (["--language", "klingon"], "--language: 'klingon' is no language"),
-        (["process", "--lang", "en,klingon"], "--language: 'klingon' is no language"),
+        (["scan", "--language", "klingon"], "--language: 'klingon' is no known language"),
+        (["--language", "klingon"], "--language: 'klingon' is no known language"),
+        (["process", "--lang", "en,klingon"], "--language: 'klingon' is no known language"),
         (["scan", "--language", ","], "it names no language"),
         (["reconcile", "--record", "--dry-run"], "--record and --dry-run exclude each other"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),
     ],
 )
-def test_wrong_usage_is_one_line_and_2(
-    nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    answer = call(capfd, *arguments)
-    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-    assert answer.talk[0].startswith("r2-hf: ")
-    assert said in answer.talk[0]
+    result = call(capfd, *arguments)
+    assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+    assert result.stderr[0].startswith("r2-hf: ")
+    assert message in result.stderr[0]
 
 
 @pytest.mark.parametrize("arguments", [["scan"], ["process"], [], ["--scan"], ["status"], ["reconcile"]])
-def test_missing_settings_are_one_line_and_2(
+def test_missing_settings_are_one_line_and_exit_code_2(
     nothing_set: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    answer = call(capfd, *arguments)
-    assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-    assert answer.talk[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
+    result = call(capfd, *arguments)
+    assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+    assert result.stderr[0].startswith("r2-hf: settings: not set: R2_ENDPOINT_URL")
 
 
-SET = {v.name: "x" for v in VARIABLES if v.default is None} | {
-    "R2_ENDPOINT_URL": "http://127.0.0.1:9",
-    "HF_REPO_ID": "me/speech",
-    "STATE_URL": "state",
-}
+SET = REQUIRED | {"STATE_URL": "state"}
 
 
 @pytest.mark.parametrize(
-    ("home", "said"),
+    ("home", "message"),
     [
         ("", "DAGSTER_HOME is not set"),
-        ("relative", "DAGSTER_HOME=relative is no absolute path"),
-        ("/no/such/folder", "DAGSTER_HOME=/no/such/folder is no absolute path of a folder that exists"),
+        ("relative", "DAGSTER_HOME=relative is not the absolute path"),
+        ("/no/such/folder", "DAGSTER_HOME=/no/such/folder is not the absolute path of an existing folder"),
     ],
 )
-def test_without_a_home_for_the_history_nothing_starts(
-    nothing_set: Path, capfd: pytest.CaptureFixture[str], home: str, said: str
+def test_commands_refuse_a_missing_dagster_home(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], home: str, message: str
 ) -> None:
     write_dotenv(nothing_set, **SET, DAGSTER_HOME=home)
     for command in (["status"], ["process"], ["scan"], ["reconcile"]):
-        answer = call(capfd, *command)
-        assert (answer.code, answer.data, len(answer.talk)) == (2, [], 1)
-        assert said in answer.talk[0]
+        result = call(capfd, *command)
+        assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
+        assert message in result.stderr[0]
 
 
-def test_dotenv_goes_before_the_shell(
+def test_dotenv_overrides_the_shell(
     nothing_set: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_dotenv(nothing_set, **SET, DOWNLOAD_WORKERS="many")
     monkeypatch.setenv("DOWNLOAD_WORKERS", "16")
-    answer = call(capfd, "status")
-    assert answer.code == 2
-    assert "DOWNLOAD_WORKERS='many'" in answer.talk[0]
+    result = call(capfd, "status")
+    assert result.code == 2
+    assert "DOWNLOAD_WORKERS='many'" in result.stderr[0]
 
 
 def write_dotenv(folder: Path, **values: str) -> None:
@@ -147,11 +144,11 @@ def write_dotenv(folder: Path, **values: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def environment_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a .env sets is gone after the test."""
+def restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore the variables that a .env sets."""
     for name in [*(variable.name for variable in VARIABLES), "DAGSTER_HOME"]:
         monkeypatch.setenv(name, os.environ.get(name, ""))
 
 
-def test_main_returns_and_does_not_exit(nothing_set: Path) -> None:
+def test_main_returns_the_exit_code(nothing_set: Path) -> None:
     assert main(["--help"]) == 0

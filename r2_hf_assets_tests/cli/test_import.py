@@ -8,7 +8,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from r2_hf_assets_tests.cli.calls import Answer, call
+from r2_hf_assets_tests.cli.calls import CallResult, call
 from r2_hf_assets_tests.reconcile.script_imitation import Script, file_hashes
 from r2_hf_assets_tests.support.world import World, materializations
 
@@ -35,9 +35,9 @@ def count_names(keys: list[str]) -> Counter[str]:
     return Counter(key.rpartition("/")[2] for key in keys)
 
 
-def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> Answer:
+def run(capfd: pytest.CaptureFixture[str], *arguments: str) -> CallResult:
     result = call(capfd, *arguments)
-    assert result.code == 0, result.talk
+    assert result.code == 0, result.stderr
     return result
 
 
@@ -45,7 +45,7 @@ def complete(capfd: pytest.CaptureFixture[str]) -> None:
     """Scan and process the rest; reconcile then reports no difference."""
     run(capfd, "scan")
     run(capfd, "process", "--no-card")
-    assert run(capfd, "reconcile").data == []
+    assert run(capfd, "reconcile").stdout == []
 
 
 def even(_language: str, number: int) -> bool:
@@ -60,14 +60,14 @@ def test_finished_chunks_are_recorded_and_the_others_are_built(world: World, cap
     assert len(script_files) == 8
     assert script.progress_file.read_text() == "de-0\nde-2\nde-4\nde-6\n"
     result = run(capfd, *IMPORT)
-    assert [line.partition(": ")[0] for line in result.data] == [f"de|chunk_{number:04d}" for number in (0, 2, 4, 6)]
-    assert result.talk[-1] == "8 chunks planned, 4 recorded as done, 0 checked ones left due"
+    assert [line.partition(": ")[0] for line in result.stdout] == [f"de|chunk_{number:04d}" for number in (0, 2, 4, 6)]
+    assert result.stderr[-1] == "8 chunks planned, 4 recorded as done, 0 checked ones left due"
     assert world.due() == [f"de|chunk_{number:04d}" for number in (1, 3, 5, 7)]
     complete(capfd)
     assert file_hashes(world).items() >= script_files.items()
     assert rows(world) == count_names(audio_in_bucket(world))
     again = run(capfd, *IMPORT)
-    assert (again.data, again.talk[-1]) == ([], "0 chunks planned, 0 recorded as done, 0 checked ones left due")
+    assert (again.stdout, again.stderr[-1]) == ([], "0 chunks planned, 0 recorded as done, 0 checked ones left due")
 
 
 def test_files_of_other_language_codes_are_renamed(world: World, capfd: pytest.CaptureFixture[str]) -> None:
@@ -81,11 +81,11 @@ def test_files_of_other_language_codes_are_renamed(world: World, capfd: pytest.C
 
     dry = run(capfd, *IMPORT, "--dry-run")
     assert file_hashes(world) == script_files
-    assert "fr|chunk_0002: recorded: 6 rows, from data/fra/" in dry.data
+    assert "fr|chunk_0002: recorded: 6 rows, from data/fra/" in dry.stdout
     assert world.due() == []
 
     done = run(capfd, *IMPORT)
-    assert done.data == dry.data
+    assert done.stdout == dry.stdout
     assert len(world.api().list_repo_commits(world.repo_id, repo_type="dataset")) == commits + 1
     renamed = file_hashes(world)
     assert sorted(renamed.values()) == sorted(script_files.values())
@@ -97,7 +97,7 @@ def test_files_of_other_language_codes_are_renamed(world: World, capfd: pytest.C
     complete(capfd)
     assert file_hashes(world).items() >= renamed.items()
     assert rows(world) == count_names(audio_in_bucket(world))
-    assert run(capfd, *IMPORT).data == []
+    assert run(capfd, *IMPORT).stdout == []
 
 
 def test_an_import_interrupted_after_a_rename_completes(
@@ -114,7 +114,7 @@ def test_an_import_interrupted_after_a_rename_completes(
         )
         assert call(capfd, *IMPORT).code == 130
     assert world.files() == ["data/fr/chunk-00000.parquet"]
-    assert run(capfd, *IMPORT).data == ["fr|chunk_0000: recorded: 4 rows"]
+    assert run(capfd, *IMPORT).stdout == ["fr|chunk_0000: recorded: 4 rows"]
     assert world.due() == ["fr|chunk_0001"]
 
 
@@ -126,16 +126,16 @@ def test_both_names_of_a_chunk_on_the_hub_are_rejected(world: World, capfd: pyte
     script.upload("data/fr/chunk-00000", world.table().to_pylist())
     before = file_hashes(world)
     refused = call(capfd, *IMPORT)
-    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
-    assert "data/fr/chunk-00000.parquet and data/fra/chunk-00000.parquet are both fr chunk-00000" in refused.talk[0]
+    assert (refused.code, refused.stdout, len(refused.stderr)) == (1, [], 1)
+    assert "data/fr/chunk-00000.parquet and data/fra/chunk-00000.parquet are both fr chunk-00000" in refused.stderr[0]
     assert (world.due(), file_hashes(world)) == ([], before)
 
 
 def test_a_missing_repo_is_rejected(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     Path("work_plan.json").write_text("{}")
     refused = call(capfd, "import", "--work-plan", "work_plan.json")
-    assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
-    assert refused.talk[0].endswith("check HF_REPO_ID")
+    assert (refused.code, refused.stdout, len(refused.stderr)) == (1, [], 1)
+    assert refused.stderr[0].endswith("check HF_REPO_ID")
 
 
 def drop_audio(world: World, folder: str, place: int) -> str:
@@ -160,20 +160,20 @@ def test_lost_segments_are_reported_and_can_be_rebuilt(world: World, capfd: pyte
 
     lacks = f"lacks 3 of 12 segments, the first is processed/en/{dropped}/{dropped}_000000.mp3"
     result = run(capfd, *IMPORT)
-    assert result.data == [
+    assert result.stdout == [
         f"en|chunk_0000: recorded: {lacks}",
         "en|chunk_0001: left due: no file on the Hub",
         "en|chunk_0002: recorded: 12 rows",
     ]
-    assert any("recorded chunks lack 3 segments whose audio exists" in line for line in result.talk)
-    assert result.talk[-1] == "3 chunks planned, 2 recorded as done, 1 checked ones left due"
+    assert any("recorded chunks lack 3 segments whose audio exists" in line for line in result.stderr)
+    assert result.stderr[-1] == "3 chunks planned, 2 recorded as done, 1 checked ones left due"
     recorded = materializations(world, "hub_commit", "en|chunk_0000")
     assert [event["recorded_by"] for event in recorded] == ["import"]
 
     shutil.rmtree(world.env["DAGSTER_HOME"])
     shutil.move("home_before", world.env["DAGSTER_HOME"])
     result = run(capfd, *IMPORT, "--rebuild-incomplete")
-    assert result.data[0] == f"en|chunk_0000: left due: {lacks}"
+    assert result.stdout[0] == f"en|chunk_0000: left due: {lacks}"
     assert world.due() == ["en|chunk_0000", "en|chunk_0001"]
     complete(capfd)
     assert rows(world) == count_names(audio_in_bucket(world))
@@ -186,7 +186,7 @@ def test_an_unfinished_chunk_is_built_again(world: World, capfd: pytest.CaptureF
     script.process(even)
     script.progress_file.write_text("")
     world.api().delete_file("data/fra/chunk-00000-part-02.parquet", repo_id=world.repo_id, repo_type="dataset")
-    (line,) = run(capfd, *IMPORT).data
+    (line,) = run(capfd, *IMPORT).stdout
     assert line.startswith("fr|chunk_0000: left due: lacks 2 of 12 segments, ") and line.endswith(", from data/fra/")
     complete(capfd)
     assert world.files() == ["data/fr/chunk-00000.parquet"]
@@ -203,8 +203,8 @@ def test_another_chunk_size_is_rejected_before_anything_is_written(
 
     def check_refused(error: str) -> None:
         result = call(capfd, *IMPORT)
-        assert (result.code, result.data) == (1, [])
-        assert error in result.talk[-1]
+        assert (result.code, result.stdout) == (1, [])
+        assert error in result.stderr[-1]
         assert world.due() == []
         assert not list(Path(world.env["DAGSTER_HOME"]).glob("r2_hf_assets/state/plan/*"))
 
@@ -213,7 +213,7 @@ def test_another_chunk_size_is_rejected_before_anything_is_written(
     check_refused("line 3: 'en-3' is not in the work plan; if EPISODES_PER_CHUNK was another when the script ran, give")
     Path("progress.log").write_text("en-0\nen-1\n")
 
-    assert len(run(capfd, *IMPORT, "--episodes-per-chunk", "2").data) == 2
+    assert len(run(capfd, *IMPORT, "--episodes-per-chunk", "2").stdout) == 2
     assert world.due() == ["en|chunk_0002", "en|chunk_0003"]
     complete(capfd)
     assert file_hashes(world).items() >= script_files.items()
@@ -229,7 +229,7 @@ def test_chunks_shifted_by_a_later_scan_of_the_script_are_built_again(
     plan = json.loads(Path("work_plan.json").read_text())
     script.process(even)
     Path("work_plan.json").write_text(json.dumps({"en": [plan["en"][-1], *plan["en"][:-1]]}))
-    line = run(capfd, *IMPORT, "--episodes-per-chunk", "3").data[0]
+    line = run(capfd, *IMPORT, "--episodes-per-chunk", "3").stdout[0]
     assert line.startswith("en|chunk_0000: left due: its row processed/en/")
     assert line.endswith("is of no episode of this chunk")
     complete(capfd)

@@ -1,4 +1,4 @@
-"""Many chunks in one process: each a run of its own and a commit of its own."""
+"""Several chunks in one process, each with a run and a commit of its own."""
 
 from typing import Any
 
@@ -23,43 +23,43 @@ def planned(in_process: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return in_process
 
 
-def test_each_is_one_commit_and_who_watches_is_told_of_each_build(planned: World) -> None:
-    told: list[int] = []
+def test_each_chunk_is_one_commit_and_each_build_is_passed_to_the_watcher(planned: World) -> None:
+    rows: list[int] = []
 
     def watch(tally: Tally) -> None:
-        told.append(tally.rows)
+        rows.append(tally.rows)
 
     with DagsterInstance.get() as instance:
         chunks = due_chunks(instance)
         assert [run.error for run in run_chunks(instance, chunks, watch=watch)] == [None, None, None]
-    assert told == [3, 3, 3]
+    assert rows == [3, 3, 3]
     assert len(planned.commits()) == 3
     assert planned.table().num_rows == 9
     assert len(materializations(planned, "parquet_shards")) == 3
     assert planned.due() == []
 
 
-def test_a_build_that_fails_fails_its_own_run_and_no_other(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_build_fails_its_own_run_only(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(chunk: Any, *arguments: Any, **options: Any) -> Any:
         if chunk.number == 1:
-            raise ShardError("no luck with this one")
+            raise ShardError("this chunk fails")
         return build_chunk(chunk, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "build_chunk", fails)
-        assert [run.error for run in planned.build_due()] == [None, "no luck with this one", None]
+        assert [run.error for run in planned.build_due()] == [None, "this chunk fails", None]
     assert planned.due() == ["en|chunk_0001"]
     assert [run.error for run in planned.build_due()] == [None]
     assert planned.table().num_rows == 9
 
 
-def test_what_somebody_else_has_committed_meanwhile_is_passed_over(planned: World) -> None:
+def test_a_chunk_committed_meanwhile_is_skipped(planned: World) -> None:
     with DagsterInstance.get() as instance:
         chunks = due_chunks(instance)
         tags = {DATA_VERSION_TAG: chunks[1].digest}
         instance.report_runless_asset_event(AssetMaterialization(COMMIT, partition="en|chunk_0001", tags=tags))
-        done = list(run_chunks(instance, chunks, only_due=True))
-    assert [(one.key, bool(one.run_id), one.error) for one in done] == [
+        results = list(run_chunks(instance, chunks, only_due=True))
+    assert [(run.key, bool(run.run_id), run.error) for run in results] == [
         ("en|chunk_0000", True, None),
         ("en|chunk_0001", False, None),
         ("en|chunk_0002", True, None),

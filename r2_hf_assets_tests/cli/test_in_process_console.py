@@ -1,40 +1,40 @@
-"""The console of a run in this process: its warnings, a line each, and no trace of a failure."""
+"""The console of a run in this process: one line a warning, and no traceback."""
 
 import pytest
 from dagster import DagsterInstance, OpExecutionContext, job, op
 
-from r2_hf_assets.cli.in_process import logging_to, plain_lines
+from r2_hf_assets.cli.in_process import console_logger, redirect_console
 
 CONSOLE = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
 
 
 @op
-def careful(context: OpExecutionContext) -> int:
-    context.log.info("nothing to mind")
-    context.log.warning("mind this")
-    context.log.warning("en|c: and this")
+def warns(context: OpExecutionContext) -> int:
+    context.log.info("an info")
+    context.log.warning("first")
+    context.log.warning("en|c: second")
     raise ValueError("it failed")
 
 
 @op
 def follower(number: int) -> None:
-    """Dagster logs that it does not execute it."""
+    """A skipped step, which Dagster logs."""
 
 
-@job(logger_defs={"console": plain_lines})
+@job(logger_defs={"console": console_logger})
 def work() -> None:
-    follower(careful())
+    follower(warns())
 
 
-def test_warnings_are_lines_and_a_failure_is_none(capfd: pytest.CaptureFixture[str]) -> None:
-    heard: list[str] = []
+def test_warnings_are_lines_and_a_failure_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    lines: list[str] = []
     with DagsterInstance.ephemeral() as instance:
-        with logging_to(heard.append):
+        with redirect_console(lines.append):
             work.execute_in_process(
                 CONSOLE, instance=instance, raise_on_error=False, tags={"dagster/partition": "en|c"}
             )
-        assert heard == ["en|c: mind this", "en|c: and this"]
+        assert lines == ["en|c: first", "en|c: second"]
         capfd.readouterr()
         work.execute_in_process(CONSOLE, instance=instance, raise_on_error=False)
-    assert capfd.readouterr() == ("", "careful: mind this\ncareful: en|c: and this\n")
-    assert len(heard) == 2
+    assert capfd.readouterr() == ("", "warns: first\nwarns: en|c: second\n")
+    assert len(lines) == 2

@@ -1,4 +1,4 @@
-"""Ctrl-C of `r2-hf scan`, wherever it waits for a server that is silent or in trouble."""
+"""Ctrl-C of `r2-hf scan`, at each wait for a server that is silent or busy."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ from r2_hf_sandbox.processes import wait_until
 from r2_hf_sandbox.s3.faults import FOR_EVER, S3Fault, S3Faults
 
 PATIENCE_S = 90.0
-SOON_S = 10.0  # two seconds, and what a busy machine adds; a scan that waits takes minutes
-ASKED_S = 0.3  # from the request at the server until the client waits for its answer
+SOON_S = 10.0  # on a busy machine; a scan that waits takes minutes
+SENT_S = 0.3  # from the request at the server until the client waits for the response
 STOPPED = "r2-hf: stopped; what is recorded is done, the rest is due"
-FIRST_LOOK, FOLDERS = "max-keys=1(&|$)", "prefix=processed%2F&delimiter=%2F"
+FIRST_REQUEST, FOLDERS = "max-keys=1(&|$)", "prefix=processed%2F&delimiter=%2F"
 EPISODES, PLAN = "prefix=processed%2Fen%2F", "/state/"
 SILENT: dict[str, Any] = {"kind": "delay", "delay_s": 600.0}
 BUSY: dict[str, Any] = {"kind": "status", "status": 503, "code": "SlowDown"}
@@ -38,47 +38,47 @@ def proxy(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Faul
 
 
 @pytest.mark.parametrize(
-    ("path", "trouble"),
-    [(FIRST_LOOK, SILENT), (FOLDERS, SILENT), (EPISODES, BUSY), (PLAN, SILENT), (PLAN, BUSY)],
-    ids=["first look, silent", "folders, silent", "episodes, busy", "plan, silent", "plan, busy"],
+    ("path", "fault"),
+    [(FIRST_REQUEST, SILENT), (FOLDERS, SILENT), (EPISODES, BUSY), (PLAN, SILENT), (PLAN, BUSY)],
+    ids=["first request, silent", "folders, silent", "episodes, busy", "plan, silent", "plan, busy"],
 )
-def test_control_c_ends_a_scan_that_waits(
-    proxy: S3Faults, path: str, trouble: dict[str, Any], capfd: pytest.CaptureFixture[str]
+def test_ctrl_c_ends_a_waiting_scan(
+    proxy: S3Faults, path: str, fault: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxy.order(S3Fault(path, times=FOR_EVER, **trouble))
+    proxy.order(S3Fault(path, times=FOR_EVER, **fault))
     interrupted: list[float] = []
 
     def interrupt() -> None:
         if wait_until(lambda: proxy.count(path) > 0, PATIENCE_S):
-            time.sleep(ASKED_S)
+            time.sleep(SENT_S)
         interrupted.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        answer = call(capfd, "scan")
+        result = call(capfd, "scan")
         took = time.monotonic() - interrupted[0]
     finally:
         thread.join()
-    assert (answer.code, answer.talk[-1]) == (130, STOPPED)
+    assert (result.code, result.stderr[-1]) == (130, STOPPED)
     assert proxy.count(path) > 0 and took < SOON_S
 
 
-def test_control_c_ends_the_process_of_a_scan_too(in_process: World, proxy: S3Faults) -> None:
-    """Its threads do not hold the interpreter."""
+def test_ctrl_c_ends_the_process_of_a_waiting_scan(in_process: World, proxy: S3Faults) -> None:
+    """Its threads do not delay the interpreter's exit."""
     proxy.order(S3Fault(EPISODES, times=FOR_EVER, **SILENT))
     in_process.write_dotenv()
     process = start(in_process, "scan")
     try:
         assert wait_until(lambda: proxy.count(EPISODES) > 0, PATIENCE_S), process.communicate()
-        time.sleep(ASKED_S)
-        begun = time.monotonic()
+        time.sleep(SENT_S)
+        started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, talk = process.communicate(timeout=PATIENCE_S)
-        took = time.monotonic() - begun
+        _, stderr = process.communicate(timeout=PATIENCE_S)
+        took = time.monotonic() - started
     finally:
         process.kill()
         process.wait()
-    assert (process.returncode, talk.splitlines()[-1]) == (130, STOPPED)
+    assert (process.returncode, stderr.splitlines()[-1]) == (130, STOPPED)
     assert took < SOON_S

@@ -12,11 +12,11 @@ def test_a_changed_rule_is_reported_and_moves_no_folder(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     put_folders(shell.store(), "junk/a", "junk/b")
-    assert call(capfd, "scan").data == ["1 chunks planned"]
+    assert call(capfd, "scan").stdout == ["1 chunks planned"]
     monkeypatch.setattr(listing, "normalize", lambda name: "yue")
     again = call(capfd, "scan")
-    assert (again.code, again.data) == (0, ["1 chunks planned"])
-    assert "folder junk stays unknown, as decided; this release maps it to yue" in again.talk
+    assert (again.code, again.stdout) == (0, ["1 chunks planned"])
+    assert "folder junk stays unknown, as decided; this release's rule says yue" in again.stderr
     (latest, _) = materializations(shell, "work_plan")
     assert latest["folders_of_another_rule"] == {"junk": {"decided": "unknown", "rule": "yue"}}
     assert shell.due() == ["unknown|chunk_0000"]

@@ -105,4 +105,4 @@ def test_036_exhausts_its_retries_of_a_stalled_hub(python036: Path, route: str, 
             timeout=60,
             check=False,
         )
-    assert "still so after 2 tries; a later run will try again" in done.stderr, done.stderr
+    assert "still failing after 2 attempts; a later run will try again" in done.stderr, done.stderr

@@ -63,7 +63,7 @@ def test_a_temporary_stall_loses_nothing(case: HubCase, route: str, body: str) -
 def test_a_permanent_stall_exhausts_the_retries(case: HubCase, route: str) -> None:
     case.inject(WRITES[route], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
-    with pytest.raises(RetriesExhausted, match="after 2 tries") as caught:
+    with pytest.raises(RetriesExhausted, match="after 2 attempts") as caught:
         case.commit()
     assert "\n" not in str(caught.value) and caught.value.transient
     case.hub.clear_faults()
@@ -104,7 +104,7 @@ def test_a_stalled_read_is_retried_and_then_fails(case: HubCase, reads: str) -> 
     assert any(request.get("fault") for request in case.hub.requests(mark)), "the stall was met"
     case.inject(READS[reads], silence="read", times=FOR_EVER)
     case.client.retry = TWICE
-    with pytest.raises(RetriesExhausted, match="after 2 tries"):
+    with pytest.raises(RetriesExhausted, match="after 2 attempts"):
         read_all(case)
 
 

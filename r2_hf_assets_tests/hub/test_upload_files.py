@@ -182,7 +182,7 @@ def test_the_advice_for_a_repo_that_keeps_parquet_out_of_lfs_works(
 
 def test_an_unusable_scratch_folder_is_one_line(lfs: HubClient, tmp_path: Path) -> None:
     (tmp_path / "scratch").write_text("a file")
-    with pytest.raises(DiskError, match="a file stands where a folder should be") as refused:
+    with pytest.raises(DiskError, match="a file is in place of a folder") as refused:
         upload_chunk(lfs, tmp_path, b"PAR1")
     assert str(tmp_path / "scratch") in str(refused.value)
 

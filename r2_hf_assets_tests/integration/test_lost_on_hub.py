@@ -59,11 +59,11 @@ def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: py
     done.api().delete_file(last, done.repo_id, repo_type="dataset")
 
     looked = call(capfd, "reconcile", "--dry-run")
-    assert any(line.startswith(f"recorded_absent: {KEY}: 1 of ") and last in line for line in looked.data)
+    assert any(line.startswith(f"recorded_absent: {KEY}: 1 of ") and last in line for line in looked.stdout)
     assert done.due() == [], "a dry run records nothing"
 
     told = call(capfd, "reconcile")
-    assert f"due again; r2-hf process builds them: {KEY}" in told.talk
+    assert f"due again; r2-hf process builds them: {KEY}" in told.stderr
     assert done.due() == [KEY]
     with DagsterInstance.get() as instance:
         settings = load()
@@ -124,11 +124,11 @@ def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
     done.api().delete_repo(done.repo_id, repo_type="dataset")
     report = reconcile(mark_lost=True)
     assert (report.revision, len(report.lost)) == (None, 2)
-    talk = call(capfd, "reconcile").talk
+    talk = call(capfd, "reconcile").stderr
     assert talk[-1].startswith(f"there is no {done.repo_id} on the Hub, or no access to it; if it is gone, ")
     assert not any("it is due again" in line for line in talk)
     assert done.due() == []
-    assert call(capfd, "reconcile", "--record").talk[-1].startswith("due again; r2-hf process builds them: ")
+    assert call(capfd, "reconcile", "--record").stderr[-1].startswith("due again; r2-hf process builds them: ")
     assert len(done.due()) == 2
     assert [run.error for run in done.build_due()] == [None, None]
 

@@ -1,13 +1,17 @@
-"""What these tests look at: the bucket of a world, and an endpoint that is silent."""
+"""Fixtures of the preflight tests: a world's bucket, and a silent endpoint."""
 
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from r2_hf_assets.preflight import bucket, hub
+from r2_hf_assets.preflight import Finding, bucket, hub
 from r2_hf_assets.settings import BucketSettings, load
 from r2_hf_assets_tests.support.world import World
+
+
+def levels(findings: list[Finding]) -> dict[str, str]:
+    return {finding.name: finding.level for finding in findings}
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def r2(world: World) -> BucketSettings:
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An endpoint that takes connections and never answers; requests time out soon."""
+    """An endpoint that accepts connections and never responds; requests time out soon."""
     for module in (bucket, hub):
         monkeypatch.setattr(module, "PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,4 @@
-"""What is found in a real DAGSTER_HOME, and that nothing is made there."""
+"""The findings about a real DAGSTER_HOME, in which nothing is created."""
 
 import sqlite3
 from pathlib import Path
@@ -14,8 +14,8 @@ TEMPLATE = Path(__file__).parents[2] / "dagster.yaml"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A new one, with the template and no database. pytest's folder is below /tmp, which need not be a trap here."""
-    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._FLEETING", ())
+    """A new folder with the template and no database. pytest's folder in /tmp counts as persistent."""
+    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._TEMPORARY", ())
     (tmp_path / "dagster.yaml").write_bytes(TEMPLATE.read_bytes())
     return tmp_path
 
@@ -34,9 +34,7 @@ def make_databases(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_nothing_is_made_in_a_new_home_and_nothing_changed_in_one_that_is_used(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_changes_neither_a_new_home_nor_a_used_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(home)
     assert levels(home) == {"DAGSTER_HOME": OK, "dagster.yaml": OK, "database": WARN}
     assert contents(home) == before
@@ -47,33 +45,33 @@ def test_nothing_is_made_in_a_new_home_and_nothing_changed_in_one_that_is_used(
     assert contents(home) == before
 
 
-def test_a_home_without_its_yaml_retries_nothing(home: Path) -> None:
+def test_a_missing_or_wrong_yaml_is_reported(home: Path) -> None:
     (home / "dagster.yaml").unlink()
     assert levels(home)["dagster.yaml"] == WARN
     (home / "dagster.yaml").write_text("run_retries: {enabled: true, max_retries: 2}")
-    assert levels(home)["dagster.yaml"] == WARN, "a run that hangs is not found"
+    assert levels(home)["dagster.yaml"] == WARN, "a lost run is not detected"
     for text in ("run_retries: [unclosed", "run_retries: {enabled: perhaps}"):
         (home / "dagster.yaml").write_text(text)
         assert levels(home) == {"DAGSTER_HOME": OK, "dagster.yaml": FAIL}
 
 
-def test_a_database_that_two_processes_made(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_with_two_schema_versions_fails(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_databases(home, monkeypatch)
     with sqlite3.connect(home / "history" / "runs.db") as database:
         database.execute("INSERT INTO alembic_version VALUES ('29a8e9d74220')")
     database.close()
-    found = check_home(str(home))[-1]
-    assert (found.name, found.level) == ("database", FAIL) and "move history" in found.advice
+    finding = check_home(str(home))[-1]
+    assert (finding.name, finding.level) == ("database", FAIL) and "move history" in finding.advice
 
 
-def test_a_home_that_may_not_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._FLEETING", (str(tmp_path.resolve()),))
+def test_a_temporary_or_read_only_home_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("r2_hf_assets.preflight.dagster_home._TEMPORARY", (str(tmp_path.resolve()),))
     assert levels(tmp_path)["DAGSTER_HOME"] == WARN
     monkeypatch.setattr("os.access", lambda *_: False)
     assert levels(tmp_path)["DAGSTER_HOME"] == FAIL
 
 
-def test_no_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_home_fails(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home.parent)
-    for given in ("", home.name, str(home / "nowhere"), str(home / "dagster.yaml")):
-        assert [finding.level for finding in check_home(given)] == [FAIL], given
+    for value in ("", home.name, str(home / "nowhere"), str(home / "dagster.yaml")):
+        assert [finding.level for finding in check_home(value)] == [FAIL], value

@@ -1,4 +1,4 @@
-"""The rules: each on facts with which it finds nothing, and on those with which it finds something."""
+"""The rules for token and repo, each on responses of every level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from r2_hf_assets.preflight.hub import check_repo, check_token
 
 
 def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
-    """What whoami answers about a token of `me`: its role, what it may do where, and the roles of `me` in teams."""
+    """Return whoami's response for a token of `me`: its role, its scopes, and the roles of `me` in teams."""
     scoped = [{"entity": {"_id": "0", "name": name}, "permissions": [may]} for name, may in scopes]
     token = {"displayName": "mine", "role": role, "fineGrained": {"global": [], "scoped": scoped}}
     orgs = [{"type": "org", "name": name, "roleInOrg": member} for name, member in teams.items()]
@@ -18,9 +18,9 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("rule", "facts", "level", "said"),
+    ("rule", "response", "level", "observed"),
     [
-        (check_token, (401, {}, "me/speech"), FAIL, "does not know it"),
+        (check_token, (401, {}, "me/speech"), FAIL, "unknown to the Hub"),
         (check_token, (200, user("write"), "me/speech"), OK, "role write: may write to me/speech"),
         (check_token, (200, user("read"), "me/speech"), FAIL, "may not write"),
         (check_token, (200, user("write", team="admin"), "team/speech"), OK, "admin of team"),
@@ -40,16 +40,16 @@ def user(role: str, *scopes: tuple[str, str], **teams: str) -> dict[str, Any]:
         ),
         (check_token, (200, user("something new"), "me/speech"), WARN, "role something new"),
         (check_token, (200, {}, "me/speech"), WARN, "role None"),
-        (check_repo, (200, {"private": False}, "me/speech", False), OK, "there, public"),
-        (check_repo, (200, {"private": True}, "me/speech", True), OK, "there, private"),
-        (check_repo, (200, {"private": False}, "me/speech", True), WARN, "there, public"),
-        (check_repo, (404, {}, "me/speech", True), OK, "creates it, private"),
+        (check_repo, (200, {"private": False}, "me/speech", False), OK, "exists, public"),
+        (check_repo, (200, {"private": True}, "me/speech", True), OK, "exists, private"),
+        (check_repo, (200, {"private": False}, "me/speech", True), WARN, "exists, public"),
+        (check_repo, (404, {}, "me/speech", True), OK, "creates me/speech, private"),
         (check_repo, (401, {}, "me/speech", False), FAIL, "HTTP 401"),
         (check_repo, (403, {}, "me/speech", False), FAIL, "HTTP 403"),
         (check_repo, (503, {}, "me/speech", False), WARN, "HTTP 503"),
     ],
 )
-def test_a_rule(rule: Callable[..., Finding], facts: tuple, level: str, said: str) -> None:
-    found = rule(*facts)
-    assert found.level == level and said in found.seen, found
-    assert bool(found.advice) is (level is not OK)
+def test_a_rule(rule: Callable[..., Finding], response: tuple, level: str, observed: str) -> None:
+    finding = rule(*response)
+    assert finding.level == level and observed in finding.seen, finding
+    assert bool(finding.advice) is (level is not OK)

@@ -170,9 +170,9 @@ def test_a_deleted_run_stops(instance):
 
 
 @pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> activity.Mark:
+def idle(monkeypatch: pytest.MonkeyPatch) -> activity.ProgressClock:
     """A process without progress, which is idle after a tenth of a second."""
-    mark = activity.Mark()
+    mark = activity.ProgressClock()
     monkeypatch.setattr(activity, "PROCESS", mark)
     monkeypatch.setattr(run_heartbeat, "IDLE_SECONDS", 0.1)
     return mark
@@ -235,7 +235,7 @@ def test_a_run_whose_step_hangs_is_ended(instance, idle, idle_checks, monkeypatc
 
 def test_a_wait_that_the_server_requested_sends_heartbeats(instance, idle):
     def body(context, heartbeat):
-        quota = RetryState(Retry(), "commit").wait_after(TransientError("rate limited", wait=3600.0, quota=True))
+        quota = RetryState(Retry(), "commit").next_wait(TransientError("rate limited", wait=3600.0, quota=True))
         assert quota == 3600.0 and sends_heartbeats(instance, context)
 
     assert run(instance, body).success

@@ -22,13 +22,13 @@ ADVANCING = {
 
 def test_every_phase_records_progress(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
     callers: set[str] = set()
-    real = activity.Mark.advance
+    real = activity.ProgressClock.advance
 
-    def record_caller(mark: activity.Mark, wait: float = 0.0) -> None:
+    def record_caller(mark: activity.ProgressClock, wait: float = 0.0) -> None:
         callers.add(sys._getframe(2).f_globals["__name__"])  # the caller of `activity.advance`
         real(mark, wait)
 
-    monkeypatch.setattr(activity.Mark, "advance", record_caller)
+    monkeypatch.setattr(activity.ProgressClock, "advance", record_caller)
 
     def in_phase() -> set[str]:
         now = set(callers)

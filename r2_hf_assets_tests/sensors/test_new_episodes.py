@@ -222,7 +222,7 @@ def test_a_transient_error_skips_the_tick_and_keeps_the_cursor(
 ) -> None:
     ticks.cursor = before = SWEEPING.model_dump_json()
     for error in (
-        RetriesExhausted("listing processed/: server error (HTTP 503), still so after 3 tries"),
+        RetriesExhausted("listing processed/: server error (HTTP 503), still failing after 3 attempts"),
         AccessError("refused"),
     ):
         monkeypatch.setattr(module, "list_language_folders", Mock(side_effect=error))

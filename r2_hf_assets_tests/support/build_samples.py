@@ -99,7 +99,7 @@ def segment(index: int = 0, **changes: Any) -> Segment:
 def limits(folder: Path, **changes: Any) -> ShardSettings:
     """Return settings for a test's folder. Recent objects count as settled, unless `changes` sets settle_minutes."""
     defaults: dict[str, Any] = {"settle_minutes": 0.0}
-    return ShardSettings(scratch=str(folder / "scratch"), kept=str(folder / "kept"), **defaults | changes)
+    return ShardSettings(scratch=str(folder / "scratch"), kept_folder=str(folder / "kept"), **defaults | changes)
 
 
 @dataclass

@@ -102,7 +102,7 @@ def test_a_state_folder_removed_during_a_run_fails_it_and_is_not_created_again(
     with monkeypatch.context() as patch:
         patch.setattr(assets, "build_on_hub", build_and_remove)
         (failed,) = world.build_due()
-    assert failed.error == f"{state / 'builds'}: it is gone, or its disk is not mounted; put it back"
+    assert failed.error == f"{state / 'builds'}: it does not exist, or its disk is not mounted; restore it"
     assert materializations(world, "parquet_shards") == []
     assert not state.exists()
     state.with_name("away").rename(state)

@@ -10,10 +10,10 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from r2_hf_assets_tests.fault.disk.small_disk import SmallDisk
 from r2_hf_assets_tests.support.world import World
 
-FULL = "no space is left on its disk; free some, and a later run goes on"
+FULL = "no space is left on its disk; free some, and a later run continues"
 READ_ONLY = "it is read-only; mount it for writing, or choose another folder"
-NO_RIGHT = "this user has no right to it; change its owner or its rights"
-A_FILE = "a file stands where a folder should be; move it away"
+NO_RIGHT = "this user has no permission; change its owner or mode"
+A_FILE = "a file is in place of a folder; move it away"
 
 
 @pytest.fixture
