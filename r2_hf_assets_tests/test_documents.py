@@ -9,7 +9,7 @@ from r2_hf_assets.settings import VARIABLES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PACKAGES = ("r2_hf_assets", "r2_hf_assets_tests", "bench", "deploy", "docs", "scripts")
+PACKAGES = ("r2_hf_assets", "r2_hf_sandbox", "r2_hf_assets_tests", "bench", "deploy", "docs", "scripts")
 FILES = {file.relative_to(ROOT).as_posix() for name in PACKAGES for file in (ROOT / name).rglob("*")}
 FILES |= {file.name for file in ROOT.iterdir()}
 

@@ -157,7 +157,7 @@ def test_a_lost_database_and_a_lost_file(
 
     # What the Hub answers to a token that has expired: a repo that is not there, to huggingface_hub.
     expired = {"path_regex": "/revision/main$", "status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}
-    shell.sandbox.hub.faults(expired)
+    shell.sandbox.hub.inject(expired)
     refused = call(capfd, "reconcile")
     assert (refused.code, refused.data, len(refused.talk)) == (1, [], 1)
     assert "set HF_TOKEN to a valid one" in refused.talk[0]
@@ -178,7 +178,7 @@ def test_the_scripts_calls_as_processes_stopped_and_gone_on_with(shell: World) -
     shell.write_dotenv()
     assert finish(start(shell, "--scan", "--language", "en")) == (0, ["2 chunks planned"])
     assert finish(start(shell, "--scan")) == (0, ["3 chunks planned"])
-    shell.sandbox.hub.faults(hanging_commit(shell))
+    shell.sandbox.hub.inject(hanging_commit(shell))
     mark = shell.sandbox.hub.mark()
     stopped = start(shell, "--chunk-mod", "2", "--chunk-rem", "1")
     try:
@@ -200,7 +200,7 @@ def test_the_scripts_calls_as_processes_stopped_and_gone_on_with(shell: World) -
 def test_ctrl_c_leaves_the_rest_due(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 4}, expect=False)
     shell.scan()
-    shell.sandbox.hub.faults(hanging_commit(shell))
+    shell.sandbox.hub.inject(hanging_commit(shell))
     mark = shell.sandbox.hub.mark()
 
     def interrupt() -> None:

@@ -45,7 +45,7 @@ def proxy(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Faul
 def test_control_c_ends_a_scan_that_waits(
     proxy: S3Faults, path: str, trouble: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxy.order(S3Fault(path, times=FOR_EVER, **trouble))
+    proxy.inject(S3Fault(path, times=FOR_EVER, **trouble))
     interrupted: list[float] = []
 
     def interrupt() -> None:
@@ -67,7 +67,7 @@ def test_control_c_ends_a_scan_that_waits(
 
 def test_control_c_ends_the_process_of_a_scan_too(in_process: World, proxy: S3Faults) -> None:
     """Its threads do not hold the interpreter."""
-    proxy.order(S3Fault(EPISODES, times=FOR_EVER, **SILENT))
+    proxy.inject(S3Fault(EPISODES, times=FOR_EVER, **SILENT))
     in_process.write_dotenv()
     process = start(in_process, "scan")
     try:

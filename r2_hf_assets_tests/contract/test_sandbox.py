@@ -1,4 +1,4 @@
-"""Both servers together: the settings they give, the folder they use, and the commands that keep them up."""
+"""Both servers together: settings, folder, and the commands that start and stop them."""
 
 import json
 import os
@@ -33,19 +33,19 @@ def test_a_sandbox_gives_settings_and_removes_its_folder() -> None:
     assert not sandbox.hub.process.alive()
 
 
-def test_when_one_server_fails_the_other_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_server_stops_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[HubServer] = []
 
     def no_s3(*_: object, **__: object) -> None:
-        raise SandboxError("no S3 today")
+        raise SandboxError("no S3")
 
-    def noted_hub(*arguments: object, **options: object) -> HubServer:
+    def recorded_hub(*arguments: object, **options: object) -> HubServer:
         started.append(start_hub(*arguments, **options))  # type: ignore[arg-type]
         return started[0]
 
     monkeypatch.setattr(sandbox_module, "start_s3", no_s3)
-    monkeypatch.setattr(sandbox_module, "start_hub", noted_hub)
-    with pytest.raises(SandboxError, match="no S3 today"):
+    monkeypatch.setattr(sandbox_module, "start_hub", recorded_hub)
+    with pytest.raises(SandboxError, match="no S3"):
         start_sandbox(tmp_path)
     assert [hub.process.alive() for hub in started] == [False]
 
@@ -60,7 +60,7 @@ def test_a_server_started_by_a_thread_outlives_the_thread(tmp_path: Path) -> Non
         assert hub.requests()
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(SandboxError, match="address already in use"):
@@ -85,10 +85,13 @@ def test_a_recycled_pid_is_never_signalled(tmp_path: Path) -> None:
 
 
 def test_up_status_and_down(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "r2_hf_sandbox"]
     options = ["--folder", str(tmp_path), "--episodes", "2"]
+    # Neither the current directory nor PYTHONPATH leads the detached Hub to the package.
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE_ROOT)!r}); from r2_hf_sandbox.__main__ import main; main()"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code, "up", *options]
     try:
-        up = subprocess.run([*command, "up", *options], capture_output=True, text=True, env=_env(), timeout=60)
+        up = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
         assert up.returncode == 0, up.stderr
         assert "2 episodes" in up.stderr
         settings = dict(line.split("=", 1) for line in up.stdout.splitlines())
@@ -115,7 +118,3 @@ def test_a_folder_that_is_no_sandbox(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("sandbox: ") for line in lines)
-
-
-def _env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}

@@ -67,7 +67,7 @@ class HubCase:
 
     def order(self, route: tuple[str, str], **trouble: Any) -> None:
         method, path = route
-        self.hub.faults({"method": method, "path_regex": path, **trouble})
+        self.hub.inject({"method": method, "path_regex": path, **trouble})
 
     def upload(self) -> BuildRecord:
         """Make the repo and bring the content there, as `parquet_shards` does."""

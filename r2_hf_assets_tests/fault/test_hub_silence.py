@@ -119,7 +119,7 @@ def test_a_silent_hub_is_a_finding(case: HubCase, monkeypatch: pytest.MonkeyPatc
 def test_a_large_upload_that_flows_takes_as_long_as_it_needs(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer comes in time, and all of them together take longer than any bound."""
     set_bounds(monkeypatch, 2.0, 2.5)
-    case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
+    case.hub.inject({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
     started = time.monotonic()
     case.client.retry = Retry(attempts=1)
     assert case.commit().committed

@@ -73,13 +73,13 @@ LOST: dict[str, dict[str, Any]] = {"reset": {"kind": "reset"}, "503": {"status":
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("answer", LOST)
 def test_a_chunk_whose_answer_was_lost_is_not_planned_twice(plan, proxy, r2, answer, times):
-    proxy.order(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[answer]))
+    proxy.inject(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[answer]))
     rescan(plan, r2)
     check_whole(plan)
 
 
 def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, proxy, r2):
-    proxy.order(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
+    proxy.inject(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
     with pytest.raises(RetriesExhausted):
         rescan(plan, r2)
     proxy.clear()
@@ -91,7 +91,7 @@ def test_a_chunk_whose_answers_are_all_lost_is_known_to_the_next_scan(plan, prox
 def test_a_page_where_a_listing_should_be_loses_nothing_for_good(plan, proxy, r2, target):
     """object_store reads any XML as a listing, so a scan may see an empty bucket or plan: it appends nothing wrong."""
     rescan(plan, r2)
-    proxy.order(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
+    proxy.inject(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
     rescan(plan, r2)
     proxy.clear()
     check_whole(plan)
@@ -108,7 +108,7 @@ def test_a_page_where_a_listing_should_be_loses_nothing_for_good(plan, proxy, r2
     ],
 )
 def test_a_refusal_is_one_line(plan, proxy, r2, target, status, code, advice):
-    proxy.order(S3Fault(target, status=status, code=code, times=FOR_EVER))
+    proxy.inject(S3Fault(target, status=status, code=code, times=FOR_EVER))
     with pytest.raises(AccessError) as caught:
         rescan(plan, r2)
     assert advice in str(caught.value) and "\n" not in str(caught.value) and not caught.value.transient

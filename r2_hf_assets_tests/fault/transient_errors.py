@@ -37,7 +37,7 @@ def order(proxy: S3Faults, trouble: str, path_regex: str, times: int = FOR_EVER)
     if trouble == "refused":
         proxy.refuse()
     else:
-        proxy.order(S3Fault(path_regex, times=times, **TROUBLES[trouble]))
+        proxy.inject(S3Fault(path_regex, times=times, **TROUBLES[trouble]))
 
 
 def end(proxy: S3Faults, trouble: str) -> None:

@@ -77,7 +77,7 @@ def test_a_transfer_that_breaks_off_is_made_again_with_the_same_result(
     world: World, chunk: ChunkManifest, line: Line, tmp_path: Path, route: str
 ) -> None:
     said: list[str] = []
-    world.sandbox.hub.faults({"path_regex": route, "status": 503, "times": 4})
+    world.sandbox.hub.inject({"path_regex": route, "status": 503, "times": 4})
     made = build(chunk, line, tmp_path, said)
     assert said and all(text.startswith(f"upload to {world.repo_id}: the transfer broke off") for text in said)
     again = build(chunk, line, tmp_path, said)
@@ -87,7 +87,7 @@ def test_a_transfer_that_breaks_off_is_made_again_with_the_same_result(
 def test_a_transfer_that_breaks_off_for_ever_is_given_up(
     world: World, chunk: ChunkManifest, line: Line, tmp_path: Path
 ) -> None:
-    world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
+    world.sandbox.hub.inject({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
     with pytest.raises(RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
         build(chunk, line, tmp_path, [])
     world.sandbox.hub.clear_faults()

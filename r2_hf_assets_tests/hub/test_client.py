@@ -58,7 +58,7 @@ def test_a_refusal_is_not_a_repo_that_is_not_there(
     world: World, settings: HubSettings, head: str, status: int, headers: dict[str, str], advice: str
 ) -> None:
     refusal = {"path_regex": "/revision/main$", "status": status, "headers": headers, "times": 2}
-    world.sandbox.hub.faults(refusal)
+    world.sandbox.hub.inject(refusal)
     client = HubClient(settings)
     with pytest.raises(AccessError, match=advice):
         client.call_with_retry("look at", client.head)
@@ -95,7 +95,7 @@ def test_a_commit_names_adds_and_deletes_on_top_of_its_parent_and_nothing_else(
 
 @pytest.mark.parametrize("body", [{"another": "answer"}, "[1]", "<html>"])
 def test_an_answer_that_lacks_its_fields_may_pass(world: World, repo: HubClient, body: object) -> None:
-    world.sandbox.hub.faults({"path_regex": "/(xet-write-token|commit)/", "times": 2, "status": 200, "body": body})
+    world.sandbox.hub.inject({"path_regex": "/(xet-write-token|commit)/", "times": 2, "status": 200, "body": body})
     calls = (repo.xet, lambda: repo.commit([], [], repo.head() or "", "Add a", {"note.txt": b"words"}))
     for call in calls:
         with pytest.raises(json.JSONDecodeError) as unreadable:
@@ -108,7 +108,7 @@ def test_where_content_goes_over_xet(world: World, repo: HubClient, monkeypatch:
     assert access is not None and access.expires > time.time() and access.token
     assert access.endpoint.startswith(f"{repo.endpoint}/_cas/")
     assert access.refresh_url == f"{repo.endpoint}/api/datasets/{repo.repo_id}/xet-write-token/main"
-    world.sandbox.hub.faults({"path_regex": "/xet-write-token/", "status": 404})
+    world.sandbox.hub.inject({"path_regex": "/xet-write-token/", "status": 404})
     assert repo.xet() is None, "a Hub without Xet"
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     mark = world.sandbox.hub.mark()

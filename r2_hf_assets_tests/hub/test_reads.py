@@ -57,9 +57,9 @@ def test_passing_trouble_is_outlasted_and_a_refusal_is_one_line(world: World) ->
     commit(world.api(), world, {"data/en/chunk-00007.parquet": b"x"})
     # A status that the library does not wait out by itself.
     trouble = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
-    world.sandbox.hub.faults({**trouble, "times": 2})
+    world.sandbox.hub.inject({**trouble, "times": 2})
     assert len(take_inventory(client(world)).files) == 1
-    world.sandbox.hub.faults({**trouble, "times": 100})
+    world.sandbox.hub.inject({**trouble, "times": 100})
     with pytest.raises(RetriesExhausted, match="list"):
         take_inventory(client(world))
     world.sandbox.hub.clear_faults()
@@ -118,7 +118,7 @@ def test_a_file_is_read_by_ranges(world: World) -> None:
     head = commit(world.api(), world, {WHOLE: body, PARTS[0]: b"PAR1 is no proof"})
     reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
-    world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
+    world.sandbox.hub.inject({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
     schema, count = reader.footer(file)
     assert (schema, schema.metadata, count) == (SCHEMA, SCHEMA.metadata, 40)
     mark = world.sandbox.hub.mark()

@@ -133,5 +133,5 @@ def test_a_hub_that_is_dead_silent_or_another_thing(world: World, repo: HubSetti
         (found,) = check_hub(replace(repo, endpoint=endpoint))
         assert found.level == FAIL and "check HF_ENDPOINT" in found.advice
     for status in (503, 404, 200):
-        world.sandbox.hub.faults({"path_regex": "/whoami-v2", "status": status, "body": "a proxy's page"})
+        world.sandbox.hub.inject({"path_regex": "/whoami-v2", "status": status, "body": "a proxy's page"})
         assert levels(check_hub(repo)) == {"hub": FAIL}, status

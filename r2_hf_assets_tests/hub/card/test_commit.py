@@ -235,5 +235,5 @@ def test_trouble_on_the_way_is_waited_out_and_no_text_is_lost(sandbox, hub, rout
     repo.create_repo()
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
     api.upload_file(path_or_fileobj=b"# Mine\n", path_in_repo=CARD_PATH, repo_id=hub.repo_id, repo_type="dataset")
-    sandbox.hub.faults({"path_regex": route, "times": 2, **trouble})
+    sandbox.hub.inject({"path_regex": route, "times": 2, **trouble})
     assert "# Mine\n" in write(repo).text
