@@ -30,9 +30,8 @@ def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str,
     of, wanted = copies
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as database:
-        database.execute(
-            text("set local session_replication_role = replica")
-        )  # no look at foreign keys, whatever the order
+        # No check of foreign keys, so that the order of tables does not matter.
+        database.execute(text("set local session_replication_role = replica"))
         database.execute(text(_COPIES))
         database.execute(
             text("insert into copies values (:run_id, :key, :language, :chunk, :digest)"),
@@ -56,7 +55,7 @@ def _words(chunk: ChunkRef) -> dict[str, str]:
 
 
 def _value(column: str, kind: str) -> str:
-    """The column's value in the copy: every text speaks of the copy's run, partition and digest."""
+    """Return the SQL of a column in the copy: texts get the copy's run, partition and digest."""
     if kind not in ("text", "character varying"):
         return f't."{column}"'
     value = f't."{column}"'
