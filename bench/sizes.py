@@ -23,8 +23,8 @@ class Sizes:
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
-        dedup_episodes, dedup_ways: episodes of the chunk that is built again, and the number of writer options.
-        reader_files, reader_file_mb, reader_rows, reader_ways: files that `datasets` streams, rows read for rows/s,
+        dedup_episodes, dedup_variants: episodes of the chunk that is built again, and the number of writer options.
+        reader_files, reader_file_mb, reader_rows, reader_variants: files that `datasets` streams, rows read for rows/s,
             and the number of writer options.
     """
 
@@ -41,11 +41,11 @@ class Sizes:
     chunks: int = 20
     latency_objects: int = 30_000
     dedup_episodes: int = 40
-    dedup_ways: int = 7
+    dedup_variants: int = 7
     reader_files: int = 12
     reader_file_mb: int = 270
     reader_rows: int = 6000
-    reader_ways: int = 6
+    reader_variants: int = 6
 
     def folders_of(self, episodes: int) -> dict[str, int]:
         """Return episodes by folder, at least one in each."""
@@ -89,9 +89,9 @@ QUICK = Sizes(
     chunks=4,
     latency_objects=200,
     dedup_episodes=2,
-    dedup_ways=2,
+    dedup_variants=2,
     reader_files=2,
     reader_file_mb=6,
     reader_rows=10,
-    reader_ways=1,
+    reader_variants=1,
 )

@@ -33,13 +33,13 @@ def defaults(groups: list[pa.Table]) -> int:
 
 
 def main() -> None:
-    ways: dict[str, Callable[[list[pa.Table]], int]] = {"ours": ours, "defaults": defaults}
+    variants: dict[str, Callable[[list[pa.Table]], int]] = {"ours": ours, "defaults": defaults}
     groups = []
     for path in sys.argv[2:]:
         with pq.ParquetFile(path) as file:
             groups += [file.read_row_group(number).combine_chunks() for number in range(file.num_row_groups)]
     started, cpu = time.monotonic(), time.process_time()
-    size = ways[sys.argv[1]](groups)
+    size = variants[sys.argv[1]](groups)
     report(seconds=time.monotonic() - started, cpu=time.process_time() - cpu, bytes=size)
 
 

@@ -62,11 +62,11 @@ def read(what: str, counts: Path, rows: int) -> NoReturn:
     dataset = load_dataset(os.environ["HF_REPO_ID"], split="train", streaming=True, **columns).decode(False)
     if what == "shuffle":
         dataset = dataset.shuffle(seed=1, buffer_size=_SHUFFLE_ROWS)
-    wanted = {"first": 1, "shuffle": 1, "rows": rows}.get(what, sys.maxsize)
+    limit = {"first": 1, "shuffle": 1, "rows": rows}.get(what, sys.maxsize)
     reading = iter(dataset)  # referenced until the process exits: when it is closed, `datasets` sleeps and reads on
     for _ in reading:
         count += 1
-        if count == wanted:
+        if count == limit:
             break
     report(rows=count, seconds=time.monotonic() - started, bytes=received(counts) - before)
     sys.stdout.flush()

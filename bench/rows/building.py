@@ -48,12 +48,12 @@ def cpu_a_gb(testbed: Testbed) -> Row:
 
 
 def parquet(testbed: Testbed) -> Row:
-    def run(way: str) -> Sample:
+    def run(variant: str) -> Sample:
         with testbed.workspace(testbed.speech()) as workspace:
-            return workspace.job("parquet", way, *shards)
+            return workspace.job("parquet", variant, *shards)
 
     shards = [str(path) for path in sorted(testbed.built().rglob("*.parquet"))]
-    samples = alternate({way: partial(run, way) for way in ("ours", "defaults")}, testbed.rounds, testbed.log)
+    samples = alternate({name: partial(run, name) for name in ("ours", "defaults")}, testbed.rounds, testbed.log)
     return Row(
         "parquet",
         "Parquet writing",
@@ -63,8 +63,8 @@ def parquet(testbed: Testbed) -> Row:
             Figure("file size", ratio(samples, "ours", "defaults", reported("bytes")), 1.0),
         ),
         tuple(
-            f"{way}: {typical(runs, reported('seconds')):.2f} s, {typical(runs, reported('cpu')):.2f} CPU s writing"
-            for way, runs in samples.items()
+            f"{variant}: {typical(runs, reported('seconds')):.2f} s, {typical(runs, reported('cpu')):.2f} CPU s writing"
+            for variant, runs in samples.items()
         ),
         samples=samples,
     )

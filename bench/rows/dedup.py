@@ -9,7 +9,7 @@ from bench.measure import Sample
 from bench.testbed import Testbed
 
 # Rows a batch, content-defined: a page ends between batches, once it has a megabyte.
-_WAYS = {
+_VARIANTS = {
     "2.5 MB pages (ours)": ("32", "0"),
     "1 MB pages": ("16", "0"),
     "1 MB pages, content-defined": ("16", "1"),
@@ -23,15 +23,15 @@ _WAYS = {
 def dedup(testbed: Testbed) -> Row:
     sizes = str(testbed.sizes.dedup_episodes), str(testbed.sizes.segments)
 
-    def run(way: str) -> Sample:
+    def run(variant: str) -> Sample:
         with testbed.workspace("dedup", hub=True) as workspace:
-            return workspace.job("dedup", *_WAYS[way], *sizes)
+            return workspace.job("dedup", *_VARIANTS[variant], *sizes)
 
-    ways = list(_WAYS)[: testbed.sizes.dedup_ways]
-    samples = alternate({way: partial(run, way) for way in ways}, min(testbed.rounds, 2), testbed.log)
+    variants = list(_VARIANTS)[: testbed.sizes.dedup_variants]
+    samples = alternate({variant: partial(run, variant) for variant in variants}, min(testbed.rounds, 2), testbed.log)
     numbers = {
-        way: [typical(runs, reported(name)) for name in ("bytes", "first", "unchanged", "changed", "seconds")]
-        for way, runs in samples.items()
+        variant: [typical(runs, reported(name)) for name in ("bytes", "first", "unchanged", "changed", "seconds")]
+        for variant, runs in samples.items()
     }
     episode = typical(next(iter(samples.values())), reported("episode"))
     table: list[tuple[str, ...]] = [
@@ -39,14 +39,14 @@ def dedup(testbed: Testbed) -> Row:
     ]
     table += [
         (
-            way,
+            variant,
             *(f"{count / 1e6:.1f}" for count in (size, first)),
             f"{unchanged / 1e6:.3f}",
             f"{changed / 1e6:.1f}",
             f"{changed / episode:.1f}",
             f"{seconds:.2f}",
         )
-        for way, (size, first, unchanged, changed, seconds) in numbers.items()
+        for variant, (size, first, unchanged, changed, seconds) in numbers.items()
     ]
     return Row(
         "dedup",

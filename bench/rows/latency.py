@@ -38,7 +38,7 @@ def latency(testbed: Testbed) -> Row:
         (Figure("objects/s over the ceiling", rates["ours"] / ceiling, 0.85, at_most=False),),
         (
             f"{rates['ours']:.0f} objects/s; bare GETs {rates['GETs']:.0f}; "
-            f"time over theirs {ratio(samples, 'ours', 'GETs', reported('seconds')):.2f}x",
+            f"time over that of bare GETs {ratio(samples, 'ours', 'GETs', reported('seconds')):.2f}x",
             *summarize(samples),
         ),
         samples=samples,

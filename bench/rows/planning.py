@@ -13,11 +13,11 @@ def scan(testbed: Testbed) -> Row:
     count = testbed.sizes.folders
     bucket = testbed.once("folders", lambda: _fill(testbed, count))
 
-    def run(way: str) -> Sample:
+    def run(variant: str) -> Sample:
         with testbed.workspace(bucket) as workspace:
-            return workspace.job("listing", way)
+            return workspace.job("listing", variant)
 
-    samples = alternate({way: partial(run, way) for way in ("ours", "boto3")}, testbed.rounds, testbed.log)
+    samples = alternate({variant: partial(run, variant) for variant in ("ours", "boto3")}, testbed.rounds, testbed.log)
     return Row(
         "scan",
         f"scan of {count:,} episode folders",

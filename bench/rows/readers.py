@@ -11,7 +11,7 @@ from bench.line import open_line
 from bench.testbed import Testbed
 
 # Row group MiB and rows a batch: a page ends between batches. The product's are 32 MiB and 64.
-_WAYS = {
+_VARIANTS = {
     "128 MiB": (128, 64),
     "32 MiB": (32, 64),
     "16 MiB": (16, 64),
@@ -38,11 +38,11 @@ _HEAD = (
 
 def readers(testbed: Testbed) -> Row:
     sizes = testbed.sizes
-    ways = list(_WAYS)[: sizes.reader_ways]
-    samples = {way: _read(testbed, *_WAYS[way]) for way in ways}
+    variants = list(_VARIANTS)[: sizes.reader_variants]
+    samples = {variant: _read(testbed, *_VARIANTS[variant]) for variant in variants}
     table: list[tuple[str, ...]] = [_HEAD]
-    for way, runs in samples.items():
-        cells = [way]
+    for variant, runs in samples.items():
+        cells = [variant]
         for what, rounds in runs.items():
             rate = typical(rounds, lambda run: run.reported["rows"] / run.reported["seconds"])
             cells.append(f"{rate:.0f}" if what == "rows" else f"{typical(rounds, reported('seconds')):.2f}")
@@ -56,7 +56,7 @@ def readers(testbed: Testbed) -> Row:
         "",
         (),
         table=tuple(table),
-        samples={f"{way}: {what}": rounds for way, runs in samples.items() for what, rounds in runs.items()},
+        samples={f"{variant}: {what}": rounds for variant, runs in samples.items() for what, rounds in runs.items()},
     )
 
 

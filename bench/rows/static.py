@@ -15,7 +15,7 @@ from bench.static import pack
 from bench.testbed import Testbed
 
 _NAME = "static server"
-_WAYS = {"ours": "fetch", "bare GETs with obstore, 128 threads": "gets"}
+_VARIANTS = {"ours": "fetch", "bare GETs with obstore, 128 threads": "gets"}
 
 
 def static(testbed: Testbed) -> Row:
@@ -35,7 +35,7 @@ def static(testbed: Testbed) -> Row:
             return replace(sample, servers={_NAME: cpu_seconds(pid) - before})
 
     with served("bench.static", str(testbed.once("static", make))) as (url, server):
-        jobs = {name: lambda job=job: run(job, url, server.pid) for name, job in _WAYS.items()}
+        jobs = {name: lambda job=job: run(job, url, server.pid) for name, job in _VARIANTS.items()}
         samples = alternate(jobs, testbed.rounds, testbed.log)
     table: list[tuple[str, ...]] = [("client", "objects/s", "MB/s", "CPU an object, ms", "server's CPU an object, ms")]
     for name, runs in samples.items():

@@ -27,7 +27,7 @@ end
 
 def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str, ChunkRef]]]) -> None:
     """Copy the run `run_id`, which is of the chunk `copies[0]`, for each run id and chunk of `copies[1]`."""
-    of, wanted = copies
+    template, targets = copies
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as database:
         # No check of foreign keys, so that the order of tables does not matter.
@@ -35,9 +35,9 @@ def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str,
         database.execute(text(_COPIES))
         database.execute(
             text("insert into copies values (:run_id, :key, :language, :chunk, :digest)"),
-            [{"run_id": copy, **_words(chunk)} for copy, chunk in wanted],
+            [{"run_id": copy, **_words(chunk)} for copy, chunk in targets],
         )
-        old = {"run_id": run_id, **_words(of)}
+        old = {"run_id": run_id, **_words(template)}
         for table in database.execute(text(_TABLES)).scalars().all():
             columns = {str(name): str(kind) for name, kind in database.execute(text(_COLUMNS), {"table": table})}
             values = [_value(name, kind) for name, kind in columns.items()]

@@ -80,9 +80,9 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
     read = {name.rpartition(" ")[2]: sample[0]["reported"] for name, sample in rows["readers"]["samples"].items()}
     assert [read[what]["rows"] for what in ("first", "shuffle", "rows")] == [1, 1, 10]
     assert 0 < read["text"]["bytes"] < read["first"]["bytes"] and read["text"]["rows"] > 100
-    head, *ways = rows["dedup"]["table"]
-    assert head[:5] == ["pages", "file, MB", "first, MB", "unchanged, MB", "one changed, MB"] and len(ways) == 2
-    for _, size, first, unchanged, changed, *_ in ways:
+    head, *variants = rows["dedup"]["table"]
+    assert head[:5] == ["pages", "file, MB", "first, MB", "unchanged, MB", "one changed, MB"] and len(variants) == 2
+    for _, size, first, unchanged, changed, *_ in variants:
         assert 0 <= float(unchanged) < 0.1 * float(changed)
         assert 0.9 * float(size) < float(first) <= 1.01 * float(size)
     text = (tmp_path / "performance.md").read_text()

@@ -136,9 +136,9 @@ async def commit(request: Request) -> Response:
     if request.query_params.get("create_pr"):
         raise HubRefusal(400, "this local Hub has no pull requests")
     hub = hub_of(request)
-    made = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
-    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{made.oid}"
-    return JSONResponse({"success": True, "commitUrl": url, "commitOid": made.oid, "hookOutput": ""})
+    created = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
+    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{created.oid}"
+    return JSONResponse({"success": True, "commitUrl": url, "commitOid": created.oid, "hookOutput": ""})
 
 
 def commits(request: Request) -> Response:
@@ -152,9 +152,9 @@ def commits(request: Request) -> Response:
         headers["Link"] = f'<{request.url.include_query_params(p=page + 1)}>; rel="next"'
     return JSONResponse(
         [
-            {"id": made.oid, "title": made.title, "message": made.message, "date": made.date}
-            | {"authors": [{"user": made.author}], "formatted": {"title": made.title, "message": made.message}}
-            for made in shown
+            {"id": entry.oid, "title": entry.title, "message": entry.message, "date": entry.date}
+            | {"authors": [{"user": entry.author}], "formatted": {"title": entry.title, "message": entry.message}}
+            for entry in shown
         ],
         headers=headers,
     )

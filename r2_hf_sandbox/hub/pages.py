@@ -39,17 +39,17 @@ def dataset(request: Request) -> Response:
 
 def commit(request: Request) -> Response:
     repo = _visible(request)
-    made = repo.resolve(request.path_params["rev"])
+    entry = repo.resolve(request.path_params["rev"])
     rows = "".join(
         f"<tr><td>{'changed' if file else 'removed'}<td>{escape(path)}<td>"
         + (f"{file.size:,} bytes<td><code>{escape((file.sha256 or file.oid)[:16])}</code>" if file else "")
-        for path, file in sorted(made.changes.items())
+        for path, file in sorted(entry.changes.items())
     )
-    parent = f", parent {_commit_link(repo, made.parent)}" if made.parent else ""
+    parent = f", parent {_commit_link(repo, entry.parent)}" if entry.parent else ""
     return page(
-        made.title,
-        f'<p>Commit {made.oid} to <a href="/datasets/{escape(repo.repo_id)}">{escape(repo.repo_id)}</a> '
-        f"by {escape(made.author)}, {escape(made.date)}{parent}<pre>{escape(made.message)}</pre>"
+        entry.title,
+        f'<p>Commit {entry.oid} to <a href="/datasets/{escape(repo.repo_id)}">{escape(repo.repo_id)}</a> '
+        f"by {escape(entry.author)}, {escape(entry.date)}{parent}<pre>{escape(entry.message)}</pre>"
         f"<table><tr><th><th>File<th>Size<th>Content{rows}</table>",
     )
 

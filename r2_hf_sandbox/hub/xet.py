@@ -123,7 +123,7 @@ class XetStore:
 
     def terms_of_range(self, file: XetFile, start: int, end: int) -> tuple[int, list[Term]]:
         """Return the offset in the first term, and the terms, cut to whole chunks, of bytes [start, end)."""
-        wanted: list[Term] = []
+        terms: list[Term] = []
         offset, position = 0, 0
         for term in file.terms:
             begin, position = position, position + term.unpacked
@@ -133,10 +133,10 @@ class XetStore:
             base = unpacked[term.start] - begin  # offset in the xorb = offset in the file + base
             first = max(n for n in range(term.start, term.end) if unpacked[n] - base <= max(start, begin))
             last = min(n for n in range(term.start + 1, term.end + 1) if unpacked[n] - base >= min(end, position))
-            if not wanted:
+            if not terms:
                 offset = start - (unpacked[first] - base)
-            wanted.append(Term(term.xorb, first, last, unpacked[last] - unpacked[first]))
-        return offset, wanted
+            terms.append(Term(term.xorb, first, last, unpacked[last] - unpacked[first]))
+        return offset, terms
 
 
 def parse_chunks(content: bytes) -> Chunks:

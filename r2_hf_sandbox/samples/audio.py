@@ -36,11 +36,11 @@ def make_voices(seed: int) -> Voices:
 
 def splice(voices: Voices, voice: int, seconds: float, label: str, rng: random.Random) -> tuple[bytes, float]:
     """Return an MP3 of about `seconds` in one voice, and its exact duration in seconds."""
-    wanted = max(1, round(seconds / FRAME_S))
+    needed = max(1, round(seconds / FRAME_S))
     clips = voices[voice % VOICES]
     parts, count = [_id3(label)], 0
-    while count < wanted:
-        clip = clips[rng.randrange(len(clips))][: wanted - count]
+    while count < needed:
+        clip = clips[rng.randrange(len(clips))][: needed - count]
         parts.extend(clip)
         count += len(clip)
     return b"".join(parts), round(count * FRAME_S, 3)
