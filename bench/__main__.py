@@ -1,4 +1,4 @@
-"""Starts the sandbox, runs the rows, prints the table, writes docs/performance.md."""
+"""Measure the rows on a sandbox, print the table and write docs/performance.md."""
 
 import argparse
 import json
@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import report
-from bench.arena import ROOT, Arena
 from bench.compare import Row
-from bench.errors import BenchError
+from bench.measure import BenchError
 from bench.rows import ROWS
 from bench.sizes import DEFAULT, FULL, QUICK, Sizes
+from bench.testbed import ROOT, Testbed
 from r2_hf_sandbox.processes import SandboxError
 from r2_hf_sandbox.s3.server import start_s3
 
@@ -25,7 +25,7 @@ def main() -> int:
     rounds = options.rounds or (1 if options.quick else 3)
     names = tuple(options.rows.split(",")) if options.rows else tuple(ROWS)
     if unknown := [name for name in names if name not in ROWS]:
-        sys.exit(f"bench: no row is called {', '.join(unknown)}; there are {', '.join(ROWS)}")
+        sys.exit(f"bench: unknown rows {', '.join(unknown)}; there are {', '.join(ROWS)}")
     started = time.monotonic()
     rows: list[Row] = []
     try:
@@ -33,10 +33,10 @@ def main() -> int:
             tempfile.TemporaryDirectory(prefix="r2-hf-bench-", dir=options.folder) as folder,
             start_s3(Path(folder) / "s3") as s3,
         ):
-            arena = Arena(s3, Path(folder), sizes, rounds, names, _talk)
+            testbed = Testbed(s3, Path(folder), sizes, rounds, names, _log)
             for name in names:
-                _talk(f"{name} ({time.monotonic() - started:.0f} s)")
-                rows.append(ROWS[name](arena))
+                _log(f"{name} ({time.monotonic() - started:.0f} s)")
+                rows.append(ROWS[name](testbed))
     except (BenchError, SandboxError) as error:
         sys.exit(f"bench: {error}")
     sys.stdout.write(report.terminal(rows) + "\n")
@@ -56,7 +56,7 @@ def _about(sizes: Sizes, rounds: int) -> str:
     objects = sizes.episodes * sizes.segments
     return (
         f"{os.cpu_count()} cores, loopback S3 server and Hub on the same machine, {objects:,} objects of "
-        f"{sum(sizes.seconds) / 2 * 6:.0f} kB, {rounds} rounds taking turns."
+        f"{sum(sizes.seconds) / 2 * 6:.0f} kB, {rounds} alternating rounds."
     )
 
 
@@ -71,19 +71,19 @@ def _sizes(options: argparse.Namespace) -> Sizes:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rows", help=f"only these, a comma between, and docs/ stays as it is: {', '.join(ROWS)}")
+    parser.add_argument("--rows", help=f"only these, comma-separated; docs/ is not written: {', '.join(ROWS)}")
     parser.add_argument("--rounds", type=int, help="of each row (3, quick: 1)")
     parser.add_argument("--objects", type=int, help=f"in the main bucket ({DEFAULT.episodes * DEFAULT.segments})")
     parser.add_argument("--folders", type=int, help=f"episode folders to scan ({DEFAULT.folders})")
     parser.add_argument("--full", action="store_true", help=f"{FULL.folders:,} folders to scan")
-    parser.add_argument("--quick", action="store_true", help="tiny: to see that it runs; docs/ stays as it is")
-    parser.add_argument("--folder", type=Path, help="where everything is made meanwhile; the system's temporary one")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, a smoke test; docs/ is not written")
+    parser.add_argument("--folder", type=Path, help="for temporary files (default: the system's)")
     parser.add_argument("--out", type=Path, help="a folder for performance.md; docs/ after a run of every row")
-    parser.add_argument("--json", type=Path, help="a file for every number")
+    parser.add_argument("--json", type=Path, help="a file for all samples")
     return parser.parse_args()
 
 
-def _talk(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,7 +1,7 @@
-"""Runs that take turns, their medians, and the figures to reach.
+"""Alternating runs, their medians, and targets.
 
-A machine is never as fast now as it was a minute ago. So what is compared runs alternately, round by round, in
-turned-round order every other round, and only ratios of medians are judged.
+A machine's speed changes within minutes. So compared runs alternate, in reverse order every other round, and only
+ratios of medians are evaluated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,29 +15,24 @@ Samples = Mapping[str, Sequence[Sample]]
 
 @dataclass(frozen=True)
 class Figure:
-    """One number to reach. `of` says what it is; `at_most` False means at least."""
+    """A measured value and its target; `at_most` False: the target is a minimum."""
 
-    of: str
+    name: str
     value: float
-    reach: float
+    target: float
     unit: str = "x"
     at_most: bool = True
 
     @property
     def met(self) -> bool:
-        return self.value <= self.reach if self.at_most else self.value >= self.reach
-
-    @property
-    def share(self) -> float:
-        """Of what is allowed: up to 1 is met."""
-        return self.value / self.reach if self.at_most else self.reach / max(self.value, 1e-9)
+        return self.value <= self.target if self.at_most else self.value >= self.target
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: figures, the medians they are made of, and what of it could not be measured.
+    """One row of the table: figures, the medians behind them, and what could not be measured.
 
-    `table` is for what has no figure to reach: a head and rows, printed by themselves.
+    `table` holds measurements without a target: a head and rows, printed separately.
     """
 
     name: str
@@ -50,27 +45,26 @@ class Row:
     samples: Samples = field(default_factory=dict, repr=False)
 
 
-def alternate(runs: Mapping[str, Callable[[], Sample]], rounds: int, say: Callable[[str], None]) -> Samples:
+def alternate(runs: Mapping[str, Callable[[], Sample]], rounds: int, log: Callable[[str], None]) -> Samples:
     """Run each of `runs` once a round."""
     samples: dict[str, list[Sample]] = {name: [] for name in runs}
     for number in range(rounds):
         for name in list(runs)[:: -1 if number % 2 else 1]:
             sample = runs[name]()
             samples[name].append(sample)
-            say(f"  round {number + 1}: {name}: {sample.wall:.2f} s, {sample.cpu:.2f} CPU s, {sample.peak_mb:.0f} MB")
+            log(f"  round {number + 1}: {name}: {sample.wall:.2f} s, {sample.cpu:.2f} CPU s, {sample.peak_mb:.0f} MB")
     return samples
 
 
-def typical(samples: Sequence[Sample], of: Callable[[Sample], float] = lambda sample: sample.wall) -> float:
-    """The median of the rounds."""
-    return median(of(sample) for sample in samples)
+def typical(samples: Sequence[Sample], value: Callable[[Sample], float] = lambda sample: sample.wall) -> float:
+    """Return the median of the rounds."""
+    return median(value(sample) for sample in samples)
 
 
 def ratio(
-    samples: Samples, ours: str, theirs: str, of: Callable[[Sample], float] = lambda sample: sample.wall
+    samples: Samples, ours: str, baseline: str, value: Callable[[Sample], float] = lambda sample: sample.wall
 ) -> float:
-    """Our median over theirs."""
-    return typical(samples[ours], of) / typical(samples[theirs], of)
+    return typical(samples[ours], value) / typical(samples[baseline], value)
 
 
 def cpu(sample: Sample) -> float:
@@ -81,18 +75,18 @@ def peak(sample: Sample) -> float:
     return sample.peak_mb
 
 
-def said(name: str) -> Callable[[Sample], float]:
-    """A number that the job itself tells."""
-    return lambda sample: float(sample.said[name])
+def reported(name: str) -> Callable[[Sample], float]:
+    """Return the getter of a number that the job reported."""
+    return lambda sample: float(sample.reported[name])
 
 
 def served_by(name: str) -> Callable[[Sample], float]:
-    """CPU seconds of a server, 0 where the run had none of that name."""
+    """Return the getter of a server's CPU seconds, 0 for a run without it."""
     return lambda sample: sample.servers.get(name, 0.0)
 
 
-def tell(samples: Samples) -> tuple[str, ...]:
-    """A line for each kind of run: medians, and how far the rounds lie apart."""
+def summarize(samples: Samples) -> tuple[str, ...]:
+    """Return a line for each kind of run: medians, and the range of the rounds."""
     return tuple(
         f"{name}: {typical(runs):.2f} s ({min(r.wall for r in runs):.2f}-{max(r.wall for r in runs):.2f}), "
         f"{typical(runs, cpu):.2f} CPU s, {typical(runs, peak):.0f} MB"

@@ -1,8 +1,7 @@
-"""Objects to measure with: the sandbox's sample episodes, their audio replaced by noise of the same length.
+"""The benchmark's objects: the sandbox's sample episodes, their audio replaced by noise of the same length.
 
-The samples are spliced from a few clips, so Snappy, LZ4 and Xet find repetitions in them that no real MP3 has: a file
-written with ParquetWriter's defaults came out a quarter smaller than its audio. Noise is as incompressible as MP3, and
-nothing here decodes it.
+Samples are spliced from a few clips, so compression and Xet find repetitions in them that no real MP3 has: a file
+written with ParquetWriter's defaults was a quarter smaller than its audio. Noise is as incompressible as MP3.
 """
 
 import itertools
@@ -20,12 +19,11 @@ _BATCH = 1000  # objects held at once
 
 
 def fill_bucket(store: Any, **samples: Any) -> None:
-    """Put sample episodes; the arguments are those of `sample_episodes`."""
+    """Put sample episodes, with the arguments of `sample_episodes`."""
     put_all(store, _objects(**samples))
 
 
 def put_all(store: Any, objects: Iterator[tuple[str, bytes]]) -> None:
-    """Put (key, body) pairs, many at a time."""
     with ThreadPoolExecutor(_PUTTERS) as pool:
         while batch := list(itertools.islice(objects, _BATCH)):
             list(pool.map(lambda item: obstore.put(store, *item), batch))

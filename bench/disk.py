@@ -1,6 +1,6 @@
-"""How much disk a run uses: the files below a folder, looked at ten times a second.
+"""Disk usage of a run: the blocks allocated below a folder, polled ten times a second.
 
-Counted is what the file system has allocated. A file that has no name any more while it is open is not seen.
+A deleted file that is still open is not counted.
 """
 
 import os
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOOK_S = 0.1
-_BLOCK = 512  # st_blocks are of that size whatever the file system's own are
+_POLL_S = 0.1
+_BLOCK = 512  # the unit of st_blocks on every file system
 
 
 class DiskUse(threading.Thread):
-    """Bytes beyond what was there at the start: `most` during the run, `end` at its end."""
+    """Growth in bytes: `most` during the run, `end` at its end."""
 
     def __init__(self, folder: Path, without: str) -> None:
         super().__init__(daemon=True)
@@ -24,22 +24,22 @@ class DiskUse(threading.Thread):
         self.most = self.end = 0
 
     def run(self) -> None:
-        while not self._over.wait(_LOOK_S):
-            self._look()
+        while not self._over.wait(_POLL_S):
+            self._poll()
 
     def stop(self) -> None:
         self._over.set()
         self.join()
-        self._look()
+        self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self.end = _allocated(self._folder, self._without) - self._start
         self.most = max(self.most, self.end)
 
 
 @contextmanager
 def disk_use(folder: Path, without: str) -> Iterator[DiskUse]:
-    """Watch `folder` but for what is in its folder `without`; the numbers are whole after the block."""
+    """Watch `folder` except its subfolder `without`; the numbers are complete after the block."""
     use = DiskUse(folder, without)
     use.start()
     try:
@@ -56,6 +56,6 @@ def _allocated(folder: Path, without: str) -> int:
         for name in files:
             try:
                 total += (Path(root) / name).lstat().st_blocks * _BLOCK
-            except OSError:  # removed between the listing and this look
+            except OSError:  # removed since the listing
                 continue
     return total

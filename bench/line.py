@@ -1,4 +1,4 @@
-"""A slow line in front of a server: starts bench.proxy, and reads how many bytes have passed."""
+"""A slow line in front of a server: a bench.proxy process, and its count of bytes."""
 
 import subprocess
 import sys
@@ -17,19 +17,15 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Line:
-    """A running proxy. `url` is what clients are given; it answers once it is told where the server is.
-
-    Attributes:
-        counts: the file in which bytes are counted, see `received`.
-    """
+    """A running proxy at `url`, which serves after `connect`. `counts` is the file of byte counts, see `received`."""
 
     url: str
     counts: Path
     _input: IO[str] = field(repr=False)
     _output: IO[str] = field(repr=False)
 
-    def lead_to(self, url: str) -> None:
-        """Tell the server's URL, once, and wait until the line is open."""
+    def connect(self, url: str) -> None:
+        """Send the server's URL to the proxy, once, and wait until it listens."""
         self._input.write(f"{url}\n")
         self._input.flush()
         self._output.readline()
@@ -37,7 +33,7 @@ class Line:
 
 @contextmanager
 def open_line(*, delay_s: float = 0.0, rate: float = 0.0) -> Iterator[Line]:
-    """A line whose answers wait for `delay_s`, with `rate` bytes/s in each direction (0: no limit)."""
+    """Open a line that delays responses by `delay_s`, with `rate` bytes/s in each direction (0: no limit)."""
     with tempfile.NamedTemporaryFile() as counts:
         counts.truncate(16)
         with served("bench.proxy", str(delay_s), str(rate), counts.name) as (url, server):
@@ -47,7 +43,7 @@ def open_line(*, delay_s: float = 0.0, rate: float = 0.0) -> Iterator[Line]:
 
 @contextmanager
 def served(module: str, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A module that prints its URL and serves until its input ends."""
+    """Run a module that prints its URL and serves until its input ends."""
     command = [sys.executable, "-m", module, *arguments]
     server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert server.stdin is not None and server.stdout is not None
@@ -60,6 +56,6 @@ def served(module: str, *arguments: str) -> Iterator[tuple[str, subprocess.Popen
 
 
 def received(counts: Path) -> int:
-    """Bytes that clients of the line were sent so far."""
+    """Return the bytes sent to clients so far."""
     with counts.open("rb") as file:
         return memoryview(file.read()).cast("Q")[DOWN]

@@ -1,9 +1,9 @@
-"""One command in a process of its own: wall, CPU, peak memory, and what it said.
+"""One command in a process of its own: wall, CPU, peak memory, and its reported values.
 
-Wall is a monotonic clock around the process, start and imports included. CPU is what the system charges to it and to
-the processes it waited for; the servers are none of them. Memory is the sum over the process tree of resident pages,
-read from /proc 40 times a second, or one process's own high-water mark where that is higher: a peak between two looks
-is not missed. (ru_maxrss will not do: it starts at the size of whoever started the process.)
+Wall is a monotonic clock around the process, start and imports included. CPU includes the processes it waited for, but
+not the servers. Memory is the sum of resident pages over the session's processes, read from /proc 40 times a second, or
+one process's high-water mark where that is higher, so that a peak between two polls is not missed. (ru_maxrss does not
+serve: it starts at the size of the parent.)
 """
 
 import contextlib
@@ -19,21 +19,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
-
-_LOOK_S = 0.025
-_FIND_EVERY = 8  # looks between two searches for new processes
+_POLL_S = 0.025
+_FIND_EVERY = 8  # polls between two searches for new processes
 _TAIL_CHARACTERS = 2000
+
+
+class BenchError(Exception):
+    """One line: the command that failed, then the tail of its output."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: seconds, CPU seconds, MB (10^6 bytes), the job's own words, CPU seconds of the servers it used."""
+    """One run: seconds, CPU seconds, MB (10^6 bytes), values of the job, CPU seconds of servers."""
 
     wall: float
     cpu: float
     peak_mb: float
-    said: Mapping[str, Any] = field(default_factory=dict)
+    reported: Mapping[str, Any] = field(default_factory=dict)
     servers: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -41,7 +43,7 @@ def measure(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Sam
     """Run `command` in `folder`.
 
     Raises:
-        BenchError: it did not end well.
+        BenchError: its exit code is not 0.
     """
     name = " ".join(command[-3:])
     out, err = folder / "stdout", folder / "stderr"
@@ -68,7 +70,7 @@ def measure(command: Sequence[str], env: Mapping[str, str], folder: Path) -> Sam
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU of a process and of its children so far, those that ended included."""
+    """Return the CPU seconds so far of a process and its children, ended ones included."""
     ticks, parents = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -85,7 +87,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 class _Watch(threading.Thread):
-    """Looks at the memory of a session's processes until stopped; `peak` in bytes."""
+    """Polls the memory of a session's processes until stopped; `peak` in bytes."""
 
     def __init__(self, session: int) -> None:
         super().__init__(daemon=True)
@@ -97,18 +99,18 @@ class _Watch(threading.Thread):
     def run(self) -> None:
         pids = [self._session]
         fresh: list[int] = []
-        looks = 0
-        while not self._over.wait(_LOOK_S):
-            # Not before the next look: between fork and exec a process shows its parent's memory as its own.
+        polls = 0
+        while not self._over.wait(_POLL_S):
+            # Not before the next poll: between fork and exec a process shows its parent's memory as its own.
             pids, fresh = pids + fresh, []
-            if looks % _FIND_EVERY == 0:
-                found = _session(self._session)
-                fresh = [pid for pid in found if pid not in pids]
-                pids = [pid for pid in pids if pid in found]
-            looks += 1
-            seen = [_memory(pid) for pid in pids]
-            total = sum(now for now, _ in seen)
-            self.peak = max(self.peak, total, *(highest for _, highest in seen)) if seen else self.peak
+            if polls % _FIND_EVERY == 0:
+                members = _session(self._session)
+                fresh = [pid for pid in members if pid not in pids]
+                pids = [pid for pid in pids if pid in members]
+            polls += 1
+            sizes = [_memory(pid) for pid in pids]
+            total = sum(now for now, _ in sizes)
+            self.peak = max(self.peak, total, *(highest for _, highest in sizes)) if sizes else self.peak
 
     def stop(self) -> None:
         self._over.set()
@@ -116,19 +118,19 @@ class _Watch(threading.Thread):
 
 
 def _session(session: int) -> list[int]:
-    """The processes of a session. The command's own is the first, so it is not lost while it starts."""
-    found = [session]
+    """Return the processes of a session; its leader first, also before it has called setsid."""
+    members = [session]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != session:
             with contextlib.suppress(OSError):
                 # Field 2 is the command in brackets and may hold anything; the session is the fourth after it.
                 if (entry / "stat").read_text().rpartition(")")[2].split()[3] == str(session):
-                    found.append(int(entry.name))
-    return found
+                    members.append(int(entry.name))
+    return members
 
 
 def _memory(pid: int) -> tuple[int, int]:
-    """Resident bytes now and at most; zeros when the process is gone."""
+    """Return resident bytes now and at most; zeros when the process has ended."""
     try:
         sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE))
     except OSError:
@@ -139,7 +141,7 @@ def _memory(pid: int) -> tuple[int, int]:
 def _last_json(path: Path) -> dict[str, Any]:
     lines = path.read_text(errors="replace").splitlines()
     try:
-        said = json.loads(lines[-1]) if lines else {}
+        reported = json.loads(lines[-1]) if lines else {}
     except ValueError:
-        said = {}
-    return said if isinstance(said, dict) else {}
+        reported = {}
+    return reported if isinstance(reported, dict) else {}

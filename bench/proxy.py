@@ -1,15 +1,14 @@
-"""A TCP proxy that makes a line slow: a wait before every answer, and bytes a second in each direction.
+"""A TCP proxy that simulates a slow line: a delay before every response, and a rate limit in each direction.
 
 `python -m bench.proxy DELAY RATE COUNTS` prints its own URL, reads the server's URL from the first line of its
-standard input (so the server can be told before it starts by which URL clients reach it), says when it listens, and
-runs until that input ends. DELAY is in seconds: an answer is held back for that long from its first byte on. RATE is
-in bytes/s, 0 for no limit: all connections together share it, each direction has its own. COUNTS is a file of two
-native 64-bit numbers, always up to date: bytes from clients, bytes to clients.
+standard input (so that a server can start with the proxy's URL), prints a line when it listens, and runs until that
+input ends. DELAY, in seconds, holds each response from its first byte on. RATE is in bytes/s for all connections
+together, in each direction, 0 for no limit. COUNTS is a file of two native 64-bit numbers, updated at once: bytes from
+clients, bytes to clients.
 
-Data that has no tokens waits in a queue, and so does an answer that is delayed. Its connection is not read meanwhile,
-nor while the other side takes nothing, so a connection holds one read (up to 256 kB) and a write buffer, and the
-kernel makes the sender wait. Requests pass without a delay, connections stay open, and the server's own time comes on
-top.
+Data above the rate waits in a queue, as does a delayed response. Its connection is not read meanwhile, nor while the
+other side's buffer is full, so a connection holds one read (up to 256 kB) and a write buffer, and the kernel applies
+back-pressure to the sender. Requests are not delayed.
 """
 
 import asyncio
@@ -22,68 +21,68 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_BURST_S = 0.010  # of the rate that is not lost when a timer is late; timers have a resolution of 1 ms
+_BURST_S = 0.010  # of the rate, so that late timers (resolution 1 ms) lose none
 _WRITE_BUFFER = 256 * 1024
 UP, DOWN = 0, 1
 
 
 class _Meter:
-    """One direction of the line: sends what the rate allows, and queues the rest in the order of its arrival."""
+    """The rate limit of one direction, with a FIFO queue."""
 
     def __init__(self, rate: float, counts: memoryview, direction: int) -> None:
         self._rate = rate
         self._counts = counts
         self._direction = direction
         self._free_at = 0.0
-        self._queue: deque[tuple[_Way, bytes]] = deque()
+        self._queue: deque[tuple[_Stream, bytes]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def send(self, way: "_Way", data: bytes) -> bool:
-        """Whether it was sent; otherwise `way.sent` is called when it is."""
+    def send(self, stream: "_Stream", data: bytes) -> bool:
+        """Return whether the data was sent; if not, `stream.sent` is called later."""
         if not self._rate:
-            self._emit(way, data)
+            self._emit(stream, data)
             return True
         now = time.monotonic()
         if self._queue or self._free_at > now:
             if not self._queue:
                 self._loop.call_later(self._free_at - now, self._release)
-            self._queue.append((way, data))
+            self._queue.append((stream, data))
             return False
         self._charge(now, data)
-        self._emit(way, data)
+        self._emit(stream, data)
         return True
 
     def _release(self) -> None:
         now = time.monotonic()
         while self._queue and self._free_at <= now:
-            way, data = self._queue.popleft()
+            stream, data = self._queue.popleft()
             self._charge(now, data)
-            self._emit(way, data)
-            way.sent()
+            self._emit(stream, data)
+            stream.sent()
         if self._queue:
             self._loop.call_later(self._free_at - now, self._release)
 
     def _charge(self, now: float, data: bytes) -> None:
         self._free_at = max(self._free_at, now - _BURST_S) + len(data) / self._rate
 
-    def _emit(self, way: "_Way", data: bytes) -> None:
+    def _emit(self, stream: "_Stream", data: bytes) -> None:
         self._counts[self._direction] += len(data)
-        way.emit(data)
+        stream.emit(data)
 
 
-class _Way:
-    """One direction of one connection, from its source's transport to its sink's."""
+class _Stream:
+    """One direction of a connection, from its source's transport to its sink's."""
 
     def __init__(self, meter: _Meter, delay: float = 0.0) -> None:
         self._meter = meter
         self._delay = delay
         self._loop = asyncio.get_running_loop()
-        self._early: list[bytes] = []  # what came before the sink was reached
+        self._early: list[bytes] = []  # data from before the sink was connected
         self._held = self._blocked = self._paused = self._ended = False
         self._sink: Any = None
         self.source: Any = None
-        self.answers: _Way | None = None  # the way that brings answers to what passes here
-        self.awaited = True  # whether the next byte begins an answer
+        self.responses: _Stream | None = None  # the opposite direction, for requests
+        self.at_start = True  # whether the next byte starts a response
 
     def open(self, sink: Any) -> None:
         self._sink = sink
@@ -96,13 +95,13 @@ class _Way:
             self.end()
 
     def received(self, data: bytes) -> None:
-        if self.answers is not None:
-            self.answers.awaited = True
+        if self.responses is not None:
+            self.responses.at_start = True
         if self._sink is None:
             self._early.append(data)
             self._hold(True)
-        elif self._delay and self.awaited:
-            self.awaited = False
+        elif self._delay and self.at_start:
+            self.at_start = False
             self._hold(True)
             self._loop.call_later(self._delay, self._delayed, data)
         elif not self._meter.send(self, data):
@@ -117,18 +116,18 @@ class _Way:
             self._sink.write(data)
 
     def sent(self) -> None:
-        """What was held is on its way."""
+        """Resume reading after held data was sent."""
         self._hold(False)
         if self._ended:
             self.end()
 
     def block(self, blocked: bool) -> None:
-        """The sink's buffer is full, or no longer."""
+        """Pause or resume reading, as the sink's buffer is full or not."""
         self._blocked = blocked
         self._read()
 
     def end(self) -> None:
-        """The source is gone: what is held still goes out first."""
+        """Close the sink, after held data was sent."""
         self._ended = True
         if not self._held and self._sink is not None:
             self._sink.close()
@@ -145,9 +144,9 @@ class _Way:
 
 
 class _End(asyncio.Protocol):
-    """A connection: what it receives goes `out`, and `back` writes to it."""
+    """A connection: it forwards received data to `out`, and `back` writes to it."""
 
-    def __init__(self, out: _Way, back: _Way) -> None:
+    def __init__(self, out: _Stream, back: _Stream) -> None:
         self._out, self._back = out, back
 
     def connection_made(self, transport: Any) -> None:
@@ -169,11 +168,11 @@ class _End(asyncio.Protocol):
 
 
 class _Client(_End):
-    """A client's connection, which opens its own one to the server."""
+    """A client's connection, which opens one to the server."""
 
-    def __init__(self, address: tuple[str, int], up: _Way, down: _Way) -> None:
+    def __init__(self, address: tuple[str, int], up: _Stream, down: _Stream) -> None:
         super().__init__(up, down)
-        up.answers = down
+        up.responses = down
         self._address = address
 
     def connection_made(self, transport: Any) -> None:
@@ -193,7 +192,7 @@ async def _serve(delay: float, rate: float, counts: memoryview) -> None:
     address = ("", 0)
     host = "127.0.0.1"
     server = await loop.create_server(
-        lambda: _Client(address, _Way(up), _Way(down, delay)), host, 0, backlog=1024, start_serving=False
+        lambda: _Client(address, _Stream(up), _Stream(down, delay)), host, 0, backlog=1024, start_serving=False
     )
     sys.stdout.write(f"http://{host}:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
@@ -208,7 +207,7 @@ async def _serve(delay: float, rate: float, counts: memoryview) -> None:
 
 
 def main() -> None:
-    with contextlib.suppress(ImportError):  # it comes with dagster-webserver's uvicorn, but not on every platform
+    with contextlib.suppress(ImportError):  # a dependency of dagster-webserver's uvicorn, not on every platform
         import uvloop
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

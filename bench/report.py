@@ -1,4 +1,4 @@
-"""The table: on the terminal, and in docs/performance.md between two marks, so that what stands around it stays."""
+"""The table, on the terminal and between two marks in docs/performance.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,11 @@ _NEW = f"# Performance\n\n{_BEGIN}\n{_END}\n"
 
 
 def terminal(rows: Sequence[Row]) -> str:
-    """A block of lines a row."""
     lines = []
     for row in rows:
-        lines.append(f"\n{row.name}: {row.what}" + (f"; 1 is {row.baseline}" if row.baseline else ""))
+        lines.append(f"\n{row.name}: {row.what}" + (f"; baseline: {row.baseline}" if row.baseline else ""))
         lines += [
-            f"  {figure.of}: {_value(figure)}, to reach {_reach(figure)}: {_verdict(figure)}" for figure in row.figures
+            f"  {figure.name}: {_value(figure)}, target {_target(figure)}: {_verdict(figure)}" for figure in row.figures
         ]
         lines += [f"    {detail}" for detail in row.details]
         lines += [f"    {' | '.join(cells)}" for cells in row.table]
@@ -25,13 +24,13 @@ def terminal(rows: Sequence[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], about: str) -> str:
-    """The table, then the medians behind it."""
-    lines = [about, "", "| what | 1 is | figure | measured | to reach | |", "|---|---|---|---|---|---|"]
+    """Return the table, then the medians behind it."""
+    lines = [about, "", "| what | baseline | figure | measured | target | |", "|---|---|---|---|---|---|"]
     for row in rows:
         for number, figure in enumerate(row.figures):
             what, baseline = (row.what, row.baseline) if number == 0 else ("", "")
             lines.append(
-                f"| {what} | {baseline} | {figure.of} | {_value(figure)} | {_reach(figure)} | {_verdict(figure)} |"
+                f"| {what} | {baseline} | {figure.name} | {_value(figure)} | {_target(figure)} | {_verdict(figure)} |"
             )
         if row.missing:
             lines.append(f"| {row.what} | {row.baseline} | | | | {row.missing} |")
@@ -48,7 +47,7 @@ def _table(row: Row) -> list[str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Put `text` between the marks; a file without them gets them at its end."""
+    """Write `text` between the marks, which are appended to a file without them."""
     old = path.read_text() if path.exists() else _NEW
     if _BEGIN not in old or _END not in old:
         old = f"{old.rstrip()}\n\n{_BEGIN}\n{_END}\n"
@@ -60,9 +59,9 @@ def _value(figure: Figure) -> str:
     return f"{figure.value:.0f} {figure.unit}" if figure.unit == "MB" else f"{figure.value:.3f} {figure.unit}"
 
 
-def _reach(figure: Figure) -> str:
+def _target(figure: Figure) -> str:
     sign = "<=" if figure.at_most else ">="
-    return f"{sign} {figure.reach:.3g} {figure.unit}"
+    return f"{sign} {figure.target:.3g} {figure.unit}"
 
 
 def _verdict(figure: Figure) -> str:

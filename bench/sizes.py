@@ -1,4 +1,4 @@
-"""How much of everything a benchmark makes: the default, the full and the quick form."""
+"""The sizes of a benchmark: default, full and quick."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ _SHARES = {"en": 0.5, "en-US": 0.3, "de": 0.2}
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the rows make.
+    """The sizes of the rows.
 
     Attributes:
         episodes: of the main bucket.
@@ -17,15 +17,15 @@ class Sizes:
         main_chunks: of the main bucket, where it is not built as chunks of the default size.
         seconds: shortest and longest segment; a second is 6 kB.
         same_chunks, same_chunk_mb: chunks of one size in a bucket of their own.
-        big_chunk: one that is as large as so many of these.
-        memory_mb: sizes of the chunks whose runs' memory is compared, ascending.
+        big_chunk: size of the large chunk, in chunks of that size.
+        memory_mb: chunk sizes of the memory row, ascending.
         folders: episode folders of the scan.
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
-        dedup_episodes, dedup_ways: of the chunk that is built again, and in how many ways it is.
-        reader_files, reader_file_mb, reader_rows, reader_ways: files that `datasets` streams, rows it reads at a time
-            where rows a second are counted, and in how many ways the files are written.
+        dedup_episodes, dedup_variants: episodes of the chunk that is built again, and the number of writer options.
+        reader_files, reader_file_mb, reader_rows, reader_variants: files that `datasets` streams, rows read for rows/s,
+            and the number of writer options.
     """
 
     episodes: int = 200
@@ -41,24 +41,23 @@ class Sizes:
     chunks: int = 20
     latency_objects: int = 30_000
     dedup_episodes: int = 40
-    dedup_ways: int = 7
+    dedup_variants: int = 7
     reader_files: int = 12
     reader_file_mb: int = 270
     reader_rows: int = 6000
-    reader_ways: int = 6
+    reader_variants: int = 6
 
     def folders_of(self, episodes: int) -> dict[str, int]:
-        """Episodes by folder, at least one in each."""
+        """Return episodes by folder, at least one in each."""
         return {folder: max(1, round(share * episodes)) for folder, share in _SHARES.items()}
 
     @property
     def chunk_episodes(self) -> int:
-        """Episodes a chunk where the main bucket is to make `main_chunks`."""
+        """Episodes a chunk for `main_chunks` of the main bucket."""
         return max(1, self.episodes // self.main_chunks)
 
     @property
     def episode_mb(self) -> float:
-        """An episode's audio, on average."""
         return self.segments * sum(self.seconds) / 2 * 0.006
 
     @property
@@ -70,7 +69,6 @@ class Sizes:
         return self.big_chunk * self.same_chunk_episodes
 
     def with_objects(self, objects: int) -> "Sizes":
-        """The same with another number of objects in the main bucket."""
         return replace(self, episodes=max(3, objects // self.segments))
 
 
@@ -91,9 +89,9 @@ QUICK = Sizes(
     chunks=4,
     latency_objects=200,
     dedup_episodes=2,
-    dedup_ways=2,
+    dedup_variants=2,
     reader_files=2,
     reader_file_mb=6,
     reader_rows=10,
-    reader_ways=1,
+    reader_variants=1,
 )

@@ -1,9 +1,8 @@
-"""An HTTP server that costs nearly nothing: GETs of objects out of one packed file, by sendfile.
+"""An HTTP server of minimal CPU cost: GETs of objects from one packed file, by sendfile.
 
-`python -m bench.static FOLDER` prints its URL and serves until its standard input ends. FOLDER holds `objects`, all
-bodies one after the other, and `index.json`: offset and length of each by the path of its URL (`/bucket/key`). One
-thread, one epoll, no file opened for a request, no copy of a body in this process. Signatures and conditions are
-ignored.
+`python -m bench.static FOLDER` prints its URL and serves until its standard input ends. FOLDER holds `objects`, the
+concatenated bodies, and `index.json`: offset and length of each by the path of its URL (`/bucket/key`). One thread with
+epoll, no file opened for a request, no copy of a body. Signatures and conditions are ignored.
 """
 
 import json
@@ -37,21 +36,20 @@ class _Server:
         date = formatdate(time.time(), usegmt=True)
         head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nLast-Modified: {date}\r\nContent-Length: "
         index = json.loads((folder / "index.json").read_text())
-        self._found = {
+        self._index = {
             path.encode(): (f"{head}{length}\r\n\r\n".encode(), offset, offset + length)
             for path, (offset, length) in index.items()
         }
         self._objects = os.open(folder / "objects", os.O_RDONLY)
         self._epoll = select.epoll()
         self._connections: dict[int, socket.socket] = {}
-        self._requests: dict[int, bytes] = {}  # what of a request has come
-        self._bodies: dict[int, tuple[int, int]] = {}  # what of a body is still to be sent
+        self._requests: dict[int, bytes] = {}  # incomplete requests
+        self._bodies: dict[int, tuple[int, int]] = {}  # unsent ranges of bodies
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._listener.setblocking(False)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def run(self) -> None:
-        """Serve until standard input ends."""
         listener, stdin = self._listener.fileno(), sys.stdin.fileno()
         for number in (listener, stdin):
             self._epoll.register(number, select.EPOLLIN)
@@ -80,10 +78,10 @@ class _Server:
             self._close(number)
             return
         request = self._requests.pop(number, b"") + data
-        if not request.endswith(_END):  # clients send a request when the last one is answered, so nothing follows it
+        if not request.endswith(_END):  # clients do not pipeline, so nothing follows a request
             self._requests[number] = request
             return
-        head, start, end = self._found.get(request.split(b" ", 2)[1], (_NOT_FOUND, 0, 0))
+        head, start, end = self._index.get(request.split(b" ", 2)[1], (_NOT_FOUND, 0, 0))
         self._connections[number].send(head, socket.MSG_MORE if end > start else 0)
         self._bodies[number] = (start, end)
         self._send(number, first=True)

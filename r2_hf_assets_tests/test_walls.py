@@ -83,6 +83,12 @@ def test_the_product_imports_neither_boto3_nor_the_sandbox():
     assert not [path.name for path in PACKAGE.rglob("*.py") if pattern.search(path.read_text())]
 
 
+def test_the_sandbox_imports_no_product():
+    imports = re.compile(r"^\s*(from|import) (r2_hf_assets|dagster)", re.MULTILINE)
+    paths = list((PACKAGE.parent / "r2_hf_sandbox").rglob("*.py"))
+    assert paths and not [path.name for path in paths if imports.search(path.read_text())]
+
+
 def test_importing_the_hub_package_does_not_import_huggingface_hub():
     loaded = run("import sys, r2_hf_assets.hub.commit\nprint('huggingface_hub' in sys.modules)")
     assert loaded == "False"

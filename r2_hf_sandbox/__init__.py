@@ -1,6 +1,6 @@
 """A sandbox to develop and test against: a real S3 server, a local Hugging Face Hub, sample episodes.
 
-Nothing of it is needed in production, and nothing of it leaves this machine. In a test:
+Everything runs on loopback. Production needs none of it. In a test:
 
     with start_sandbox() as sandbox:
         expected = upload_samples(sandbox.s3, sandbox.bucket, seed=1, awkward=True)
@@ -17,21 +17,16 @@ if find_spec("soundfile") is None:
 from r2_hf_sandbox.hub.server import HubServer, start_hub
 from r2_hf_sandbox.processes import SandboxError
 from r2_hf_sandbox.s3.server import S3Server, start_s3
-from r2_hf_sandbox.samples.bucket import SampleSummary, sample_bucket, sample_episodes, upload_samples
-from r2_hf_sandbox.samples.episode import Episode, ExpectedReject, ExpectedRow
+from r2_hf_sandbox.samples.bucket import SampleSummary, sample_bucket, upload_samples
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
 __all__ = [
-    "Episode",
-    "ExpectedReject",
-    "ExpectedRow",
     "HubServer",
     "S3Server",
     "SampleSummary",
     "Sandbox",
     "SandboxError",
     "sample_bucket",
-    "sample_episodes",
     "start_hub",
     "start_s3",
     "start_sandbox",

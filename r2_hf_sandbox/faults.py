@@ -1,6 +1,6 @@
-"""What the sandbox's two trouble-makers share: which request meets which fault, and how often.
+"""Faults that both servers inject, and the choice of the fault for a request.
 
-Of several faults that match a request, the one ordered first comes first; it is used up, and forgotten, after `times`.
+Faults that match a request apply in the order of their injection; each is removed after `times` requests.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 @dataclass
 class Fault:
-    """Trouble for the next `times` requests that match, after letting `skip` of them pass; both count down.
+    """A failure of the next `times` matching requests, after `skip` matching ones are served; both count down.
 
     Attributes:
         path_regex: searched in the path as it was sent.
@@ -30,8 +30,8 @@ class Fault:
 F = TypeVar("F", bound=Fault)
 
 
-def take_next(faults: list[F], method: str, path: str) -> F | None:
-    """The fault that this request meets, if any. Counts it down and drops it from `faults`, which the caller locks."""
+def next_fault(faults: list[F], method: str, path: str) -> F | None:
+    """Return the fault for this request and count it down. The caller holds the lock of `faults`."""
     for fault in faults:
         if not fault.matches(method, path):
             continue

@@ -1,11 +1,11 @@
-"""Start, watch and end the sandbox's server processes, and find loopback ports for them.
+"""Start and stop the sandbox's server processes, and find loopback ports for them.
 
-A server runs in one of two ways. Kept (the default): under `keeper.py`, which ends it when this process stops it, dies
-or is killed. Detached: on its own, in a new session, to outlive this process, for `sandbox up`; whoever ends it later
-knows it by pid AND start time, so that a pid the system has given to another process is never signalled.
+A server runs in one of two modes. Kept (the default): under `keeper.py`, which stops it when this process stops it,
+exits or is killed. Detached, for `up`: in a new session, so that it outlives this process. A later command identifies
+it by pid and start time, so that a recycled pid is never signalled.
 
-Ports are drawn below the range from which Linux takes the ports of outgoing connections (32768 and up), where another
-process's connection could take a port between our look and the server's bind.
+Ports are drawn below the range of outgoing connections on Linux (32768 and up), where another process could take a
+port between the probe and the server's bind.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 KEEPER = Path(__file__).with_name("keeper.py")
 LOOPBACK = "127.0.0.1"
@@ -28,12 +30,12 @@ LOG_TAIL_BYTES = 3_000
 
 
 class SandboxError(RuntimeError):
-    """A sandbox part did not start or stop; the message is one line, then the log's tail if there is one."""
+    """A failure of the sandbox: one line, then the log's tail if there is one."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A server process: its pid, its start time as the system tells it, its log, and its keeper if it has one."""
+    """A server process. `started` is its start time as the system formats it."""
 
     pid: int
     started: str
@@ -44,17 +46,49 @@ class Process:
         return self.pid > 0 and start_time(self.pid) == self.started
 
     def stop(self, grace_s: float) -> None:
-        """End the process, and return when it is gone. A process already gone is no error."""
+        """Terminate the process, kill it after `grace_s` seconds, and wait until it has ended."""
         if self.keeper is not None:
             _stop_keeper(self.keeper, grace_s)
             return
-        for number, patience_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
-            if patience_s > 0 and self.alive():
+        for number, timeout_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 10.0)):
+            if timeout_s > 0 and self.alive():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, number)
-                wait_until(lambda: not self.alive(), patience_s)
+                wait_until(lambda: not self.alive(), timeout_s)
         if self.alive():
-            raise SandboxError(f"process {self.pid} does not end, even when killed")
+            raise SandboxError(f"process {self.pid} does not end after SIGKILL")
+
+
+class Server(Protocol):
+    """A server that `start_server` starts."""
+
+    @property
+    def process(self) -> Process: ...
+
+    def responds(self) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Server)
+
+
+def start_server(start: Callable[[], S], name: str, log: Path, *, attempts: int, timeout_s: float) -> S:
+    """Call `start` until its server responds. A port can be taken before the server's bind, so each call draws others.
+
+    Raises:
+        SandboxError: no attempt succeeded; the message ends with the tail of the log.
+    """
+    for _ in range(attempts):
+        server = start()
+        if wait_until(partial(_settled, server), timeout_s) and server.process.alive():
+            return server
+        server.stop()
+    raise SandboxError(f"the {name} did not start in {log.parent}; its log ends:\n{log_tail(log)}")
+
+
+def _settled(server: Server) -> bool:
+    return not server.process.alive() or server.responds()
 
 
 def start_process(
@@ -66,13 +100,13 @@ def start_process(
     unlink: Sequence[str] = (),
     env: dict[str, str] | None = None,
 ) -> Process:
-    """Start a server; its output is appended to `log`. `unlink` names files that the keeper removes after it."""
+    """Start a server; its output is appended to `log`. The keeper removes the files `unlink` after it."""
     if detach:
         with log.open("ab") as output:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, env=env
             )
-        child.returncode = 0  # nobody will wait for it through this object, which would warn of that when collected
+        child.returncode = 0  # without one, this object's finalizer warns that the child is still running
         return Process(child.pid, start_time(child.pid) or "", log)
     keep = [sys.executable, "-I", "-S", str(KEEPER), str(os.getpid()), str(grace_s), str(log)]
     keeper = subprocess.Popen(
@@ -83,12 +117,12 @@ def start_process(
         env=env,
     )
     assert keeper.stdout is not None
-    answer = keeper.stdout.readline().split()
+    line = keeper.stdout.readline().split()
     keeper.stdout.close()
-    if not answer:
+    if not line:
         _stop_keeper(keeper, 0)
         raise SandboxError(f"cannot start {command[0]}")
-    pid = int(answer[0])
+    pid = int(line[0])
     return Process(pid, start_time(pid) or "", log, keeper)
 
 
@@ -105,23 +139,23 @@ def _stop_keeper(keeper: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 def start_time(pid: int) -> str | None:
-    """When the process started, in the system's own words, or None when it is gone or a zombie."""
+    """Return the start time as the system formats it, or None when the process has ended."""
     try:
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)  # a detached child of ours would stay a zombie otherwise
+            os.waitpid(pid, os.WNOHANG)  # reaps a detached child, which would stay a zombie
         if sys.platform == "linux":
             # Field 2 is the command in brackets and may hold anything; the rest follows its last bracket.
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return None if fields[0] in "ZX" else fields[19]
-        seen = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
+        listed = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True)
     except OSError:
         return None
-    state, _, started = seen.stdout.strip().partition(" ")
+    state, _, started = listed.stdout.strip().partition(" ")
     return None if not state or state.startswith("Z") else started.strip()
 
 
 def free_port(*, grpc: bool = False, taken: Sequence[int] = ()) -> int:
-    """A loopback port that nothing listens on, and with `grpc` the port 10,000 above it too."""
+    """Return a loopback port that is free; with `grpc` the port 10,000 above it is free too."""
     for _ in range(1_000):
         port = random.SystemRandom().randrange(*PORT_RANGE)
         if port not in taken and all(map(_is_free, (port, port + GRPC_OFFSET) if grpc else (port,))):
@@ -138,8 +172,9 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def wait_until(done: Callable[[], bool], patience_s: float, every_s: float = 0.05) -> bool:
-    deadline = time.monotonic() + patience_s
+def wait_until(done: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:
+    """Poll `done`; return False when it is still false after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > deadline:
             return False

@@ -1,13 +1,13 @@
-"""The whole sandbox: a local S3 server and a local Hub in one folder, and the settings that point the product at them.
+"""The whole sandbox: a local S3 server and a local Hub in one folder, and the product's settings for them.
 
-`with start_sandbox() as sandbox:` starts both side by side and stops both; `sandbox.env()` is what to put into the
-environment. The folder is temporary and removed at the end, unless one is given: then objects, commits and keys are
-found again there next time.
+`with start_sandbox() as sandbox:` starts both in parallel and stops both. `sandbox.env()` are the environment
+variables. Without a folder it makes a temporary one; a given folder keeps objects, commits and keys for the next start.
 """
 
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Sandbox:
     temporary: bool = field(repr=False)
 
     def env(self) -> dict[str, str]:
-        """The variables that the product reads, and HF_HOME so that no user's cache or token is touched."""
+        """Return the product's variables, and HF_HOME so that no user's cache or token is used."""
         return {
             "R2_ENDPOINT_URL": self.s3.endpoint_url,
             "R2_ACCESS_KEY_ID": self.s3.access_key,
@@ -44,7 +44,7 @@ class Sandbox:
         }
 
     def stop(self) -> None:
-        """Stop both servers; remove the folder if it was made for this sandbox."""
+        """Stop both servers; remove a temporary folder."""
         try:
             self.hub.stop()
         finally:
@@ -62,39 +62,29 @@ class Sandbox:
 def start_sandbox(
     folder: Path | None = None, *, bucket: str = BUCKET, repo_id: str = REPO_ID, detach: bool = False, **hub: Any
 ) -> Sandbox:
-    """Start both servers and make the bucket.
+    """Start both servers and create the bucket.
 
     Args:
-        folder: kept afterwards; None makes a temporary one.
+        folder: None makes a temporary one.
         detach: the servers outlive this process until `stop()`.
         hub: options of `start_hub`.
 
     Raises:
-        SandboxError: one of them did not come up; then neither runs.
+        SandboxError: a server did not start; the other one is stopped.
     """
     home = Path(tempfile.mkdtemp(prefix="r2-hf-sandbox-")) if folder is None else folder.absolute()
-    try:
-        s3, hub_server = _start_both(home, detach, hub)
-        sandbox = Sandbox(s3, hub_server, bucket, repo_id, home, temporary=folder is None)
-        try:
-            s3.create_bucket(bucket)
-        except BaseException:
-            sandbox.stop()
-            raise
-    except BaseException:
+    with ExitStack() as on_error:
         if folder is None:
-            shutil.rmtree(home, ignore_errors=True)
-        raise
-    return sandbox
-
-
-def _start_both(home: Path, detach: bool, hub: dict[str, Any]) -> tuple[S3Server, HubServer]:
-    with ThreadPoolExecutor(2) as pool:
-        s3 = pool.submit(start_s3, home / "s3", detach=detach)
-        hub_server = pool.submit(start_hub, home / "hub", detach=detach, **hub)
-    for start, other in ((s3, hub_server), (hub_server, s3)):
-        if error := start.exception():
-            if not other.exception():
-                other.result().stop()
-            raise error
-    return s3.result(), hub_server.result()
+            on_error.callback(shutil.rmtree, home, ignore_errors=True)
+        with ThreadPoolExecutor(2) as pool:
+            starts = (
+                pool.submit(start_s3, home / "s3", detach=detach),
+                pool.submit(start_hub, home / "hub", detach=detach, **hub),
+            )
+        for start in starts:
+            if not start.exception():
+                on_error.callback(start.result().stop)
+        s3, hub_server = starts[0].result(), starts[1].result()
+        s3.create_bucket(bucket)
+        on_error.pop_all()
+    return Sandbox(s3, hub_server, bucket, repo_id, home, temporary=folder is None)

@@ -1,14 +1,12 @@
-"""What is written down about a sandbox that stays up, so that another command can find and stop it.
+"""The record of a sandbox that stays up, by which another command finds and stops it.
 
-F/sandbox.json names the processes by pid and start time: a pid that the system has given to another process since is
-left alone. F/sandbox.env holds the settings as an .env file.
+F/sandbox.json names the processes by pid and start time, so that a recycled pid is never signalled. F/sandbox.env
+holds the settings as an .env file.
 """
 
-import fcntl
 import json
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,34 +18,32 @@ from r2_hf_sandbox.sandbox import Sandbox
 
 @dataclass(frozen=True)
 class State:
-    """What F/sandbox.json holds: the processes by name, the files they leave, the settings, the samples put so far."""
+    """The content of F/sandbox.json: processes by name, files to remove after them, settings."""
 
     processes: dict[str, dict[str, Any]]
     leftovers: list[str]
     env: dict[str, str]
-    samples: dict[str, Any] | None
 
     def alive(self) -> dict[str, bool]:
         return {name: self.process(name).alive() for name in self.processes}
 
     def process(self, name: str) -> Process:
-        seen = self.processes[name]
-        return Process(seen["pid"], seen["started"], Path(seen["log"]))
+        record = self.processes[name]
+        return Process(record["pid"], record["started"], Path(record["log"]))
+
+    def stop(self) -> None:
+        self.process("hub").stop(STOP_GRACE_S)
+        self.process("s3").stop(0)
+        for path in self.leftovers:
+            Path(path).unlink(missing_ok=True)
 
 
-def state_of(sandbox: Sandbox, samples: dict[str, Any] | None) -> State:
+def state_of(sandbox: Sandbox) -> State:
     processes = {
         name: {"pid": process.pid, "started": process.started, "log": str(process.log)}
         for name, process in (("s3", sandbox.s3.process), ("hub", sandbox.hub.process))
     }
-    return State(processes, list(sandbox.s3.sockets), sandbox.env(), samples)
-
-
-def end(state: State) -> None:
-    state.process("hub").stop(STOP_GRACE_S)
-    state.process("s3").stop(0)
-    for path in state.leftovers:
-        Path(path).unlink(missing_ok=True)
+    return State(processes, list(sandbox.s3.sockets), sandbox.env())
 
 
 def read_state(folder: Path) -> State | None:
@@ -70,15 +66,3 @@ def write_state(folder: Path, state: State) -> None:
 
 def env_lines(env: dict[str, str]) -> Iterator[str]:
     return (f"{name}={shlex.quote(value)}\n" for name, value in env.items())
-
-
-@contextmanager
-def locked(folder: Path, *, make: bool) -> Iterator[None]:
-    """One command at a time on a folder; a second `up` waits, and then finds the sandbox up."""
-    if make:
-        folder.mkdir(parents=True, exist_ok=True)
-    elif not folder.is_dir():
-        raise SandboxError(f"there is no sandbox in {folder}")
-    with (folder / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

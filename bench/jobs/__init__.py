@@ -1,12 +1,12 @@
-"""What is measured, each run as `python -m bench.jobs.<name>`: settings come from the environment, as for the product.
+"""The measured jobs, each run as `python -m bench.jobs.<name>`, with settings from the environment.
 
-A job prints one line of JSON at the end, what only it can know: how many rows, when each chunk was done.
+A job prints a last line of JSON with its own values, such as rows and seconds a chunk.
 """
 
 import json
 import sys
 
 
-def say(**values: object) -> None:
-    """The job's last line."""
+def report(**values: object) -> None:
+    """Print the job's last line."""
     sys.stdout.write(json.dumps(values) + "\n")

@@ -1,12 +1,9 @@
-"""Ours up to the shards: scan, then fetch and build every planned chunk; no Dagster, and the bytes go nowhere.
-
-What an upload does besides is left out: cutting, deduplicating, hashing and sending.
-"""
+"""Ours up to the shards: scan, then fetch and build every planned chunk, without Dagster and without an upload."""
 
 import time
 from dataclasses import dataclass
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
@@ -17,14 +14,14 @@ from r2_hf_assets.shards.writer import Content
 
 
 @dataclass
-class Nowhere:
-    """An upload that counts."""
+class Discard:
+    """An upload that discards and counts bytes."""
 
     size: int = 0
     closed = False
 
-    def begin(self) -> "Nowhere":
-        return Nowhere()
+    def begin(self) -> "Discard":
+        return Discard()
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
@@ -40,7 +37,7 @@ class Nowhere:
 
 
 def planned(settings: ScanSettings) -> list[ChunkManifest]:
-    """Scan a bucket that has no plan yet; its chunks."""
+    """Scan a bucket that has no plan yet, and return its chunks."""
     rules = ScanRules(frozenset(settings.plan.languages), settings.plan.episodes_per_chunk)
     return scan(Bucket(settings.r2), open_plan(settings.plan, settings.r2), rules).new_chunks
 
@@ -51,9 +48,9 @@ def main() -> None:
     bucket = Bucket(settings.r2)
     started, objects = time.monotonic(), 0
     for chunk in chunks:
-        build = build_chunk(chunk, bucket, Nowhere(), settings.shards, workers=settings.r2.workers)
+        build = build_chunk(chunk, bucket, Discard(), settings.shards, workers=settings.r2.workers)
         objects += build.record.tally.rows + build.record.tally.episodes
-    say(seconds=time.monotonic() - started, objects=objects)
+    report(seconds=time.monotonic() - started, objects=objects)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """Ours without Dagster: plan, build and commit every chunk by the data plane's own functions.
 
-What a run of many chunks takes beyond this is what Dagster takes. `cpu` are this process's CPU seconds from the first
-chunk's beginning to the last one's end: its start is left out.
+`cpu` are this process's CPU seconds from the start of the first chunk to the end of the last one.
 """
 
 import time
 
-from bench.jobs import say
+from bench.jobs import report
 from bench.jobs.build import planned
 from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.hub.client import HubClient
@@ -28,7 +27,7 @@ def main() -> None:
         commit_chunk(repo, record, claim)
         done_at.append(time.monotonic())
         size += record.bytes
-    say(
+    report(
         chunks=len(chunks),
         bytes=size,
         cpu=time.process_time() - cpu,

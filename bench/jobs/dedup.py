@@ -1,8 +1,8 @@
-"""What goes over the line when a committed chunk is built again: `dedup BATCH_ROWS CDC EPISODES SEGMENTS`.
+"""Bytes sent when a committed chunk is built again: `dedup BATCH_ROWS CDC EPISODES SEGMENTS`.
 
-Streams a chunk's rows to the Hub with the product's options but for the two under test: a first time, again unchanged,
-and with one episode in the middle changed (its audio replaced by other audio of other lengths, and one segment more);
-each time with an empty cache, so what is not sent again the Hub's global deduplication has told of.
+Streams a chunk's rows to the Hub with the product's options except the two under test: a first time, again unchanged,
+and with one episode in the middle changed (other audio of other lengths, and one segment more). The cache is empty each
+time, so only the Hub's global deduplication finds stored chunks.
 """
 
 import json
@@ -12,9 +12,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from urllib.request import urlopen
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.bucket.segments import Segment
 from r2_hf_assets.hub.build import open_upload
 from r2_hf_assets.hub.client import HubClient
@@ -52,7 +53,7 @@ def _segment(episode: int, index: int, draw: random.Random) -> Segment:
 
 
 def _write(upload: Upload, rows: Iterator[tuple[Segment, bytes]], limit: int) -> tuple[float, int]:
-    """Write one part of row groups of `limit` bytes; the seconds that writing took, and the bytes."""
+    """Write one part of row groups of `limit` bytes; return the seconds of writing, and the bytes."""
     group, seconds = RowGroup(limit), 0.0
     with PartWriter(upload, 2**40) as writer:
 
@@ -70,21 +71,12 @@ def _write(upload: Upload, rows: Iterator[tuple[Segment, bytes]], limit: int) ->
     return seconds, writer.parts[0].size
 
 
-class Line:
-    """What goes over the line to the Hub, by its log of requests."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint, self._next = endpoint, 0
-
-    def sent(self) -> int:
-        """Bytes of the bodies sent to the content store since the last call."""
-        with urlopen(f"{self._endpoint}/_sandbox/requests?since={self._next}") as answer:
-            found = json.load(answer)
-        self._next = found["next"]
-        requests = [
-            request for request in found["requests"] if request["method"] == "POST" and "/v1/" in request["path"]
-        ]
-        return sum(int(request["headers"].get("content-length", 0)) for request in requests)
+def _sent(endpoint: str) -> int:
+    """Return the bytes of all bodies sent to the content store, by the Hub's log of requests."""
+    with urlopen(f"{endpoint}/_sandbox/requests") as response:
+        requests = json.load(response)["requests"]
+    uploads = [request for request in requests if request["method"] == "POST" and "/v1/" in request["path"]]
+    return sum(int(request["headers"].get("content-length", 0)) for request in uploads)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -94,16 +86,17 @@ def main(arguments: Sequence[str]) -> None:
     schema.WRITER_OPTIONS.update(write_batch_size=batch, use_content_defined_chunking=bool(cdc))
     repo = HubClient(settings.hub)
     repo.create_repo()
-    line, sent, size, seconds = Line(settings.hub.endpoint), [], 0, 0.0
+    sent, size, seconds = [0], 0, 0.0
     for changed in (None, None, episodes // 2):
-        # As on another machine: nothing is known of what was uploaded before.
+        # As on another machine, without a cache of earlier uploads.
         shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
         with open_upload(repo, settings.shards, "en", 0) as upload:
-            took, size = _write(upload, _rows(episodes, segments, changed), settings.shards.rowgroup_bytes)
-        seconds += took / 3
-        sent.append(line.sent())
+            elapsed, size = _write(upload, _rows(episodes, segments, changed), settings.shards.rowgroup_bytes)
+        seconds += elapsed / 3
+        sent.append(_sent(settings.hub.endpoint))
+    first, unchanged, changed_bytes = (after - before for before, after in pairwise(sent))
     episode = sum(len(body) for _, body in _rows(episodes, segments, episodes // 2)) // episodes
-    say(seconds=seconds, bytes=size, first=sent[0], unchanged=sent[1], changed=sent[2], episode=episode)
+    report(seconds=seconds, bytes=size, first=first, unchanged=unchanged, changed=changed_bytes, episode=episode)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The product's GETs and nothing else: the keys of a file, as many in flight as DOWNLOAD_WORKERS, taken in order."""
+"""The product's GETs alone: the keys of a file, DOWNLOAD_WORKERS in flight, consumed in order."""
 
 import sys
 import time
 from pathlib import Path
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched
 from r2_hf_assets.bucket.transfers import Bucket
@@ -20,7 +20,7 @@ def main() -> None:
     keys = Path(sys.argv[1]).read_text().split("\n")
     bucket = Bucket(settings.r2)
     started, cpu, size = time.monotonic(), time.process_time(), 0
-    found = fetch_in_order(
+    fetches = fetch_in_order(
         keys,
         lambda key: key,
         bucket,
@@ -29,12 +29,12 @@ def main() -> None:
         limit=_LIMIT_BYTES,
         retry=Retry(),
     )
-    for key, fetched in found:
+    for key, fetched in fetches:
         if not isinstance(fetched, Fetched):
             sys.exit(f"{key}: {fetched}")
         size += fetched.size
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
-    say(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
+    report(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Finished Parquet files for the baselines: `finished KEYS FOLDER FILES` writes the objects of a file of keys.
+"""Parquet files for the baselines: `finished KEYS FOLDER FILES` writes the objects of a file of keys.
 
 They hold the same audio as the product's, in its schema and with its writer's options. None of its code writes them, so
-a baseline does not change with the product. The objects are fetched in small batches.
+a baseline does not change with the product.
 """
 
 import sys
@@ -14,7 +14,7 @@ import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.settings import load_for_scan
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
@@ -24,7 +24,7 @@ _TEXT = "A transcript of a dozen words, which is about as much as a segment of t
 
 
 def make_table(rows: list[tuple[str, bytes]]) -> pa.Table:
-    """A table of keys and their audio; the other columns are made up."""
+    """Return a table of keys and their audio, with generated values in the other columns."""
     count = len(rows)
     columns: dict[str, list[Any]] = {
         "audio": [{"path": key, "bytes": body} for key, body in rows],
@@ -38,7 +38,7 @@ def make_table(rows: list[tuple[str, bytes]]) -> pa.Table:
 
 
 def row_groups(rows: Iterator[tuple[str, bytes]], limit: int) -> Iterator[pa.Table]:
-    """Tables of up to `limit` bytes of audio."""
+    """Yield tables of up to `limit` bytes of audio."""
     group: list[tuple[str, bytes]] = []
     size = 0
     for key, body in rows:
@@ -69,7 +69,7 @@ def main() -> None:
         with pq.ParquetWriter(folder / f"chunk-{number:05d}.parquet", SCHEMA, **WRITER_OPTIONS) as writer:
             for table in row_groups(_fetch(store, part), settings.shards.rowgroup_bytes):
                 writer.write_table(table, row_group_size=table.num_rows)
-    say(rows=len(keys))
+    report(rows=len(keys))
 
 
 if __name__ == "__main__":

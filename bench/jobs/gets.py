@@ -1,4 +1,4 @@
-"""GETs with obstore and nothing else: the keys of a file, sync calls, as many threads as DOWNLOAD_WORKERS."""
+"""GETs with obstore alone: the keys of a file, synchronous calls in DOWNLOAD_WORKERS threads."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import obstore
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.bucket.client import object_store
 from r2_hf_assets.settings import load_for_scan
 
@@ -20,7 +20,7 @@ def main() -> None:
     with ThreadPoolExecutor(settings.r2.workers) as pool:
         size = sum(pool.map(lambda key: len(obstore.get(store, key).bytes()), keys))
     seconds, cpu = time.monotonic() - started, time.process_time() - cpu
-    say(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
+    report(seconds=seconds, cpu=cpu, objects=len(keys), bytes=size)
 
 
 if __name__ == "__main__":

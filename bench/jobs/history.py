@@ -1,6 +1,6 @@
-"""Makes a plan of many chunks and a history in which the first of them are materialized: `history PLANNED DONE`.
+"""Make a plan of many chunks and a history in which the first of them are materialized: `history PLANNED DONE`.
 
-Dagster takes 10 ms to record a materialization, so it records the first one, and the others are copies of its rows with
+Recording a materialization takes 10 ms, so Dagster records the first one, and the others are copies of its rows with
 another key and digest.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.partitions import chunk_key, partition_key, plan_chunk_partitions
@@ -49,7 +49,7 @@ def main() -> None:
         numbers = sorted({chunk.number for chunk in chunks})
         instance.add_dynamic_partitions(plan_chunk_partitions.name or "", [chunk_key(number) for number in numbers])
         _record(instance, chunks[:done])
-    say(planned=planned, done=done)
+    report(planned=planned, done=done)
 
 
 def _record(instance: DagsterInstance, chunks: list[ChunkManifest]) -> None:

@@ -1,8 +1,8 @@
-"""Finding every episode folder: our scan, planning included, or boto3's paginator: `listing ours|boto3`."""
+"""A listing of every episode folder: our scan, planning included, or boto3's paginator: `listing ours|boto3`."""
 
 import sys
 
-from bench.jobs import say
+from bench.jobs import report
 from r2_hf_assets.settings import load_for_scan
 
 
@@ -20,4 +20,4 @@ def paginator() -> int:
 
 
 if __name__ == "__main__":
-    say(folders={"ours": ours, "boto3": paginator}[sys.argv[1]]())
+    report(folders={"ours": ours, "boto3": paginator}[sys.argv[1]]())

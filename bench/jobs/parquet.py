@@ -1,6 +1,6 @@
 """Writing rows as Parquet, with our writer or with ParquetWriter's defaults: `parquet ours|defaults SHARD...`.
 
-The rows are read before the clock starts, and the bytes go nowhere: both ways hand them to the same upload that counts.
+The rows are read before the clock starts, and the bytes are discarded.
 """
 
 import sys
@@ -10,37 +10,37 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.jobs import say
-from bench.jobs.build import Nowhere
+from bench.jobs import report
+from bench.jobs.build import Discard
 from r2_hf_assets.settings import load_partial
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.writer import PartWriter
 
 
 def ours(groups: list[pa.Table]) -> int:
-    with PartWriter(Nowhere(), load_partial().shards.max_bytes) as writer:
+    with PartWriter(Discard(), load_partial().shards.max_bytes) as writer:
         for group in groups:
             writer.write(group, group.nbytes)
     return sum(part.size for part in writer.parts)
 
 
 def defaults(groups: list[pa.Table]) -> int:
-    nowhere = Nowhere()
-    with pq.ParquetWriter(pa.PythonFile(nowhere, "w"), SCHEMA) as writer:
+    sink = Discard()
+    with pq.ParquetWriter(pa.PythonFile(sink, "w"), SCHEMA) as writer:
         for group in groups:
             writer.write_table(group)
-    return nowhere.size
+    return sink.size
 
 
 def main() -> None:
-    ways: dict[str, Callable[[list[pa.Table]], int]] = {"ours": ours, "defaults": defaults}
+    variants: dict[str, Callable[[list[pa.Table]], int]] = {"ours": ours, "defaults": defaults}
     groups = []
     for path in sys.argv[2:]:
         with pq.ParquetFile(path) as file:
             groups += [file.read_row_group(number).combine_chunks() for number in range(file.num_row_groups)]
     started, cpu = time.monotonic(), time.process_time()
-    size = ways[sys.argv[1]](groups)
-    say(seconds=time.monotonic() - started, cpu=time.process_time() - cpu, bytes=size)
+    size = variants[sys.argv[1]](groups)
+    report(seconds=time.monotonic() - started, cpu=time.process_time() - cpu, bytes=size)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Ours, whole: a scan and every due partition in one process, through Dagster, on the instance in DAGSTER_HOME, as
-`r2-hf` does it.
+"""Our whole job in one process, as by `r2-hf`: a scan and every due partition, on the instance in DAGSTER_HOME.
 
-An argument limits how many partitions are built; 0 only scans.
+The argument is the largest number of partitions to build; 0 only scans.
 """
 
 import atexit
@@ -9,7 +8,7 @@ import gc
 import sys
 import time
 
-from bench.jobs import say
+from bench.jobs import report
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
             if run.error:
                 sys.exit(f"{run.key}: {run.error}")
             done_at.append(time.monotonic())
-    say(
+    report(
         chunks=len(done_at) - 1,
         seconds_a_chunk=(done_at[-1] - done_at[1]) / max(1, len(done_at) - 2) if done_at[1:] else 0,
     )

@@ -1,12 +1,12 @@
 """A reader of the dataset: `datasets`, streaming over the Hub, and the files that it reads.
 
     reader write FILES FILE_MB ROWGROUP_BYTES BATCH_ROWS   writes files with the product's options and uploads them
-    reader first|shuffle COUNTS                            until the first row is there
+    reader first|shuffle COUNTS                            until the first row
     reader rows COUNTS ROWS                                so many rows
     reader text COUNTS                                     one column of all rows
 
-COUNTS is the file in which the line to the Hub counts bytes. The clock starts before load_dataset and after the
-imports. Audio is not decoded. The process ends without waiting for the threads that read ahead.
+COUNTS is the byte count file of the line to the Hub. The clock starts after the imports, before load_dataset. Audio is
+not decoded. The process exits without waiting for the threads that prefetch.
 """
 
 import os
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from huggingface_hub import HfApi
 
-from bench.jobs import say
+from bench.jobs import report
 from bench.jobs.finished import row_groups
 from bench.line import received
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
@@ -30,7 +30,7 @@ _SHUFFLE_ROWS = 100
 
 
 def write(files: int, file_mb: int, rowgroup_bytes: int, batch_rows: int) -> int:
-    """Write and upload; the rows of all files."""
+    """Write and upload the files, and return their rows."""
     folder, total = Path("data"), 0
     folder.mkdir()
     options = WRITER_OPTIONS | {"write_batch_size": batch_rows}
@@ -54,7 +54,7 @@ def _rows(number: int, size: int) -> Iterator[tuple[str, bytes]]:
 
 
 def read(what: str, counts: Path, rows: int) -> NoReturn:
-    """Tell rows, seconds and bytes, and end the process."""
+    """Report rows, seconds and bytes, and exit."""
     from datasets import load_dataset
 
     started, before, count = time.monotonic(), received(counts), 0
@@ -62,13 +62,13 @@ def read(what: str, counts: Path, rows: int) -> NoReturn:
     dataset = load_dataset(os.environ["HF_REPO_ID"], split="train", streaming=True, **columns).decode(False)
     if what == "shuffle":
         dataset = dataset.shuffle(seed=1, buffer_size=_SHUFFLE_ROWS)
-    wanted = {"first": 1, "shuffle": 1, "rows": rows}.get(what, sys.maxsize)
-    reading = iter(dataset)  # kept until the process ends: when it is closed, `datasets` sleeps and reads on
+    limit = {"first": 1, "shuffle": 1, "rows": rows}.get(what, sys.maxsize)
+    reading = iter(dataset)  # referenced until the process exits: when it is closed, `datasets` sleeps and reads on
     for _ in reading:
         count += 1
-        if count == wanted:
+        if count == limit:
             break
-    say(rows=count, seconds=time.monotonic() - started, bytes=received(counts) - before)
+    report(rows=count, seconds=time.monotonic() - started, bytes=received(counts) - before)
     sys.stdout.flush()
     os._exit(0)
 
@@ -76,7 +76,7 @@ def read(what: str, counts: Path, rows: int) -> NoReturn:
 def main(arguments: Sequence[str]) -> None:
     what, *rest = arguments
     if what == "write":
-        say(rows=write(*map(int, rest)))
+        report(rows=write(*map(int, rest)))
     else:
         read(what, Path(rest[0]), int(rest[1]) if rest[1:] else 0)
 

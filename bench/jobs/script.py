@@ -1,15 +1,13 @@
 """The script that this project replaces: `--scan`, then the process mode.
 
-A stand-in, written anew with the costs that the script has: a boto3 client for every episode (on the default session,
-in the episode's thread), its downloads one after the other, the whole chunk as Python objects, row groups written with
-ParquetWriter's defaults, one commit a chunk. It works in the current folder: work_plan.json, progress.log, out/.
+A stand-in with the script's costs: a boto3 client for every episode (on the default session, in the episode's thread),
+sequential downloads within it, the whole chunk as Python objects, row groups written with ParquetWriter's defaults, one
+commit a chunk. Its files are in the current folder: work_plan.json, progress.log, out/.
 
-How it was checked: for 20,000 objects of 78 kB (1.5 GB) in five chunks the script itself took 3.5 times the wall and
-3.6 times the CPU seconds of a release of this project that was measured beside it (52 s against 15.0, 57 against 16).
-This one takes 2.9 and 3.0 times those of the same release on another machine, so it is about a sixth cheaper than the
-script, and what is compared with it is not flattered. Peak memory is 1.0 GB in chunks of 300 MB, 2.2 GB where the
-largest is 1.2 GB; the script's was 2.0-2.5 GB. No client fails for being made in many threads: the scan's, made
-first, has loaded what they share.
+Calibration: for 20,000 objects of 78 kB (1.5 GB) in five chunks the script took 3.5 times the wall and 3.6 times the
+CPU seconds of a release of this project (52 s against 15.0, 57 against 16). The stand-in takes 2.9 and 3.0 times those
+of the same release on another machine, so it is a sixth cheaper than the script. Its peak memory is 1.0 GB in chunks of
+300 MB, 2.2 GB where the largest is 1.2 GB; the script's was 2.0-2.5 GB.
 """
 
 import json
@@ -24,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, HfApi
 
-from bench.jobs import say
+from bench.jobs import report
 
 _PLAN = Path("work_plan.json")
 _PROGRESS = Path("progress.log")
@@ -61,8 +59,8 @@ def folders(client: Any, prefix: str) -> Iterator[str]:
         Bucket=os.environ["R2_BUCKET"], Prefix=prefix, Delimiter="/"
     )
     for page in pages:
-        for found in page.get("CommonPrefixes", []):
-            yield found["Prefix"]
+        for entry in page.get("CommonPrefixes", []):
+            yield entry["Prefix"]
 
 
 def base_language(folder: str) -> str:
@@ -79,13 +77,14 @@ def scan() -> None:
     languages = list(folders(client, _PREFIX))
     episodes: dict[str, list[str]] = {}
     with ThreadPoolExecutor(_SCAN_WORKERS) as pool:
-        for folder, found in zip(languages, pool.map(lambda name: list(folders(client, name)), languages), strict=True):
-            episodes.setdefault(base_language(folder.rstrip("/").rsplit("/", 1)[-1]), []).extend(found)
+        listings = pool.map(lambda name: list(folders(client, name)), languages)
+        for folder, prefixes in zip(languages, listings, strict=True):
+            episodes.setdefault(base_language(folder.rstrip("/").rsplit("/", 1)[-1]), []).extend(prefixes)
     _PLAN.write_text(json.dumps(episodes))
 
 
 def download_episode(prefix: str, language: str) -> list[dict[str, Any]]:
-    """The episode's rows; none when anything of it fails."""
+    """Return the episode's rows; none after any error."""
     client, bucket = make_client(), os.environ["R2_BUCKET"]
     episode = prefix.rstrip("/").rsplit("/", 1)[-1]
     rows = []
@@ -109,7 +108,7 @@ def download_episode(prefix: str, language: str) -> list[dict[str, Any]]:
 
 
 def split(rows: list[dict[str, Any]], limit: int) -> Iterator[list[dict[str, Any]]]:
-    """Runs of rows whose audio is up to `limit` bytes."""
+    """Yield runs of rows with up to `limit` bytes of audio."""
     run: list[dict[str, Any]] = []
     size = 0
     for row in rows:
@@ -131,11 +130,11 @@ def write(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def process_chunk(api: HfApi, language: str, number: int, prefixes: list[str]) -> int:
-    """Download, write and commit a chunk; its rows."""
+    """Download, write and commit a chunk, and return the number of its rows."""
     name = f"{language}/chunk-{number:05d}"
     with ThreadPoolExecutor(_WORKERS) as pool:
-        begun = [pool.submit(download_episode, prefix, language) for prefix in prefixes]
-        rows = [row for episode in as_completed(begun) for row in episode.result()]
+        downloads = [pool.submit(download_episode, prefix, language) for prefix in prefixes]
+        rows = [row for episode in as_completed(downloads) for row in episode.result()]
     parts = list(split(rows, _MAX_BYTES))
     operations = []
     for part, members in enumerate(parts):
@@ -167,4 +166,4 @@ def process() -> int:
 
 if __name__ == "__main__":
     scan()
-    say(rows=process())
+    report(rows=process())

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from bench.arena import Arena
 from bench.compare import Row
 from bench.rows.building import build, cpu_a_gb, parquet
 from bench.rows.chunks import chunks
@@ -14,8 +13,9 @@ from bench.rows.planning import due, scan
 from bench.rows.readers import readers
 from bench.rows.static import static
 from bench.rows.whole_job import floor, script, transfer
+from bench.testbed import Testbed
 
-ROWS: dict[str, Callable[[Arena], Row]] = {
+ROWS: dict[str, Callable[[Testbed], Row]] = {
     "script": script,
     "build": build,
     "cpu": cpu_a_gb,

@@ -1,17 +1,15 @@
-"""Row `dedup`: what goes over the line when a committed chunk is built again on another machine, unchanged and with one
-episode changed, by how its pages are cut.
-
-No figure to reach: this table is what the choice of page size and against content-defined chunking rests on.
+"""Row `dedup`: bytes sent when a committed chunk is built again on another machine, unchanged and with one episode
+changed, by page size. There is no target: the choice of page size rests on this table.
 """
 
 from functools import partial
 
-from bench.arena import Arena
-from bench.compare import Row, alternate, said, typical
+from bench.compare import Row, alternate, reported, typical
 from bench.measure import Sample
+from bench.testbed import Testbed
 
-# Rows a batch: pages are cut between batches once they are a megabyte. 1024 is pyarrow's default.
-_WAYS = {
+# Rows a batch, content-defined: a page ends between batches, once it has a megabyte.
+_VARIANTS = {
     "2.5 MB pages (ours)": ("32", "0"),
     "1 MB pages": ("16", "0"),
     "1 MB pages, content-defined": ("16", "1"),
@@ -22,33 +20,33 @@ _WAYS = {
 }
 
 
-def dedup(arena: Arena) -> Row:
-    sizes = str(arena.sizes.dedup_episodes), str(arena.sizes.segments)
+def dedup(testbed: Testbed) -> Row:
+    sizes = str(testbed.sizes.dedup_episodes), str(testbed.sizes.segments)
 
-    def run(way: str) -> Sample:
-        with arena.place("dedup", hub=True) as place:
-            return place.job("dedup", *_WAYS[way], *sizes)
+    def run(variant: str) -> Sample:
+        with testbed.workspace("dedup", hub=True) as workspace:
+            return workspace.job("dedup", *_VARIANTS[variant], *sizes)
 
-    ways = list(_WAYS)[: arena.sizes.dedup_ways]
-    samples = alternate({way: partial(run, way) for way in ways}, min(arena.rounds, 2), arena.say)
+    variants = list(_VARIANTS)[: testbed.sizes.dedup_variants]
+    samples = alternate({variant: partial(run, variant) for variant in variants}, min(testbed.rounds, 2), testbed.log)
     numbers = {
-        way: [typical(of, said(name)) for name in ("bytes", "first", "unchanged", "changed", "seconds")]
-        for way, of in samples.items()
+        variant: [typical(runs, reported(name)) for name in ("bytes", "first", "unchanged", "changed", "seconds")]
+        for variant, runs in samples.items()
     }
-    episode = typical(next(iter(samples.values())), said("episode"))
+    episode = typical(next(iter(samples.values())), reported("episode"))
     table: list[tuple[str, ...]] = [
         ("pages", "file, MB", "first, MB", "unchanged, MB", "one changed, MB", "episodes' worth", "writing, s")
     ]
     table += [
         (
-            way,
+            variant,
             *(f"{count / 1e6:.1f}" for count in (size, first)),
             f"{unchanged / 1e6:.3f}",
             f"{changed / 1e6:.1f}",
             f"{changed / episode:.1f}",
-            f"{took:.2f}",
+            f"{seconds:.2f}",
         )
-        for way, (size, first, unchanged, changed, took) in numbers.items()
+        for variant, (size, first, unchanged, changed, seconds) in numbers.items()
     ]
     return Row(
         "dedup",

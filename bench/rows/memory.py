@@ -1,8 +1,8 @@
-"""Rows `memory` and `disk`: what a run takes of both while it works, at default settings.
+"""Rows `memory` and `disk`: the memory and disk of a run, at default settings.
 
 Memory: the peak of a run of one chunk of growing size (`dagster asset materialize`), and of several chunks in one
-process (`r2-hf process`, the card included), both with the processes that they start; the plan is made beforehand.
-Disk: what the run's folder grows by at the most, and what is left at its end; the Hub's own folder does not count.
+process (`r2-hf process`, the card included), both with their child processes; the plan exists before.
+Disk: the growth of the run's folder without the Hub's, at most and at the end.
 """
 
 import math
@@ -10,32 +10,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from bench.arena import HUB, Arena
 from bench.baselines import command, materialize
-from bench.compare import Figure, Row, alternate, peak, said, tell, typical
+from bench.compare import Figure, Row, alternate, peak, reported, summarize, typical
 from bench.disk import disk_use
 from bench.measure import Sample
+from bench.testbed import HUB, Testbed
 
 _BOUND_MB = 550
 _DISK_BOUND_MB = 80
 _ROUNDS = 2
-_SAME = 1.1  # "the same" at every size: what two runs of one size may differ by
+_SAME = 1.1  # two runs of one size differ by as much
 
 
-def memory(arena: Arena) -> Row:
-    sizes = arena.sizes.memory_mb
-    episodes = {size: math.ceil(size / arena.sizes.episode_mb) for size in sizes}
-    bucket = arena.bucket("memory", episodes={"en": max(episodes.values())})
-    several = f"{arena.sizes.same_chunks} chunks of {arena.sizes.same_chunk_mb} MB in one process"
+def memory(testbed: Testbed) -> Row:
+    sizes = testbed.sizes.memory_mb
+    episodes = {size: math.ceil(size / testbed.sizes.episode_mb) for size in sizes}
+    bucket = testbed.bucket("memory", episodes={"en": max(episodes.values())})
+    several = f"{testbed.sizes.same_chunks} chunks of {testbed.sizes.same_chunk_mb} MB in one process"
 
     def one(size: int) -> Sample:
         # The first chunk of a plan with that many episodes a chunk.
-        with arena.place(bucket, hub=True, EPISODES_PER_CHUNK=str(episodes[size])) as place:
-            place.run([command("r2-hf"), "scan"])
-            return place.run(materialize())
+        with testbed.workspace(bucket, hub=True, EPISODES_PER_CHUNK=str(episodes[size])) as workspace:
+            workspace.run([command("r2-hf"), "scan"])
+            return workspace.run(materialize())
 
     runs = {f"{size} MB": partial(one, size) for size in sizes}
-    samples = {**alternate(runs, min(arena.rounds, _ROUNDS), arena.say), several: _chunks(arena)}
+    samples = {**alternate(runs, min(testbed.rounds, _ROUNDS), testbed.log), several: _chunks(testbed)}
     peaks = [typical(samples[f"{size} MB"], peak) for size in sizes]
     return Row(
         "memory",
@@ -46,37 +46,37 @@ def memory(arena: Arena) -> Row:
             Figure(f"{max(sizes)} MB against {min(sizes)} MB", peaks[-1] / peaks[0], _SAME),
             Figure(several, typical(samples[several], peak), _BOUND_MB, "MB"),
         ),
-        tell(samples),
+        summarize(samples),
         samples=samples,
     )
 
 
-def disk(arena: Arena) -> Row:
-    runs = _chunks(arena)
+def disk(testbed: Testbed) -> Row:
+    runs = _chunks(testbed)
     return Row(
         "disk",
-        f"disk used by a run of {arena.sizes.same_chunks} chunks of {arena.sizes.same_chunk_mb} MB: DAGSTER_HOME, "
+        f"disk used by a run of {testbed.sizes.same_chunks} chunks of {testbed.sizes.same_chunk_mb} MB: DAGSTER_HOME, "
         "HF_HOME, scratch, working folder",
         "",
         (
-            Figure("most during the run", typical(runs, said("most_mb")), _DISK_BOUND_MB, "MB"),
-            Figure("left at its end", typical(runs, said("end_mb")), _DISK_BOUND_MB, "MB"),
+            Figure("most during the run", typical(runs, reported("most_mb")), _DISK_BOUND_MB, "MB"),
+            Figure("left at its end", typical(runs, reported("end_mb")), _DISK_BOUND_MB, "MB"),
         ),
-        tell({"ours": runs}),
+        summarize({"ours": runs}),
         samples={"ours": runs},
     )
 
 
-def _chunks(arena: Arena) -> Sequence[Sample]:
-    """Runs of several chunks in one process, which both rows look at."""
+def _chunks(testbed: Testbed) -> Sequence[Sample]:
+    """Return runs of several chunks in one process, for both rows."""
 
     def run() -> Sample:
-        chunk = str(arena.sizes.same_chunk_episodes)
-        with arena.place(arena.chunked(), hub=True, EPISODES_PER_CHUNK=chunk) as place:
-            place.run([command("r2-hf"), "scan"])
-            with disk_use(place.folder, without=HUB) as use:
-                sample = place.run([command("r2-hf"), "process"])
-            return replace(sample, said={**sample.said, "most_mb": use.most / 1e6, "end_mb": use.end / 1e6})
+        chunk = str(testbed.sizes.same_chunk_episodes)
+        with testbed.workspace(testbed.chunked(), hub=True, EPISODES_PER_CHUNK=chunk) as workspace:
+            workspace.run([command("r2-hf"), "scan"])
+            with disk_use(workspace.folder, without=HUB) as use:
+                sample = workspace.run([command("r2-hf"), "process"])
+            return replace(sample, reported={**sample.reported, "most_mb": use.most / 1e6, "end_mb": use.end / 1e6})
 
-    rounds = min(arena.rounds, _ROUNDS)
-    return arena.once("several chunks", lambda: alternate({"several chunks": run}, rounds, arena.say)["several chunks"])
+    rounds = min(testbed.rounds, _ROUNDS)
+    return testbed.once("chunks", lambda: alternate({"several chunks": run}, rounds, testbed.log)["several chunks"])

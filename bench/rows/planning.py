@@ -1,23 +1,23 @@
-"""Rows `scan` and `due`: finding the episodes of a large bucket, and what of a large plan is left to do."""
+"""Rows `scan` and `due`: the scan of a large bucket, and the due chunks of a large plan."""
 
 from functools import partial
 
-from bench.arena import Arena
-from bench.compare import Figure, Row, alternate, peak, ratio, said, tell, typical
+from bench.compare import Figure, Row, alternate, peak, ratio, reported, summarize, typical
 from bench.data import put_all
 from bench.measure import Sample
 from bench.sizes import DUE
+from bench.testbed import Testbed
 
 
-def scan(arena: Arena) -> Row:
-    count = arena.sizes.folders
-    bucket = arena.once("folders", lambda: _fill(arena, count))
+def scan(testbed: Testbed) -> Row:
+    count = testbed.sizes.folders
+    bucket = testbed.once("folders", lambda: _fill(testbed, count))
 
-    def run(way: str) -> Sample:
-        with arena.place(bucket) as place:
-            return place.job("listing", way)
+    def run(variant: str) -> Sample:
+        with testbed.workspace(bucket) as workspace:
+            return workspace.job("listing", variant)
 
-    samples = alternate({way: partial(run, way) for way in ("ours", "boto3")}, arena.rounds, arena.say)
+    samples = alternate({variant: partial(run, variant) for variant in ("ours", "boto3")}, testbed.rounds, testbed.log)
     return Row(
         "scan",
         f"scan of {count:,} episode folders",
@@ -26,42 +26,42 @@ def scan(arena: Arena) -> Row:
             Figure("wall", ratio(samples, "ours", "boto3"), 0.5),
             Figure("peak", typical(samples["ours"], peak), 500, "MB"),
         ),
-        (*tell(samples), "ours with the plan written"),
+        (*summarize(samples), "ours with the plan written"),
         samples=samples,
     )
 
 
-def _fill(arena: Arena, count: int) -> str:
-    """A bucket of episode folders that hold one tiny object each."""
-    arena.say(f"making {count:,} episode folders")
+def _fill(testbed: Testbed, count: int) -> str:
+    """Fill a bucket with episode folders of one tiny object each."""
+    testbed.log(f"making {count:,} episode folders")
     bucket = "folders"
-    arena.s3.create_bucket(bucket)
+    testbed.s3.create_bucket(bucket)
     keys = (f"processed/{'en' if n % 5 else 'de'}/ep{n:012d}/all_segments.json" for n in range(count))
-    put_all(arena.store(bucket), ((key, b"[]") for key in keys))
+    put_all(testbed.store(bucket), ((key, b"[]") for key in keys))
     return bucket
 
 
-def due(arena: Arena) -> Row:
-    few, many = arena.sizes.partitions // 10, arena.sizes.partitions
+def due(testbed: Testbed) -> Row:
+    few, many = testbed.sizes.partitions // 10, testbed.sizes.partitions
 
-    with arena.place("none") as small, arena.place("none") as large:
-        for place, planned in ((small, few), (large, many)):
-            arena.say(f"making a history of {planned:,} partitions")
-            place.job("history", str(planned), str(planned - DUE))
+    with testbed.workspace("none") as small, testbed.workspace("none") as large:
+        for workspace, planned in ((small, few), (large, many)):
+            testbed.log(f"making a history of {planned:,} partitions")
+            workspace.job("history", str(planned), str(planned - DUE))
         runs = {f"{few:,}": partial(small.job, "due"), f"{many:,}": partial(large.job, "due")}
-        samples = alternate(runs, arena.rounds, arena.say)
-    queries = {name: typical(runs, said("queries")) for name, runs in samples.items()}
-    assert all(sample.said["due"] == DUE for runs in samples.values() for sample in runs)
+        samples = alternate(runs, testbed.rounds, testbed.log)
+    queries = {name: typical(runs, reported("queries")) for name, runs in samples.items()}
+    assert all(sample.reported["due"] == DUE for runs in samples.values() for sample in runs)
     return Row(
         "due",
         f"planned-but-due over {many:,} partitions, {many - DUE:,} materialized",
         "",
         (
-            Figure("seconds", typical(samples[f"{many:,}"], said("seconds")), 1.0, "s"),
+            Figure("seconds", typical(samples[f"{many:,}"], reported("seconds")), 1.0, "s"),
             Figure(f"queries, over those at {few:,}", queries[f"{many:,}"] / max(1, queries[f"{few:,}"]), 1.0),
         ),
         tuple(
-            f"{name}: {typical(runs, said('seconds')):.3f} s, {queries[name]:.0f} queries"
+            f"{name}: {typical(runs, reported('seconds')):.3f} s, {queries[name]:.0f} queries"
             for name, runs in samples.items()
         ),
         samples=samples,

@@ -1,17 +1,17 @@
-"""Row `readers`: what a streaming reader of the dataset waits for and downloads, by row groups and pages of its files.
+"""Row `readers`: time and bytes of a streaming reader of the dataset, by row groups and pages of its files.
 
-No figure to reach: the choice of PARQUET_ROWGROUP_BYTES and of the writer's batch rests on this table. The Hub serves
-plain files here: ranges of them are what `datasets` asks for, on the Hub with Xet too.
+There is no target: the choice of PARQUET_ROWGROUP_BYTES and of the writer's batch rests on this table. The Hub serves
+plain files, because `datasets` requests ranges of files on the Hub with Xet too.
 """
 
 from functools import partial
 
-from bench.arena import Arena
-from bench.compare import Row, Samples, alternate, peak, said, typical
+from bench.compare import Row, Samples, alternate, peak, reported, typical
 from bench.line import open_line
+from bench.testbed import Testbed
 
-# Row group bytes and rows a batch: pages are cut between batches. The product's are 32 MiB and 64.
-_WAYS = {
+# Row group MiB and rows a batch: a page ends between batches. The product's are 32 MiB and 64.
+_VARIANTS = {
     "128 MiB": (128, 64),
     "32 MiB": (32, 64),
     "16 MiB": (16, 64),
@@ -36,18 +36,18 @@ _HEAD = (
 )
 
 
-def readers(arena: Arena) -> Row:
-    sizes = arena.sizes
-    ways = list(_WAYS)[: sizes.reader_ways]
-    samples = {way: _read(arena, *_WAYS[way]) for way in ways}
+def readers(testbed: Testbed) -> Row:
+    sizes = testbed.sizes
+    variants = list(_VARIANTS)[: sizes.reader_variants]
+    samples = {variant: _read(testbed, *_VARIANTS[variant]) for variant in variants}
     table: list[tuple[str, ...]] = [_HEAD]
-    for way, runs in samples.items():
-        cells = [way]
-        for what, of in runs.items():
-            rate = typical(of, lambda run: run.said["rows"] / run.said["seconds"])
-            cells.append(f"{rate:.0f}" if what == "rows" else f"{typical(of, said('seconds')):.2f}")
-            cells.append(f"{typical(of, said('bytes')) / 1e6:.0f}")
-            cells += [f"{typical(of, peak):.0f}"] if what != "first" else []
+    for variant, runs in samples.items():
+        cells = [variant]
+        for what, rounds in runs.items():
+            rate = typical(rounds, lambda run: run.reported["rows"] / run.reported["seconds"])
+            cells.append(f"{rate:.0f}" if what == "rows" else f"{typical(rounds, reported('seconds')):.2f}")
+            cells.append(f"{typical(rounds, reported('bytes')) / 1e6:.0f}")
+            cells += [f"{typical(rounds, peak):.0f}"] if what != "first" else []
         table.append(tuple(cells))
     return Row(
         "readers",
@@ -56,19 +56,19 @@ def readers(arena: Arena) -> Row:
         "",
         (),
         table=tuple(table),
-        samples={f"{way}: {what}": of for way, runs in samples.items() for what, of in runs.items()},
+        samples={f"{variant}: {what}": rounds for variant, runs in samples.items() for what, rounds in runs.items()},
     )
 
 
-def _read(arena: Arena, rowgroup_mib: int, batch_rows: int) -> Samples:
-    """Every kind of reading of files written that way."""
-    sizes = arena.sizes
-    arena.say(f"writing and uploading files with row groups of {rowgroup_mib} MiB, batches of {batch_rows} rows")
-    with open_line() as line, arena.place("readers", line=line, xet=False) as place:
+def _read(testbed: Testbed, rowgroup_mib: int, batch_rows: int) -> Samples:
+    """Measure every kind of reading of files with these options."""
+    sizes = testbed.sizes
+    testbed.log(f"writing and uploading files with row groups of {rowgroup_mib} MiB, batches of {batch_rows} rows")
+    with open_line() as line, testbed.workspace("readers", line=line, xet=False) as workspace:
         files = (sizes.reader_files, sizes.reader_file_mb, rowgroup_mib * 2**20, batch_rows)
-        place.job("reader", "write", *map(str, files))
+        workspace.job("reader", "write", *map(str, files))
         counts = str(line.counts)
-        runs = {what: partial(place.job, "reader", what, counts) for what in ("first", "shuffle")}
-        runs["rows"] = partial(place.job, "reader", "rows", counts, str(sizes.reader_rows))
-        runs["text"] = partial(place.job, "reader", "text", counts)
-        return alternate(runs, min(arena.rounds, _ROUNDS), arena.say)
+        runs = {what: partial(workspace.job, "reader", what, counts) for what in ("first", "shuffle")}
+        runs["rows"] = partial(workspace.job, "reader", "rows", counts, str(sizes.reader_rows))
+        runs["text"] = partial(workspace.job, "reader", "text", counts)
+        return alternate(runs, min(testbed.rounds, _ROUNDS), testbed.log)

@@ -1,7 +1,6 @@
-"""Row `static`: what a GET costs the client when the server costs nearly nothing.
+"""Row `static`: the client's cost of a GET from a server of minimal cost, without a target.
 
-The S3 server takes most of this machine's cores while objects are fetched, so how fast the client could be is not seen
-against it. No figure to reach.
+The S3 server uses most of this machine's cores while objects are fetched, and so hides the client's speed.
 """
 
 from dataclasses import replace
@@ -9,46 +8,46 @@ from pathlib import Path
 
 import obstore
 
-from bench.arena import Arena
-from bench.compare import Row, alternate, said, served_by, typical
+from bench.compare import Row, alternate, reported, served_by, typical
 from bench.line import served
 from bench.measure import Sample, cpu_seconds
 from bench.static import pack
+from bench.testbed import Testbed
 
 _NAME = "static server"
-_WAYS = {"ours": "fetch", "bare GETs with obstore, 128 threads": "gets"}
+_VARIANTS = {"ours": "fetch", "bare GETs with obstore, 128 threads": "gets"}
 
 
-def static(arena: Arena) -> Row:
-    bucket = arena.speech()
-    keys = arena.keys(bucket)
+def static(testbed: Testbed) -> Row:
+    bucket = testbed.speech()
+    keys = testbed.keys(bucket)
 
     def make() -> Path:
-        folder, store = arena.folder / "static", arena.store(bucket)
+        folder, store = testbed.folder / "static", testbed.store(bucket)
         names = keys.read_text().split("\n")
         pack(folder, bucket, ((name, bytes(obstore.get(store, name).bytes())) for name in names))
         return folder
 
     def run(job: str, url: str, pid: int) -> Sample:
-        with arena.place(bucket, R2_ENDPOINT_URL=url) as place:
+        with testbed.workspace(bucket, R2_ENDPOINT_URL=url) as workspace:
             before = cpu_seconds(pid)
-            sample = place.job(job, str(keys))
+            sample = workspace.job(job, str(keys))
             return replace(sample, servers={_NAME: cpu_seconds(pid) - before})
 
-    with served("bench.static", str(arena.once("static", make))) as (url, server):
-        runs = {name: lambda job=job: run(job, url, server.pid) for name, job in _WAYS.items()}
-        samples = alternate(runs, arena.rounds, arena.say)
+    with served("bench.static", str(testbed.once("static", make))) as (url, server):
+        jobs = {name: lambda job=job: run(job, url, server.pid) for name, job in _VARIANTS.items()}
+        samples = alternate(jobs, testbed.rounds, testbed.log)
     table: list[tuple[str, ...]] = [("client", "objects/s", "MB/s", "CPU an object, ms", "server's CPU an object, ms")]
-    for name, of in samples.items():
-        count, seconds = typical(of, said("objects")), typical(of, said("seconds"))
-        # Without start and imports: of the requests alone.
-        costs = (typical(of, said("cpu")), typical(of, served_by(_NAME)))
+    for name, runs in samples.items():
+        count, seconds = typical(runs, reported("objects")), typical(runs, reported("seconds"))
+        # Without start and imports.
+        costs = (typical(runs, reported("cpu")), typical(runs, served_by(_NAME)))
         table.append(
             (
                 name,
                 f"{count / seconds:,.0f}",
-                f"{typical(of, said('bytes')) / seconds / 1e6:,.0f}",
+                f"{typical(runs, reported('bytes')) / seconds / 1e6:,.0f}",
                 *(f"{cost / count * 1e3:.3f}" for cost in costs),
             )
         )
-    return Row("static", "GETs from a server that costs nearly nothing", "", (), table=tuple(table), samples=samples)
+    return Row("static", "GETs from a server of minimal cost", "", (), table=tuple(table), samples=samples)

@@ -1,27 +1,26 @@
-"""Rows `script`, `transfer` and `floor`: the whole job, against the script, against moving the bytes with s5cmd and
-`hf`, and beside what servers and bare moves of the same bytes cost.
+"""Rows `script`, `transfer` and `floor`: the whole job, against the script, against s5cmd and `hf`, and beside the
+cost of servers and bare transfers of the same bytes.
 
-Our run serves all of them, so it is measured once a round. On loopback everything shares the machine's cores: a job
-takes at least the CPU seconds of servers and moves, over the number of cores.
+One run of ours a round serves all rows. On loopback a job takes at least the CPU seconds of servers and transfers over
+the number of cores.
 """
 
 import os
 import shlex
 from collections.abc import Callable, Sequence
 
-from bench.arena import HUB_SERVER, S3, Arena
-from bench.baselines import command, download, installed, missing, upload
-from bench.compare import Figure, Row, Samples, alternate, cpu, ratio, served_by, tell, typical
-from bench.errors import NotInstalled
+from bench.baselines import download, missing, upload
+from bench.compare import Figure, Row, Samples, alternate, cpu, ratio, served_by, summarize, typical
 from bench.measure import Sample
+from bench.testbed import HUB_SERVER, S3, Testbed
 
 _OURS = "ours"
 _SCRIPT = "script"
 _TRANSFER = "s5cmd + hf"
 
 
-def script(arena: Arena) -> Row:
-    samples = _samples(arena)
+def script(testbed: Testbed) -> Row:
+    samples = _samples(testbed)
     return Row(
         "script",
         "scan + all partitions + commits, one process start included",
@@ -30,76 +29,75 @@ def script(arena: Arena) -> Row:
             Figure("wall", ratio(samples, _OURS, _SCRIPT), 0.26),
             Figure("CPU", ratio(samples, _OURS, _SCRIPT, cpu), 0.22),
         ),
-        (*tell({name: samples[name] for name in (_SCRIPT, _OURS)}),),
+        (*summarize({name: samples[name] for name in (_SCRIPT, _OURS)}),),
         samples=samples,
     )
 
 
-def transfer(arena: Arena) -> Row:
+def transfer(testbed: Testbed) -> Row:
     what, baseline = "the whole job", "`s5cmd cp` of the prefix, then `hf upload` of a finished Parquet"
-    try:
-        samples = _samples(arena)
-        command("s5cmd")
-    except NotInstalled as name:
-        return Row("transfer", what, baseline, (), missing=missing(str(name)))
+    if reason := missing("s5cmd"):
+        return Row("transfer", what, baseline, (), missing=reason)
+    samples = _samples(testbed)
     return Row(
         "transfer",
         what,
         baseline,
         (Figure("wall", ratio(samples, _OURS, _TRANSFER), 0.9),),
-        tell({name: samples[name] for name in (_TRANSFER, _OURS)}),
+        summarize({name: samples[name] for name in (_TRANSFER, _OURS)}),
         samples=samples,
     )
 
 
-def floor(arena: Arena) -> Row:
-    keys, built = str(arena.keys(arena.speech())), arena.built()
+def floor(testbed: Testbed) -> Row:
+    keys, built = str(testbed.keys(testbed.speech())), testbed.built()
 
     def gets() -> Sample:
-        with arena.place(arena.speech()) as place:
-            return place.job("gets", keys)
+        with testbed.workspace(testbed.speech()) as workspace:
+            return workspace.job("gets", keys)
 
     def uploads() -> Sample:
-        with arena.place(arena.speech(), hub=True) as place:
-            return place.run(upload(built))
+        with testbed.workspace(testbed.speech(), hub=True) as workspace:
+            return workspace.run(upload(built))
 
-    whole = {name: runs for name, runs in _samples(arena).items() if name != _SCRIPT}
-    samples = {**alternate({"bare GETs": gets, "bare hf upload": uploads}, arena.rounds, arena.say), **whole}
+    whole = {name: runs for name, runs in _samples(testbed).items() if name != _SCRIPT}
+    samples = {**alternate({"bare GETs": gets, "bare hf upload": uploads}, testbed.rounds, testbed.log), **whole}
     table: list[tuple[str, ...]] = [("", "client, CPU s", "S3 server, CPU s", "Hub, CPU s", "all, CPU s", "wall, s")]
     costs = {name: _costs(runs) for name, runs in samples.items()}
     bare = [sum(parts) for parts in zip(costs["bare GETs"], costs["bare hf upload"], strict=True)]
     cores = os.cpu_count() or 1
     lines = {**costs, f"floor: both bare, on {cores} cores": [*bare[:-1], bare[-2] / cores]}
     table += [(name, *(f"{value:.1f}" for value in values)) for name, values in lines.items()]
-    return Row("floor", "CPU of servers and bare moves of the same bytes", "", (), table=tuple(table), samples=samples)
+    return Row("floor", "CPU of servers and bare transfers", "", (), table=tuple(table), samples=samples)
 
 
 def _costs(runs: Sequence[Sample]) -> list[float]:
-    """CPU of client, S3 server, Hub and all; wall."""
-    parts = [typical(runs, of) for of in (cpu, served_by(S3), served_by(HUB_SERVER))]
+    """Return the CPU seconds of client, S3 server, Hub and all, and wall."""
+    parts = [typical(runs, value) for value in (cpu, served_by(S3), served_by(HUB_SERVER))]
     return [*parts, sum(parts), typical(runs)]
 
 
-def _samples(arena: Arena) -> Samples:
+def _samples(testbed: Testbed) -> Samples:
     def run() -> Samples:
-        runs: dict[str, Callable[[], Sample]] = {_OURS: lambda: _run(arena, "process")}
-        if "script" in arena.rows:
-            runs[_SCRIPT] = lambda: _run(arena, "script")
-        if "transfer" in arena.rows and installed("s5cmd"):
-            arena.built()
-            runs[_TRANSFER] = lambda: _transfer(arena)
-        arena.speech()
-        return alternate(runs, arena.rounds, arena.say)
+        runs: dict[str, Callable[[], Sample]] = {_OURS: lambda: _run(testbed, "process")}
+        if "script" in testbed.rows:
+            runs[_SCRIPT] = lambda: _run(testbed, "script")
+        if "transfer" in testbed.rows and not missing("s5cmd"):
+            testbed.built()
+            runs[_TRANSFER] = lambda: _transfer(testbed)
+        testbed.speech()
+        return alternate(runs, testbed.rounds, testbed.log)
 
-    return arena.once("whole job", run)
-
-
-def _run(arena: Arena, job: str) -> Sample:
-    with arena.place(arena.speech(), hub=True, EPISODES_PER_CHUNK=str(arena.sizes.chunk_episodes)) as place:
-        return place.job(job)
+    return testbed.once("whole job", run)
 
 
-def _transfer(arena: Arena) -> Sample:
-    with arena.place(arena.speech(), hub=True) as place:
-        source = download(arena.s3.endpoint_url, arena.speech())
-        return place.run(["sh", "-c", f"{shlex.join(source)} && {shlex.join(upload(arena.built()))}"])
+def _run(testbed: Testbed, job: str) -> Sample:
+    episodes = str(testbed.sizes.chunk_episodes)
+    with testbed.workspace(testbed.speech(), hub=True, EPISODES_PER_CHUNK=episodes) as workspace:
+        return workspace.job(job)
+
+
+def _transfer(testbed: Testbed) -> Sample:
+    with testbed.workspace(testbed.speech(), hub=True) as workspace:
+        source = download(testbed.s3.endpoint_url, testbed.speech())
+        return workspace.run(["sh", "-c", f"{shlex.join(source)} && {shlex.join(upload(testbed.built()))}"])

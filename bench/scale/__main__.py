@@ -1,4 +1,4 @@
-"""Starts what the simulation needs, runs it in a process of its own, and prints its table."""
+"""Start the servers of the simulation, and run it in a process of its own."""
 
 import argparse
 import json
@@ -35,19 +35,19 @@ def main() -> int:
                 try:
                     programs, _ = installed.programs()
                     python = installed.python() / "python"
-                    found = stack.enter_context(postgres(programs))
+                    server = stack.enter_context(postgres(programs))
                 except (installed.NotInstalled, SandboxError) as reason:
                     print(f"no PostgreSQL, so SQLite: {reason}", file=sys.stderr)
                 else:
-                    login = {"username": USER, "password": found.password, "hostname": LOOPBACK, "port": found.port}
-                    place = {"scheme": "postgresql+psycopg2", "db_name": DATABASE}
-                    storage = {"postgres": {"postgres_db": {**login, **place}}}
+                    login = {"username": USER, "password": server.password, "hostname": LOOPBACK, "port": server.port}
+                    database = {"scheme": "postgresql+psycopg2", "db_name": DATABASE}
+                    storage = {"postgres": {"postgres_db": {**login, **database}}}
             home = folder / "dagster_home"
             home.mkdir()
             settings = {"telemetry": {"enabled": False}, **({"storage": storage} if storage else {})}
             (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
             sandbox = stack.enter_context(start_sandbox(folder / "sandbox"))
-            # One chunk, of about as many parts as one of 17 GB has.
+            # One chunk, with as many parts as one of 17 GB.
             upload_samples(
                 sandbox.s3,
                 sandbox.bucket,
@@ -65,8 +65,8 @@ def main() -> int:
                 "DAGSTER_HOME": str(home),
                 "PYTHONPATH": str(ROOT),
                 "HF_HUB_DISABLE_TELEMETRY": "1",
+                "DAGSTER_DISABLE_TELEMETRY": "1",
             }
-            env["DAGSTER_DISABLE_TELEMETRY"] = "1"
             job = [str(python), "-m", "bench.scale.job", json.dumps(_sizes(options)), str(folder)]
             return subprocess.run(job, env=env, cwd=folder, check=False).returncode
     finally:
@@ -82,10 +82,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--partitions", type=int, default=5000, help="materialized ones in the history (5000; 0: no history)"
     )
-    parser.add_argument("--languages", type=int, default=30, help="they are spread over; the first has most (30)")
+    parser.add_argument("--languages", type=int, default=30, help="of the partitions; the first has most (30)")
     parser.add_argument("--chunks", type=int, default=3000, help="in the plan that is measured (3000; 0: no plan)")
     parser.add_argument("--episodes", type=int, default=1000, help="in each of them (1000)")
-    parser.add_argument("--sqlite", action="store_true", help="on SQLite, as one machine has it")
+    parser.add_argument("--sqlite", action="store_true", help="on SQLite, as on one machine")
     return parser.parse_args()
 
 

@@ -27,18 +27,17 @@ end
 
 def copy_rows(url: str, run_id: str, copies: tuple[ChunkRef, Sequence[tuple[str, ChunkRef]]]) -> None:
     """Copy the run `run_id`, which is of the chunk `copies[0]`, for each run id and chunk of `copies[1]`."""
-    of, wanted = copies
+    template, targets = copies
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as database:
-        database.execute(
-            text("set local session_replication_role = replica")
-        )  # no look at foreign keys, whatever the order
+        # No check of foreign keys, so that the order of tables does not matter.
+        database.execute(text("set local session_replication_role = replica"))
         database.execute(text(_COPIES))
         database.execute(
             text("insert into copies values (:run_id, :key, :language, :chunk, :digest)"),
-            [{"run_id": copy, **_words(chunk)} for copy, chunk in wanted],
+            [{"run_id": copy, **_words(chunk)} for copy, chunk in targets],
         )
-        old = {"run_id": run_id, **_words(of)}
+        old = {"run_id": run_id, **_words(template)}
         for table in database.execute(text(_TABLES)).scalars().all():
             columns = {str(name): str(kind) for name, kind in database.execute(text(_COLUMNS), {"table": table})}
             values = [_value(name, kind) for name, kind in columns.items()]
@@ -56,7 +55,7 @@ def _words(chunk: ChunkRef) -> dict[str, str]:
 
 
 def _value(column: str, kind: str) -> str:
-    """The column's value in the copy: every text speaks of the copy's run, partition and digest."""
+    """Return the SQL of a column in the copy: texts get the copy's run, partition and digest."""
     if kind not in ("text", "character varying"):
         return f't."{column}"'
     value = f't."{column}"'

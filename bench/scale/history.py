@@ -1,14 +1,14 @@
 """A history of many runs: one real run of the product on the sandbox, and copies of it.
 
-A copy goes through Dagster's own storage, event by event, as a run's events do; only the run's id, its partition, its
-digest and its time differ. What is not simulated is the work between the events. The run is made like one that the UI
-launches: with the events of the queue and the launcher before it.
+A copy is stored by Dagster's storage, event by event; only the run's id, partition, digest and time differ. The work
+between the events is not simulated. The run has the events of the queue and the launcher, as one launched from the UI.
 """
 
 import json
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +24,19 @@ from r2_hf_assets.partitions import add_partitions, chunk_key, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG
 
-# Engine events of the launcher and the process, which a run in this process lacks.
+# Engine events that a run in this process lacks.
 _LAUNCHED = (
     "Creating Celery run worker job task",
     "Celery task has been forwarded to the broker.",
     "Started process for run (pid: 10013).",
     "Process for run exited (pid: 10013).",
 )
-
-
 _EVENT_BY_EVENT = 10
 
 
 @dataclass(frozen=True)
 class Template:
-    """A real run: its row, and its events as text, in which names can be replaced."""
+    """A real run: its row, and its serialized events."""
 
     run: DagsterRun
     events: list[str]
@@ -51,7 +49,7 @@ class Template:
         return sum(map(len, self.events))
 
     def copy(self, run_id: str, chunk: ChunkRef) -> tuple[DagsterRun, list[EventLogEntry]]:
-        """The same run of another chunk."""
+        """Return the same run of another chunk."""
         key, name = str(partition_key(*chunk.name)), chunk_key(chunk.number)
         words = {
             self.run.run_id: run_id,
@@ -63,7 +61,7 @@ class Template:
         pattern = re.compile("|".join(map(re.escape, words)))
         entries = []
         for text in self.events:
-            entries.append(deserialize_value(pattern.sub(lambda found: words[found[0]], text), EventLogEntry))
+            entries.append(deserialize_value(pattern.sub(lambda match: words[match[0]], text), EventLogEntry))
         tags = {
             "dagster/partition": key,
             "dagster/partition/language": chunk.language,
@@ -110,7 +108,7 @@ def _entry(event: DagsterEvent, run: DagsterRun) -> EventLogEntry:
 
 
 def record(instance: DagsterInstance, template: Template, chunks: Sequence[ChunkRef]) -> tuple[float, float]:
-    """A finished run of each chunk; returns wall and CPU seconds of storing one, event by event."""
+    """Store a finished run of each chunk; return wall and CPU seconds of storing one, event by event."""
     add_partitions(instance, (chunk.number for chunk in chunks))
     url = getattr(instance.run_storage, "postgres_url", None)
     stored = chunks[:_EVENT_BY_EVENT] if url else chunks
@@ -120,41 +118,37 @@ def record(instance: DagsterInstance, template: Template, chunks: Sequence[Chunk
         instance.add_run(run._replace(status=DagsterRunStatus.SUCCESS))
         for entry in entries:
             instance.event_log_storage.store_event(entry)
-    took = (time.perf_counter() - started) / len(stored), (time.process_time() - cpu) / len(stored)
+    cost = (time.perf_counter() - started) / len(stored), (time.process_time() - cpu) / len(stored)
     if url:
         copies = [(str(uuid.uuid4()), chunk) for chunk in chunks[len(stored) :]]
         copy_rows(url, run.run_id, (stored[-1], copies))
-    return took
+    return cost
 
 
 def sizes(instance: DagsterInstance) -> dict[str, tuple[int, int]]:
-    """Rows and bytes, indexes included, of each table; on SQLite only the bytes of its files."""
+    """Return rows and bytes, indexes included, of each table; on SQLite only the bytes of its files."""
     if (url := getattr(instance.run_storage, "postgres_url", None)) is not None:
         import sqlalchemy
 
         engine = sqlalchemy.create_engine(url)
         with engine.connect() as connection:
             connection.execute(sqlalchemy.text("analyze"))
-            found = connection.execute(
+            tables = connection.execute(
                 sqlalchemy.text(
                     "select relname, reltuples::bigint, pg_total_relation_size(oid) from pg_class "
                     "where relkind = 'r' and relnamespace = 'public'::regnamespace"
                 )
             ).all()
         engine.dispose()
-        return {name: (max(rows, 0), size) for name, rows, size in found}
+        return {name: (max(rows, 0), size) for name, rows, size in tables}
     home = Path(instance.root_directory)
-    found_files = [path for path in (home / "history").rglob("*.db*")]
-    per_run = sum(path.stat().st_size for path in found_files if path.stem not in ("runs", "index"))
-    shared = sum(path.stat().st_size for path in found_files if path.stem in ("runs", "index"))
+    files = list((home / "history").rglob("*.db*"))
+    per_run = sum(path.stat().st_size for path in files if path.stem not in ("runs", "index"))
+    shared = sum(path.stat().st_size for path in files if path.stem in ("runs", "index"))
     return {"a file for each run": (0, per_run), "runs.db, index.db": (0, shared)}
 
 
-def event_counts(template: Template) -> dict[str, int]:
-    """How many events of a run are of which kind."""
-    counts: dict[str, int] = {}
-    for text in template.events:
-        event = json.loads(text).get("dagster_event") or {}
-        kind = event.get("event_type_value", "log line")
-        counts[kind] = counts.get(kind, 0) + 1
-    return counts
+def event_counts(template: Template) -> Counter[str]:
+    """Count the events of a run by type."""
+    events = (json.loads(text).get("dagster_event") or {} for text in template.events)
+    return Counter(event.get("event_type_value", "log line") for event in events)

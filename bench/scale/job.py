@@ -1,16 +1,14 @@
-"""The simulation: a plan, a history of copied runs, questions; prints tables in Markdown. Run by `python -m
-bench.scale`."""
+"""The simulation: a plan, a history of copied runs, queries; prints tables in Markdown. `bench.scale` runs it."""
 
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 
 from dagster import DagsterInstance
 
 from bench.scale import plan
 from bench.scale.history import Template, event_counts, real_run, record, sizes
-from bench.scale.questions import ask
+from bench.scale.queries import time_queries
 
 _HEAD = "| | first, s | again, s | CPU s of it, without PostgreSQL's |\n|---|---|---|---|"
 
@@ -18,9 +16,9 @@ _HEAD = "| | first, s | again, s | CPU s of it, without PostgreSQL's |\n|---|---
 def main() -> int:
     size, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
     if size["chunks"]:
-        _say("## The plan\n\n| | |\n|---|---|")
+        _print("## The plan\n\n| | |\n|---|---|")
         for what, value in plan.measure(folder / "plan", size["chunks"], size["episodes"], size["languages"]):
-            _say(f"| {what} | {value} |")
+            _print(f"| {what} | {value} |")
     if size["partitions"]:
         _history(size["partitions"], size["languages"])
     return 0
@@ -29,28 +27,27 @@ def main() -> int:
 def _history(partitions: int, languages: int) -> None:
     with DagsterInstance.get() as instance:
         template = real_run(instance)
-        _say_run(template)
+        _print_run(template)
         before = sizes(instance)
         chunks = plan.spread(partitions + 1, languages)
         chunks = [chunk for chunk in chunks if chunk.name != ("en", 0)][:partitions]
-        took, cpu = record(instance, template, chunks)
-        _say_growth(before, sizes(instance), len(chunks), took, cpu)
-        _say(f"\n## Answers, {len(chunks):,} partitions materialized\n\n{_HEAD}")
-        for found in ask(instance, chunks):
-            _say(f"| {found.question} | {found.first_s:.2f} | {found.again_s:.2f} | {found.cpu_s:.2f} |")
+        seconds, cpu = record(instance, template, chunks)
+        _print_growth(before, sizes(instance), len(chunks), seconds, cpu)
+        _print(f"\n## Queries, {len(chunks):,} partitions materialized\n\n{_HEAD}")
+        for query in time_queries(instance, chunks):
+            _print(f"| {query.name} | {query.first_s:.2f} | {query.again_s:.2f} | {query.cpu_s:.2f} |")
 
 
-def _say_run(template: Template) -> None:
-    kinds = Counter(event_counts(template))
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6))
-    _say(f"\n## A run\n\n{len(template.events)} events, {template.bytes / 1e3:.0f} kB as text: {told}, ...")
+def _print_run(template: Template) -> None:
+    counts = ", ".join(f"{count} {kind}" for kind, count in event_counts(template).most_common(6))
+    _print(f"\n## A run\n\n{len(template.events)} events, {template.bytes / 1e3:.0f} kB as text: {counts}, ...")
 
 
-def _say_growth(
+def _print_growth(
     before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], runs: int, seconds: float, cpu: float
 ) -> None:
-    _say(f"\n## The database, {runs:,} runs (to store one: {seconds:.2f} s, {cpu:.2f} CPU s without PostgreSQL's)\n")
-    _say("| table | rows | rows a run | MB | kB a run |\n|---|---|---|---|---|")
+    _print(f"\n## The database, {runs:,} runs (to store one: {seconds:.2f} s, {cpu:.2f} CPU s without PostgreSQL's)\n")
+    _print("| table | rows | rows a run | MB | kB a run |\n|---|---|---|---|---|")
     total = 0
     for table, (rows, size) in sorted(after.items(), key=lambda item: -item[1][1]):
         rows_before, size_before = before.get(table, (0, 0))
@@ -58,11 +55,11 @@ def _say_growth(
         total += grown
         if grown > 50_000:
             a_run = f"{(rows - rows_before) / runs:.1f}" if rows else ""
-            _say(f"| {table} | {rows:,} | {a_run} | {size / 1e6:.1f} | {grown / runs / 1e3:.1f} |")
-    _say(f"| all | | | {total / 1e6:.1f} | {total / runs / 1e3:.1f} |")
+            _print(f"| {table} | {rows:,} | {a_run} | {size / 1e6:.1f} | {grown / runs / 1e3:.1f} |")
+    _print(f"| all | | | {total / 1e6:.1f} | {total / runs / 1e3:.1f} |")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A plan of full-sized chunks in a folder: its bytes, and what reading, checking and scanning it again cost."""
+"""A plan of full-sized chunks in a folder: its bytes, and the cost of reading, checking and scanning it again."""
 
 import hashlib
 import os
@@ -22,16 +22,16 @@ from r2_hf_assets.settings import BucketSettings
 
 
 def shares(count: int, languages: int) -> dict[str, int]:
-    """Chunks by language: each has one, and of the rest the n-th language has one n-th of what the first has."""
+    """Return chunks by language: one each, and of the rest the n-th language has one n-th of the first's."""
     names = LANGUAGES[: min(languages, count)]
     rest, whole = count - len(names), sum(1 / rank for rank in range(1, len(names) + 1))
-    found = {name: 1 + int(rest / rank / whole) for rank, name in enumerate(names, 1)}
-    found[names[0]] += count - sum(found.values())
-    return found
+    counts = {name: 1 + int(rest / rank / whole) for rank, name in enumerate(names, 1)}
+    counts[names[0]] += count - sum(counts.values())
+    return counts
 
 
 def spread(count: int, languages: int) -> list[ChunkRef]:
-    """Names of chunks, for a history."""
+    """Return references to chunks, for a history."""
     return [
         ChunkRef(language, number, hashlib.md5(f"{language}{number}".encode()).hexdigest(), 1000)
         for language, chunks in shares(count, languages).items()
@@ -40,7 +40,7 @@ def spread(count: int, languages: int) -> list[ChunkRef]:
 
 
 def measure(folder: Path, chunks: int, episodes: int, languages: int) -> Iterator[tuple[str, str]]:
-    """What was measured, and its value in words."""
+    """Yield each measurement and its value."""
     settings = BucketSettings("http://127.0.0.1:1", "none", "none", "podcasts")
     plan = PlanStore(open_store(str(folder), settings), settings.name, settings.prefix)
     plan.check_identity()
@@ -62,27 +62,26 @@ def _members(language: str, number: int, episodes: int) -> Iterator[str]:
 
 
 def _scan(plan: PlanStore, chunks: int, episodes: int, languages: int) -> None:
-    """The product's scan, on a listing that is made up: the pages of a bucket are docs/performance.md's."""
-    found = shares(chunks, languages)
-    folders = [LanguageFolder(name, name) for name in found]
+    """Run the product's scan on a generated listing: docs/performance.md has the pages of a bucket."""
+    counts = shares(chunks, languages)
+    folders = [LanguageFolder(name, name) for name in counts]
 
     def listed(_store: Any, _prefix: str, folders: Iterable[LanguageFolder], *_: Any) -> Iterator[Iterator[list[str]]]:
         for folder in folders:
-            chunk_members = (_members(folder.name, number, episodes) for number in range(found[folder.name]))
+            chunk_members = (_members(folder.name, number, episodes) for number in range(counts[folder.name]))
             yield ([member.partition("/")[2] for member in members] for members in chunk_members)
 
-    rules = scanning.ScanRules(frozenset(found), episodes)
+    rules = scanning.ScanRules(frozenset(counts), episodes)
     with mock.patch.multiple(scanning, list_language_folders=lambda *_: folders, list_episodes=listed):
         report = scanning.scan(mock.Mock(), plan, rules)
     assert report.seen.total() == chunks * episodes and not report.new_chunks
 
 
 def _cost(job: Callable[[], Any]) -> str:
-    """Wall, CPU, and the highest memory that this process has had by then."""
+    """Return wall, CPU, and the process's peak memory so far."""
     wall, cpu = time.perf_counter(), time.process_time()
     job()
-    took = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s"
-    return f"{took}, {_peak_mb()} MB at the most"
+    return f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s, {_peak_mb()} MB at the most"
 
 
 def _peak_mb() -> int:

@@ -1,4 +1,4 @@
-"""The slow line passes what it is given, unchanged and bounded; how slow it is is no test's business."""
+"""The slow line forwards bytes unchanged, with bounded buffers. Its speed is not tested."""
 
 import random
 import socket
@@ -13,7 +13,7 @@ import pytest
 from bench.line import open_line, received
 
 _BODY = random.Random(1).randbytes(3_000_000)
-_MORE_THAN_BUFFERS = 256 * 1024 * 1024  # than all the kernel and the proxy hold of one connection
+_MORE_THAN_BUFFERS = 256 * 1024 * 1024  # of kernel and proxy for one connection
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -39,13 +39,13 @@ def echo() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("delay", "rate"), [(0.0, 0.0), (0.01, 0.0), (0.0, 50e6), (0.01, 50e6)])
-def test_bytes_pass_unchanged_over_many_connections(echo: str, delay: float, rate: float) -> None:
+def test_bytes_are_forwarded_unchanged_over_many_connections(echo: str, delay: float, rate: float) -> None:
     with open_line(delay_s=delay, rate=rate) as line:
-        line.lead_to(echo)
+        line.connect(echo)
 
         def post(size: int) -> bool:
-            with urllib.request.urlopen(urllib.request.Request(line.url, data=_BODY[:size])) as answer:
-                return answer.read() == _BODY[:size]
+            with urllib.request.urlopen(urllib.request.Request(line.url, data=_BODY[:size])) as response:
+                return response.read() == _BODY[:size]
 
         sizes = [1, 1000, 300_000, len(_BODY)] * 4
         with ThreadPoolExecutor(8) as pool:
@@ -53,7 +53,7 @@ def test_bytes_pass_unchanged_over_many_connections(echo: str, delay: float, rat
         assert sum(sizes) < received(line.counts) < sum(sizes) * 1.1
 
 
-def test_a_client_that_does_not_read_makes_the_server_wait() -> None:
+def test_a_client_that_does_not_read_blocks_the_server() -> None:
     sent = threading.Event()
 
     def flood(listener: socket.socket) -> None:
@@ -69,7 +69,7 @@ def test_a_client_that_does_not_read_makes_the_server_wait() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, open_line() as line:
         server = threading.Thread(target=flood, args=(listener,), daemon=True)
         server.start()
-        line.lead_to(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        line.connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
         host, _, port = line.url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(b"x")

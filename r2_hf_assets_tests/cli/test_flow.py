@@ -157,7 +157,7 @@ def test_a_lost_database_and_a_lost_file_are_restored(
 
     # The Hub's response to an expired token. To huggingface_hub it is a repo that does not exist.
     expired = {"path_regex": "/revision/main$", "status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}
-    shell.sandbox.hub.faults(expired)
+    shell.sandbox.hub.inject(expired)
     refused = call(capfd, "reconcile")
     assert (refused.code, refused.stdout, len(refused.stderr)) == (1, [], 1)
     assert "set HF_TOKEN to a valid one" in refused.stderr[0]
@@ -178,7 +178,7 @@ def test_calls_of_the_script_as_processes_resume_after_sigterm(shell: World) -> 
     shell.write_dotenv()
     assert finish(start(shell, "--scan", "--language", "en")) == (0, ["2 chunks planned"])
     assert finish(start(shell, "--scan")) == (0, ["3 chunks planned"])
-    shell.sandbox.hub.faults(hanging_commit(shell))
+    shell.sandbox.hub.inject(hanging_commit(shell))
     mark = shell.sandbox.hub.mark()
     stopped = start(shell, "--chunk-mod", "2", "--chunk-rem", "1")
     try:
@@ -200,7 +200,7 @@ def test_calls_of_the_script_as_processes_resume_after_sigterm(shell: World) -> 
 def test_ctrl_c_leaves_the_rest_due(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
     shell.upload(episodes={"en": 4}, expect=False)
     shell.scan()
-    shell.sandbox.hub.faults(hanging_commit(shell))
+    shell.sandbox.hub.inject(hanging_commit(shell))
     mark = shell.sandbox.hub.mark()
 
     def interrupt() -> None:

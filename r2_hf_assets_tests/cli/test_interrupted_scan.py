@@ -45,7 +45,7 @@ def proxy(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Faul
 def test_ctrl_c_ends_a_waiting_scan(
     proxy: S3Faults, path: str, fault: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    proxy.order(S3Fault(path, times=FOR_EVER, **fault))
+    proxy.inject(S3Fault(path, times=FOR_EVER, **fault))
     interrupted: list[float] = []
 
     def interrupt() -> None:
@@ -67,7 +67,7 @@ def test_ctrl_c_ends_a_waiting_scan(
 
 def test_ctrl_c_ends_the_process_of_a_waiting_scan(in_process: World, proxy: S3Faults) -> None:
     """Its threads do not delay the interpreter's exit."""
-    proxy.order(S3Fault(EPISODES, times=FOR_EVER, **SILENT))
+    proxy.inject(S3Fault(EPISODES, times=FOR_EVER, **SILENT))
     in_process.write_dotenv()
     process = start(in_process, "scan")
     try:

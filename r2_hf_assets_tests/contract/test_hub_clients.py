@@ -93,7 +93,7 @@ STALLED = {"head": "/revision/main$", "upload": "/_lfs/.*/1$"}
 def test_036_exhausts_its_retries_of_a_stalled_hub(python036: Path, route: str, tmp_path: Path) -> None:
     """Its HTTP client is requests, and hf_transfer has no timeout."""
     with start_hub(tmp_path / "hub", lfs_part_bytes=PART_BYTES, xet=False) as hub:
-        hub.faults({"path_regex": STALLED[route], "silence": "read", "times": 1000})
+        hub.inject({"path_regex": STALLED[route], "silence": "read", "times": 1000})
         env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         env |= {"HF_REPO_ID": f"{hub.user}/speech", "HF_TOKEN": hub.token, "HF_ENDPOINT": hub.endpoint}
         env |= {"HF_HUB_ENABLE_HF_TRANSFER": "1", "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf_home")}

@@ -121,7 +121,7 @@ def test_html_pages_escape_names_and_messages(api: HfApi, hub: HubServer, repo: 
     commit = api.create_commit(
         repo, [CommitOperationAdd("<b>.txt", b"x")], commit_message="<script>alert(1)</script>", repo_type="dataset"
     )
-    for path in (f"/datasets/{repo}", f"/datasets/{repo}/tree/main", f"/datasets/{repo}/commit/{commit.oid}", "/"):
+    for path in (f"/datasets/{repo}", f"/datasets/{repo}/commit/{commit.oid}"):
         page = requests.get(hub.endpoint + path, timeout=10)
         assert page.status_code == 200
         assert "<script>" not in page.text

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from r2_hf_sandbox import S3Server, SampleSummary, sample_bucket, upload_samples
-from r2_hf_sandbox.samples.awkward import WAYS
+from r2_hf_sandbox.samples.awkward import DEFECTS
 
 SMALL = {"en": 2, "de": 1, "ja": 1, "unknown": 1}
 
@@ -58,7 +58,7 @@ def test_every_row_has_audio_of_the_length_in_its_metadata(capfd: pytest.Capture
 def test_awkward_episodes_have_the_expected_rejects() -> None:
     objects, summary = _samples(awkward=True)
     assert {key.split("/")[1] for key in objects} == set(SMALL)
-    assert summary.episodes == sum(SMALL.values()) + len(WAYS)
+    assert summary.episodes == sum(SMALL.values()) + len(DEFECTS)
     reasons = Counter(reject.reason for reject in summary.rejects)
     assert reasons == dict.fromkeys(
         (

@@ -1,4 +1,4 @@
-"""Both servers together: their settings, their folder, and the commands that start and stop them."""
+"""Both servers together: settings, folder, and the commands that start and stop them."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_a_sandbox_has_settings_and_removes_its_folder() -> None:
     assert not sandbox.hub.process.alive()
 
 
-def test_when_one_server_fails_to_start_the_other_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_server_stops_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[HubServer] = []
 
     def no_s3(*_: object, **__: object) -> None:
@@ -60,7 +60,7 @@ def test_a_server_started_by_a_thread_outlives_the_thread(tmp_path: Path) -> Non
         assert hub.requests()
 
 
-def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(SandboxError, match="address already in use"):
@@ -84,11 +84,14 @@ def test_a_recycled_pid_is_not_signalled(tmp_path: Path) -> None:
     assert not sleeper.alive()
 
 
-def test_up_status_and_down_manage_the_servers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    command = [sys.executable, "-m", "r2_hf_sandbox"]
+def test_up_status_and_down(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--folder", str(tmp_path), "--episodes", "2"]
+    # Neither the current directory nor PYTHONPATH leads the detached Hub to the package.
+    code = f"import sys; sys.path.insert(0, {str(PACKAGE_ROOT)!r}); from r2_hf_sandbox.__main__ import main; main()"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code, "up", *options]
     try:
-        up = subprocess.run([*command, "up", *options], capture_output=True, text=True, env=_env(), timeout=60)
+        up = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=60)
         assert up.returncode == 0, up.stderr
         assert "2 episodes" in up.stderr
         settings = dict(line.split("=", 1) for line in up.stdout.splitlines())
@@ -115,7 +118,3 @@ def test_a_folder_without_a_sandbox_is_one_line(tmp_path: Path, capsys: pytest.C
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("sandbox: ") for line in lines)
-
-
-def _env() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)}

@@ -66,7 +66,7 @@ class HubCase:
 
     def inject(self, route: tuple[str, str], **fault: Any) -> None:
         method, path = route
-        self.hub.faults({"method": method, "path_regex": path, **fault})
+        self.hub.inject({"method": method, "path_regex": path, **fault})
 
     def upload(self) -> BuildRecord:
         """Create the repo and upload the content, like `parquet_shards`."""

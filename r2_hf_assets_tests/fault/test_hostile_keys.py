@@ -117,7 +117,7 @@ def test_empty_and_dotted_names_are_reported_and_the_rest_is_planned(world, prox
         body, request = listing(f"{PREFIX}en/", name, "good", "zz"), "prefix=processed%2Fen%2F(&|$)"
     else:
         body, request = listing(PREFIX, name, "en"), "prefix=processed%2F(&|$)"
-    proxy.order(S3Fault(request, status=200, body=body, times=FOR_EVER))
+    proxy.inject(S3Fault(request, status=200, body=body, times=FOR_EVER))
     report, planned = rescan(world, store, r2, tmp_path)
     assert planned == ["en/good", "en/zz"]
     assert report.unreadable_folders == [f"{PREFIX}en/{name}/" if level == "episode" else f"{PREFIX}{name}/"]

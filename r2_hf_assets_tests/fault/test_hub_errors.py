@@ -134,7 +134,7 @@ def test_a_refusal_midway_is_one_line_and_shows_nothing(case: HubCase, route, st
 
 @pytest.mark.parametrize("skip", range(12))
 def test_a_token_revoked_at_any_request_names_hf_token(case: HubCase, skip):
-    case.hub.faults(
+    case.hub.inject(
         {"path_regex": "^/(api|datasets)/", "skip": skip, "status": 401, "times": FOR_EVER, "headers": REVOKED}
     )
     try:

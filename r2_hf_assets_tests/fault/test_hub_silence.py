@@ -119,7 +119,7 @@ def test_preflight_reports_a_stalled_hub(case: HubCase, monkeypatch: pytest.Monk
 def test_a_slow_upload_with_progress_is_not_cut_off(case: HubCase, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each response arrives in time, but all together take longer than any timeout."""
     set_bounds(monkeypatch, 2.0, 2.5)
-    case.hub.faults({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
+    case.hub.inject({"path_regex": "^/(api|_cas)/", "delay_s": 0.3, "times": FOR_EVER})
     started = time.monotonic()
     case.client.retry = Retry(attempts=1)
     assert case.commit().committed

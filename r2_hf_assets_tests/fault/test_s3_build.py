@@ -107,7 +107,7 @@ REFUSALS = {
 @pytest.mark.parametrize("code", REFUSALS)
 def test_a_refusal_midway_is_one_line_and_no_reject(bucket, proxy, store, code, target):
     status, advice = REFUSALS[code]
-    proxy.order(S3Fault(target, status=status, code=code, times=FOR_EVER))
+    proxy.inject(S3Fault(target, status=status, code=code, times=FOR_EVER))
     with pytest.raises(AccessError) as caught:
         build(store)
     assert advice in str(caught.value) and "\n" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_a_missing_bucket_rejects_nothing(bucket, r2):
 def test_an_object_replaced_during_its_get_is_the_old_or_the_new(bucket, proxy, store, monkeypatch):
     key, old, new = f"{PREFIX}en/a/big.mp3", b"o" * 400_000, b"n" * 400_000
     obstore.put(bucket.store(), key, old)
-    proxy.order(S3Fault("big.mp3", "truncate"))
+    proxy.inject(S3Fault("big.mp3", "truncate"))
     replaced: list[object] = []
     try_acquire = ByteBudget.try_acquire
 

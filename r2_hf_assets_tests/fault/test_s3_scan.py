@@ -73,13 +73,13 @@ LOST: dict[str, dict[str, Any]] = {"reset": {"kind": "reset"}, "503": {"status":
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("response", LOST)
 def test_a_chunk_whose_response_was_lost_is_not_planned_twice(plan, proxy, r2, response, times):
-    proxy.order(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[response]))
+    proxy.inject(S3Fault("/state/plan/en/chunk_0000", method="PUT", after=True, times=times, **LOST[response]))
     rescan(plan, r2)
     check_whole(plan)
 
 
 def test_a_chunk_whose_responses_are_all_lost_is_read_by_the_next_scan(plan, proxy, r2):
-    proxy.order(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
+    proxy.inject(S3Fault("/state/plan/en/chunk_0000", "reset", method="PUT", after=True, times=FOR_EVER))
     with pytest.raises(RetriesExhausted):
         rescan(plan, r2)
     proxy.clear()
@@ -91,7 +91,7 @@ def test_a_chunk_whose_responses_are_all_lost_is_read_by_the_next_scan(plan, pro
 def test_an_html_page_instead_of_a_listing_loses_no_episode(plan, proxy, r2, target):
     """object_store reads any XML as a listing, so a scan may read an empty bucket or plan. It plans nothing twice."""
     rescan(plan, r2)
-    proxy.order(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
+    proxy.inject(S3Fault(TARGETS[target], status=200, body=PAGE, times=1))
     rescan(plan, r2)
     proxy.clear()
     check_whole(plan)
@@ -108,7 +108,7 @@ def test_an_html_page_instead_of_a_listing_loses_no_episode(plan, proxy, r2, tar
     ],
 )
 def test_a_refusal_is_one_line(plan, proxy, r2, target, status, code, advice):
-    proxy.order(S3Fault(target, status=status, code=code, times=FOR_EVER))
+    proxy.inject(S3Fault(target, status=status, code=code, times=FOR_EVER))
     with pytest.raises(AccessError) as caught:
         rescan(plan, r2)
     assert advice in str(caught.value) and "\n" not in str(caught.value) and not caught.value.transient

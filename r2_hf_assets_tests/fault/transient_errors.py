@@ -37,7 +37,7 @@ def inject(proxy: S3Faults, fault: str, path_regex: str, times: int = FOR_EVER) 
     if fault == "refused":
         proxy.refuse()
     else:
-        proxy.order(S3Fault(path_regex, times=times, **FAULTS[fault]))
+        proxy.inject(S3Fault(path_regex, times=times, **FAULTS[fault]))
 
 
 def end_fault(proxy: S3Faults, fault: str) -> None:

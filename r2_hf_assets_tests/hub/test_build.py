@@ -71,7 +71,7 @@ def test_after_a_failed_transfer_a_second_build_has_the_same_result(
     world: World, chunk: ChunkManifest, source: Source, tmp_path: Path, route: str
 ) -> None:
     log: list[str] = []
-    world.sandbox.hub.faults({"path_regex": route, "status": 503, "times": 4})
+    world.sandbox.hub.inject({"path_regex": route, "status": 503, "times": 4})
     built = build(chunk, source, tmp_path, log)
     assert log and all(text.startswith(f"upload to {world.repo_id}: the transfer failed") for text in log)
     again = build(chunk, source, tmp_path, log)
@@ -81,7 +81,7 @@ def test_after_a_failed_transfer_a_second_build_has_the_same_result(
 def test_a_transfer_that_always_fails_exhausts_the_retries(
     world: World, chunk: ChunkManifest, source: Source, tmp_path: Path
 ) -> None:
-    world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
+    world.sandbox.hub.inject({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
     with pytest.raises(RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
         build(chunk, source, tmp_path, [])
     world.sandbox.hub.clear_faults()

@@ -49,7 +49,7 @@ def test_a_refusal_is_not_an_absent_repo(
     world: World, head: str, status: int, headers: dict[str, str], advice: str
 ) -> None:
     refusal = {"path_regex": "/revision/main$", "status": status, "headers": headers, "times": 2}
-    world.sandbox.hub.faults(refusal)
+    world.sandbox.hub.inject(refusal)
     repo = client(world)
     with pytest.raises(AccessError, match=advice):
         repo.call_with_retry("read", repo.head)
@@ -85,7 +85,7 @@ def test_a_commit_adds_and_deletes_only_on_top_of_its_parent(
 
 @pytest.mark.parametrize("body", [{"other": "field"}, "[1]", "<html>"])
 def test_a_response_without_its_fields_is_a_transient_error(world: World, repo: HubClient, body: object) -> None:
-    world.sandbox.hub.faults({"path_regex": "/(xet-write-token|commit)/", "times": 2, "status": 200, "body": body})
+    world.sandbox.hub.inject({"path_regex": "/(xet-write-token|commit)/", "times": 2, "status": 200, "body": body})
     calls = (repo.xet, lambda: repo.commit([], [], repo.head() or "", "Add a", {"note.txt": b"words"}))
     for call in calls:
         with pytest.raises(json.JSONDecodeError) as unreadable:
@@ -98,7 +98,7 @@ def test_access_to_xet(world: World, repo: HubClient, monkeypatch: pytest.Monkey
     assert access is not None and access.expires > time.time() and access.token
     assert access.endpoint.startswith(f"{repo.endpoint}/_cas/")
     assert access.refresh_url == f"{repo.endpoint}/api/datasets/{repo.repo_id}/xet-write-token/main"
-    world.sandbox.hub.faults({"path_regex": "/xet-write-token/", "status": 404})
+    world.sandbox.hub.inject({"path_regex": "/xet-write-token/", "status": 404})
     assert repo.xet() is None, "a Hub without Xet"
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     mark = world.sandbox.hub.mark()

@@ -45,9 +45,9 @@ def test_transient_errors_are_retried_and_a_refusal_is_one_line(world: World) ->
     commit_files(world, {"data/en/chunk-00007.parquet": b"x"})
     # A status that the library itself does not retry.
     fault = {"method": "GET", "path_regex": f"{world.repo_id}/tree/", "status": 409}
-    world.sandbox.hub.faults({**fault, "times": 2})
+    world.sandbox.hub.inject({**fault, "times": 2})
     assert len(take_inventory(client(world)).files) == 1
-    world.sandbox.hub.faults({**fault, "times": 100})
+    world.sandbox.hub.inject({**fault, "times": 100})
     with pytest.raises(RetriesExhausted, match="list"):
         take_inventory(client(world))
     world.sandbox.hub.clear_faults()
@@ -106,7 +106,7 @@ def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
     head = commit_files(world, {WHOLE: body, PARTS[0]: b"PAR1, no Parquet"})
     reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
-    world.sandbox.hub.faults({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
+    world.sandbox.hub.inject({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
     schema, count = reader.footer(file)
     assert (schema, schema.metadata, count) == (SCHEMA, SCHEMA.metadata, 40)
     mark = world.sandbox.hub.mark()

@@ -43,7 +43,7 @@ def test_groups_are_committed_whole_and_nothing_is_uploaded(filled: World, monke
 def test_a_lost_response_makes_no_second_commit(filled: World, after: bool) -> None:
     before, count = file_hashes(filled), commits(filled)
     route = {"method": "POST", "path_regex": f"{filled.repo_id}/commit/main$"}
-    filled.sandbox.hub.faults({**route, "times": 1, "drop": True, "after": after})
+    filled.sandbox.hub.inject({**route, "times": 1, "drop": True, "after": after})
     rename_files(client(filled), GROUPS)
     assert (file_hashes(filled), commits(filled)) == (renamed(before), count + 1)
 

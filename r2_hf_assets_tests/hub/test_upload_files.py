@@ -201,7 +201,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(lfs: HubClient, tmp_path: Pa
 
 
 def test_a_refusal_leaves_no_file(world: World, lfs: HubClient, tmp_path: Path, body: Body) -> None:
-    world.sandbox.hub.faults({"path_regex": "/info/lfs/objects/batch$", "status": 403, "times": 1})
+    world.sandbox.hub.inject({"path_regex": "/info/lfs/objects/batch$", "status": 403, "times": 1})
     with pytest.raises(AccessError, match="write access"):
         lfs.call_with_retry("upload to", lambda: upload_chunk(lfs, tmp_path, body(2_000)))
     assert names(tmp_path / "scratch") == []

@@ -120,7 +120,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stalled_content_store_ends_the_upload_and_registers_nothing(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
-    world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "silence": "read", "times": 1000})
+    world.sandbox.hub.inject({"path_regex": "/v1/xorbs/", "silence": "read", "times": 1000})
     mark = world.sandbox.hub.mark()
     data = body(2_000_000)
     with pytest.raises(TimeoutError, match="no progress for"):
@@ -137,7 +137,7 @@ def test_an_interrupt_does_not_wait_for_the_content_store(
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    world.sandbox.hub.faults({"path_regex": "/v1/xorbs/", "silence": "read", "times": 1000})
+    world.sandbox.hub.inject({"path_regex": "/v1/xorbs/", "silence": "read", "times": 1000})
     mark = world.sandbox.hub.mark()
     with pytest.raises(KeyboardInterrupt), open_upload(repo, limits(tmp_path), "en", 7) as upload:
         send(upload, body(2_000_000))

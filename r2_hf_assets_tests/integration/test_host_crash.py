@@ -15,7 +15,7 @@ def test_a_run_whose_host_died_is_ended_and_its_partition_committed_once(in_proc
     summary = world.upload(episodes={"en": 2}, segments=(2, 3), seconds=(0.3, 0.4))
     assert world.scan() is None
     commit = f"{world.repo_id}/commit/"
-    world.sandbox.hub.faults({"method": "POST", "path_regex": commit, "delay_s": 300, "drop": True})
+    world.sandbox.hub.inject({"method": "POST", "path_regex": commit, "delay_s": 300, "drop": True})
     mark = world.sandbox.hub.mark()
     with services(world, "r2_hf_assets_tests.integration.quick_definitions") as host:
         run_id = host.launch(["parquet_shards", "hub_commit"], KEY)

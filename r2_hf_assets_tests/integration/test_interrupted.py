@@ -39,11 +39,11 @@ class Case:
         """Hold the next run there; the function that is returned says whether it has come so far."""
         hub, mark = self.world.sandbox.hub, self.world.sandbox.hub.mark()
         if moment == "build":
-            self.proxy.order(S3Fault(r"_000001\.mp3", "delay", delay_s=HELD_S, times=100))
+            self.proxy.inject(S3Fault(r"_000001\.mp3", "delay", delay_s=HELD_S, times=100))
             return lambda: self.proxy.count(r"_000001\.mp3") > 0
         # A shard ends every upload; xorbs are not sent when an earlier test has uploaded the same content.
         path = {"upload": "/v1/shards", "commit": f"{self.world.repo_id}/commit/"}[moment]
-        hub.faults({"method": "POST", "path_regex": path, "delay_s": HELD_S, "drop": True, "times": 100})
+        hub.inject({"method": "POST", "path_regex": path, "delay_s": HELD_S, "drop": True, "times": 100})
         return lambda: any(path in request["path"] for request in hub.requests(since=mark))
 
     def let_go(self) -> None:

@@ -141,7 +141,7 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
     assert world.scan() is None
     with monkeypatch.context() as patch:
         patch.setattr(retry, "COMMIT_RETRY", Retry(attempts=1))
-        world.sandbox.hub.faults(
+        world.sandbox.hub.inject(
             {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "status": 500, "times": 9}
         )
         assert [run.error is None for run in world.build_due()] == [False]

@@ -29,7 +29,7 @@ def test_two_scans_plan_every_episode_once(in_process: World, monkeypatch: pytes
     # Dagster makes the tables of a new home, and of two commands that both find none one fails.
     assert materializations(world, "work_plan") == []
     with S3Faults(world.sandbox.s3.endpoint_url) as proxy:
-        proxy.order(S3Fault("/plan/", "delay", method="PUT", delay_s=0.3, times=FOR_EVER))
+        proxy.inject(S3Fault("/plan/", "delay", method="PUT", delay_s=0.3, times=FOR_EVER))
         world.env |= {"R2_ENDPOINT_URL": proxy.endpoint_url, "STATE_URL": f"s3://{world.bucket}/plan"}
         scan = (*MATERIALIZE, "work_plan")
         with command(world, *scan) as one, command(world, *scan, EPISODES_PER_CHUNK="4") as two:
@@ -52,7 +52,7 @@ def test_two_runs_of_one_partition_make_one_commit(in_process: World) -> None:
     summary = world.upload(episodes={"en": 2}, **SMALL)
     assert world.scan() is None
     slow = {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "delay_s": 2.0, "times": 2}
-    world.sandbox.hub.faults(slow)
+    world.sandbox.hub.inject(slow)
     key = "en|chunk_0000"
     with command(world, *BOTH, key) as one, command(world, *BOTH, key) as two:
         go([one, two])

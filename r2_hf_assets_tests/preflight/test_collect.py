@@ -122,5 +122,5 @@ def test_a_dead_silent_or_foreign_endpoint_fails(world: World, repo: HubSettings
         (finding,) = check_hub(replace(repo, endpoint=endpoint))
         assert finding.level == FAIL and "check HF_ENDPOINT" in finding.advice
     for status in (503, 404, 200):
-        world.sandbox.hub.faults({"path_regex": "/whoami-v2", "status": status, "body": "a proxy's page"})
+        world.sandbox.hub.inject({"path_regex": "/whoami-v2", "status": status, "body": "a proxy's page"})
         assert levels(check_hub(repo)) == {"hub": FAIL}, status

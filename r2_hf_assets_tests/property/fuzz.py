@@ -23,7 +23,7 @@ from typing import Any
 
 from r2_hf_assets.bucket.segments import METADATA_NAME, Reject, Segment, UnusableMetadata, parse
 from r2_hf_assets_tests.property.metadata import ENCODINGS, FIELDS, check_bytes
-from r2_hf_sandbox.samples.awkward import WAYS
+from r2_hf_sandbox.samples.awkward import DEFECTS
 from r2_hf_sandbox.samples.episode import make_episode
 
 MAX_BYTES = 32 * 1024
@@ -57,7 +57,7 @@ VALUES: list[Any] = [
 def corpus() -> list[bytes]:
     """Return the metadata of the sandbox's episodes, valid and awkward."""
     valid = [make_episode(1, folder, 0, (3, 3), (0.2, 0.3), "p/") for folder in ("en-US", "junk", "ja")]
-    episodes = valid + [change(valid[0]) for change in WAYS.values()]
+    episodes = valid + [change(valid[0]) for change in DEFECTS.values()]
     return [data for episode in episodes for key, data in episode.objects if key.endswith(METADATA_NAME)]
 
 

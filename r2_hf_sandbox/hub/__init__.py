@@ -1,1 +1,1 @@
-"""A local Hub: the routes of the real one that its clients request."""
+"""A local Hub with the routes that clients of the real one request."""

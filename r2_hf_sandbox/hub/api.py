@@ -1,7 +1,6 @@
-"""The local Hub's API routes for repositories: create, delete, describe, preupload, commit, history, tokens.
+"""The local Hub's API routes for dataset repositories: create, delete, describe, preupload, commit, history, tokens.
 
-Paths, fields and statuses are those that huggingface_hub (0.36 and 2.x) uses and the real Hub answers with. Only
-datasets are kept here.
+Paths, fields and statuses are the real Hub's, as far as huggingface_hub (0.36 and 2.x) uses them.
 """
 
 import base64
@@ -12,23 +11,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from r2_hf_sandbox.hub.commits import MAX_REGULAR_BYTES, card_metadata, is_binary, make_commit, matches
+from r2_hf_sandbox.hub.commits import MAX_REGULAR_BYTES, card_metadata, is_binary, is_lfs_path, make_commit
 from r2_hf_sandbox.hub.disk import HubRefusal
 from r2_hf_sandbox.hub.repos import GITATTRIBUTES, Commit, Repo, RepoFile
-from r2_hf_sandbox.hub.web import hub_of, repo_of, require_writer, role_of, xet_token
+from r2_hf_sandbox.hub.web import Hub, hub_of, repo_of, require_writer, role_of, xet_token
 
 COMMITS_PER_PAGE = 50
 
 
 async def create_repo(request: Request) -> Response:
-    wanted = await request.json()
+    require_writer(request)
+    options = await request.json()
     hub = hub_of(request)
-    namespace = wanted.get("organization") or hub.config.user
-    require_writer(request, namespace)
-    if wanted.get("type") != "dataset":
-        raise HubRefusal(400, "this local Hub keeps datasets only: pass repo_type='dataset'")
-    repo_id = f"{namespace}/{wanted['name']}"
-    private = bool(wanted.get("private")) or wanted.get("visibility") == "private"
+    if options.get("type") != "dataset":
+        raise HubRefusal(400, "this local Hub has datasets only: pass repo_type='dataset'")
+    repo_id = _repo_id(hub, options)
+    private = bool(options.get("private")) or options.get("visibility") == "private"
     blob = hub.content.put_blob(GITATTRIBUTES)
     first: dict[str, RepoFile | None] = {".gitattributes": RepoFile(".gitattributes", len(GITATTRIBUTES), blob)}
     repo = await run_in_threadpool(hub.repos.create, repo_id, private=private, author=hub.config.user, first=first)
@@ -39,15 +37,17 @@ async def create_repo(request: Request) -> Response:
 
 
 async def delete_repo(request: Request) -> Response:
-    wanted = await request.json()
+    require_writer(request)
     hub = hub_of(request)
-    namespace = wanted.get("organization") or hub.config.user
-    require_writer(request, namespace)
-    repo_id = f"{namespace}/{wanted['name']}"
+    repo_id = _repo_id(hub, await request.json())
     if hub.repos.get(repo_id) is None:
         raise HubRefusal(404, "Repository not found", "RepoNotFound")
     await run_in_threadpool(hub.repos.delete, repo_id)
     return Response("OK")
+
+
+def _repo_id(hub: Hub, options: dict[str, Any]) -> str:
+    return f"{options.get('organization') or hub.config.user}/{options['name']}"
 
 
 async def whoami(request: Request) -> Response:
@@ -55,11 +55,9 @@ async def whoami(request: Request) -> Response:
     if role is None:
         raise HubRefusal(401, "Invalid username or password.")
     user = hub_of(request).config.user
-    teams = [name for name in hub_of(request).config.namespaces if name != user]
-    orgs = [{"type": "org", "name": name, "fullname": name, "roleInOrg": "write"} for name in teams]
     token = {"displayName": f"sandbox-{role}", "role": role}
     return JSONResponse(
-        {"type": "user", "id": user, "name": user, "fullname": user, "orgs": orgs}
+        {"type": "user", "id": user, "name": user, "fullname": user, "orgs": []}
         | {"auth": {"type": "access_token", "accessToken": token}}
     )
 
@@ -119,28 +117,16 @@ async def preupload(request: Request) -> Response:
     repo = repo_of(request, write=True)
     body = await request.json()
     tree = repo.tree(repo.resolve(request.path_params["rev"]))
-    lfs_patterns, ignored = await run_in_threadpool(_patterns, request, tree, body.get("gitIgnore"))
-    answers = []
+    rules = tree.get(".gitattributes")
+    gitattributes = hub_of(request).content.path_of(rules).read_text() if rules else ""
+    files = []
     for file in body["files"]:
         sample = base64.b64decode(file.get("sample") or "")
-        large = matches(lfs_patterns, file["path"]) or file["size"] > MAX_REGULAR_BYTES or is_binary(sample)
+        large = is_lfs_path(gitattributes, file["path"]) or file["size"] > MAX_REGULAR_BYTES or is_binary(sample)
+        entry = {"path": file["path"], "uploadMode": "lfs" if large and file["size"] else "regular"}
         existing = tree.get(file["path"])
-        answer = {"path": file["path"], "uploadMode": "lfs" if large and file["size"] else "regular"}
-        answer["shouldIgnore"] = matches(ignored, file["path"])
-        answers.append(answer | ({"oid": existing.content_id} if existing else {}))
-    return JSONResponse({"files": answers, "commitOid": repo.head.oid})
-
-
-def _patterns(request: Request, tree: dict[str, RepoFile], gitignore: str | None) -> tuple[list[str], list[str]]:
-    """The path patterns stored as LFS (.gitattributes) and those not committed at all (.gitignore)."""
-
-    def lines(path: str) -> list[str]:
-        file = tree.get(path)
-        return hub_of(request).content.path_of(file).read_text().splitlines() if file else []
-
-    lfs = [line.split()[0] for line in lines(".gitattributes") if "filter=lfs" in line]
-    ignore = gitignore.splitlines() if gitignore is not None else lines(".gitignore")
-    return lfs, [line.strip() for line in ignore if line.strip() and not line.startswith("#")]
+        files.append(entry | {"shouldIgnore": False} | ({"oid": existing.content_id} if existing else {}))
+    return JSONResponse({"files": files, "commitOid": repo.head.oid})
 
 
 async def commit(request: Request) -> Response:
@@ -150,26 +136,25 @@ async def commit(request: Request) -> Response:
     if request.query_params.get("create_pr"):
         raise HubRefusal(400, "this local Hub has no pull requests")
     hub = hub_of(request)
-    made = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
-    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{made.oid}"
-    return JSONResponse({"success": True, "commitUrl": url, "commitOid": made.oid, "hookOutput": ""})
+    created = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
+    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{created.oid}"
+    return JSONResponse({"success": True, "commitUrl": url, "commitOid": created.oid, "hookOutput": ""})
 
 
 def commits(request: Request) -> Response:
     repo = repo_of(request)
     newest = repo.resolve(request.path_params["rev"]).number
     page = int(request.query_params.get("p", "0"))
-    line = repo.commits[newest::-1]
-    shown = line[page * COMMITS_PER_PAGE : (page + 1) * COMMITS_PER_PAGE]
-    headers = {"X-Total-Count": str(len(line))}
-    if (page + 1) * COMMITS_PER_PAGE < len(line):
-        following = str(request.url.include_query_params(p=page + 1))
-        headers["Link"] = f'<{following}>; rel="next"'
+    history = repo.commits[newest::-1]
+    shown = history[page * COMMITS_PER_PAGE : (page + 1) * COMMITS_PER_PAGE]
+    headers = {"X-Total-Count": str(len(history))}
+    if (page + 1) * COMMITS_PER_PAGE < len(history):
+        headers["Link"] = f'<{request.url.include_query_params(p=page + 1)}>; rel="next"'
     return JSONResponse(
         [
-            {"id": made.oid, "title": made.title, "message": made.message, "date": made.date}
-            | {"authors": [{"user": made.author}], "formatted": {"title": made.title, "message": made.message}}
-            for made in shown
+            {"id": entry.oid, "title": entry.title, "message": entry.message, "date": entry.date}
+            | {"authors": [{"user": entry.author}], "formatted": {"title": entry.title, "message": entry.message}}
+            for entry in shown
         ],
         headers=headers,
     )

@@ -1,8 +1,6 @@
 """The local Hub's process: `python -m r2_hf_sandbox.hub.app FOLDER PORT [PUBLIC_URL]`.
 
-`hub.start_hub` starts it.
-
-One uvicorn worker: a commit's lock is one of this process, and the routes that write run in threads.
+`start_hub` starts it. It has one uvicorn worker, because the lock of a commit belongs to one process.
 """
 
 import sys
@@ -23,17 +21,17 @@ from r2_hf_sandbox.hub.disk import HubRefusal
 from r2_hf_sandbox.hub.faults import FaultsAndLog
 from r2_hf_sandbox.hub.web import Hub, open_hub, refusal_response
 
-KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so they never reuse one that is being closed
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, so that none is reused while it closes
 
 
-async def _refused(_: Request, refusal: Exception) -> Response:
+async def _handle_refusal(_: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, HubRefusal)
     return refusal_response(refusal)
 
 
 def make_app(hub: Hub) -> ASGIApp:
     routes = [*hub_api.ROUTES, *hub_files.ROUTES, *hub_lfs.ROUTES, *hub_cas.ROUTES, *hub_pages.ROUTES]
-    app = Starlette(routes=routes, exception_handlers={HubRefusal: _refused})
+    app = Starlette(routes=routes, exception_handlers={HubRefusal: _handle_refusal})
     app.state.hub = hub
     return FaultsAndLog(app)
 

@@ -1,7 +1,7 @@
 """The local Hub's Xet CAS: the v1 routes of the Xet protocol, by which clients upload and fetch chunks.
 
-Newer ones (v2, upload grants) answer 404, which sends the client to v1. Asked how to make a file, it answers with terms
-and, for each run of chunks, a signed URL into the xorb. Tokens come from the Hub's xet-write-token and xet-read-token.
+Newer routes (v2, upload grants) are 404, upon which clients use v1. A reconstruction is a list of terms and, for each
+run of chunks, a signed URL into the xorb. Tokens come from the Hub's xet-write-token and xet-read-token.
 """
 
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +13,7 @@ from r2_hf_sandbox.hub.commits import SHA256
 from r2_hf_sandbox.hub.disk import HubRefusal
 from r2_hf_sandbox.hub.web import Hub, check_xet_token, hub_of, signature
 
-MAX_XORB_BYTES = 80 * 1024 * 1024  # the protocol's 64 MiB, and room for headers and footer
+MAX_XORB_BYTES = 80 * 1024 * 1024  # the protocol's 64 MiB, plus headers and footer
 
 
 async def upload_xorb(request: Request) -> Response:
@@ -32,7 +32,7 @@ async def upload_shard(request: Request) -> Response:
 
 
 async def dedup(request: Request) -> Response:
-    """Global deduplication: a shard of what is stored around this chunk, so that the client need not send it."""
+    """Serve global deduplication: a shard of the stored xorbs around a chunk, which clients then do not upload."""
     hub = _cas(request, "read", "write")
     shard = await run_in_threadpool(hub.xet.dedup_shard, _hash(request))
     if shard is None:
@@ -41,14 +41,14 @@ async def dedup(request: Request) -> Response:
 
 
 async def reconstruction(request: Request) -> Response:
-    """How to make (a range of) a file: terms, and a signed URL for each run of chunks."""
+    """Serve the terms of a file or a range of it, and a signed URL for each run of chunks."""
     hub = _cas(request, "read", "write")
     file = hub.xet.file(_hash(request))
     if file is None:
         raise HubRefusal(404, "File does not exist")
     start, end = 0, file.size
-    if asked := request.headers.get("range"):
-        first, _, last = asked.removeprefix("bytes=").partition("-")
+    if requested := request.headers.get("range"):
+        first, _, last = requested.removeprefix("bytes=").partition("-")
         start, end = int(first), min(file.size, int(last) + 1 if last else file.size)
         if start >= file.size:
             raise HubRefusal(416, "Range start exceeds file length")
@@ -67,7 +67,7 @@ async def reconstruction(request: Request) -> Response:
                 {"hash": term.xorb, "unpacked_length": term.unpacked, "range": {"start": term.start, "end": term.end}}
                 for term in terms
             ],
-            "fetch_info": {xorb: [_fetch(hub, xorb, *run) for run in found] for xorb, found in runs.items()},
+            "fetch_info": {xorb: [_fetch(hub, xorb, *run) for run in merged] for xorb, merged in runs.items()},
         }
     )
 
@@ -114,5 +114,5 @@ ROUTES = [
     Route(CAS + "/v1/chunks/{prefix}/{hash}", dedup),
     Route(CAS + "/v1/reconstructions/{hash}", reconstruction),
     Route(CAS + "/xorb/{hash}", xorb_bytes),
-    Route("/v1/telemetry", telemetry, methods=["POST"]),  # clients send it to the root of the CAS's host
+    Route("/v1/telemetry", telemetry, methods=["POST"]),  # at the root of the CAS's host
 ]

@@ -1,10 +1,10 @@
-"""What the local Hub accepts as a commit: the NDJSON of the commit route, checked as the real Hub checks it.
+"""Commits to the local Hub: the NDJSON of the commit route, checked as on the real Hub.
 
-One line each: a header (summary, description, parentCommit), then operations in order: `file` (content inline),
-`lfsFile` (a sha256 that must have been uploaded), `deletedFile`, `deletedFolder`. Refused are: a parentCommit that is
-no longer the head (412), an LFS pointer to content never uploaded, binary or large content inline, unsafe paths, a
-README whose metadata is no YAML (400), and deleting what is not there (404). A commit that changes nothing is made all
-the same, as on the real Hub: leaving those out is the client's work.
+The first line is a header (summary, description, parentCommit), the others are operations in order: `file` (content
+inline), `lfsFile` (the sha256 of uploaded content), `deletedFile`, `deletedFolder`. Refused are a parentCommit that is
+not the head (412), an LFS pointer without uploaded content, binary or large inline content, unsafe paths, a README
+whose metadata is not YAML (400), and the deletion of a missing path (404). A commit without changes is accepted, as on
+the real Hub: clients leave those out.
 """
 
 import base64
@@ -27,10 +27,10 @@ README_METADATA = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|\Z)", r
 
 
 def make_commit(repo: Repo, content: Content, body: bytes, author: str) -> Commit:
-    """Check and write the commit that `body` describes.
+    """Check and write the commit of a request body.
 
     Raises:
-        HubRefusal: as above; then nothing has changed.
+        HubRefusal: see above; the repository is unchanged.
     """
     lines = _lines(body)
     header = next(lines, ("", {}))
@@ -135,19 +135,19 @@ def is_binary(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        return error.end < len(data)  # a sample may end in the middle of a character
+        return error.end < len(data)  # a sample may end within a character
     return False
 
 
 def card_metadata(readme: bytes) -> dict[str, Any]:
-    """The YAML at the top of a README.
+    """Return the YAML at the top of a README.
 
     Raises:
-        HubRefusal: 400, it is no YAML mapping.
+        HubRefusal: 400, it is not a YAML mapping.
     """
-    found = README_METADATA.match(readme.decode(errors="replace"))
+    match = README_METADATA.match(readme.decode(errors="replace"))
     try:
-        metadata = yaml.safe_load(found[1]) if found else {}
+        metadata = yaml.safe_load(match[1]) if match else {}
     except yaml.YAMLError as error:
         raise HubRefusal(400, f"Invalid metadata in README.md: {error}") from error
     if not isinstance(metadata or {}, dict):
@@ -155,11 +155,8 @@ def card_metadata(readme: bytes) -> dict[str, Any]:
     return metadata or {}
 
 
-def matches(patterns: list[str], path: str) -> bool:
-    """Whether git would apply one of these patterns to the path (of git's rules, what such files use)."""
+def is_lfs_path(gitattributes: str, path: str) -> bool:
+    """Whether a .gitattributes file puts the path into LFS."""
     name = path.rpartition("/")[2]
-    return any(
-        fnmatch.fnmatchcase(path if "/" in pattern.rstrip("/") else name, pattern.lstrip("/"))
-        or (pattern.endswith("/") and (path.startswith(pattern.lstrip("/")) or f"/{pattern}" in f"/{path}"))
-        for pattern in patterns
-    )
+    patterns = (line.split()[0] for line in gitattributes.splitlines() if "filter=lfs" in line)
+    return any(fnmatch.fnmatchcase(path if "/" in pattern else name, pattern) for pattern in patterns)

@@ -1,8 +1,7 @@
-"""The bytes behind the local Hub's files: uploaded over LFS, uploaded over Xet, or small ones sent within a commit.
+"""The content of the local Hub's files: uploaded over LFS or Xet, or sent within a commit.
 
-`lfs/` holds whole files by sha256, checked when they arrived. `blobs/` holds git blobs by git oid. A file that came
-over Xet exists as chunks only; the first plain read of it writes it out once (through the real hf_xet client, into
-`lfs/`, streaming), and its sha256 is checked there. Xet clients do not come this way: they fetch the chunks.
+`lfs/` holds whole files by sha256, checked on arrival. `blobs/` holds git blobs by git oid. A file uploaded over Xet
+exists as chunks, which Xet clients fetch; the first plain read writes it to `lfs/` through the real hf_xet client.
 """
 
 import hashlib
@@ -17,11 +16,9 @@ from r2_hf_sandbox.hub.repos import RepoFile
 from r2_hf_sandbox.hub.xet import XetStore
 from r2_hf_sandbox.hub.xet_shards import XetFile
 
-READ_BYTES = 1 << 20
-
 
 class Content:
-    """Content by address. `cas_url` and `cas_token` let the Xet client in this process read our own CAS routes."""
+    """Content by address. The Xet client of this process reads the CAS routes by `cas_url` and `cas_token`."""
 
     def __init__(self, folder: Path, xet: XetStore, cas_url: str, cas_token: Callable[[], str]) -> None:
         self.folder, self.xet = folder, xet
@@ -32,7 +29,7 @@ class Content:
         return self.folder / "lfs" / sha256[:2] / sha256
 
     def size_of(self, sha256: str) -> int | None:
-        """The size of the large file with this sha256, or None if it was never uploaded."""
+        """Return the size of the large file with this sha256, or None if it was never uploaded."""
         if self.lfs_path(sha256).exists():
             return self.lfs_path(sha256).stat().st_size
         file = self.xet.file_of_sha256(sha256)
@@ -43,22 +40,22 @@ class Content:
         write_whole(self._blob_path(oid), content)
         return oid
 
-    def take_lfs(self, temporary: Path, sha256: str, size: int | None) -> None:
-        """Take an uploaded file in, if it is what it was announced to be.
+    def put_lfs(self, temporary: Path, sha256: str, size: int | None) -> None:
+        """Store an uploaded file.
 
         Raises:
-            HubRefusal: 400, it is not.
+            HubRefusal: 400, its sha256 or size differs.
         """
-        found, found_size = _digest(temporary)
-        if found != sha256 or size not in (None, found_size):
+        actual, actual_size = _digest(temporary)
+        if actual != sha256 or size not in (None, actual_size):
             temporary.unlink()
-            raise HubRefusal(400, f"the content uploaded is not {sha256} ({size} bytes), but {found} ({found_size})")
+            raise HubRefusal(400, f"the content uploaded is not {sha256} ({size} bytes), but {actual} ({actual_size})")
         path = self.lfs_path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         publish(temporary, path)
 
     def path_of(self, file: RepoFile) -> Path:
-        """A whole file on disk with the content of `file`, written out from Xet chunks if need be."""
+        """Return the path of a whole file with this content, written from Xet chunks if needed."""
         if file.sha256 is None:
             return self._blob_path(file.oid)
         path = self.lfs_path(file.sha256)
@@ -68,15 +65,15 @@ class Content:
                 if stored is None:
                     raise HubRefusal(500, f"the content of {file.path} is lost")
                 temporary = temporary_beside(path)
-                self._write_out(stored, temporary)
-                self.take_lfs(temporary, file.sha256, file.size)
+                self._assemble(stored, temporary)
+                self.put_lfs(temporary, file.sha256, file.size)
         return path
 
     def _blob_path(self, oid: str) -> Path:
         return self.folder / "blobs" / oid[:2] / oid
 
-    def _write_out(self, file: XetFile, path: Path) -> None:
-        import hf_xet  # 30 MB of native code, and only a plain read of a Xet file needs it
+    def _assemble(self, file: XetFile, path: Path) -> None:
+        import hf_xet  # 30 MB of native code, for plain reads of Xet files only
 
         group = hf_xet.XetSession().new_file_download_group(
             endpoint=self._cas_url, token=self._cas_token(), token_expiry_unix_secs=int(time.time()) + 3600
@@ -86,10 +83,5 @@ class Content:
 
 
 def _digest(path: Path) -> tuple[str, int]:
-    """sha256 and size."""
-    digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
-        while block := file.read(READ_BYTES):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()

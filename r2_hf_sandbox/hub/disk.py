@@ -1,8 +1,7 @@
-"""What every part of the local Hub shares: whole writes, the Hub's refusals, hashes and dates.
+"""Atomic writes, error responses, hashes and dates of the local Hub.
 
-A write is whole or it is not there: a temporary name, then a rename. So a Hub that is killed at any moment comes back
-with everything it has acknowledged, and with nothing half written. It does not wait for the disk: a machine that loses
-power may take a sandbox with it.
+A write goes to a temporary name and is renamed, so a killed Hub restarts with all acknowledged writes and no partial
+one. There is no fsync: a power failure may lose data.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from pathlib import Path
 
 
 class HubRefusal(Exception):
-    """An answer other than 2xx, as the real Hub gives it: status, message, and the code its client looks for."""
+    """An error response: status, message, and the real Hub's error code."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -32,7 +31,6 @@ def temporary_beside(path: Path) -> Path:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a written temporary file its name."""
     os.replace(temporary, path)
 
 
@@ -41,7 +39,6 @@ def git_blob_oid(content: bytes) -> str:
 
 
 def lfs_pointer(sha256: str, size: int) -> bytes:
-    """The text that git keeps in place of a large file."""
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
 
 

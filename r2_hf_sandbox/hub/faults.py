@@ -1,15 +1,14 @@
-"""Trouble on order, and a log of requests: the seam by which tests make the local Hub fail. The real Hub has neither.
+"""Fault injection and a log of requests for tests of the local Hub.
 
     POST   /_sandbox/faults     [{"method", "path_regex", "times", "skip", "status", "headers", "body", "after",
                                   "delay_s", "drop", "silence"}]
     DELETE /_sandbox/faults
     GET    /_sandbox/requests?since=N    {"next": M, "requests": [{"n", "method", "path", "query", "status", ...}]}
 
-A fault answers the next `times` requests that match (after letting `skip` of them pass). With `after` the Hub does the
-work first, so the answer is a lie about work that was done. With `drop` the connection is cut without an answer. With
-`silence` it stays open and no answer comes: "read" takes the request's body, "unread" does not. It ends when the client
-closes the connection, or with DELETE. A fault with none of these only waits `delay_s`. The Authorization value is
-logged nowhere.
+A fault applies to the next `times` matching requests, after `skip` others. With `status` it is the response. With
+`after` the request is processed first, and the fault replaces its response. `drop` closes the connection without a
+response. `silence` leaves it open without one, until the client closes it or the faults are cleared: "read" reads the
+request's body, "unread" does not. A fault with none of these delays by `delay_s`. Authorization values are not logged.
 """
 
 import asyncio
@@ -26,16 +25,16 @@ from urllib.parse import parse_qs
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from r2_hf_sandbox.faults import Fault, take_next
+from r2_hf_sandbox.faults import Fault, next_fault
 
 LOG_LENGTH = 100_000
-_LOOK_S = 0.1  # how soon a silent request notices that its client is gone
+_POLL_S = 0.1  # for the end of a silent request's connection
 LOGGED_HEADERS = ("range", "content-length", "content-type", "user-agent")
 
 
 @dataclass
 class HubFault(Fault):
-    """One kind of trouble, as it is ordered by JSON."""
+    """A fault as it is injected by JSON."""
 
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -52,11 +51,11 @@ class HubFault(Fault):
     def response(self) -> Response:
         if isinstance(self.body, str):
             return Response(self.body, self.status or 500, self.headers)
-        return JSONResponse(self.body or {"error": "trouble on order"}, self.status or 500, self.headers)
+        return JSONResponse(self.body or {"error": "injected fault"}, self.status or 500, self.headers)
 
 
 class FaultsAndLog:
-    """ASGI middleware around the whole Hub. Outermost, so that `drop` reaches the server's own connection."""
+    """ASGI middleware around the whole Hub, outermost so that `drop` reaches the server's connection."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,14 +78,14 @@ class FaultsAndLog:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         entry, started = self._log_entry(scope), time.monotonic()
         with self._lock:
-            fault = take_next(self._faults, scope["method"], scope["path"])
+            fault = next_fault(self._faults, scope["method"], scope["path"])
 
-        async def noting(message: Message) -> None:
+        async def send_logged(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry["status"] = message["status"]
             await send(message)
 
-        async def nowhere(message: Message) -> None:
+        async def discard(message: Message) -> None:
             if message["type"] == "http.response.start":
                 entry["done_status"] = message["status"]
 
@@ -94,11 +93,11 @@ class FaultsAndLog:
             if fault and fault.delay_s:
                 await asyncio.sleep(fault.delay_s)
             if fault is None or not (fault.drop or fault.status or fault.silence):
-                await self._app(scope, receive, noting)
+                await self._app(scope, receive, send_logged)
                 return
             entry["fault"] = True
             if fault.after:
-                await self._app(scope, receive, nowhere)
+                await self._app(scope, receive, discard)
             elif not (fault.drop or fault.silence == "unread"):
                 await _drain(receive)
             if fault.silence:
@@ -106,16 +105,16 @@ class FaultsAndLog:
             if fault.drop or fault.silence:
                 _cut(send)
             else:
-                await fault.response()(scope, receive, noting)
+                await fault.response()(scope, receive, send_logged)
         finally:
             entry["seconds"] = round(time.monotonic() - started, 4)
 
     async def _stay_silent(self, send: Send) -> None:
-        """Until the client closes the connection, or the faults are cleared."""
+        """Wait until the client closes the connection or the faults are cleared."""
         cleared = self._cleared
         while not (cleared.is_set() or _disconnected(send)):
             with suppress(TimeoutError):
-                await asyncio.wait_for(cleared.wait(), _LOOK_S)
+                await asyncio.wait_for(cleared.wait(), _POLL_S)
 
     def _log_entry(self, scope: Scope) -> dict[str, Any]:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -124,7 +123,7 @@ class FaultsAndLog:
                 "n": self._next,
                 "method": scope["method"],
                 "path": scope["path"],
-                # signatures are secrets of a kind
+                # a signature is a credential
                 "query": re.sub(r"\b(sig)=[^&]*", r"\1=-", scope["query_string"].decode("latin-1")),
                 "status": None,
                 "headers": {name: headers[name] for name in LOGGED_HEADERS if name in headers},
@@ -142,12 +141,12 @@ class FaultsAndLog:
             self._cleared = asyncio.Event()
             return JSONResponse({})
         try:
-            wanted = [HubFault(**fault) for fault in json.loads(await _drain(receive))]
+            faults = [HubFault(**fault) for fault in json.loads(await _drain(receive))]
         except (TypeError, ValueError) as error:
             known = ", ".join(field.name for field in fields(HubFault))
             return JSONResponse({"error": f"{error}; a fault has: {known}"}, 400)
         with self._lock:
-            self._faults.extend(wanted)
+            self._faults.extend(faults)
         return JSONResponse({"faults": len(self._faults)})
 
     def _admin_log(self, scope: Scope) -> Response:
@@ -167,10 +166,10 @@ async def _drain(receive: Receive) -> bytes:
 
 
 def _cut(send: Send) -> None:
-    """Close the connection without a byte: `send` is a method of uvicorn's request cycle, which holds the transport."""
+    """Abort the connection: `send` is a method of uvicorn's request cycle, which holds the transport."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
 
 
 def _disconnected(send: Send) -> bool:
-    """Whether the client has closed the connection. `receive` would tell it too, but it reads the body first."""
+    """Whether the client has closed the connection. `receive` would read the body first."""
     return send.__self__.disconnected or send.__self__.transport.is_closing()  # type: ignore[attr-defined]

@@ -1,13 +1,10 @@
-"""The local Hub's routes for reading: the tree, information on paths, and the files themselves.
+"""The local Hub's routes for reading: the tree, information on paths, and files.
 
-A file's answer carries its sha256, size and Xet hash in headers: a client that speaks Xet asks for the headers alone
-and fetches chunks, others read the bytes here, in ranges. The real Hub sends those others to another host by a
-redirect. Here that host would be this one, and huggingface_hub 2.x follows a redirect to the same host when it should
-only look at it, so there is none.
+The headers of a file's response carry its sha256, size and Xet hash: a client with Xet requests only the headers and
+fetches chunks, others read the bytes here, in ranges. The real Hub redirects those to another host. Here there is no
+redirect, because huggingface_hub 2.x follows one to the same host during a HEAD request.
 """
 
-import base64
-import binascii
 import hashlib
 from urllib.parse import parse_qs
 
@@ -25,7 +22,7 @@ TREE_PAGE_EXPANDED = 100
 
 
 def tree(request: Request) -> Response:
-    """One page of a folder, or with `recursive` of everything below it."""
+    """Serve a page of a folder, or with `recursive` of all paths below it."""
     repo = repo_of(request)
     commit = repo.resolve(request.path_params["rev"])
     folder = request.path_params.get("path", "").strip("/")
@@ -36,17 +33,15 @@ def tree(request: Request) -> Response:
         raise HubRefusal(404, f'{folder} does not exist on "{request.path_params["rev"]}"', "EntryNotFound")
     largest = TREE_PAGE_EXPANDED if expand else TREE_PAGE
     limit = max(1, min(int(query.get("limit", largest)), largest))
-    after = _decode_cursor(query["cursor"]) if "cursor" in query else ""
-    left = sorted(path for path in entries if path > after)
+    left = sorted(path for path in entries if path > query.get("cursor", ""))
     headers = {}
     if len(left) > limit:
-        cursor = base64.urlsafe_b64encode(left[limit - 1].encode()).decode()
-        headers["Link"] = f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
+        headers["Link"] = f'<{request.url.include_query_params(cursor=left[limit - 1])}>; rel="next"'
     return JSONResponse([_as_json(repo, path, entries[path], expand) for path in left[:limit]], headers=headers)
 
 
 async def paths_info(request: Request) -> Response:
-    """What is known of the paths asked for; a path that is not there is left out."""
+    """Serve the entries of the requested paths; a missing path is left out."""
     repo = repo_of(request)
     files = repo.tree(repo.resolve(request.path_params["rev"]))
     if request.headers.get("content-type", "").startswith("application/json"):
@@ -55,18 +50,18 @@ async def paths_info(request: Request) -> Response:
     else:
         form = parse_qs((await request.body()).decode())
         paths, expand = form.get("paths", []), flag(form.get("expand", [""])[0])
-    found = []
+    entries = []
     for path in [paths] if isinstance(paths, str) else paths:
         path = path.strip("/")
         if path in files:
-            found.append(_as_json(repo, path, files[path], expand))
+            entries.append(_as_json(repo, path, files[path], expand))
         elif inside := _entries(files, path, recursive=True):
-            found.append(_as_json(repo, path, _tree_oid(inside), expand))
-    return JSONResponse(found)
+            entries.append(_as_json(repo, path, _tree_oid(inside), expand))
+    return JSONResponse(entries)
 
 
 def _entries(files: Tree, folder: str, *, recursive: bool) -> dict[str, RepoFile | str]:
-    """Path -> its file, or the oid of a folder."""
+    """Return files and folders by path; a folder is its oid."""
     prefix = f"{folder}/" if folder else ""
     below = {path: file for path, file in files.items() if path.startswith(prefix)}
     entries: dict[str, RepoFile | str] = {}
@@ -95,13 +90,6 @@ def _as_json(repo: Repo, path: str, entry: RepoFile | str, expand: bool) -> dict
     return shown
 
 
-def _decode_cursor(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise HubRefusal(400, "Invalid cursor") from error
-
-
 async def resolve(request: Request) -> Response:
     repo = repo_of(request)
     hub = hub_of(request)
@@ -113,13 +101,13 @@ async def resolve(request: Request) -> Response:
     headers["ETag"] = f'"{file.content_id}"'
     if file.sha256:
         headers |= {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(file.size)}
-    if file.xet_hash and hub.config.xet and hub.config.serve_xet_reads:
+    if file.xet_hash and hub.config.xet:
         refresh = f"{hub.endpoint}/api/datasets/{repo.repo_id}/xet-read-token/{commit.oid}"
         info = f"{hub.cas_url}/v1/reconstructions/{file.xet_hash}"
         headers["X-Xet-Hash"] = file.xet_hash
         headers["Link"] = f'<{refresh}>; rel="xet-auth", <{info}>; rel="xet-reconstruction-info"'
     media_type = "application/octet-stream" if file.sha256 else "text/plain; charset=utf-8"
-    if request.method == "HEAD":  # must not write a whole Xet file out
+    if request.method == "HEAD":  # without writing a Xet file to disk
         return Response(headers={**headers, "Content-Length": str(file.size)}, media_type=media_type)
     path = await run_in_threadpool(hub.content.path_of, file)
     return FileResponse(path, headers=headers, media_type=media_type)

@@ -1,13 +1,14 @@
-"""The local Hub's LFS routes: the batch, its signed upload URLs, and the check afterwards.
+"""The local Hub's LFS routes: the batch, its signed upload URLs, and verification.
 
-A batch names sha256s and sizes. What is here already gets no action, the rest a signed PUT, or for more than
-`lfs_part_bytes` the Hub's own multipart: a `chunk_size` header, numbered part URLs, a completion POST. Content is
-checked against its sha256 and size when it is whole.
+A batch lists sha256s and sizes. Stored content gets no action, the rest a signed PUT, or above `lfs_part_bytes` the
+Hub's multipart upload: a `chunk_size` header, numbered part URLs, a completion POST. Complete content is checked
+against its sha256 and size.
 """
 
 import hashlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from r2_hf_sandbox.hub.commits import SHA256
-from r2_hf_sandbox.hub.content import READ_BYTES
 from r2_hf_sandbox.hub.disk import HubRefusal, temporary_beside
 from r2_hf_sandbox.hub.web import Hub, hub_of, repo_of, signature
 
@@ -69,7 +69,7 @@ async def verify(request: Request) -> Response:
 
 
 async def upload(request: Request) -> Response:
-    """PUT of a whole file or a part; POST completes a multipart upload."""
+    """Receive a file or a part by PUT, or complete a multipart upload by POST."""
     hub = hub_of(request)
     oid, upload_id = request.path_params["oid"], request.path_params["upload_id"]
     size, number = request.path_params["size"], request.path_params["number"]
@@ -84,12 +84,12 @@ async def upload(request: Request) -> Response:
     if number:
         os.replace(temporary, parts / f"{number}-{digest}")
     else:
-        await run_in_threadpool(hub.content.take_lfs, temporary, oid, size)
+        await run_in_threadpool(hub.content.put_lfs, temporary, oid, size)
     return Response(headers={"ETag": f'"{digest}"'})
 
 
 async def _receive(request: Request, path: Path) -> str:
-    """Stream a body to a file; the file is gone again if the body breaks off."""
+    """Stream a body to a file and return its MD5; an incomplete file is removed."""
     digest = hashlib.md5(usedforsecurity=False)
     try:
         with path.open("wb") as file:
@@ -102,23 +102,20 @@ async def _receive(request: Request, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _complete(hub: Hub, parts: Path, oid: str, size: int, named: list[dict[str, object]]) -> None:
+def _complete(hub: Hub, parts: Path, oid: str, size: int, listed: list[dict[str, object]]) -> None:
     if hub.content.size_of(oid) == size:
         return  # a repeated completion
     temporary = temporary_beside(hub.content.lfs_path(oid))
     with temporary.open("wb") as whole:
-        for part in sorted(named, key=lambda part: int(str(part["partNumber"]))):
+        for part in sorted(listed, key=lambda part: int(str(part["partNumber"]))):
             path = parts / f"{part['partNumber']}-{str(part['etag']).strip(chr(34))}"
             if not path.exists():
                 temporary.unlink()
                 raise HubRefusal(400, f"part {part['partNumber']} was never uploaded with that ETag")
             with path.open("rb") as file:
-                while block := file.read(READ_BYTES):
-                    whole.write(block)
-    hub.content.take_lfs(temporary, oid, size)
-    for path in parts.iterdir():
-        path.unlink()
-    parts.rmdir()
+                shutil.copyfileobj(file, whole)
+    hub.content.put_lfs(temporary, oid, size)
+    shutil.rmtree(parts)
 
 
 LFS = "/datasets/{ns}/{name}.git/info/lfs/objects"

@@ -1,6 +1,6 @@
-"""The local Hub's pages for people: a dataset's files, a commit and what it changed. Plain HTML, every value escaped.
+"""The local Hub's HTML pages: a dataset's files, and a commit with its changes. Every value is escaped.
 
-They exist because the commit URL in a materialization's metadata is a link that people open.
+They are the targets of the links in a materialization's metadata.
 """
 
 from html import escape
@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from r2_hf_sandbox.hub.disk import HubRefusal
 from r2_hf_sandbox.hub.repos import Repo
-from r2_hf_sandbox.hub.web import hub_of, repo_of
+from r2_hf_sandbox.hub.web import repo_of
 
 STYLE = "body{font:15px sans-serif;max-width:60rem;margin:2rem auto}td,th{padding:.2rem 1rem .2rem 0;text-align:left}"
 
@@ -25,37 +25,31 @@ def page(title: str, body: str) -> HTMLResponse:
     )
 
 
-def home(request: Request) -> Response:
-    public = [repo.repo_id for repo in hub_of(request).repos if not repo.private]
-    items = "".join(f'<li><a href="/datasets/{escape(repo_id)}">{escape(repo_id)}</a>' for repo_id in sorted(public))
-    return page("Datasets", f"<ul>{items}</ul>" if items else "<p>No public dataset yet.")
-
-
 def dataset(request: Request) -> Response:
     repo = _visible(request)
-    commit = repo.resolve(request.path_params.get("rev", "main"))
+    commit = repo.head
     rows = "".join(
         f'<tr><td><a href="{escape(_file_url(repo, commit.oid, path))}">{escape(path)}</a>'
         f"<td>{file.size:,} bytes<td>{_commit_link(repo, repo.commits[file.commit].oid)}"
         for path, file in sorted(repo.tree(commit).items())
     )
-    about = f"<p>{len(repo.commits)} commits, shown: {_commit_link(repo, commit.oid)} of {escape(commit.date)}"
+    about = f"<p>{len(repo.commits)} commits, the last: {_commit_link(repo, commit.oid)} of {escape(commit.date)}"
     return page(repo.repo_id, f"{about}<table><tr><th>File<th>Size<th>Last commit{rows}</table>")
 
 
 def commit(request: Request) -> Response:
     repo = _visible(request)
-    made = repo.resolve(request.path_params["rev"])
+    entry = repo.resolve(request.path_params["rev"])
     rows = "".join(
         f"<tr><td>{'changed' if file else 'removed'}<td>{escape(path)}<td>"
         + (f"{file.size:,} bytes<td><code>{escape((file.sha256 or file.oid)[:16])}</code>" if file else "")
-        for path, file in sorted(made.changes.items())
+        for path, file in sorted(entry.changes.items())
     )
-    parent = f", parent {_commit_link(repo, made.parent)}" if made.parent else ""
+    parent = f", parent {_commit_link(repo, entry.parent)}" if entry.parent else ""
     return page(
-        made.title,
-        f'<p>Commit {made.oid} to <a href="/datasets/{escape(repo.repo_id)}">{escape(repo.repo_id)}</a> '
-        f"by {escape(made.author)}, {escape(made.date)}{parent}<pre>{escape(made.message)}</pre>"
+        entry.title,
+        f'<p>Commit {entry.oid} to <a href="/datasets/{escape(repo.repo_id)}">{escape(repo.repo_id)}</a> '
+        f"by {escape(entry.author)}, {escape(entry.date)}{parent}<pre>{escape(entry.message)}</pre>"
         f"<table><tr><th><th>File<th>Size<th>Content{rows}</table>",
     )
 
@@ -66,7 +60,7 @@ def blob(request: Request) -> Response:
 
 
 def _visible(request: Request) -> Repo:
-    """A private repository has no page: a browser sends no token."""
+    """Return the repository; a private one has no page, because a browser sends no token."""
     try:
         return repo_of(request)
     except HubRefusal as refusal:
@@ -83,10 +77,7 @@ def _commit_link(repo: Repo, oid: str) -> str:
 
 PAGE = "/datasets/{ns}/{name}"
 ROUTES = [
-    Route("/", home),
     Route(PAGE, dataset),
-    Route(PAGE + "/tree/{rev}", dataset),
-    Route(PAGE + "/tree/{rev}/{path:path}", dataset),
     Route(PAGE + "/commit/{rev}", commit),
     Route(PAGE + "/blob/{rev}/{path:path}", blob),
 ]

@@ -1,17 +1,14 @@
-"""The local Hub's dataset repositories: a line of commits each, kept on disk, one branch `main`.
+"""The local Hub's dataset repositories: a linear history of commits on disk, with one branch `main`.
 
-A commit is one file, `commits/<number>-<oid>.json`, that holds what the commit changed. Its rename into place IS the
-commit: the head is the highest number, so there is no second write that a crash could fall before. Trees are replayed
-from the changes; the head's tree stays in memory, an older one is replayed when asked for.
-
-Oids are sha1 over parent, changes, message and date: 40 hex digits like git's, unique to the commit, but not git's own.
+A commit is one file, `commits/<number>-<oid>.json`, with its changes. The rename into place is the commit: the head is
+the highest number, so a crash cannot separate two writes. Trees are replayed from the changes; the head's tree stays
+in memory. Oids are sha1 over parent, changes, message and date: unique 40 hex digits, but not git's own.
 """
 
 import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import Any
 
 from r2_hf_sandbox.hub.disk import HubRefusal, lfs_pointer, now, write_whole
 
-# The real Hub's .gitattributes for a new dataset: what it stores as LFS.
+# From the real Hub's .gitattributes for a new dataset.
 LFS_PATTERNS = (
     "*.7z *.arrow *.avro *.bin *.bz2 *.ckpt *.ftz *.gz *.h5 *.joblib *.lz4 *.mds *.mlmodel *.model *.msgpack *.npy "
     "*.npz *.onnx *.ot *.parquet *.pb *.pickle *.pkl *.pt *.pth *.rar *.safetensors saved_model/**/* *.tar.* *.tar "
@@ -31,7 +28,7 @@ GITATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for p
 
 @dataclass(frozen=True)
 class RepoFile:
-    """One file of a tree. `oid` is git's blob id: of the content, or of the pointer when `sha256` says it is LFS."""
+    """One file of a tree. `oid` is git's blob id: of the content, or for an LFS file (with `sha256`) of the pointer."""
 
     path: str
     size: int
@@ -42,7 +39,7 @@ class RepoFile:
 
     @property
     def content_id(self) -> str:
-        """What the preupload route calls the file's oid."""
+        """The preupload route's oid."""
         return self.sha256 or self.oid
 
     def same_content(self, other: "RepoFile") -> bool:
@@ -60,7 +57,7 @@ class RepoFile:
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit. `changes` maps a path to its new file, or to None where the commit removed it."""
+    """One commit. `changes` maps a path to its new file, or None for a removed one."""
 
     number: int
     oid: str
@@ -81,11 +78,11 @@ class Repo:
     def __init__(self, folder: Path, repo_id: str) -> None:
         self.folder, self.repo_id = folder, repo_id
         self.lock = threading.Lock()
-        about = json.loads((folder / "repo.json").read_text())
-        self.private: bool = about["private"]
-        self.created: str = about["created"]
+        record = json.loads((folder / "repo.json").read_text())
+        self.private: bool = record["private"]
+        self.created: str = record["created"]
         self.commits = [_read_commit(path) for path in sorted((folder / "commits").glob("*.json"))]
-        # One value, so that a reader never sees a new head with the old tree.
+        # One value, so that no reader gets a new head with the old tree.
         self._head = (self.commits[-1] if self.commits else None, _replayed({}, self.commits))
 
     @cached_property
@@ -98,7 +95,7 @@ class Repo:
         return self._head[0]
 
     def resolve(self, revision: str) -> Commit:
-        """The commit that `main` or a full oid names.
+        """Return the commit of `main` or of a full oid.
 
         Raises:
             HubRefusal: 404, there is none.
@@ -111,7 +108,7 @@ class Repo:
         raise HubRefusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
     def tree(self, commit: Commit) -> Tree:
-        """The files at a commit. Not to be changed."""
+        """Return the files at a commit; callers must not change them."""
         head, tree = self._head
         return tree if commit is head else self._older_tree(commit.number)
 
@@ -141,28 +138,24 @@ class Repos:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
-        found = (
+        stored = (
             Repo(path.parent, f"{path.parent.parent.name}/{path.parent.name}") for path in folder.glob("*/*/repo.json")
         )
-        # One without a commit lost its Hub while it was made: it does not exist, and may be made anew.
-        self._repos = {repo.repo_id: repo for repo in found if repo.commits}
-
-    def __iter__(self) -> Iterator[Repo]:
-        return iter(list(self._repos.values()))
+        # Without a commit, the Hub was killed during the creation: the repository does not exist.
+        self._repos = {repo.repo_id: repo for repo in stored if repo.commits}
 
     def get(self, repo_id: str) -> Repo | None:
         return self._repos.get(repo_id)
 
     def create(self, repo_id: str, *, private: bool, author: str, first: dict[str, RepoFile | None]) -> Repo | None:
-        """A new repository with its initial commit, or None when the name is taken."""
+        """Return a new repository with its initial commit, or None when the name is taken."""
         with self._lock:
             if repo_id in self._repos:
                 return None
             folder = self._folder / repo_id
             write_whole(folder / "repo.json", json.dumps({"private": private, "created": now()}).encode())
             repo = Repo(folder, repo_id)
-            if not repo.commits:  # a crash between the two writes leaves a repository without its first commit
-                repo.commit(title="initial commit", message="", author=author, changes=first)
+            repo.commit(title="initial commit", message="", author=author, changes=first)
             self._repos[repo_id] = repo
             return repo
 
@@ -174,7 +167,7 @@ class Repos:
 
 
 def _replayed(tree: Tree, commits: list[Commit]) -> Tree:
-    """What the commits make of a tree; a new one, so that no reader of the old one is disturbed."""
+    """Return a new tree with the changes of the commits."""
     replayed = dict(tree)
     for commit in commits:
         for path, file in commit.changes.items():

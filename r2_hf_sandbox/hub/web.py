@@ -1,8 +1,8 @@
-"""What the local Hub's routes share: its state, who is asking, which repository they may see, and how refusals look.
+"""What the local Hub's routes share: state, authorization, the repository of a path, and error responses.
 
-As on the real Hub: no token and no such (public) repository is 401, for it does not say which repositories exist; with
-a token it is 404 RepoNotFound; a token it does not know is 401 "Invalid credentials"; a read token that writes is 403.
-`X-Error-Code` and `X-Error-Message` are what huggingface_hub makes its exceptions of.
+As on the real Hub, a missing or private repository is 401 without a token, so that private names stay secret, and 404
+RepoNotFound with one. An unknown token is 401 "Invalid credentials", a write with a read token 403. huggingface_hub
+makes its exceptions of `X-Error-Code` and `X-Error-Message`.
 """
 
 import hashlib
@@ -26,22 +26,20 @@ XET_TOKEN_LIFETIME_S = 900  # the real Hub's is about a quarter of an hour
 
 @dataclass(frozen=True)
 class HubConfig:
-    """The Hub's settings, kept in `hub.json` of its folder. `namespaces` empty: the user may write everywhere."""
+    """The content of `hub.json` in the Hub's folder."""
 
     user: str
     write_token: str
     read_token: str
     secret: str
     store_id: str
-    namespaces: tuple[str, ...]
     xet: bool
-    serve_xet_reads: bool
     lfs_part_bytes: int
 
 
 @dataclass(frozen=True)
 class Hub:
-    """All a route needs, found at `request.app.state.hub`."""
+    """The state that routes use, at `request.app.state.hub`."""
 
     config: HubConfig
     endpoint: str
@@ -55,15 +53,14 @@ class Hub:
 
 
 def open_hub(folder: Path, endpoint: str) -> Hub:
-    values = json.loads((folder / "hub.json").read_text())
-    config = HubConfig(**{**values, "namespaces": tuple(values["namespaces"])})
+    config = HubConfig(**json.loads((folder / "hub.json").read_text()))
     xet = XetStore(folder / "xet")
     content = Content(folder, xet, cas_url(endpoint, config), lambda: xet_token(config, "read")[0])
     return Hub(config, endpoint, Repos(folder / "repos"), content, xet)
 
 
 def cas_url(endpoint: str, config: HubConfig) -> str:
-    """The id in it is new with every folder: clients cache what a CAS holds, by its URL."""
+    """Return a URL with the folder's own id, because clients cache the content of a CAS by its URL."""
     return f"{endpoint}/_cas/{config.store_id}"
 
 
@@ -72,10 +69,10 @@ def hub_of(request: Request) -> Hub:
 
 
 def role_of(request: Request) -> str | None:
-    """`write`, `read`, or None without a token.
+    """Return `write`, `read`, or None without a token.
 
     Raises:
-        HubRefusal: 401, the token is not one of ours.
+        HubRefusal: 401, an unknown token.
     """
     header = request.headers.get("authorization")
     if header is None:
@@ -87,28 +84,24 @@ def role_of(request: Request) -> str | None:
     raise HubRefusal(401, "Invalid credentials in Authorization header")
 
 
-def require_writer(request: Request, namespace: str | None = None) -> None:
+def require_writer(request: Request) -> None:
     role = role_of(request)
-    config = hub_of(request).config
     if role is None:
         raise HubRefusal(401, "Invalid username or password.")
     if role != "write":
         raise HubRefusal(403, "Forbidden: you must use a write token to upload to a repository.")
-    if namespace and config.namespaces and namespace not in config.namespaces:
-        raise HubRefusal(403, f'You don\'t have the rights to create a dataset under the namespace "{namespace}"')
 
 
 def repo_of(request: Request, *, write: bool = False) -> Repo:
-    """The repository that the path names, if the asker may see it (and write to it)."""
+    """Return the repository of the path, if the token may read it (and write to it)."""
     role = role_of(request)
-    namespace = request.path_params["ns"]
-    repo = hub_of(request).repos.get(f"{namespace}/{request.path_params['name']}")
+    repo = hub_of(request).repos.get(f"{request.path_params['ns']}/{request.path_params['name']}")
     if repo is None or (repo.private and role is None):
         if role is None:
             raise HubRefusal(401, "Invalid username or password.", "RepoNotFound")
         raise HubRefusal(404, "Repository not found", "RepoNotFound")
     if write:
-        require_writer(request, namespace)
+        require_writer(request)
     return repo
 
 
@@ -125,13 +118,13 @@ def flag(value: Any) -> bool:
 
 
 def signature(config: HubConfig, *parts: object) -> str:
-    """What makes a URL or token of ours good without another look-up: a keyed digest of what it allows."""
+    """Return a keyed digest of what a URL or token allows, which verifies it without stored state."""
     text = "\n".join(map(str, parts)).encode()
     return hmac.new(config.secret.encode(), text, hashlib.sha256).hexdigest()[:40]
 
 
 def xet_token(config: HubConfig, kind: str) -> tuple[str, int]:
-    """A CAS token (`read` or `write`) and when it expires, in Unix seconds."""
+    """Return a CAS token (`read` or `write`) and its expiry in Unix seconds."""
     expires = int(time.time()) + XET_TOKEN_LIFETIME_S
     return f"xet.{kind}.{expires}.{signature(config, 'xet', kind, expires)}", expires
 
@@ -140,7 +133,7 @@ def check_xet_token(config: HubConfig, header: str | None, kinds: tuple[str, ...
     for kind in kinds:
         prefix, _, given = (header or "").rpartition(".")
         expires = prefix.rpartition(".")[2]
-        good = prefix == f"Bearer xet.{kind}.{expires}" and expires.isdigit() and int(expires) > time.time()
-        if good and hmac.compare_digest(given, signature(config, "xet", kind, expires)):
+        valid = prefix == f"Bearer xet.{kind}.{expires}" and expires.isdigit() and int(expires) > time.time()
+        if valid and hmac.compare_digest(given, signature(config, "xet", kind, expires)):
             return
     raise HubRefusal(401, "Xet token missing, expired or without the scope needed")

@@ -1,15 +1,14 @@
-"""The Xet protocol's shard: what an uploader says of files and xorbs, and what global deduplication answers with.
+"""The Xet protocol's shard: the files and xorbs of an upload, and the response of global deduplication.
 
     header (48 bytes), entries of 48 bytes: the files, a bookend, the xorbs, a bookend; then a footer (200 bytes)
 
-An uploaded shard has no footer. Of a file it gives the Xet hash, the terms (xorb, range of chunks, unpacked bytes) and
-the sha256 that the uploader computed; of each xorb that is new with it, the hash and offset of every chunk.
+An uploaded shard has no footer. A file has its Xet hash, its terms (xorb, range of chunks, unpacked bytes) and the
+uploader's sha256; each new xorb has the hash and offset of every chunk.
 
-A client asks for the first chunk of each file, and for those whose hash is a multiple of 1024; only these are tracked.
-The answer is a shard without files that lists all xorbs of the shard that brought the chunk, as xet-core's own test
-server does. The chunk's xorb alone would not do: a xorb has about 1,000 chunks, so more than a third of xorbs hold none
-that a client asks for. The footer may carry a key under which the chunk hashes are hidden (BLAKE3's keyed hash). Here
-it is zero, which means that they are plain; clients take both.
+Clients query the first chunk of each file and those whose hash is a multiple of 1024; only these are tracked. The
+response is a shard without files that lists all xorbs uploaded with the chunk, as in xet-core's test server. The
+chunk's own xorb would not suffice: with about 1,000 chunks, more than a third of xorbs hold none that is queried. The
+footer's key for hidden chunk hashes (BLAKE3's keyed hash) is zero, which means plain hashes.
 """
 
 import struct
@@ -24,12 +23,12 @@ ENTRY_BYTES = 48  # a hash, and four numbers of 32 bits; the header too
 WITH_VERIFICATION, WITH_METADATA = 1 << 31, 1 << 30  # flags of a file
 BOOKEND = b"\xff" * 32 + bytes(16)
 DEDUP_MODULUS = 1024
-DEDUP_VALID_S = 7 * 24 * 3600  # how long a client may keep an answer
+DEDUP_VALID_S = 7 * 24 * 3600  # of a cached response
 
 
 @dataclass(frozen=True)
 class Term:
-    """A run of chunks of one xorb; `unpacked` is the bytes of the file that it makes."""
+    """A run of chunks of one xorb, `unpacked` bytes long."""
 
     xorb: str
     start: int
@@ -39,7 +38,7 @@ class Term:
 
 @dataclass(frozen=True)
 class XetFile:
-    """A file as a shard tells it; `sha256` is None when the uploader did not compute it."""
+    """A shard's file; `sha256` is None when the uploader did not compute it."""
 
     hash: str
     terms: tuple[Term, ...]
@@ -52,7 +51,7 @@ class XetFile:
 
 @dataclass(frozen=True)
 class Xorb:
-    """A xorb as a shard tells it: chunk hashes, and unpacked offsets where chunks begin; one more: the end."""
+    """A shard's xorb: chunk hashes, and the unpacked offsets of the chunks and of the end."""
 
     hash: str
     chunks: tuple[str, ...]
@@ -61,14 +60,14 @@ class Xorb:
 
 @dataclass(frozen=True)
 class Shard:
-    """What a shard says; `xorb_section` is where it says so of xorbs, its bookend included."""
+    """A parsed shard; `xorb_section` is the range of its xorb entries and their bookend."""
 
     files: tuple[XetFile, ...]
     xorbs: tuple[Xorb, ...]
     xorb_section: slice
 
     def dedup_chunks(self) -> set[str]:
-        """Hashes of the chunks that a client may ask for: those that a file begins with, and multiples of 1024."""
+        """Return the hashes that clients query: first chunks of files, and multiples of 1024."""
         starts = {(file.terms[0].xorb, file.terms[0].start) for file in self.files if file.terms}
         return {
             chunk
@@ -79,8 +78,6 @@ class Shard:
 
 
 class _Entries:
-    """A shard's entries, one after the other."""
-
     def __init__(self, content: bytes) -> None:
         self._content, self.offset = content, 0
 
@@ -96,7 +93,7 @@ def parse_shard(content: bytes) -> Shard:
     """Read a shard up to its footer, if it has one.
 
     Raises:
-        HubRefusal: 400, this is no shard.
+        HubRefusal: 400, this is not a shard.
     """
     if not content.startswith(TAG):
         raise HubRefusal(400, "malformed shard: no magic")
@@ -111,17 +108,17 @@ def parse_shard(content: bytes) -> Shard:
     return Shard(tuple(files), tuple(xorbs), slice(start, entries.offset))
 
 
-def dedup_answer(xorb_section: bytes, now: int) -> bytes:
-    """A shard without files, of an uploaded shard's xorbs.
+def dedup_response(xorb_section: bytes, now: int) -> bytes:
+    """Return a shard without files, of an uploaded shard's xorbs.
 
     Args:
         xorb_section: the bytes at `Shard.xorb_section`.
-        now: seconds since the epoch; the client may keep the answer for `DEDUP_VALID_S` from then.
+        now: seconds since the epoch; the response is valid for `DEDUP_VALID_S` from then.
     """
     header = TAG + struct.pack("<2Q", HEADER_VERSION, FOOTER.size)
     content = header + BOOKEND + xorb_section
     end, xorbs = len(content), len(header + BOOKEND)
-    # Without look-up tables (they would begin at the end, with no entries) the client makes its own.
+    # The look-up tables are empty: clients make their own.
     tables = (end, 0) * 3
     return content + FOOTER.pack(FOOTER_VERSION, len(header), xorbs, *tables, now, now + DEDUP_VALID_S, end)
 
@@ -148,5 +145,5 @@ def _xorb(header: bytes, entries: _Entries) -> Xorb:
 
 
 def _hex(entry: bytes) -> str:
-    """The hash that an entry begins with, in Xet's hex form: four little-endian 64-bit words."""
+    """Return an entry's hash in Xet's hex form: four little-endian 64-bit words."""
     return "".join(f"{word:016x}" for word in struct.unpack_from("<4Q", entry))

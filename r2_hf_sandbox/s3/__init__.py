@@ -1,1 +1,1 @@
-"""A local S3 server, and a proxy that makes it fail."""
+"""A local S3 server, and a proxy that injects faults."""

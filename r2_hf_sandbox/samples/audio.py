@@ -1,14 +1,12 @@
-"""Speech-like MP3s, many and fast: a small pool of clips is encoded once, segments are spliced out of its frames.
+"""Speech-like MP3s: a small pool of clips is encoded once, and segments are spliced from its frames.
 
-An MP3 is a row of frames (here 24 ms each, constant bit rate), and a clip's first frame needs none before it. So any
-clips one after another, the last cut short at a frame, are a valid MP3 whose length is known to the sample. An ID3 tag
-with a label in front makes every segment's bytes its own. Encoding 16 clips takes half a second, splicing a segment
-some microseconds.
+An MP3 is a sequence of frames (here 24 ms each, constant bit rate), and a clip's first frame depends on none before it.
+So a concatenation of clips, the last cut at a frame, is a valid MP3 of exactly known length. An ID3 tag with a label
+makes every segment's bytes unique. Encoding 16 clips takes half a second, splicing a segment some microseconds.
 """
 
 import io
 import random
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -19,48 +17,37 @@ FRAME_SAMPLES = 576  # MPEG-2 layer III
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 FRAME_BYTES_A_S = 72_000  # a frame of a b kbit/s stream has 72_000 * b / sample rate bytes
 BITRATES = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # kbit/s, MPEG-2 layer III
-COMPRESSION = 0.75  # libsndfile's scale; at 24 kHz this is 48 kbit/s, so 6 kB a second
+COMPRESSION = 0.75  # libsndfile's scale; at 24 kHz this is 48 kbit/s, 6 kB a second
 VOICES = 4
 CLIPS_A_VOICE = 4
 
 Frames = tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
-class Voices:
-    """Per voice, its clips, each a row of MP3 frames."""
-
-    clips: tuple[tuple[Frames, ...], ...]
+Voices = tuple[tuple[Frames, ...], ...]  # the clips of each voice
 
 
 @lru_cache(maxsize=4)
 def make_voices(seed: int) -> Voices:
-    return Voices(
-        tuple(
-            tuple(_frames(_encode(_babble(seed, voice, clip))) for clip in range(CLIPS_A_VOICE))
-            for voice in range(VOICES)
-        )
+    return tuple(
+        tuple(_frames(_encode(_babble(seed, voice, clip))) for clip in range(CLIPS_A_VOICE)) for voice in range(VOICES)
     )
 
 
 def splice(voices: Voices, voice: int, seconds: float, label: str, rng: random.Random) -> tuple[bytes, float]:
-    """An MP3 of about `seconds`, spoken by one voice.
-
-    Returns:
-        The file, and its exact duration in seconds.
-    """
-    wanted = max(1, round(seconds / FRAME_S))
-    clips = voices.clips[voice % VOICES]
+    """Return an MP3 of about `seconds` in one voice, and its exact duration in seconds."""
+    needed = max(1, round(seconds / FRAME_S))
+    clips = voices[voice % VOICES]
     parts, count = [_id3(label)], 0
-    while count < wanted:
-        clip = clips[rng.randrange(len(clips))][: wanted - count]
+    while count < needed:
+        clip = clips[rng.randrange(len(clips))][: needed - count]
         parts.extend(clip)
         count += len(clip)
     return b"".join(parts), round(count * FRAME_S, 3)
 
 
 def _babble(seed: int, voice: int, clip: int) -> np.ndarray:
-    """One to three seconds of syllables: harmonics of a moving pitch under two moving formants, and some breath."""
+    """Return one to three seconds of syllables: harmonics of a moving pitch, two moving formants, and noise."""
     rng = np.random.default_rng([seed, voice, clip])
     seconds = rng.uniform(1.0, 3.0)
     t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
@@ -98,7 +85,7 @@ def _encode(wave: np.ndarray) -> bytes:
 
 
 def _frames(mp3: bytes) -> Frames:
-    """An MP3's audio frames, without the encoder's frame of notes (`Info`): it tells the length of this clip alone."""
+    """Return an MP3's audio frames, without the encoder's `Info` frame, which has the length of this clip alone."""
     frames, at = [], 0
     while at < len(mp3):
         padding = mp3[at + 2] >> 1 & 1
@@ -109,7 +96,7 @@ def _frames(mp3: bytes) -> Frames:
 
 
 def _id3(label: str) -> bytes:
-    """An ID3v2.4 tag with one user text (TXXX)."""
+    """Return an ID3v2.4 tag with one user text (TXXX)."""
     text = b"\x03sandbox\0" + label.encode()
     frame = b"TXXX" + _syncsafe(len(text)) + b"\0\0" + text
     return b"ID3\x04\0\0" + _syncsafe(len(frame)) + frame

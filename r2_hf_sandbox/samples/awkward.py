@@ -1,8 +1,8 @@
-"""The things that go wrong in real buckets, one sample episode each, with what must become of it.
+"""The defects of real buckets, one damaged sample episode each, with the expected outcome.
 
-`WAYS` maps a name to a function that takes a sound episode of three segments and spoils it. A spoilt segment or episode
-is in `rejects`, with the word that the rejects ledger has for it; everything else stays in `rows`. Missing audio counts
-as rejected only once the metadata is older than SETTLE_MINUTES, so a test that has just put it sets that to 0.
+`DEFECTS` maps a name to a function that damages a valid episode of three segments. A damaged segment or episode is in
+`rejects`, with the reason that the rejects ledger records; all else stays in `rows`. Missing audio is rejected only
+once the metadata is older than SETTLE_MINUTES, which tests set to 0.
 """
 
 import json
@@ -13,42 +13,42 @@ from typing import Any
 from r2_hf_sandbox.samples.episode import Episode, ExpectedReject, ExpectedRow, as_json
 
 METADATA = "all_segments.json"
-SPOILT = 1  # the segment that is spoilt, the middle one of three
+TARGET = 1  # the damaged segment, the middle one of three
 
 
 def missing_audio(episode: Episode) -> Episode:
-    key = episode.rows[SPOILT].key
+    key = episode.rows[TARGET].key
     objects = tuple(item for item in episode.objects if item[0] != key)
     return _segment_lost(replace(episode, objects=objects), "audio_missing")
 
 
 def empty_audio(episode: Episode) -> Episode:
-    return _segment_lost(_with_object(episode, episode.rows[SPOILT].key, b""), "audio_empty")
+    return _segment_lost(_with_object(episode, episode.rows[TARGET].key, b""), "audio_empty")
 
 
 def entry_not_an_object(episode: Episode) -> Episode:
     entries = _entries(episode)
-    entries[SPOILT] = "SPEAKER_00"
+    entries[TARGET] = "SPEAKER_00"
     return _segment_lost(_with_metadata(episode, as_json(entries)), "entry_not_an_object")
 
 
 def lone_surrogate(episode: Episode) -> Episode:
-    """Half of an emoji in a text: the row stays, the half is replaced by U+FFFD."""
+    """Put half of an emoji into a text: the row stays, with U+FFFD in its place."""
     entries = _entries(episode)
-    text = entries[SPOILT]["text"]
-    entries[SPOILT]["text"] = f"{text} \ud83d"
-    return replace(_with_metadata(episode, as_json(entries)), rows=_changed_row(episode, SPOILT, text=f"{text} \ufffd"))
+    text = entries[TARGET]["text"]
+    entries[TARGET]["text"] = f"{text} \ud83d"
+    return replace(_with_metadata(episode, as_json(entries)), rows=_changed_row(episode, TARGET, text=f"{text} \ufffd"))
 
 
 def sparse_entry(episode: Episode) -> Episode:
-    """Fields absent, null or of the wrong kind: the row stays, with nulls."""
+    """Make fields absent, null or of the wrong type: the row stays, with nulls."""
     entries = _entries(episode)
     entries[0] = {"start": "0:01", "end": None, "text": None, "dnsmos": "3.2"}
-    entries[SPOILT] |= {"dnsmos": float("nan"), "speaker": 7, "end": entries[SPOILT]["start"] - 1}
-    nothing: dict[str, Any] = {"text": None, "speaker": None, "duration": None, "dnsmos": None, "language": None}
-    rows = _changed_row(episode, 0, **nothing)
-    spoilt = replace(rows[SPOILT], speaker=None, duration=None, dnsmos=None)
-    return replace(_with_metadata(episode, as_json(entries)), rows=(rows[0], spoilt, *rows[2:]))
+    entries[TARGET] |= {"dnsmos": float("nan"), "speaker": 7, "end": entries[TARGET]["start"] - 1}
+    nulls: dict[str, Any] = {"text": None, "speaker": None, "duration": None, "dnsmos": None, "language": None}
+    rows = _changed_row(episode, 0, **nulls)
+    damaged = replace(rows[TARGET], speaker=None, duration=None, dnsmos=None)
+    return replace(_with_metadata(episode, as_json(entries)), rows=(rows[0], damaged, *rows[2:]))
 
 
 def no_metadata(episode: Episode) -> Episode:
@@ -68,9 +68,9 @@ def no_segments(episode: Episode) -> Episode:
     return _episode_lost(_with_metadata(episode, b"[]"), "no_segments")
 
 
-WAYS: dict[str, Callable[[Episode], Episode]] = {
-    way.__name__: way
-    for way in (
+DEFECTS: dict[str, Callable[[Episode], Episode]] = {
+    damage.__name__: damage
+    for damage in (
         missing_audio,
         empty_audio,
         entry_not_an_object,
@@ -101,9 +101,9 @@ def _with_object(episode: Episode, key: str, body: bytes) -> Episode:
 
 
 def _segment_lost(episode: Episode, reason: str) -> Episode:
-    lost = episode.rows[SPOILT]
-    kept = tuple(row for row in episode.rows if row is not lost)
-    return replace(episode, rows=kept, rejects=(ExpectedReject("segment", lost.key, reason),))
+    lost = episode.rows[TARGET]
+    rows = tuple(row for row in episode.rows if row is not lost)
+    return replace(episode, rows=rows, rejects=(ExpectedReject("segment", lost.key, reason),))
 
 
 def _episode_lost(episode: Episode, reason: str) -> Episode:

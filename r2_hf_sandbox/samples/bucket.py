@@ -2,10 +2,10 @@
 
     <prefix><folder>/<episode_id>/all_segments.json, filtered_segments.json, <episode_id>_000000.mp3, ...
 
-`sample_bucket(put, seed=1)` hands every object to `put(key, body)` and returns what must become of it: the rows, and
-what is rejected and why. An episode depends on seed, folder and its number there only, so a larger bucket contains the
-smaller one, and a later call with higher counts adds episodes as an uploader would. `awkward=True` adds, to the first
-folder, one episode for each thing that goes wrong in real buckets; see `sample_awkward`.
+`sample_bucket(put, seed=1)` calls `put(key, body)` for every object and returns the expected rows and rejects. An
+episode depends only on seed, folder and number, so a larger bucket contains the smaller one, and a later call with
+higher counts adds episodes as an uploader would. `awkward=True` adds, to the first folder, one episode for each defect
+of real buckets; see awkward.py.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from r2_hf_sandbox.s3.server import S3Server
-from r2_hf_sandbox.samples import awkward as sample_awkward
+from r2_hf_sandbox.samples.awkward import DEFECTS
 from r2_hf_sandbox.samples.episode import Episode, ExpectedReject, ExpectedRow, make_episode
 
 Put = Callable[[str, bytes], None]
@@ -41,7 +41,7 @@ MAX_IN_FLIGHT_A_WORKER = 4
 
 @dataclass(frozen=True)
 class SampleSummary:
-    """What was put. `segments` counts those that become rows. `rows` is empty when not asked for; the counts hold."""
+    """The uploaded samples. `segments` counts the expected rows; `rows` is empty with `expect=False`."""
 
     episodes: int
     segments: int
@@ -52,7 +52,7 @@ class SampleSummary:
 
 
 def scaled_episodes(total: int) -> dict[str, int]:
-    """`total` episodes over the default folders, in their proportions."""
+    """Return `total` episodes over the default folders, in their proportions."""
     folders = [folder for folder, count in DEFAULT_EPISODES.items() for _ in range(count)]
     return dict(Counter(folders[number % len(folders)] for number in range(total)))
 
@@ -71,11 +71,11 @@ def sample_bucket(
     """Put sample episodes.
 
     Args:
-        put: is called with each key and body.
-        episodes: folder name -> how many; the name may be as dirty as it likes.
-        segments: fewest and most a segment list may have.
+        put: called with each key and body.
+        episodes: count by folder name.
+        segments: fewest and most of an episode.
         seconds: shortest and longest segment; a second is 6 kB.
-        awkward: also the episodes of `sample_awkward`.
+        awkward: also the damaged episodes.
         expect: False leaves `rows` out of the summary, for big buckets.
     """
     count: Counter[str] = Counter()
@@ -112,22 +112,18 @@ def sample_episodes(
     prefix: str = "processed/",
     awkward: bool = False,
 ) -> Iterator[Episode]:
-    """The same episodes one by one, made as they are asked for."""
+    """Yield the same episodes one by one."""
     for folder, count in episodes.items():
         for number in range(count):
             yield make_episode(seed, folder, number, segments, seconds, prefix)
     if awkward:
         folder = next(iter(episodes), "en")
-        for name, spoil in sample_awkward.WAYS.items():
-            yield spoil(make_episode(seed, folder, name, (3, 3), seconds, prefix))
+        for name, damage in DEFECTS.items():
+            yield damage(make_episode(seed, folder, name, (3, 3), seconds, prefix))
 
 
 def upload_samples(server: S3Server, bucket: str, *, workers: int = 16, **options: Any) -> SampleSummary:
-    """`sample_bucket` into a bucket (made if missing), with `workers` uploads at a time.
-
-    Args:
-        options: as for `sample_bucket`.
-    """
+    """Upload `sample_bucket` to a bucket, created if missing, with `workers` uploads at a time."""
     from obstore.store import S3Store
 
     server.create_bucket(bucket)

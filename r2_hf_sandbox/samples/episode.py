@@ -1,7 +1,4 @@
-"""One sample episode: its objects, and what must become of each segment.
-
-An episode depends on the seed, its folder and its number there, and on nothing else.
-"""
+"""One sample episode: its objects, and the expected outcome of each segment."""
 
 import hashlib
 import json
@@ -12,14 +9,14 @@ from typing import Any
 from r2_hf_sandbox.samples.audio import make_voices, splice
 from r2_hf_sandbox.samples.text import sentence
 
-# The language spoken in a folder, where its name is not simply the language: what the entries say.
+# The entries' language, where it differs from the folder's name.
 SPOKEN = {"en-US": "en", "en_gb": "en", "ENG": "en", "en-ZH": "en", "deu": "de", "in": "id", "iw": "he", "srp": "sr"}
 NO_LANGUAGE = ("unknown", "junk", "123")  # folders whose entries name no language
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRow:
-    """A segment that must become a row. `language` is the entry's, None if it has none; `text` is as repaired."""
+    """A segment that must become a row. `language` is the entry's, None if it has none; `text` is repaired."""
 
     folder: str
     episode: str
@@ -34,7 +31,7 @@ class ExpectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedReject:
-    """A segment, or with level `episode` a whole one, that must be rejected; `reason` is the ledger's word."""
+    """A segment, or with level `episode` a whole episode, that must be rejected with the ledger's `reason`."""
 
     level: str
     key: str
@@ -43,7 +40,7 @@ class ExpectedReject:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode's objects, in the order an uploader writes them, and what becomes of them."""
+    """One episode's objects, in the order of an upload, and their expected outcome."""
 
     folder: str
     episode_id: str
@@ -55,7 +52,7 @@ class Episode:
 def make_episode(
     seed: int, folder: str, number: int | str, segments: tuple[int, int], seconds: tuple[float, float], prefix: str
 ) -> Episode:
-    """Episode `number` of a folder, the same whatever else the bucket holds."""
+    """Return episode `number` of a folder. It depends on these arguments alone."""
     rng = random.Random(f"{seed}/{folder}/{number}")
     episode_id = f"ep{hashlib.sha256(f'{seed}/{folder}/{number}'.encode()).hexdigest()[:14]}"
     base = f"{prefix}{folder}/{episode_id}/"
@@ -98,12 +95,12 @@ def make_episode(
                 sha256=digest,
             )
         )
-    good = [entry for entry in entries if entry["dnsmos"] >= 3.0]
-    objects.append((f"{base}filtered_segments.json", as_json(good)))
+    filtered = [entry for entry in entries if entry["dnsmos"] >= 3.0]
+    objects.append((f"{base}filtered_segments.json", as_json(filtered)))
     objects.append((f"{base}all_segments.json", as_json(entries)))
     return Episode(folder, episode_id, tuple(objects), tuple(rows))
 
 
 def as_json(entries: Any) -> bytes:
-    # ASCII, as Python's json writes it by default: this is how a lone surrogate gets into a file at all.
+    # ASCII, so that a lone surrogate can be written.
     return json.dumps(entries).encode()

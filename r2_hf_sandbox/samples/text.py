@@ -1,4 +1,4 @@
-"""Words for sample transcripts: a short list per language, strung together. Enough to see that scripts survive."""
+"""Sample transcripts: random words of a short list per language, in many scripts."""
 
 import random
 
@@ -7,10 +7,6 @@ WORDS = {
     "de": "heute sprechen wir darüber wie Menschen lernen und warum das für viele größer wird als gedacht natürlich",
     "fr": "aujourd'hui nous parlons de la façon dont on apprend et pourquoi ça compte déjà très fort chez nous là-bas",
     "es": "hoy hablamos de cómo aprende la gente y por qué importa tanto mañana también en esta ciudad pequeña",
-    "it": "oggi parliamo di come impara la gente e perché conta così tanto per tutti noi in questa città",
-    "pt": "hoje falamos de como as pessoas aprendem e por que isso não é só uma questão de opinião então",
-    "nl": "vandaag praten we over hoe mensen leren en waarom dat zo belangrijk is voor ons allemaal hier",
-    "pl": "dzisiaj mówimy o tym jak ludzie się uczą i dlaczego to jest ważne dla każdego z nas właśnie teraz",
     "ru": "сегодня мы говорим о том как люди учатся и почему это так важно для всех нас именно сейчас",
     "sr": "данас говоримо о томе како људи уче и зашто је то толико важно за све нас овде",
     "tr": "bugün insanların nasıl öğrendiğini ve bunun neden önemli olduğunu konuşuyoruz çünkü herkes için değişiyor",
@@ -28,7 +24,7 @@ WORDS_A_SECOND = 2.5
 
 
 def sentence(language: str, seconds: float, rng: random.Random) -> str:
-    """About as many words as are spoken in `seconds`; English where the language has no list."""
+    """Return a sentence of about `seconds`; English where the language has no list."""
     words = (UNSPACED.get(language) or WORDS.get(language) or WORDS["en"]).split()
     picked = rng.choices(words, k=max(2, round(seconds * WORDS_A_SECOND)))
     if language in UNSPACED:

@@ -211,5 +211,5 @@ def test_validate_card_returns_the_hubs_errors(repo):
 @pytest.mark.parametrize("fault", [{"status": 503, "body": "<html>busy</html>"}, {"drop": True}])
 def test_transient_errors_are_retried_and_no_text_is_lost(world, route, fault):
     commit_files(world, {CARD_PATH: b"# Mine\n"})
-    world.sandbox.hub.faults({"path_regex": route, "times": 2, **fault})
+    world.sandbox.hub.inject({"path_regex": route, "times": 2, **fault})
     assert "# Mine\n" in write(client(world, retry=QUICK)).text

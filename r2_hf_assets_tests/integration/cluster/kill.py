@@ -54,7 +54,7 @@ def backfill_and_kill(
     keys = planned_keys(on)
     mark = hub.mark()
     hang = {"method": "POST", "path_regex": f"{repo}/commit/", "skip": after_commits, "delay_s": _HANG_S, "drop": True}
-    hub.faults(hang)
+    hub.inject(hang)
     started = time.monotonic()
     backfill = on.webserver.backfill(keys)
     say(f"backfill {backfill} over {len(keys)} partitions, on {', '.join(sorted(on.workers))}")

@@ -49,7 +49,7 @@ def running(sandbox: Sandbox) -> Iterator[tuple[Cluster, SampleSummary]]:
 def test_a_run_that_a_user_terminates_is_canceled_and_not_retried(running: tuple[Cluster, SampleSummary]) -> None:
     on, _ = running
     mark = on.sandbox.hub.mark()
-    on.sandbox.hub.faults({"method": "POST", "path_regex": f"{on.env['HF_REPO_ID']}/commit/", "delay_s": 300})
+    on.sandbox.hub.inject({"method": "POST", "path_regex": f"{on.env['HF_REPO_ID']}/commit/", "delay_s": 300})
     backfill = on.webserver.backfill(["en|chunk_0001"])
     run = hanging_run(on, mark)
     on.webserver.terminate(run.id)

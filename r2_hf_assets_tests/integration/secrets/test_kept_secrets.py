@@ -63,7 +63,7 @@ def test_failures_of_every_kind_leave_no_secret(
             fail(world, assets, key)
 
     def with_fault(**fault: Any) -> None:
-        hub.faults({"times": 100, **fault})
+        hub.inject({"times": 100, **fault})
         try:
             fail(world, both, "en|chunk_0000")
         finally:
@@ -108,7 +108,7 @@ def test_a_signed_url_that_fails_is_not_shown(
     world.upload(episodes={"en": 1}, seed=7702, **SMALL)  # no other test's: what the Hub holds is not sent again
     assert world.scan() is None
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    world.sandbox.hub.faults({"method": "PUT", "path_regex": "/_lfs/", "status": 403, "times": 100})
+    world.sandbox.hub.inject({"method": "PUT", "path_regex": "/_lfs/", "status": 403, "times": 100})
     try:
         fail(world, [SHARDS, COMMIT], "en|chunk_0000")
     finally:

@@ -1,7 +1,7 @@
-"""The sandbox of one benchmark: an S3 server for all of it, and for every run a clean place.
+"""The sandbox of one benchmark: an S3 server for all rows, and a clean workspace for every run.
 
-A place has its own DAGSTER_HOME, HF_HOME, working folder and, for a run that uploads, its own Hub: so no run meets
-the plan, the Xet cache or the stored chunks of another. It is removed when the run is over.
+A workspace has its own DAGSTER_HOME, HF_HOME, working folder and, for a run that uploads, its own Hub, so that no run
+finds the plan, the Xet cache or the stored chunks of another. It is removed after the run.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ from r2_hf_sandbox.hub.server import start_hub
 from r2_hf_sandbox.s3.server import S3Server
 
 ROOT = Path(__file__).parents[1]
-HUB = "hub"  # the folder of a place in which its Hub keeps everything
-S3, HUB_SERVER = "S3 server", "Hub"  # names of a place's servers
+HUB = "hub"  # the Hub's folder in a workspace
+S3, HUB_SERVER = "S3 server", "Hub"  # names of servers
 _SEED = 3
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one run happens.
+class Workspace:
+    """Folder, environment and servers of one run.
 
     Attributes:
-        servers: the processes that serve it, by name: their CPU is told beside the run's own.
+        servers: pids by name; their CPU is measured beside the run's own.
     """
 
     folder: Path
@@ -54,34 +54,32 @@ class Place:
         """Measure any command."""
         before = {name: cpu_seconds(pid) for name, pid in self.servers.items()}
         sample = measure(command, self.env, self.folder)
-        return replace(sample, servers={name: cpu_seconds(self.servers[name]) - took for name, took in before.items()})
+        return replace(sample, servers={name: cpu_seconds(self.servers[name]) - used for name, used in before.items()})
 
 
 @dataclass
-class Arena:
-    """The running S3 server, a folder for everything, the sizes, and what rows made that others need too."""
+class Testbed:
+    """The running S3 server, a folder, the sizes, and results that rows share."""
 
     s3: S3Server
     folder: Path
     sizes: Sizes
     rounds: int
     rows: tuple[str, ...]
-    say: Callable[[str], None]
-    _made: dict[str, Any] = field(default_factory=dict)
+    log: Callable[[str], None]
+    _cache: dict[str, Any] = field(default_factory=dict)
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` returned when it was first asked for under this name."""
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
-
-    # buckets
+        """Return the result of the first `make` of this name."""
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
 
     def bucket(self, name: str, **samples: Any) -> str:
-        """A bucket with sample episodes, filled when first asked for."""
+        """Return a bucket of sample episodes, filled at the first call."""
 
         def fill() -> str:
-            self.say(f"filling bucket {name}")
+            self.log(f"filling bucket {name}")
             options = {"seed": _SEED, "segments": (self.sizes.segments,) * 2, "seconds": self.sizes.seconds}
             self.s3.create_bucket(name)
             fill_bucket(self.store(name), **{**options, **samples})
@@ -90,19 +88,14 @@ class Arena:
         return self.once(f"bucket {name}", fill)
 
     def speech(self) -> str:
-        """The main bucket."""
         return self.bucket("speech", episodes=self.sizes.folders_of(self.sizes.episodes))
 
     def chunked(self) -> str:
-        """A bucket of one language, for chunks of one size."""
+        """Return a bucket of one language, for chunks of one size."""
         return self.bucket("chunked", episodes={"en": self.sizes.same_chunks * self.sizes.same_chunk_episodes})
 
     def keys(self, bucket: str, episodes: int | None = None) -> Path:
-        """A file with the keys of the objects that a build reads, one a line, in listing order.
-
-        Args:
-            episodes: only those of the first so many.
-        """
+        """Return a file with the keys of the objects that a build of the first `episodes` reads, in listing order."""
 
         def write() -> Path:
             path = self.folder / f"{bucket}-{episodes or 'all'}.keys"
@@ -119,32 +112,31 @@ class Arena:
         return object_store(settings)
 
     def built(self) -> Path:
-        """A folder with the main bucket's audio as finished Parquet, in as many files as it makes chunks."""
+        """Return a folder with the main bucket's audio as Parquet, a file for each chunk."""
         return self.finished(self.speech(), self.keys(self.speech()), self.sizes.main_chunks)
 
     def finished(self, bucket: str, keys: Path, files: int) -> Path:
-        """A folder with finished Parquet files of these objects."""
+        """Return a folder with Parquet files of these objects."""
 
         def build() -> Path:
-            self.say(f"writing the Parquet of {keys.stem} that the baselines are given")
+            self.log(f"writing the Parquet of {keys.stem} for the baselines")
             target = self.folder / "built" / keys.stem
-            with self.place(bucket) as place:
-                place.job("finished", str(keys), str(target), str(files))
+            with self.workspace(bucket) as workspace:
+                workspace.job("finished", str(keys), str(target), str(files))
             return target
 
         return self.once(f"built {keys.stem}", build)
 
-    # places
-
     @contextmanager
-    def place(
+    def workspace(
         self, bucket: str, *, hub: bool = False, line: Line | None = None, xet: bool = True, **more: str
-    ) -> Iterator[Place]:
-        """A clean place for a run on `bucket`; with a Hub of its own if asked for, behind `line` if one is given.
+    ) -> Iterator[Workspace]:
+        """Make a clean workspace for a run on `bucket`.
 
         Args:
-            xet: False: the Hub takes and serves plain files.
-            more: variables besides those that every run gets.
+            hub: with a Hub of its own; so too with a `line`, which leads to it.
+            xet: False: the Hub accepts and serves plain files.
+            more: additional environment variables.
         """
         with contextlib.ExitStack() as stack:
             folder = Path(tempfile.mkdtemp(dir=self.folder, prefix="run-"))
@@ -160,18 +152,18 @@ class Arena:
                 env |= {"HF_ENDPOINT": line.url if line else server.endpoint, "HF_TOKEN": server.token}
                 env |= {} if xet else {"HF_HUB_DISABLE_XET": "1"}
                 if line:
-                    line.lead_to(server.endpoint)
-            yield Place(folder, env | more, servers)
+                    line.connect(server.endpoint)
+            yield Workspace(folder, env | more, servers)
 
     def _env(self, bucket: str, folder: Path) -> dict[str, str]:
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not re.match(r"(R2|HF|DAGSTER|PARQUET|AWS)_|(LANGUAGES|STATE_URL|KEEP_SHARDS|[A-Z]*_PROXY)$", name)
         }
         return {
-            **kept,
-            "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}",
+            **inherited,
+            "PATH": f"{BIN}{os.pathsep}{inherited.get('PATH', '')}",
             "PYTHONPATH": str(ROOT),
             "R2_ENDPOINT_URL": self.s3.endpoint_url,
             "R2_ACCESS_KEY_ID": self.s3.access_key,

@@ -1,7 +1,6 @@
-"""What the product and the UI ask of the instance, with the time that each takes.
+"""The product's and the UI's queries of the instance, timed.
 
-GraphQL is answered in this process by the schema that the webserver serves, on definitions loaded as the webserver
-has them: what a browser adds is not in it.
+GraphQL is executed in this process with the webserver's schema and definitions, without a browser.
 """
 
 import time
@@ -33,17 +32,16 @@ _EVENTS = """{ assetOrError(assetKey: {path: ["hub_commit"]}) { ... on Asset {
   assetMaterializations(limit: 100) { partition timestamp metadataEntries { label } } } } }"""
 
 
-class Answer(NamedTuple):
-    """Seconds the first time, and in the best of three after it; and that one's CPU seconds of whoever asks."""
+class QueryTime(NamedTuple):
+    """Seconds the first time and in the best of three after it, and the CPU seconds of that one in this process."""
 
-    question: str
+    name: str
     first_s: float
     again_s: float
     cpu_s: float
 
 
-def ask(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[Answer]:
-    """Every question, and what it took."""
+def time_queries(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[QueryTime]:
     yield _timed("what is due (r2-hf process, sensors)", lambda: find_due(planned, recorded_digests(instance, COMMIT)))
     yield _timed("progress by language (r2-hf status)", lambda: read_progress(instance, planned, LANGUAGES))
     with _workspace(instance) as query:
@@ -56,14 +54,13 @@ def ask(instance: DagsterInstance, planned: list[ChunkRef]) -> Iterator[Answer]:
             yield _timed(name, lambda text=text: query(text))  # type: ignore[misc]
 
 
-def _timed(name: str, question: Callable[[], Any]) -> Answer:
-    took = []
+def _timed(name: str, query: Callable[[], Any]) -> QueryTime:
+    times = []
     for _ in range(4):
         started, cpu = time.perf_counter(), time.process_time()
-        question()
-        took.append((time.perf_counter() - started, time.process_time() - cpu))
-    again = min(took[1:])
-    return Answer(name, took[0][0], *again)
+        query()
+        times.append((time.perf_counter() - started, time.process_time() - cpu))
+    return QueryTime(name, times[0][0], *min(times[1:]))
 
 
 @contextmanager
@@ -72,8 +69,8 @@ def _workspace(instance: DagsterInstance) -> Iterator[Callable[[str], Any]]:
     with WorkspaceProcessContext(instance, target) as context:
 
         def query(text: str) -> Any:
-            answer = execute_query(context, text, {})
-            assert "errors" not in answer, answer["errors"]
-            return answer["data"]
+            result = execute_query(context, text, {})
+            assert "errors" not in result, result["errors"]
+            return result["data"]
 
         yield query
