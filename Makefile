@@ -9,7 +9,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 
 .PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo style lock bench scale dev home clean
 
-help:  ## Say what there is to type.
+help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 env: $(STAMP)  ## Make the environment.
@@ -49,7 +49,7 @@ audit: env  ## Look for known vulnerabilities in the locks; says so where the se
 fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m r2_hf_assets_tests.property.fuzz $(ARGS)
 
-soak: env  ## Kill every process of the product again and again; nothing may be lost. ARGS: see the module.
+soak: env  ## Kill every process of the product many times, and check that nothing is lost. ARGS: see the module.
 	@$(BIN)/python -m r2_hf_assets_tests.soak $(ARGS)
 
 cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.
