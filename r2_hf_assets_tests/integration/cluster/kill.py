@@ -76,15 +76,15 @@ def backfill_and_kill(
     for run in on.webserver.runs():
         if run.key:
             runs[run.key].append(run)
-    made, rows, broken = _on_hub(on, expected)
+    commits, rows, broken = _on_hub(on, expected)
     recorded = on.webserver.materialized("hub_commit")
     broken += [] if recorded == len(keys) else [f"{recorded} of {len(keys)} partitions are recorded as committed"]
-    broken += [f"{key} was committed {made[key]} times" for key in keys if made[key] != 1]
+    broken += [f"{key} was committed {commits[key]} times" for key in keys if commits[key] != 1]
     broken += [f"{key}: {[run.status for run in runs[key]]}" for key in keys if runs[key][-1].status != "SUCCESS"]
     again = [run for run in runs[hanging.key] if run.tags.get("dagster/parent_run_id") == hanging.id]
     broken += [] if again else [f"the run of {hanging.key} was not retried"]
     took = time.monotonic() - started
-    return Outcome(keys, name, hanging.id, lost_s, took, status, runs, dict(made), rows, broken)
+    return Outcome(keys, name, hanging.id, lost_s, took, status, runs, dict(commits), rows, broken)
 
 
 def planned_keys(on: Cluster) -> list[str]:
@@ -117,10 +117,10 @@ def _on_hub(on: Cluster, expected: SampleSummary) -> tuple[Counter[str], int, li
 
     repo, hub = on.env["HF_REPO_ID"], on.sandbox.hub
     api = HfApi(endpoint=hub.endpoint, token=hub.token)
-    made: Counter[str] = Counter()
+    commits: Counter[str] = Counter()
     for commit in api.list_repo_commits(repo, repo_type="dataset"):
         if commit.title.startswith("Add "):
-            made[re.sub(r"Add (\w+) chunk-\d?(\d{4,}) .*", r"\1|chunk_\2", commit.title)] += 1
+            commits[re.sub(r"Add (\w+) chunk-\d?(\d{4,}) .*", r"\1|chunk_\2", commit.title)] += 1
     files = HfFileSystem(endpoint=hub.endpoint, token=hub.token)
     counts: Counter[str] = Counter()
     for path in files.glob(f"datasets/{repo}/data/*/*.parquet"):
@@ -128,7 +128,7 @@ def _on_hub(on: Cluster, expected: SampleSummary) -> tuple[Counter[str], int, li
         counts.update(row["path"] for row in audio.to_pylist())
     wanted = Counter(row.key for row in expected.rows)
     lost = [f"lost: {key}" for key in wanted - counts]
-    return made, counts.total(), lost + [f"too much: {key}" for key in counts - wanted]
+    return commits, counts.total(), lost + [f"too much: {key}" for key in counts - wanted]
 
 
 def _wait(on: Cluster, done: Callable[[], bool], otherwise: str, patience_s: float = _BACKFILL_S) -> None:
