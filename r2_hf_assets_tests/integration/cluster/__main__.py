@@ -61,9 +61,7 @@ def _print_addresses(running: Cluster, started: float) -> None:
         f"{machine.name} at {machine.address}" + ("" if machine.namespace else " (without a namespace)")
         for machine in running.net.machines
     )
-    up_s = time.monotonic() - started
-    _print(f"up after {up_s:.0f} s: PostgreSQL, Redis, S3, Hub, code server, daemon, webserver at")
-    _print(f"{running.webserver.url}, and the machines {where}")
+    _print(f"up after {time.monotonic() - started:.0f} s: webserver at {running.webserver.url}, machines {where}")
 
 
 def _table(running: Cluster, done: Outcome, rows: int) -> None:
