@@ -49,7 +49,7 @@ audit: env  ## Look for known vulnerabilities in the locks; says so where the se
 fuzz: env  ## Feed spoilt metadata to the parser for a minute. ARGS="--seconds 600 --seed 7"
 	@$(BIN)/python -m r2_hf_assets_tests.property.fuzz $(ARGS)
 
-soak: env  ## Kill every process of the product many times, and check that nothing is lost. ARGS: see the module.
+soak: env  ## Kill every process repeatedly, and check that nothing is lost. ARGS: see the module.
 	@$(BIN)/python -m r2_hf_assets_tests.soak $(ARGS)
 
 cluster-demo: env  ## A cluster on this machine (PostgreSQL, Redis, two Celery workers); one machine dies. Installs what is missing.

@@ -95,8 +95,8 @@ def test_a_killed_run_is_repeated_and_a_recorded_one_is_not(in_process: World) -
     world.write_dotenv()
     world.scan()
     assert world.dagster(*MATERIALIZE, "parquet_shards,hub_commit", "--partition", "en|chunk_0000").returncode == 0
-    hang = {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "delay_s": 60, "drop": True}
-    world.sandbox.hub.faults(hang)
+    hangs = {"method": "POST", "path_regex": f"{world.repo_id}/commit/", "delay_s": 60, "drop": True}
+    world.sandbox.hub.faults(hangs)
     command = [str(BIN / "dagster"), *MATERIALIZE, "parquet_shards,hub_commit", "--partition", "en|chunk_0001"]
     mark = world.sandbox.hub.mark()
     killed = subprocess.Popen(

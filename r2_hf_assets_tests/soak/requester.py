@@ -78,12 +78,12 @@ class RunRequester:
     def due_keys(self) -> list[str]:
         """Return the keys of chunks that are planned, are partitions, and are not recorded with their digest."""
         known = set(self.instance.get_dynamic_partitions(PLAN_CHUNK))
-        due_chunks = due(self.planned(), recorded_digests(self.instance, COMMIT))
-        return [partition_key(p.language, p.number) for p in due_chunks if chunk_key(p.number) in known]
+        open_ = due(self.planned(), recorded_digests(self.instance, COMMIT))
+        return [partition_key(p.language, p.number) for p in open_ if chunk_key(p.number) in known]
 
     def done_keys(self) -> list[str]:
-        due_chunks = set(self.due_keys())
-        return [key for p in self.planned() if (key := partition_key(p.language, p.number)) not in due_chunks]
+        open_ = set(self.due_keys())
+        return [key for p in self.planned() if (key := partition_key(p.language, p.number)) not in open_]
 
     def planned(self) -> list[ChunkRef]:
         return self.site.plan().planned()
