@@ -22,6 +22,7 @@ from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.partitions import add_partitions
 from r2_hf_assets_tests.integration import ui_queries
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster uses its own deprecated names
 LOCATION, REPOSITORY = "r2_hf_assets", "__repository__"
 WHERE = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
 ASSETS = [

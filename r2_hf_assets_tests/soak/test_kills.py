@@ -19,7 +19,7 @@ SCAN = [KillSpec("between manifests", skip=1)]
 CHUNKS = [
     # First, because a run that died with its host is noticed late; the others continue meanwhile.
     KillSpec("between record and event", HOST),
-    KillSpec("in the middle of a row group", skip=20),
+    KillSpec("in the middle of a row group", skip=1),
     KillSpec("before a part is finished"),
     KillSpec("between finish and the end of the upload", HUB),
     KillSpec("between upload and record"),

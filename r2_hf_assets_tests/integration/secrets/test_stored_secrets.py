@@ -80,7 +80,7 @@ def test_failures_of_every_kind_leave_no_secret(
     with_env([WORK_PLAN], R2_BUCKET="no-such-bucket")
     with_env([WORK_PLAN], EPISODES_PER_CHUNK="many", R2_ENDPOINT_URL="nowhere")
     with_crash(work_plan, "scan", [WORK_PLAN])
-    with_crash(work_plan, "object_store", [WORK_PLAN])
+    with_crash(work_plan, "Bucket", [WORK_PLAN])
     assert world.scan() is None
     with_crash(parquet_shards, "build_on_hub", both, "en|chunk_0000")
     with_fault(method="GET", path_regex="/xet-write-token/", status=401)
