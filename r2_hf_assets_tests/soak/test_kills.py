@@ -31,7 +31,7 @@ CHUNKS = [
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("kills")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # Dagster warns with a trace whenever the code server is down
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_every_row_arrives_once_when_processes_are_killed_at_chosen_points(sandbox: Sandbox, tmp_path: Path) -> None:
