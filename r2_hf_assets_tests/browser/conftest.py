@@ -1,4 +1,4 @@
-"""The browser, and worlds that several scenarios share."""
+"""The browser, and a world that the tests of a module share."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from r2_hf_sandbox.sandbox import Sandbox
 
 @pytest.fixture(scope="session")
 def chromium() -> Path:
-    """The distribution's browser; `make test` and `make browser` install it where they may."""
-    found = shutil.which("chromium")
-    if found is None:
+    """The distribution's browser; `make test` and `make browser` install it where they can."""
+    path = shutil.which("chromium")
+    if path is None:
         pytest.skip("no chromium: `sh scripts/get-chromium.sh` installs it, as root or with sudo")
-    return Path(found)
+    return Path(path)
 
 
 @contextmanager
 def shared_world(sandbox: Sandbox, folder: Path, **settings: str) -> Iterator[World]:
-    """A world for all scenarios of a module, its variables in this process's environment."""
+    """A world for all tests of a module, its variables in this process's environment."""
     world = World.make(sandbox, folder, folder.name)
     world.env.update(settings)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""From nothing: every page with an empty plan and an empty grid, then the sensors, turned on by clicking.
+"""Every page with an empty plan and an empty grid, then the sensors, turned on by clicking.
 
 Run by `make browser`.
 """
@@ -24,7 +24,7 @@ JOBS = sorted(name for name in REPOSITORY.job_names if not name.startswith("__")
 VIEWS = ("overview", "partitions", "events", "checks", "lineage", "automation")
 RESOURCES = sorted(REPOSITORY.get_top_level_resources())
 
-# Each page, and a name that it shows.
+# Pages, each with a name that it shows.
 PAGES = [
     *((f"/{page}", "") for page in ("asset-groups", "assets", "overview", "overview/backfills", "runs", "automation")),
     *((f"/locations/{LOCATION}/{part}", LOCATION) for part in ("", "assets", "jobs", "resources")),
@@ -50,7 +50,7 @@ def ui(sandbox: Sandbox, chromium: Path, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.mark.parametrize(("path", "name"), PAGES)
 def test_every_page_opens_with_an_empty_plan(ui: Ui, path: str, name: str) -> None:
-    ui.complaints.clear()
+    ui.errors.clear()
     ui.open(path)
     expect(ui.page.get_by_role("navigation")).to_be_visible()
     expect(ui.page.get_by_text(name).first).to_be_attached()
@@ -60,40 +60,40 @@ def test_every_page_opens_with_an_empty_plan(ui: Ui, path: str, name: str) -> No
 
 
 def test_nothing_can_be_chosen_from_an_empty_grid(ui: Ui) -> None:
-    ui.complaints.clear()
+    ui.errors.clear()
     ui.open("/assets/parquet_shards")
     ui.button("Materialize").first.click()
-    ui.button("Confirm").click()  # that work_plan was never materialized
+    ui.button("Confirm").click()  # the warning that work_plan was never materialized
     dialog = ui.page.get_by_role("dialog").filter(has_text="Launch runs to materialize parquet_shards")
     expect(dialog.get_by_text("0 partitions")).to_be_visible()
     expect(dialog.get_by_role("button", name="Launch backfill")).to_be_disabled()
     ui.check()
 
 
-def test_an_error_that_a_page_gets_is_noticed(ui: Ui) -> None:
+def test_a_graphql_error_of_a_page_is_reported(ui: Ui) -> None:
     def refuse(route: Route) -> None:
         route.fulfill(json={"errors": [{"message": "made up by a test"}], "data": None})
 
-    ui.complaints.clear()
+    ui.errors.clear()
     ui.page.route("**/graphql*", refuse)
     try:
         ui.page.goto("/assets/parquet_shards")
         with pytest.raises(AssertionError, match="made up by a test"):
-            assert wait_until(lambda: bool(ui.page.title()) and bool(ui.complaints), 20)
+            assert wait_until(lambda: bool(ui.page.title()) and bool(ui.errors), 20)
             ui.check()
     finally:
         ui.page.unroute("**/graphql*")
-        ui.complaints.clear()
+        ui.errors.clear()
 
 
-def test_with_two_sensors_turned_on_episodes_reach_the_hub(ui: Ui) -> None:
-    ui.complaints.clear()
+def test_episodes_reach_the_hub_when_both_sensors_are_turned_on(ui: Ui) -> None:
+    ui.errors.clear()
     ui.world.upload(episodes={"en": 3, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)
     ui.switch_on("new_episodes")
     ui.switch_on("planned_chunks")
-    # A minute passes between ticks of the one, half a minute between those of the other.
-    wanted = ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
-    assert wait_until(lambda: _files(ui) == wanted, 400, 1), ui.host.log()
+    # The sensors are evaluated every minute and every half minute.
+    expected = ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
+    assert wait_until(lambda: _files(ui) == expected, 400, 1), ui.host.log()
     for asset in ("parquet_shards", "hub_commit"):
         ui.open_partition(asset, "en", "chunk_0000")
         expect(ui.text("Materialized")).to_be_visible()

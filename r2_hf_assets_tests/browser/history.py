@@ -1,7 +1,7 @@
-"""Fills a world with a large plan and the history that goes with it, in seconds.
+"""Fill a world with a large plan and its history in seconds.
 
-Dagster takes 10 ms to record a materialization, so it records the first chunk of each language, as the product records
-what reconcile finds, and the other chunks are copies of those rows with another key and digest.
+Dagster takes 10 ms to record a materialization. So only the first chunk of each language is recorded, as `r2-hf
+reconcile` does it, and the rows of the other chunks are copies with another key and digest.
 """
 
 import sqlite3
@@ -36,7 +36,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
     """Plan `chunks` chunks of each language and record the first `done` of them as built and committed.
 
     Args:
-        last: the episodes that the last chunk of a language holds, as `<folder>/<episode_id>`; others are made up.
+        last: the episodes of a language's last chunk, as `<folder>/<episode_id>`; others get generated ids.
     """
     settings = load()
     plan = open_plan(settings.plan, settings.r2)
@@ -45,7 +45,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
         for number in range(chunks):
             real = last.get(language) if number == chunks - 1 else None
             plan.create(
-                ChunkManifest(language, number, settings.r2.prefix, tuple(real or [f"{language}/made-up-{number}"]))
+                ChunkManifest(language, number, settings.r2.prefix, tuple(real or [f"{language}/generated-{number}"]))
             )
     planned = {chunk.name: chunk for chunk in plan.write_index()}
     with DagsterInstance.get() as instance:

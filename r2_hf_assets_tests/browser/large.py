@@ -1,6 +1,6 @@
-"""A grid of 30 languages x 300 chunks, nearly all of it done: its pages, and a backfill over three partitions.
+"""The pages of a grid of 30 languages x 300 chunks, nearly all done, and a backfill over three partitions.
 
-Run by `make browser`, which shows how long the pages took.
+Run by `make browser`, which prints the time of each page.
 """
 
 import json
@@ -8,6 +8,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,57 +30,52 @@ LAST = f"chunk_{CHUNKS - 1:04d}"
 def ui(sandbox: Sandbox, chromium: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     folder = tmp_path_factory.mktemp("large")
     with shared_world(sandbox, folder, LANGUAGES=",".join(GRID)) as world:
-        put = world.upload(episodes={language: 3 for language in SPOKEN}, segments=(15, 25), seconds=(1.0, 9.0))
+        uploaded = world.upload(episodes={language: 3 for language in SPOKEN}, segments=(15, 25), seconds=(1.0, 9.0))
         episodes = defaultdict(list)
-        for folder_name, episode in sorted({tuple(row.key.split("/")[1:3]) for row in put.rows}):
+        for folder_name, episode in sorted({tuple(row.key.split("/")[1:3]) for row in uploaded.rows}):
             episodes[folder_name].append(f"{folder_name}/{episode}")
-        with took("a plan and a history of 9,000 partitions made"):
+        with timed("a plan and a history of 9,000 partitions made"):
             fill(GRID, CHUNKS, DONE, episodes)
         with open_ui(world, chromium) as opened:
             yield opened
 
 
-class took:
-    """Says how long something took; slow is whatever outlasts the page's own patience."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        self.started = time.monotonic()
-
-    def __exit__(self, *error: object) -> None:
-        print(f"{time.monotonic() - self.started:6.1f} s  {self.what}", flush=True)
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Print the seconds that the block took."""
+    started = time.monotonic()
+    yield
+    print(f"{time.monotonic() - started:6.1f} s  {what}", flush=True)
 
 
-def test_the_pages_of_a_large_grid(ui: Ui) -> None:
-    with took("the asset graph"):
+def test_the_pages_of_a_large_grid_count_its_partitions(ui: Ui) -> None:
+    with timed("the asset graph"):
         ui.open("/asset-groups")
         for asset in ("work_plan", "parquet_shards", "hub_commit"):
             expect(ui.button(asset)).to_be_visible()
-    with took("the catalog"):
+    with timed("the catalog"):
         ui.open("/assets")
         expect(ui.page.get_by_text("9,000 partitions")).to_have_count(2)
     for asset in ("parquet_shards", "hub_commit"):
-        with took(f"the partitions page of {asset}"):
+        with timed(f"the partitions page of {asset}"):
             ui.open(f"/assets/{asset}?view=partitions")
             expect(ui.text(f"Materialized ({len(GRID) * DONE})")).to_be_visible()
             expect(ui.text(f"Missing ({len(GRID) * (CHUNKS - DONE)})")).to_be_visible()
-    with took("one partition in it, found by two clicks"):
+    with timed("one partition in it, by two clicks"):
         ui.text("en").click()
         ui.page.get_by_placeholder("Filter by plan_chunk").fill("chunk_0123")
         ui.text("chunk_0123").click()
         expect(ui.text("en|chunk_0123")).to_be_visible()
         expect(ui.metadata("recorded_by")).to_be_visible()
-    with took("the overview of hub_commit"):
+    with timed("the overview of hub_commit"):
         ui.open("/assets/hub_commit")
     ui.check()
 
 
-def test_a_backfill_over_three_partitions(ui: Ui) -> None:
-    with took("a backfill launched by clicking"):
+def test_a_backfill_over_three_partitions_turns_both_assets_green(ui: Ui) -> None:
+    with timed("a backfill launched by clicking"):
         ui.launch_backfill(SPOKEN, [LAST], picture="ui-materialize")
-    with took("both assets green for three partitions"):
+    with timed("both assets green for three partitions"):
         ui.expect_backfill_done(len(SPOKEN))
     ui.picture("ui-backfill")
     for asset in ("parquet_shards", "hub_commit"):
@@ -90,7 +86,7 @@ def test_a_backfill_over_three_partitions(ui: Ui) -> None:
     ui.check()
 
 
-def test_the_metadata_of_what_it_built(ui: Ui) -> None:
+def test_a_built_partition_shows_its_metadata_and_picture(ui: Ui) -> None:
     ui.open_partition("hub_commit", "en", LAST)
     expect(ui.metadata("committed")).to_have_text("true")
     commit = re.compile(f"^{ui.world.sandbox.hub.endpoint}/datasets/{ui.world.repo_id}/commit/[0-9a-f]{{40}}$")

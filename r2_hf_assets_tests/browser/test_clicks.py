@@ -10,7 +10,7 @@ from r2_hf_assets_tests.support.world import World
 
 def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path, monkeypatch) -> None:
     world = in_process
-    # The grid is what the plan fills, so that an asset is green when all of it is done.
+    # The grid has no other cells, so that an asset is green when all chunks are done.
     world.env["LANGUAGES"] = "en,de"
     monkeypatch.setenv("LANGUAGES", "en,de")
     world.upload(episodes={"en": 2, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)

@@ -1,7 +1,7 @@
 """A world's UI in a real browser: the distribution's chromium, on the real webserver, code server and daemon.
 
-What a page says while it is used is kept in `complaints`: exceptions, console errors, failed requests, and GraphQL
-answers that hold an error, whether or not the page shows it. A request to anything but this machine is one too.
+`errors` collects a page's exceptions, console errors, failed requests, GraphQL responses with an error, and requests to
+other machines.
 """
 
 import os
@@ -23,58 +23,58 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
-# The machine may be busy with other tests; a page takes a second or two.
+# A page takes a second or two, and more while other tests run.
 PATIENCE_MS = 60_000
 RUNS_PATIENCE_MS = 150_000
 
-# The UI asks by window.fetch, and often says nothing on the console when the answer is an error.
-_TELL_ERRORS = """
+# The UI uses window.fetch, and often logs nothing when a response has an error.
+_LOG_GRAPHQL_ERRORS = """
 const fetched = window.fetch;
-window.fetch = async (...asked) => {
-  const answer = await fetched(...asked);
-  if (answer.url.includes('/graphql')) answer.clone().text().then((text) => {
-    const found = text.match(/"errors":\\s*\\[\\s*\\{.{0,300}|"__typename":\\s*"PythonError".{0,300}/s);
-    if (found) console.error('GraphQL: ' + found[0]);
+window.fetch = async (...request) => {
+  const response = await fetched(...request);
+  if (response.url.includes('/graphql')) response.clone().text().then((text) => {
+    const match = text.match(/"errors":\\s*\\[\\s*\\{.{0,300}|"__typename":\\s*"PythonError".{0,300}/s);
+    if (match) console.error('GraphQL: ' + match[0]);
   }, () => {});
-  return answer;
+  return response;
 };
 """
 
 
 @dataclass
 class Ui:
-    """One tab of the UI, and what it complained of."""
+    """One tab of the UI, and its errors."""
 
     world: World
     host: Services
     page: Page
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.add_init_script(_TELL_ERRORS)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        self.page.on("request", self._look_at_request)
-        self.page.on("response", self._look_at_response)
+        self.page.add_init_script(_LOG_GRAPHQL_ERRORS)
+        self.page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        self.page.on("request", self._check_request)
+        self.page.on("response", self._check_response)
 
-    def _look_at_request(self, request: Request) -> None:
+    def _check_request(self, request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme in ("http", "https") and parts.hostname != LOOPBACK:
-            self.complaints.append(f"asked {request.url}")
+            self.errors.append(f"request to {request.url}")
 
-    def _look_at_response(self, response: Response) -> None:
+    def _check_response(self, response: Response) -> None:
         if response.status >= 400:
-            self.complaints.append(f"{response.status} {response.url}")
+            self.errors.append(f"{response.status} {response.url}")
 
     # pages
 
     def open(self, path: str) -> None:
-        """Open a page and wait until it has loaded everything that it shows."""
+        """Open a page and wait until it has loaded."""
         self.page.goto(path)
         self.settle()
 
     def settle(self) -> None:
-        """Wait until nothing is loading any more."""
+        """Wait until nothing is loading."""
         self.page.wait_for_load_state("networkidle")
         expect(self.page.get_by_role("progressbar")).to_have_count(0)
         expect(self.page.get_by_text("Loading", exact=False)).to_have_count(0)
@@ -83,23 +83,23 @@ class Ui:
         return self.page.get_by_role("button", name=name)
 
     def text(self, text: str) -> Locator:
-        """What shows exactly this text. The UI writes a text twice, once to measure it: the first is shown."""
+        """Return the element with exactly this text, the first one: the UI adds a second to measure it."""
         return self.page.get_by_text(text, exact=True).first
 
     def check(self) -> None:
-        """Nothing was complained of so far, on no page and in no toast."""
+        """Check that no page and no toast had an error so far."""
         toasts = self.page.get_by_role("region", name="Notifications").get_by_role("listitem").all_inner_texts()
-        assert self.complaints == [], f"on {self.page.url}: {self.complaints}"
+        assert self.errors == [], f"on {self.page.url}: {self.errors}"
         assert [toast for toast in toasts if re.search("error|fail|could not", toast, re.IGNORECASE)] == []
 
     def picture(self, name: str) -> None:
-        """With SCREENSHOTS=1: what the page looks like now, into docs/."""
+        """With SCREENSHOTS=1, save a screenshot of the page in docs/."""
         if os.environ.get("SCREENSHOTS") == "1":
             self.settle()
             self.page.screenshot(path=ROOT / "docs" / f"{name}.png")
 
     def picture_of_graph(self, name: str) -> None:
-        """The same of the asset graph, wide enough for the UI to show what stands in its boxes."""
+        """Save the asset graph, wide enough for the UI to show the text in its boxes."""
         before = self.page.viewport_size
         self.page.set_viewport_size({"width": 1700, "height": 480})
         self.open("/asset-groups")
@@ -112,7 +112,7 @@ class Ui:
     # what a user does
 
     def launch_backfill(self, languages: list[str], chunks: list[str], picture: str = "") -> None:
-        """Select both assets in the graph, Materialize, choose partitions, launch; opens the backfill's page."""
+        """Launch a backfill of both assets from the graph, and open its page."""
         self.open("/asset-groups")
         self.button("parquet_shards").click()
         self.button("hub_commit").click(modifiers=["Shift"])
@@ -132,7 +132,7 @@ class Ui:
         self.page.get_by_role("region", name="Notifications").get_by_text("View").click()
 
     def expect_backfill_done(self, partitions: int) -> None:
-        """On the backfill's page: it succeeds, and both assets are green for every partition."""
+        """Check on the backfill's page that it succeeds and both assets are green for every partition."""
         for asset in ("parquet_shards", "hub_commit"):
             # The row alone, not a box around both: its name, then targeted, in progress, succeeded, failed.
             row = re.compile(rf"^\s*({asset}\s*)+100% completed\s*{partitions}\s*0\s*{partitions}\s*0\s*$")
@@ -141,7 +141,7 @@ class Ui:
         expect(self.page.get_by_text("Succeeded", exact=True)).to_have_count(2, timeout=RUNS_PATIENCE_MS)
 
     def open_partition(self, asset: str, language: str, chunk: str) -> None:
-        """An asset's partition, found by clicking through its partitions page."""
+        """Open an asset's partition by clicking through its partitions page."""
         self.open(f"/assets/{asset}?view=partitions")
         for dimension, key in (("language", language), ("plan_chunk", chunk)):
             self.page.get_by_placeholder(f"Filter by {dimension}").fill(key)
@@ -150,12 +150,12 @@ class Ui:
         self.settle()
 
     def metadata(self, name: str) -> Locator:
-        """The cell that shows a value of a materialization."""
+        """Return the cell that shows a value of a materialization."""
         rows = self.page.get_by_role("row").filter(has=self.page.get_by_role("cell", name=name, exact=True))
         return rows.first.get_by_role("cell").nth(1)
 
     def expect_picture(self, title: str) -> None:
-        """The entry `pictures` of a materialization, opened: the browser draws it."""
+        """Open the entry `pictures` of a materialization and check that the browser draws it."""
         self.metadata("pictures").get_by_text("Show Markdown").click()
         drawn = self.page.get_by_role("dialog").get_by_role("img", name=title)
         expect(drawn).to_be_visible()
@@ -173,11 +173,11 @@ class Ui:
 
 @contextmanager
 def open_ui(world: World, chromium: Path) -> Iterator[Ui]:
-    """The world's services and a browser on them; both gone at the end. Needs the world's variables (`in_process`)."""
+    """The world's services and a browser on them, until the end. Needs the world's variables (`in_process`)."""
     profile = world.folder / "chromium"
-    # Chromium keeps some files at home, wherever its profile lies.
+    # Chromium stores some files in HOME, outside of its profile.
     env: dict[str, str | float | bool] = {**world.command_env(), "HOME": str(profile)}
-    with services(world, daemon="r2_hf_assets_tests.browser.quick_daemon") as host:
+    with services(world, daemon="r2_hf_assets_tests.integration.quick_daemon") as host:
         url = host.start_ui()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch_persistent_context(

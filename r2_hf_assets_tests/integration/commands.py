@@ -1,7 +1,7 @@
-"""Real `dagster` commands in processes of their own: several at the same moment, and one that is held to be signalled.
+"""Real `dagster` commands as processes that start at the same moment or are sent a signal.
 
-Imports take seconds and differ between processes, so a command that is to meet another waits, everything imported, for
-a line on its standard input; then it runs Dagster's own main with the arguments it was given.
+Imports take seconds and differ between processes, so a command imports everything, waits for a line on its standard
+input, and then runs Dagster's own main with its arguments.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ PATIENCE_S = 120.0
 
 @contextmanager
 def command(world: World, *arguments: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """`dagster ARGUMENTS` in a session of its own, waiting for `go`; killed at the end if it still runs."""
+    """`dagster ARGUMENTS` in its own session, waiting for `go`; killed at the end if it still runs."""
     env = {**world.command_env(), **world.env, **more}
     with (world.folder / "commands.log").open("a") as log:
         process = subprocess.Popen(
@@ -39,7 +39,7 @@ def command(world: World, *arguments: str, **more: str) -> Iterator[subprocess.P
 
 
 def go(processes: Sequence[subprocess.Popen[str]]) -> None:
-    """Let the commands run, all at once, as soon as all have imported everything."""
+    """Start all commands at once, when all have imported everything."""
     for process in processes:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
     for process in processes:
@@ -49,7 +49,7 @@ def go(processes: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def log(world: World) -> str:
-    """What the commands said on standard error."""
+    """Return the commands' standard error."""
     return (world.folder / "commands.log").read_text()
 
 

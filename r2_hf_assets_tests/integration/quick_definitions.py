@@ -1,4 +1,4 @@
-"""The project's definitions, with signs of life by the half second, and looks as often as the daemon makes any."""
+"""The project's definitions, with heartbeats every half second and two evaluations to find a lost run."""
 
 from dagster import SensorDefinition
 

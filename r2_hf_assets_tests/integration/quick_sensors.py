@@ -1,13 +1,13 @@
-"""The project's definitions, with sensors that tick every second, and waits of seconds where there are minutes."""
+"""The project's definitions, with sensors that are evaluated every second and waits of seconds, not minutes."""
 
 from dagster import SensorDefinition
 
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.plan import dispatch as turns
+from r2_hf_assets.plan import dispatch
 from r2_hf_assets.sensors import new_episodes
 
 new_episodes.SWEEP_EVERY_S = 1.0
-setattr(turns, "RUN_FIRST_WAIT_S", 1.0)  # noqa: B010
+setattr(dispatch, "RUN_FIRST_WAIT_S", 1.0)  # noqa: B010
 
 for sensor in defs.sensors or ():
     assert isinstance(sensor, SensorDefinition)

@@ -1,8 +1,7 @@
-"""A world's code server, daemon and UI as processes of their own, to start, kill and start again; and its GraphQL.
+"""A world's code server, daemon and UI as processes to start, kill and start again; and its GraphQL.
 
-Runs are children of the code server and in its session, so `kill` is what the crash of a host is: nobody is left who
-could tell of the end of a run. GraphQL is answered in this process, by the schema that the webserver serves, against
-the real code server.
+Runs are children of the code server and in its session, so `kill` has the effect of a host crash: no process is left to
+report the end of a run. GraphQL is executed in this process, by the webserver's schema, on the real code server.
 """
 
 import os
@@ -50,7 +49,7 @@ class Services:
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Start the code server, and the daemon when the former answers."""
+        """Start the code server, and the daemon once the code server accepts connections."""
         location = f"{{host: {LOOPBACK}, port: {self.port}, location_name: {LOCATION}}}"
         self._workspace.write_text(f"load_from:\n  - grpc_server: {location}\n")
         serve = ["dagster", "api", "grpc", "-h", LOOPBACK, "-p", str(self.port), "--location-name", LOCATION]
@@ -59,7 +58,7 @@ class Services:
         self._start([self.daemon, "run", "-w", str(self._workspace)])
 
     def start_ui(self) -> str:
-        """Start the webserver beside them; its URL."""
+        """Start the webserver; return its URL."""
         port = free_port()
         web = self._start(["dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", str(self._workspace)])
         self._wait_for(web, port)
@@ -74,7 +73,7 @@ class Services:
         assert _listens(port), self.log()
 
     def log(self) -> str:
-        """What the processes said last."""
+        """Return the end of the processes' log."""
         return (self.world.folder / "services.log").read_text()[-3000:]
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -94,7 +93,7 @@ class Services:
         return process
 
     def kill(self) -> None:
-        """The host crashes: every process at once, with all that they started."""
+        """Kill every process with its children, as a host crash does."""
         for process in self.running:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -103,15 +102,15 @@ class Services:
         self.running.clear()
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The answer's data."""
+        """Return the data of the response; a GraphQL error fails the test."""
         target = GrpcServerTarget(host=LOOPBACK, port=self.port, socket=None, location_name=LOCATION)
         with DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as context:
-            answer = execute_query(context, query, variables)
-        assert "errors" not in answer, answer["errors"]
-        return answer["data"]
+            result = execute_query(context, query, variables)
+        assert "errors" not in result, result["errors"]
+        return result["data"]
 
     def launch(self, assets: Sequence[str], key: str) -> str:
-        """Queue a run of one partition, as the UI does; its id."""
+        """Queue a run of one partition, as the UI does; return its id."""
         language, _ = read_key(key)
         dimensions = {"": key, "/language": language, "/plan_chunk": key.partition("|")[2]}
         tags = [{"key": f"dagster/partition{name}", "value": value} for name, value in dimensions.items()]
@@ -133,7 +132,7 @@ def _listens(port: int) -> bool:
 
 
 def stored(instance: DagsterInstance, run_id: str) -> DagsterRun:
-    """A run as the instance knows it now."""
+    """Return a run's current record."""
     run = instance.get_run_by_id(run_id)
     assert run is not None
     return run
@@ -141,7 +140,7 @@ def stored(instance: DagsterInstance, run_id: str) -> DagsterRun:
 
 @contextmanager
 def services(world: World, module: str = "r2_hf_assets.definitions", **options: Any) -> Iterator[Services]:
-    """A code server and a daemon, gone at the end with every run they started. Needs `in_process`."""
+    """A code server and a daemon, killed at the end with their runs. Needs `in_process`."""
     running = Services(world, module, **options)
     try:
         running.start()

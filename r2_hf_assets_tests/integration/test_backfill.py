@@ -1,54 +1,39 @@
 """A real backfill: `dagster dev` with its daemon and code server, launched as the UI does it, over GraphQL."""
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from dagster import DagsterInstance, RunsFilter
 
+from r2_hf_assets_tests.integration.webserver import Webserver
 from r2_hf_assets_tests.support.world import BIN, ROOT, World, materializations
+from r2_hf_sandbox.processes import LOOPBACK, free_port, wait_until
 
-LAUNCH = """
-mutation ($backfillParams: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $backfillParams) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
-STATUS = "query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"
-MISSING = """
+STATS = """
 query { assetNodeOrError(assetKey: {path: ["hub_commit"]}) { ... on AssetNode {
-  partitionStats { numMaterialized numPartitions numFailed } } } }
+  partitionStats { numMaterialized numFailed } } } }
 """
+ENDED = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
 
 
 @contextmanager
-def dagster_dev(world: World) -> Iterator[str]:
-    """`dagster dev` on a free port; yields its GraphQL URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def dagster_dev(world: World) -> Iterator[Webserver]:
+    """`dagster dev` on a free port, ready."""
     shutil.copy(ROOT / "workspace.yaml", world.folder)
-    command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+    port = free_port()
+    command = [str(BIN / "dagster"), "dev", "-h", LOOPBACK, "-p", str(port)]
     with (world.folder / "dev.log").open("wb") as log:
         dev = subprocess.Popen(
             command, cwd=world.folder, env=world.command_env(), stdout=log, stderr=log, start_new_session=True
         )
-    url = f"http://127.0.0.1:{port}/graphql"
+    webserver = Webserver(f"http://{LOOPBACK}:{port}")
     try:
-        _wait(lambda: _answers(url), 90)
-        yield url
+        assert wait_until(webserver.ready, 90, 0.5)
+        yield webserver
     finally:
         os.killpg(dev.pid, signal.SIGINT)
         try:
@@ -58,59 +43,27 @@ def dagster_dev(world: World) -> Iterator[str]:
             dev.wait()
 
 
-def _answers(url: str) -> bool:
-    try:
-        return bool(graphql(url, "{ version }")) and bool(
-            graphql(url, "{ assetNodes { assetKey { path } } }")["assetNodes"]
-        )
-    except (OSError, urllib.error.URLError, KeyError):
-        return False
+def _backfill(webserver: Webserver, keys: list[str]) -> str:
+    """Run a backfill; return its final status."""
+    backfill = webserver.backfill(keys)
+    assert wait_until(lambda: webserver.backfill_status(backfill) in ENDED, 220, 0.5)
+    return webserver.backfill_status(backfill)
 
 
-def graphql(url: str, query: str, **variables: Any) -> dict[str, Any]:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found = json.loads(answer.read())
-    assert "errors" not in found, found["errors"]
-    return found["data"]
-
-
-def _wait(done: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
-
-
-def _backfill(url: str, partitions: list[str]) -> str:
-    assets = [{"path": ["parquet_shards"]}, {"path": ["hub_commit"]}]
-    launched = graphql(url, LAUNCH, backfillParams={"partitionNames": partitions, "assetSelection": assets})
-    backfill = launched["launchPartitionBackfill"]
-    assert backfill["__typename"] == "LaunchBackfillSuccess", backfill
-    ended = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
-
-    def status() -> str:
-        return graphql(url, STATUS, id=backfill["backfillId"])["partitionBackfillOrError"]["status"]
-
-    _wait(lambda: status() in ended, 220)
-    return status()
-
-
-def test_a_backfill_gives_one_run_a_chunk_and_a_second_one_does_only_what_is_missing(in_process: World) -> None:
+def test_a_backfill_makes_one_run_per_chunk_and_a_second_one_completes_the_rest(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 6, "de": 1}, expect=False)
     world.write_dotenv()
     world.scan()
-    with dagster_dev(world) as url:
-        # de|chunk_0001 is a cell that the plan does not fill: it must not make the backfill fail.
-        assert _backfill(url, ["en|chunk_0000", "de|chunk_0001"]) == "COMPLETED_SUCCESS"
+    with dagster_dev(world) as webserver:
+        # de|chunk_0001 is not planned, which must not fail the backfill.
+        assert _backfill(webserver, ["en|chunk_0000", "de|chunk_0001"]) == "COMPLETED_SUCCESS"
         assert world.files() == ["data/en/chunk-00000.parquet"]
         head = world.head()
-        stats = graphql(url, MISSING)["assetNodeOrError"]["partitionStats"]
+        stats = webserver.query(STATS)["assetNodeOrError"]["partitionStats"]
         assert (stats["numMaterialized"], stats["numFailed"]) == (2, 0)
         assert world.due() == ["de|chunk_0000", "en|chunk_0001"]
-        assert _backfill(url, world.due()) == "COMPLETED_SUCCESS"
+        assert _backfill(webserver, world.due()) == "COMPLETED_SUCCESS"
     assert world.due() == []
     assert world.head() != head
     for asset in ("parquet_shards", "hub_commit"):

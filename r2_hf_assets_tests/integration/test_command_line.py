@@ -3,16 +3,16 @@
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
 from r2_hf_assets_tests.support.world import BIN, World, materializations
+from r2_hf_sandbox.processes import wait_until
 
 MATERIALIZE = ("asset", "materialize", "--select")
 
 
-def test_plan_build_and_commit(in_process: World) -> None:
+def test_materialize_plans_builds_and_commits(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 2, "de": 1})
     world.write_dotenv()
@@ -56,7 +56,7 @@ def test_missing_settings_are_named_in_one_line_before_any_work(world: World) ->
         ({"R2_ENDPOINT_URL": "http://127.0.0.1:9"}, "check R2_ENDPOINT_URL"),
     ],
 )
-def test_a_bucket_that_refuses_is_explained(
+def test_a_wrong_bucket_setting_is_named_in_one_line(
     in_process: World, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], advice: str
 ) -> None:
     for name, value in change.items():
@@ -67,7 +67,7 @@ def test_a_bucket_that_refuses_is_explained(
     assert "\n" not in error
 
 
-def test_a_token_that_may_not_write_is_explained(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_without_write_access_is_named(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = in_process
     world.upload(episodes={"en": 1}, expect=False)
     world.scan()
@@ -79,7 +79,7 @@ def test_a_token_that_may_not_write_is_explained(in_process: World, monkeypatch:
     assert world.due() == ["en|chunk_0000"]
 
 
-def test_a_forgetful_instance_is_called_out(world: World) -> None:
+def test_an_ephemeral_instance_is_warned_of(world: World) -> None:
     world.upload(episodes={"en": 1}, expect=False)
     del world.env["DAGSTER_HOME"]
     world.write_dotenv()
@@ -89,7 +89,7 @@ def test_a_forgetful_instance_is_called_out(world: World) -> None:
     assert "Set DAGSTER_HOME" in run.stderr
 
 
-def test_a_killed_run_is_done_again_and_a_recorded_one_is_not(in_process: World) -> None:
+def test_a_killed_run_is_repeated_and_a_recorded_one_is_not(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 6}, expect=False)
     world.write_dotenv()
@@ -103,7 +103,7 @@ def test_a_killed_run_is_done_again_and_a_recorded_one_is_not(in_process: World)
         command, cwd=world.folder, env=world.command_env(), stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        _wait_for_commit_request(world, mark)
+        assert wait_until(lambda: _commit_requested(world, mark), 120, 0.1)
     finally:
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
@@ -117,10 +117,5 @@ def test_a_killed_run_is_done_again_and_a_recorded_one_is_not(in_process: World)
     assert len({row["audio"]["path"] for row in world.table().to_pylist()}) == world.table().num_rows
 
 
-def _wait_for_commit_request(world: World, mark: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if any(f"{world.repo_id}/commit/" in request["path"] for request in world.sandbox.hub.requests(since=mark)):
-            return
-        time.sleep(0.1)
-    raise AssertionError("the run never came as far as its commit")
+def _commit_requested(world: World, mark: int) -> bool:
+    return any(f"{world.repo_id}/commit/" in request["path"] for request in world.sandbox.hub.requests(since=mark))

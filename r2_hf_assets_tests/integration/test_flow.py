@@ -1,4 +1,4 @@
-"""The main job in one process, on a real bucket and a Hub that answers like the real one."""
+"""The main job in one process, on the sandbox's bucket and Hub."""
 
 import hashlib
 import math
@@ -24,11 +24,11 @@ def test_every_good_segment_arrives_once_with_its_bytes(in_process: World) -> No
     assert world.scan() is None
     assert [run.error for run in world.build_due()] == [None] * 8
     rows = world.table().to_pylist()
-    found = {row["audio"]["path"]: row for row in rows}
-    assert len(found) == len(rows)
-    assert set(found) == {row.key for row in summary.rows}
+    by_key = {row["audio"]["path"]: row for row in rows}
+    assert len(by_key) == len(rows)
+    assert set(by_key) == {row.key for row in summary.rows}
     for expected in summary.rows:
-        row = found[expected.key]
+        row = by_key[expected.key]
         assert row["audio"]["bytes"] == world.object(expected.key)
         assert hashlib.sha256(row["audio"]["bytes"]).hexdigest() == expected.sha256
         assert row["text"] == expected.text
@@ -56,7 +56,7 @@ def test_languages_follow_folders_and_segments(in_process: World) -> None:
     assert by_folder == {"en": {"en"}, "en-US": {"en"}, "deu": {"de"}, "in": {"id"}, "junk": {"unknown"}}
 
 
-def test_the_ledger_names_what_was_rejected(in_process: World) -> None:
+def test_the_ledger_has_every_reject_by_reason(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 1}, awkward=True)
     world.scan()
@@ -93,7 +93,7 @@ def test_five_rescans_grow_the_plan_and_shift_nothing(in_process: World) -> None
     assert len({row["audio"]["path"].rsplit("/", 1)[0] for row in world.table().to_pylist()}) == 15
 
 
-def test_reruns_leave_the_head_where_it_was(in_process: World) -> None:
+def test_reruns_do_not_change_the_head(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 4})
     world.scan()
@@ -129,7 +129,7 @@ def test_a_larger_chunk_is_split_and_a_smaller_one_drops_its_parts(
     assert materializations(world, "hub_commit")[0]["removed"] == parts
 
 
-def test_a_cell_without_a_chunk_succeeds_empty_and_is_due_once_planned(in_process: World) -> None:
+def test_an_unplanned_cell_succeeds_with_0_rows_and_is_due_once_planned(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 4, "de": 1})
     world.scan()
@@ -156,7 +156,7 @@ def test_a_filter_narrows_the_scan(in_process: World) -> None:
     assert metadata["languages_that_fit"] == "LANGUAGES=de,en,id,unknown"
 
 
-def test_an_upload_that_goes_on_fails_its_partition_and_loses_nothing(
+def test_a_partition_fails_while_its_upload_continues_and_completes_afterwards(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
@@ -175,7 +175,7 @@ def test_an_upload_that_goes_on_fails_its_partition_and_loses_nothing(
     assert world.due() == ["en|chunk_0000"]
     obstore.put(world.store(), late, body)
     assert [run.error for run in world.build_due()] == [None]
-    assert late in {row["audio"]["path"] for row in world.table().to_pylist()}
+    assert late in world.row_keys()
 
 
 def test_a_plan_on_s3_lets_another_machine_commit(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,16 +191,11 @@ def test_a_plan_on_s3_lets_another_machine_commit(in_process: World, monkeypatch
     with DagsterInstance.get() as instance:
         world.scan()
         assert execute(instance, [COMMIT], partition_key("en", 0)).success
-    first = {row.key for row in summary.rows if row.key in set(_keys(world))}
-    assert first
+    assert set(world.row_keys()) & {row.key for row in summary.rows}
     assert world.files() == ["data/en/chunk-00000.parquet"]
 
 
-def _keys(world: World) -> list[str]:
-    return [row["audio"]["path"] for row in world.table().to_pylist()]
-
-
-def test_metadata_speaks_dagster(in_process: World) -> None:
+def test_metadata_agrees_with_the_dataset_and_the_head(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 1})
     world.scan()

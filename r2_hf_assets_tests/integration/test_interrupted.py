@@ -1,4 +1,4 @@
-"""Runs that a user or the system stops in their middle leave what a kill leaves, and the next run completes them."""
+"""Runs that a user or the system interrupts leave nothing visible, and the next run completes them."""
 
 import os
 import re
@@ -29,40 +29,39 @@ mutation ($runId: String!) {
 
 @dataclass
 class Case:
-    """One planned chunk, and places where a run of it is held until `let_go`."""
+    """One planned chunk, and faults that hold a run of it until `release`."""
 
     world: World
     proxy: S3Faults
     summary: SampleSummary
 
     def hold(self, moment: str) -> Callable[[], bool]:
-        """Hold the next run there; the function that is returned says whether it has come so far."""
+        """Hold the next run there; return a function that reports whether it is held."""
         hub, mark = self.world.sandbox.hub, self.world.sandbox.hub.mark()
         if moment == "build":
             self.proxy.inject(S3Fault(r"_000001\.mp3", "delay", delay_s=HELD_S, times=100))
             return lambda: self.proxy.count(r"_000001\.mp3") > 0
-        # A shard ends every upload; xorbs are not sent when an earlier test has uploaded the same content.
+        # Every upload sends a shard; xorbs are not sent when an earlier test has uploaded the same content.
         path = {"upload": "/v1/shards", "commit": f"{self.world.repo_id}/commit/"}[moment]
         hub.inject({"method": "POST", "path_regex": path, "delay_s": HELD_S, "drop": True, "times": 100})
         return lambda: any(path in request["path"] for request in hub.requests(since=mark))
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.proxy.clear()
         self.proxy.refuse()  # ends what is held in it
         self.proxy.listen()
         self.world.sandbox.hub.clear_faults()
 
     def check_nothing_visible(self) -> None:
-        """Neither on the Hub nor in the history."""
+        """Check that neither the Hub nor the history has the chunk."""
         assert materializations(self.world, "hub_commit") == []
         if self.world.api().repo_exists(self.world.repo_id, repo_type="dataset"):
             assert self.world.files() == [] and self.world.commits() == []
 
-    def check_whole(self) -> None:
-        """Every row once, by one commit; no file is left behind."""
+    def check_complete(self) -> None:
+        """Check that every row is there once, by one commit, and that no file is orphaned."""
         assert len(self.world.commits()) == 1 and self.world.due() == []
-        found = [row["audio"]["path"] for row in self.world.table().to_pylist()]
-        assert sorted(found) == sorted(row.key for row in self.summary.rows)
+        assert self.world.row_keys() == sorted(row.key for row in self.summary.rows)
         assert len(materializations(self.world, "hub_commit")) == 1
         assert list((self.world.folder / "dagster_home").rglob("*.parquet")) == []
 
@@ -79,13 +78,13 @@ def case(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
 
 
 @pytest.mark.parametrize("moment", ["build", "upload", "commit"])
-def test_a_command_that_is_stopped_by_control_c(case: Case, moment: str) -> None:
+def test_a_command_interrupted_by_control_c_shows_nothing_and_the_next_run_completes(case: Case, moment: str) -> None:
     held = case.hold(moment)
     with command(case.world, *BOTH, KEY) as process:
         go([process])
         assert wait_until(held, PATIENCE_S), log(case.world)
         os.killpg(process.pid, signal.SIGINT)
-        case.let_go()
+        case.release()
         assert process.wait(PATIENCE_S) != 0
     with DagsterInstance.get() as instance:
         (run,) = instance.get_runs(RunsFilter(tags={"dagster/partition": KEY}))
@@ -93,10 +92,10 @@ def test_a_command_that_is_stopped_by_control_c(case: Case, moment: str) -> None
     assert run.status is DagsterRunStatus.FAILURE and "Execution was interrupted" in failure.message
     case.check_nothing_visible()
     assert [(done.key, done.error) for done in case.world.build_due()] == [(KEY, None)]
-    case.check_whole()
+    case.check_complete()
 
 
-def test_a_terminated_run_is_not_retried_and_one_that_the_system_stops_is(case: Case) -> None:
+def test_a_terminated_run_is_not_retried_and_a_run_that_got_sigterm_is(case: Case) -> None:
     with services(case.world) as host, DagsterInstance.get() as instance:
 
         def held_run(moment: str) -> str:
@@ -109,24 +108,24 @@ def test_a_terminated_run_is_not_retried_and_one_that_the_system_stops_is(case: 
             return stored(instance, run_id).is_finished
 
         terminated = held_run("build")
-        answer = host.graphql(TERMINATE, runId=terminated)["terminateRun"]
-        assert answer["__typename"] == "TerminateRunSuccess", answer
-        case.let_go()
+        result = host.graphql(TERMINATE, runId=terminated)["terminateRun"]
+        assert result["__typename"] == "TerminateRunSuccess", result
+        case.release()
         assert wait_until(lambda: ended(terminated), PATIENCE_S), host.log()
         case.check_nothing_visible()
 
         stopped = held_run("commit")
         events = instance.all_logs(stopped, of_type=DagsterEventType.ENGINE_EVENT)
         (pid,) = {
-            int(found[1]) for event in events if (found := re.search(r"steps in process \(pid: (\d+)\)", event.message))
+            int(match[1]) for event in events if (match := re.search(r"steps in process \(pid: (\d+)\)", event.message))
         }
         os.kill(pid, signal.SIGTERM)
-        case.let_go()
+        case.release()
         assert wait_until(lambda: case.world.due() == [], PATIENCE_S), host.log()
         assert wait_until(lambda: all(run.is_finished for run in instance.get_runs()), PATIENCE_S), host.log()
         runs = {run.run_id: run for run in instance.get_runs(RunsFilter(tags={"dagster/partition": KEY}))}
     (retry,) = set(runs) - {terminated, stopped}
     assert runs[retry].parent_run_id == stopped
-    wanted = [DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
-    assert [runs[run_id].status for run_id in (terminated, stopped, retry)] == wanted
-    case.check_whole()
+    statuses = [DagsterRunStatus.CANCELED, DagsterRunStatus.FAILURE, DagsterRunStatus.SUCCESS]
+    assert [runs[run_id].status for run_id in (terminated, stopped, retry)] == statuses
+    case.check_complete()

@@ -1,4 +1,4 @@
-"""What the Hub lost is due again for everybody, and a build that waits for its commit is used again."""
+"""Chunks that the Hub lost are due again, and a build without a commit is used by the next run."""
 
 import shutil
 
@@ -44,26 +44,22 @@ def reconcile(*, mark_lost: bool = False) -> Report:
 
 
 def grid(world: World) -> dict[str, AssetPartitionStatus | None]:
-    """What the UI shows of hub_commit's partitions."""
+    """Return the status of hub_commit's partitions, as the UI shows it."""
     with DagsterInstance.get() as instance:
         return dict(instance.get_status_by_partition(COMMIT, [KEY, "en|chunk_0001"], chunk_partitions) or {})
 
 
-def rows(world: World) -> list[str]:
-    return sorted(row["audio"]["path"] for row in world.table().to_pylist())
-
-
-def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: pytest.CaptureFixture[str]) -> None:
-    before = rows(done)
+def test_a_deleted_part_makes_its_chunk_due_again(done: World, capfd: pytest.CaptureFixture[str]) -> None:
+    before = done.row_keys()
     last = [path for path in done.files() if "chunk-00000" in path][-1]
     done.api().delete_file(last, done.repo_id, repo_type="dataset")
 
-    looked = call(capfd, "reconcile", "--dry-run")
-    assert any(line.startswith(f"recorded_absent: {KEY}: 1 of ") and last in line for line in looked.stdout)
+    dry_run = call(capfd, "reconcile", "--dry-run")
+    assert any(line.startswith(f"recorded_absent: {KEY}: 1 of ") and last in line for line in dry_run.stdout)
     assert done.due() == [], "a dry run records nothing"
 
-    told = call(capfd, "reconcile")
-    assert f"due again; r2-hf process builds them: {KEY}" in told.stderr
+    reconciled = call(capfd, "reconcile")
+    assert f"due again; r2-hf process builds them: {KEY}" in reconciled.stderr
     assert done.due() == [KEY]
     with DagsterInstance.get() as instance:
         settings = load()
@@ -71,16 +67,16 @@ def test_a_deleted_part_makes_its_chunk_due_for_everybody(done: World, capfd: py
         (row,) = read_progress(instance, planned, settings.plan.languages, settings.dataset).languages
     assert (row.planned, row.committed, row.due, row.failed) == (2, 1, 1, 1)
     assert grid(done) == {KEY: AssetPartitionStatus.FAILED, "en|chunk_0001": AssetPartitionStatus.MATERIALIZED}
-    assert reconcile(mark_lost=True).lost == [], "it is said once"
+    assert reconcile(mark_lost=True).lost == [], "it is reported once"
 
     since = len(done.commits())
     assert [run.error for run in done.build_due()] == [None]
-    assert (done.due(), rows(done), len(done.commits())) == ([], before, since + 1)
+    assert (done.due(), done.row_keys(), len(done.commits())) == ([], before, since + 1)
     assert grid(done)[KEY] is AssetPartitionStatus.MATERIALIZED
     assert reconcile().differences == []
 
 
-def test_what_is_lost_stays_due_when_making_it_again_fails(
+def test_a_lost_chunk_stays_due_when_its_rebuild_fails(
     done: World, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done.api().delete_file("data/en/chunk-00001.parquet", done.repo_id, repo_type="dataset")
@@ -95,7 +91,7 @@ def test_what_is_lost_stays_due_when_making_it_again_fails(
     assert done.due() == []
 
 
-def test_a_replaced_part_is_found_by_what_its_commit_recorded(done: World) -> None:
+def test_a_replaced_part_differs_from_its_recorded_commit(done: World) -> None:
     path = done.files()[1]
     done.api().upload_file(path_or_fileobj=b"PAR1 other", path_in_repo=path, repo_id=done.repo_id, repo_type="dataset")
     (difference,) = reconcile(mark_lost=True).differences
@@ -107,20 +103,17 @@ def test_a_replaced_part_is_found_by_what_its_commit_recorded(done: World) -> No
     assert reconcile().differences == []
 
 
-def test_a_history_that_was_forced_back_is_due_from_there(done: World) -> None:
-    """What a force-push to an earlier revision leaves: whole chunks are gone."""
-    before = rows(done)
+def test_chunks_removed_by_a_force_push_are_due_again(done: World) -> None:
+    before = done.row_keys()
     for path in done.files():
         done.api().delete_file(path, done.repo_id, repo_type="dataset")
     assert [due.name for due in reconcile(mark_lost=True).lost] == [("en", 0), ("en", 1)]
     assert len(done.due()) == 2
     assert [run.error for run in done.build_due()] == [None, None]
-    assert rows(done) == before
+    assert done.row_keys() == before
 
 
-def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
-    done: World, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_repo_makes_nothing_due_without_record(done: World, capfd: pytest.CaptureFixture[str]) -> None:
     done.api().delete_repo(done.repo_id, repo_type="dataset")
     report = reconcile(mark_lost=True)
     assert (report.revision, len(report.lost)) == (None, 2)
@@ -133,9 +126,7 @@ def test_a_repo_that_is_not_there_makes_nothing_due_unless_it_is_said(
     assert [run.error for run in done.build_due()] == [None, None]
 
 
-def test_a_build_whose_commit_was_refused_is_not_built_again(
-    in_process: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_build_whose_commit_failed_is_not_repeated(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 3}, **SMALL)
     assert world.scan() is None
@@ -146,11 +137,11 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
         )
         assert [run.error is None for run in world.build_due()] == [False]
     world.sandbox.hub.clear_faults()
-    # The bucket is emptied: whoever would build again would find nothing.
+    # The bucket is emptied, so another build would find no row.
     for row in summary.rows:
         world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=row.key)
     assert [run.error for run in world.build_due()] == [None]
-    assert rows(world) == sorted(row.key for row in summary.rows)
+    assert world.row_keys() == sorted(row.key for row in summary.rows)
     first, second = (materializations(world, "parquet_shards", KEY)[index] for index in (1, 0))
     same = ("dagster/row_count", "files", "rejects_by_reason", "hours", "pictures")
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
@@ -166,10 +157,10 @@ def test_a_build_whose_commit_was_refused_is_not_built_again(
 
 
 @pytest.mark.parametrize("over", ["Xet", "LFS"])
-def test_content_that_the_hub_lost_before_the_commit_is_built_again(
+def test_a_chunk_is_built_again_when_the_hub_lost_its_content_before_the_commit(
     in_process: World, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
-    """What nobody commits, the Hub may throw away; hf_xet's cache on this machine says that it is there."""
+    """The Hub may delete uncommitted content, while hf_xet's cache on this machine still has it as uploaded."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", over == "LFS")
     monkeypatch.setenv("HF_HOME", str(in_process.folder / "hf_home"))
     world = in_process
@@ -186,17 +177,17 @@ def test_content_that_the_hub_lost_before_the_commit_is_built_again(
     for path in gone:
         if path.is_file():
             path.unlink()
-    lost, whole = world.build_due()
-    assert whole.error is None
+    lost, intact = world.build_due()
+    assert intact.error is None
     assert lost.error is not None and lost.error.startswith("the Hub refuses the commit of en chunk-00000: ")
     assert lost.error.endswith("run again to rebuild it") and "\n" not in lost.error
     assert world.due() == [KEY]
     assert [run.error for run in world.build_due()] == [None]
-    assert rows(world) == sorted(row.key for row in summary.rows)
+    assert world.row_keys() == sorted(row.key for row in summary.rows)
     assert (len(world.commits()), world.due()) == (2, [])
 
 
-def test_a_committed_chunk_is_built_again_when_it_is_asked_for(in_process: World) -> None:
+def test_a_committed_chunk_is_built_again_on_request(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 3}, **SMALL)
     assert world.scan() is None
@@ -204,4 +195,4 @@ def test_a_committed_chunk_is_built_again_when_it_is_asked_for(in_process: World
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
     assert world.build(KEY) is None
-    assert gone not in rows(world)
+    assert gone not in world.row_keys()

@@ -1,4 +1,4 @@
-"""A dataset belongs to one plan, and a commit counts for the dataset that it was made in: on the real parts."""
+"""A dataset belongs to one plan, and a commit counts for the dataset that it was made in."""
 
 import shutil
 from pathlib import Path
@@ -16,10 +16,6 @@ from r2_hf_assets_tests.support.world import World, materializations
 SMALL = {"segments": (2, 3), "seconds": (0.3, 0.4)}
 
 
-def keys(world: World) -> list[str]:
-    return sorted(row["audio"]["path"] for row in world.table().to_pylist())
-
-
 def new_home(world: World, monkeypatch: pytest.MonkeyPatch, name: str = "another_home") -> None:
     home = world.folder / name
     home.mkdir()
@@ -29,7 +25,7 @@ def new_home(world: World, monkeypatch: pytest.MonkeyPatch, name: str = "another
 def test_a_second_bucket_cannot_be_planned_into_the_dataset_of_the_first(
     done: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, head = keys(done), done.head()
+    rows, head = done.row_keys(), done.head()
     (tmp_path / "other").mkdir()
     other = World.make(done.sandbox, tmp_path / "other", "other")
     other.upload(episodes={"en": 3}, seed=2, **SMALL)
@@ -39,50 +35,50 @@ def test_a_second_bucket_cannot_be_planned_into_the_dataset_of_the_first(
     assert error is not None and "\n" not in error
     assert error.startswith(f"{done.repo_id} belongs to another plan (") and "restore that plan" in error
     assert done.build_due() == []
-    assert (keys(done), done.head()) == (rows, head)
-    # A plan that was begun for another dataset is refused before anything is built.
+    assert (done.row_keys(), done.head()) == (rows, head)
+    # A plan of another dataset is refused before anything is built.
     monkeypatch.setenv("HF_REPO_ID", other.repo_id)
     assert done.scan() is None
     monkeypatch.setenv("HF_REPO_ID", done.repo_id)
     error = done.build("en|chunk_0000")
     assert error is not None and error.startswith(f"{done.repo_id} belongs to another plan (")
     assert materializations(done, "parquet_shards") == []
-    assert (keys(done), done.head()) == (rows, head)
+    assert (done.row_keys(), done.head()) == (rows, head)
 
 
-def test_a_lost_home_does_not_number_the_dataset_anew_unless_it_is_said(
+def test_a_new_home_is_refused_for_an_existing_dataset_without_start_anew(
     done: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, head = keys(done), done.head()
+    rows, head = done.row_keys(), done.head()
     new_home(done, monkeypatch)
     monkeypatch.setenv("EPISODES_PER_CHUNK", "2")
     error = done.scan()
     assert error is not None and "and there is none here): restore that plan" in error
-    assert (done.due(), keys(done), done.head()) == ([], rows, head)
+    assert (done.due(), done.row_keys(), done.head()) == ([], rows, head)
     assert done.scan(start_anew=True) is None
     assert done.files() == []
     assert [run.error for run in done.build_due()] == [None, None]
-    assert keys(done) == rows
+    assert done.row_keys() == rows
 
 
 def test_a_commit_counts_for_the_dataset_that_it_was_made_in(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = done.repo_id, f"{done.repo_id}-b"
-    rows, head = keys(done), done.head()
+    rows, head = done.row_keys(), done.head()
     monkeypatch.setenv("HF_REPO_ID", second)
     assert done.due() == ["en|chunk_0000", "en|chunk_0001"]
     assert done.build("en|chunk_0000") is None
     assert done.due() == ["en|chunk_0001"]
     assert materializations(done, "hub_commit", "en|chunk_0000")[0]["dataset"] == second
     monkeypatch.setenv("HF_REPO_ID", first)
-    assert done.due() == ["en|chunk_0000"], "its latest commit was made in the other one"
+    assert done.due() == ["en|chunk_0000"], "its latest commit is of the other dataset"
     assert done.build("en|chunk_0000") is None
-    assert (done.due(), keys(done), done.head()) == ([], rows, head), "all was there"
+    assert (done.due(), done.row_keys(), done.head()) == ([], rows, head), "all files were there"
 
 
-def test_a_plan_that_comes_back_after_another_one_began_anew_makes_its_dataset_again(
+def test_a_plan_restored_after_another_plan_started_over_builds_its_dataset_again(
     done: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = keys(done)
+    rows = done.row_keys()
     (tmp_path / "other").mkdir()
     other = World.make(done.sandbox, tmp_path / "other", "other")
     other.upload(episodes={"en": 1}, seed=2, **SMALL)
@@ -95,35 +91,35 @@ def test_a_plan_that_comes_back_after_another_one_began_anew_makes_its_dataset_a
     assert done.scan(start_anew=True) is None
     assert (done.files(), done.due()) == ([], ["en|chunk_0000", "en|chunk_0001"])
     assert [run.error for run in done.build_due()] == [None, None]
-    assert keys(done) == rows
+    assert done.row_keys() == rows
 
 
-def test_beginning_anew_keeps_what_was_committed_under_the_datasets_earlier_name(
+def test_start_anew_keeps_own_chunks_committed_under_the_datasets_earlier_name(
     done: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, where = keys(done), {"repo_id": done.repo_id, "repo_type": "dataset"}
+    rows, where = done.row_keys(), {"repo_id": done.repo_id, "repo_type": "dataset"}
     monkeypatch.setenv("HF_REPO_ID", done.repo_id.upper())
     assert [run.error for run in done.build_due()] == [None, None]
     monkeypatch.setenv("HF_REPO_ID", done.repo_id)
     done.api().delete_file(OWNER_PATH, **where)
     assert done.scan(start_anew=True) is None
-    assert keys(done) == rows
+    assert done.row_keys() == rows
 
 
-def as_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The history and the repo as the release before left them: neither names the other."""
+def record_as_earlier_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record data versions without the dataset's name."""
     monkeypatch.setattr(metadata, "data_version", lambda digest, dataset=None: digest)
     monkeypatch.setattr(recovered, "data_version", lambda digest, dataset=None: digest)
 
 
-def test_a_dataset_of_the_release_before_is_taken_over_with_its_history(
+def test_a_dataset_of_an_earlier_release_is_taken_over_with_its_history(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
     world.upload(episodes={"en": 7}, **SMALL)
     assert world.scan() is None
     with monkeypatch.context() as patch:
-        as_before(world, patch)
+        record_as_earlier_release(patch)
         assert world.build("en|chunk_0000") is None and world.build("en|chunk_0001") is None
     world.api().delete_file(OWNER_PATH, world.repo_id, repo_type="dataset")
     (world.folder / "dagster_home" / "r2_hf_assets" / "state" / "plan" / "id.json").unlink()
@@ -134,10 +130,10 @@ def test_a_dataset_of_the_release_before_is_taken_over_with_its_history(
     monkeypatch.setenv("HF_REPO_ID", world.repo_id)
     assert [run.error for run in world.build_due()] == [None]
     assert world.api().file_exists(world.repo_id, OWNER_PATH, repo_type="dataset")
-    assert len(keys(world)) == len(set(keys(world)))
+    assert len(world.row_keys()) == len(set(world.row_keys()))
 
 
-def test_a_dataset_without_a_name_that_holds_more_than_the_history_knows_is_not_taken_over(
+def test_an_unowned_dataset_with_unknown_files_is_not_taken_over(
     in_process: World,
 ) -> None:
     world = in_process
@@ -145,7 +141,7 @@ def test_a_dataset_without_a_name_that_holds_more_than_the_history_knows_is_not_
     assert world.scan() is None
     world.api().create_repo(world.repo_id, repo_type="dataset")
     world.api().upload_file(
-        path_or_fileobj=b"PAR1 somebody's", path_in_repo="data/en/chunk-00005.parquet", repo_id=world.repo_id,
+        path_or_fileobj=b"PAR1 unknown", path_in_repo="data/en/chunk-00005.parquet", repo_id=world.repo_id,
         repo_type="dataset",
     )  # fmt: skip
     error = world.build("en|chunk_0000")
@@ -153,7 +149,7 @@ def test_a_dataset_without_a_name_that_holds_more_than_the_history_knows_is_not_
     assert world.files() == ["data/en/chunk-00005.parquet"]
 
 
-def test_a_file_that_somebody_put_in_the_way_stays_until_it_is_deleted(
+def test_an_unknown_file_at_a_chunks_path_fails_the_commit_until_it_is_deleted(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = in_process
@@ -161,20 +157,20 @@ def test_a_file_that_somebody_put_in_the_way_stays_until_it_is_deleted(
     assert world.scan() is None
     assert world.build("en|chunk_0000") is None
     path, where = "data/en/chunk-00001.parquet", {"repo_id": world.repo_id, "repo_type": "dataset"}
-    world.api().upload_file(path_or_fileobj=b"PAR1 theirs", path_in_repo=path, **where)
+    world.api().upload_file(path_or_fileobj=b"PAR1 unknown", path_in_repo=path, **where)
     head = world.head()
     error = world.build("en|chunk_0001")
     assert error is not None and error.startswith(f"{path} on the Hub is a file that neither the history nor")
     assert world.head() == head
     world.api().delete_file(path, **where)
     assert world.build("en|chunk_0001") is None
-    assert len(keys(world)) == len(set(keys(world))) > 0
+    assert len(world.row_keys()) == len(set(world.row_keys())) > 0
 
 
-def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
+def test_a_rebuilt_chunk_replaces_what_a_killed_run_committed(
     in_process: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between commit and event, and the record gave up its build: no history names what the Hub holds."""
+    """Killed between commit and event, and the build record is forgotten: no history names the Hub's files."""
     world = in_process
     summary = world.upload(episodes={"en": 1}, **SMALL)
     assert world.scan() is None
@@ -191,10 +187,10 @@ def test_a_chunk_built_anew_takes_the_place_of_what_a_killed_run_committed(
     gone = summary.rows[0].key
     world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
     assert world.build("en|chunk_0000") is None
-    assert gone not in keys(world) and len(world.commits()) == 2
+    assert gone not in world.row_keys() and len(world.commits()) == 2
 
 
-def test_scanning_by_the_asset_itself_is_refused_alike(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_materializing_work_plan_in_a_new_home_is_refused_too(done: World, monkeypatch: pytest.MonkeyPatch) -> None:
     new_home(done, monkeypatch)
     with DagsterInstance.get() as instance:
         assert not execute(instance, [AssetKey("work_plan")], None).success

@@ -1,4 +1,4 @@
-"""The dataset as its users read it: datasets.load_dataset, DuckDB and polars, row by row against the bucket."""
+"""The dataset read by datasets.load_dataset, DuckDB and polars, compared row by row with the bucket."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from r2_hf_assets_tests.support.world import World
 
-# In a process of its own: `datasets` reads HF_ENDPOINT when it is imported.
+# A separate process, since `datasets` reads HF_ENDPOINT when it is imported.
 LOAD = """
 import hashlib, io, json, os, sys
 import soundfile
@@ -33,7 +33,7 @@ def plain(dataset):
 print(json.dumps(
     {"features": features, "whole": plain(whole), "streamed": plain(streamed), "german": plain(german)}
 ))
-# Arrow's reading threads can still hold a Python file when the interpreter ends, and then the process aborts.
+# Arrow's threads can still use a Python file when the interpreter ends, which aborts the process.
 sys.stdout.flush()
 os._exit(0)
 """
@@ -43,7 +43,7 @@ LANGUAGE_OF = {"en": "en", "en_gb": "en", "deu": "de", "in": "id"}
 
 @pytest.fixture
 def committed(in_process: World) -> tuple[World, dict[str, Any]]:
-    """A committed dataset of three languages, and the rows that must be in it by key."""
+    """A committed dataset of three languages, and its expected rows by key."""
     world = in_process
     summary = world.upload(episodes={"en": 3, "en_gb": 1, "deu": 2, "in": 1})
     world.scan()
@@ -59,7 +59,7 @@ def _load(world: World) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def test_load_dataset_plays_every_row(committed: tuple[World, dict[str, Any]]) -> None:
+def test_load_dataset_reads_and_decodes_every_row(committed: tuple[World, dict[str, Any]]) -> None:
     world, expected = committed
     loaded = _load(world)
     assert loaded["streamed"] == loaded["whole"]
@@ -69,8 +69,8 @@ def test_load_dataset_plays_every_row(committed: tuple[World, dict[str, Any]]) -
     for key, row in rows.items():
         want = expected[key]
         language = LANGUAGE_OF[want.folder]
-        found = (row["sha256"], row["text"], row["speaker_id"], row["language"])
-        assert found == (want.sha256, want.text, want.speaker, language)
+        values = (row["sha256"], row["text"], row["speaker_id"], row["language"])
+        assert values == (want.sha256, want.text, want.speaker, language)
         assert row["seconds"] == pytest.approx(want.duration, abs=0.1)
         assert row["dnsmos"] == pytest.approx(want.dnsmos)
     assert loaded["german"] == [row for row in loaded["whole"] if row["language"] == "de"]

@@ -1,7 +1,7 @@
-"""The UI's own queries, sent to the real schema: each page that touches this project works with an empty plan.
+"""The UI's own queries on the real schema: every page of this project works with an empty plan.
 
 Multi-partitions with an empty dynamic dimension have crashed Dagster before. The queries are taken from the installed
-webserver, so a new release brings its own ones along.
+webserver, so a new release is tested with its own.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.partitions import add_partitions
 from r2_hf_assets_tests.integration import ui_queries
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster uses its own deprecated names
 LOCATION, REPOSITORY = "r2_hf_assets", "__repository__"
 WHERE = {"repositoryLocationName": LOCATION, "repositoryName": REPOSITORY}
 ASSETS = [
@@ -32,7 +33,7 @@ JOBS = ("__ASSET_JOB", "build_job", "check_job")
 SENSORS = ("new_episodes", "planned_chunks", "lost_runs")
 SCHEDULES = ("scan_schedule", "check_schedule")
 
-# What the UI puts into a variable, by type, and by name where the type says too little.
+# Values of the UI's variables by type, and by name where the type is too general.
 BY_TYPE: dict[str, list[Any]] = {
     "AssetKeyInput": list(ASSETS),
     "[AssetKeyInput!]": [ASSETS, CHUNKED],
@@ -67,7 +68,7 @@ BY_NAME: dict[str, list[Any]] = {
     "runConfigData": [{}],
 }
 
-# They need what this test does not know: the name of an op, or what their types call optional.
+# They need values that this test has not: the name of an op, or variables that are optional by type.
 NEED_MORE = {
     "GetSlimEvaluationsQuery",
     "GraphExplorerRootQuery",
@@ -75,8 +76,8 @@ NEED_MORE = {
     "UsedSolidDetailsQuery",
 }
 
-# The pages this is about: an asset, its partitions, its checks, the dialogs that launch runs and backfills, a job.
-MUST = {
+# The pages of an asset, its partitions and checks, the dialogs that launch runs and backfills, a job.
+REQUIRED = {
     "AssetChecksQuery",
     "AssetGraphLiveQuery",
     "AssetHealthQuery",
@@ -100,23 +101,23 @@ MUST = {
 
 
 def fillings(name: str) -> list[dict[str, Any]]:
-    """Every way in which this test can fill the variables that a query requires; none when it can't."""
+    """Return every combination of values for a query's required variables; none when a value is missing."""
     needed = {variable: kind for variable, kind, required in ui_queries.variables(name) if required}
     by_type = BY_TYPE | ({"AssetKeyInput": CHUNKED} if {"partitionKey", "partitions"} & set(needed) else {})
     values = [BY_NAME.get(variable) or by_type.get(kind, []) for variable, kind in needed.items()]
     return [dict(zip(needed, chosen, strict=True)) for chosen in product(*values)]
 
 
-def complaints(answer: Any, path: str = "") -> Iterator[str]:
-    """Errors that are part of an answer."""
-    if isinstance(answer, dict):
-        if answer.get("__typename") == "PythonError" or "stack" in answer:
-            yield f"{path}: {answer.get('message')}"
-        for key, value in answer.items():
-            yield from complaints(value, f"{path}.{key}")
-    elif isinstance(answer, list):
-        for value in answer:
-            yield from complaints(value, path)
+def errors_in(data: Any, path: str = "") -> Iterator[str]:
+    """Yield the errors within a response's data."""
+    if isinstance(data, dict):
+        if data.get("__typename") == "PythonError" or "stack" in data:
+            yield f"{path}: {data.get('message')}"
+        for key, value in data.items():
+            yield from errors_in(value, f"{path}.{key}")
+    elif isinstance(data, list):
+        for value in data:
+            yield from errors_in(value, path)
 
 
 @pytest.fixture(scope="module")
@@ -133,31 +134,31 @@ def workspace(instance: DagsterInstance) -> Iterator[WorkspaceProcessContext]:
         yield context
 
 
-def ask(workspace: WorkspaceProcessContext, names: Iterable[str]) -> tuple[set[str], list[str]]:
-    """Which of these queries could be asked, and what went wrong."""
+def execute_queries(workspace: WorkspaceProcessContext, names: Iterable[str]) -> tuple[set[str], list[str]]:
+    """Return the names of the queries that could be executed, and all errors."""
     schema = create_schema()
-    asked: set[str] = set()
-    wrong: list[str] = []
+    executed: set[str] = set()
+    errors: list[str] = []
 
-    async def everything() -> None:
+    async def execute_all() -> None:
         for name in names:
             for filling in fillings(name):
                 context = workspace.create_request_context()
-                answer = await schema.execute_async(ui_queries.document(name), context=context, variables=filling)
-                asked.add(name)
-                wrong.extend(f"{name} {filling}: {error.message}" for error in answer.errors or ())
-                wrong.extend(f"{name} {filling}: {complaint}" for complaint in complaints(answer.data))
+                result = await schema.execute_async(ui_queries.document(name), context=context, variables=filling)
+                executed.add(name)
+                errors.extend(f"{name} {filling}: {error.message}" for error in result.errors or ())
+                errors.extend(f"{name} {filling}: {error}" for error in errors_in(result.data))
 
-    asyncio.run(everything())
-    return asked, wrong
+    asyncio.run(execute_all())
+    return executed, errors
 
 
 def test_every_page_works_with_an_empty_plan_and_with_a_first_chunk(
     workspace: WorkspaceProcessContext, instance: DagsterInstance
 ) -> None:
-    asked, wrong = ask(workspace, sorted(set(ui_queries.names()) - NEED_MORE))
-    assert wrong == []
-    assert MUST - asked == set() and len(asked) > 60
+    executed, errors = execute_queries(workspace, sorted(set(ui_queries.names()) - NEED_MORE))
+    assert errors == []
+    assert executed >= REQUIRED and len(executed) > 60
     grid = execute_query(workspace, ui_queries.document("PartitionHealthQuery"), {"assetKey": CHUNKED[1]})
     dimensions = grid["data"]["assetNodeOrError"]["partitionKeysByDimension"]
     assert [(d["name"], len(d["partitionKeys"])) for d in dimensions] == [
@@ -168,9 +169,9 @@ def test_every_page_works_with_an_empty_plan_and_with_a_first_chunk(
     add_partitions(instance, [0])
     for asset in ("parquet_shards", "hub_commit"):
         instance.report_runless_asset_event(AssetMaterialization(asset, partition="en|chunk_0000"))
-    assert ask(workspace, MUST)[1] == []
+    assert execute_queries(workspace, REQUIRED)[1] == []
 
 
-def test_a_complaint_is_seen() -> None:
-    answer = {"a": [{"b": {"__typename": "PythonError", "message": "no"}}], "c": {"message": "x", "stack": []}}
-    assert list(complaints(answer)) == [".a.b: no", ".c: x"]
+def test_an_error_within_the_data_is_reported() -> None:
+    data = {"a": [{"b": {"__typename": "PythonError", "message": "no"}}], "c": {"message": "x", "stack": []}}
+    assert list(errors_in(data)) == [".a.b: no", ".c: x"]

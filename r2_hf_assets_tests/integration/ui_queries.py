@@ -19,13 +19,13 @@ from graphql.language import (
     visit,
 )
 
-# A string of JavaScript, in either kind of quotes, that begins as a document does.
+# A JavaScript string, in either kind of quotes, that begins like a GraphQL document.
 _TEMPLATE = re.compile(r"""(["'])((?:\\n|\s)*(?:query|fragment) \w+(?:(?!\1)[^\\]|\\.)*)\1""")
 
 
 @cache
 def _bundle() -> tuple[dict[str, OperationDefinitionNode], dict[str, FragmentDefinitionNode]]:
-    """Queries and fragments by name."""
+    """Return queries and fragments by name."""
     queries: dict[str, OperationDefinitionNode] = {}
     fragments: dict[str, FragmentDefinitionNode] = {}
     for script in sorted(Path(dagster_webserver.__file__).parent.glob("webapp/build/_next/static/**/*.js")):
@@ -39,7 +39,7 @@ def _bundle() -> tuple[dict[str, OperationDefinitionNode], dict[str, FragmentDef
 
 
 def _text(literal: str) -> str:
-    """What a string literal stands for: JSON's, but for the quotes."""
+    """Parse a string literal: JSON's, but for the quotes."""
     plain = literal.replace("\\'", "'").replace('\\"', '"')
     return json.loads(f'"{plain.replace(chr(34), chr(92) + chr(34))}"')
 
@@ -57,14 +57,14 @@ def _spreads(node: Node) -> set[str]:
 
 @cache
 def document(name: str) -> str:
-    """A query with all fragments that it needs."""
+    """Return a query with all fragments that it needs."""
     queries, fragments = _bundle()
     parts: list[Node] = [queries[name]]
-    have: set[str] = set()
-    for part in parts:  # it grows
-        missing = _spreads(part) - have
+    included: set[str] = set()
+    for part in parts:  # grows in the loop
+        missing = _spreads(part) - included
         parts += [fragments[fragment] for fragment in sorted(missing)]
-        have |= missing
+        included |= missing
     return "\n".join(map(print_ast, parts))
 
 
@@ -73,7 +73,7 @@ def names() -> list[str]:
 
 
 def variables(name: str) -> Iterator[tuple[str, str, bool]]:
-    """Name, type and "is required" of each variable of a query."""
+    """Yield the name, the type and whether it is required of each variable of a query."""
     for variable in _bundle()[0][name].variable_definitions:
         kind = print_ast(variable.type)
         yield variable.variable.name.value, kind.rstrip("!"), kind.endswith("!") and variable.default_value is None

@@ -1,17 +1,17 @@
-"""Killed anywhere: a harness that kills the parts of a running deployment, again and again, and then counts.
+"""A harness that kills the processes of a running deployment many times, and then checks the product's invariants.
 
 `python -m r2_hf_assets_tests.soak --kills 200 --seed 1` is the soak, `test_kills.py` the short form of it. The seed
-fixes what is chosen, in which order and after which waits; what a victim is doing at that moment, the machine decides.
+fixes what is chosen, in which order and after which waits, but not what a process does at that moment.
 
-    site.py         a bucket, a Hub, a DAGSTER_HOME, a code server and a daemon, all of them real processes
-    services.py     starts again what was killed, as systemd would
-    victims.py      finds the processes of a site, and kills them
-    points.py       named places in the product at which a process kills itself, or others
-    definitions.py  the product's definitions with those points in them
-    killer.py       what is killed next, and when, from a seed
-    asker.py        asks for runs until nothing is due, as the sensors and an operator would
-    promises.py     what must hold when all is calm again
-    calm.py         a second pass over everything, which must change nothing
-    soak.py         rounds of kills
-    __main__.py     the command, and the summary
+    site.py           a deployment of real processes: bucket, Hub, DAGSTER_HOME, code server, daemon
+    services.py       restarts what was killed, as systemd would
+    targets.py        finds the processes of a site, and kills them
+    kill_points.py    named places in the product at which a process kills itself, or others
+    kill_schedule.py  what is killed next, and when, from a seed
+    definitions.py    the product's definitions with the kill points in them
+    requester.py      requests runs until nothing is due, as the sensors and an operator would
+    rounds.py         rounds of kills
+    invariants.py     what must hold when all runs have ended
+    second_pass.py    a scan and a build of everything once more, which must change nothing
+    __main__.py       the command, and the summary
 """

@@ -1,8 +1,8 @@
-"""Asks for runs until nothing is due: a scan after an upload, a run for every due chunk, and runs once more on demand.
+"""Request runs until nothing is due: a scan after an upload, a run of every due chunk, and reruns on demand.
 
-It stands in for the sensors: it submits to the queue, looks at the history, and asks again for what is still due when
-Dagster's own retries are used up. Runs that nobody works on any more are ended by the product's sensor `lost_runs`; one
-that it has not ended after long is ended here, as an operator would, and counted.
+It replaces the sensors: it submits to the queue, reads the history, and requests again what is still due when Dagster's
+own retries are used up. The product's sensor `lost_runs` ends runs without a process. One that it has not ended after
+_LOST_S is ended here, as an operator would, and counted.
 """
 
 import asyncio
@@ -27,57 +27,56 @@ from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets_tests.soak.site import LOCATION, RUNS_AT_ONCE, Site
-from r2_hf_assets_tests.soak.victims import RUN, processes
+from r2_hf_assets_tests.soak.targets import RUN, processes
 from r2_hf_sandbox.processes import LOOPBACK
 
-ERRAND_TAG = "kills/errand"
+EXTRA_RUN_TAG = "soak/extra_run"
 _OPEN = [*IN_PROGRESS_RUN_STATUSES, DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
-# A retry that the daemon has announced shows up within seconds; one that a killed daemon forgot never does.
+# A retry that the daemon has announced is queued within seconds; one that a killed daemon missed never is.
 _RETRY_S = 15.0
 # How long the process of a started run may be missing: `lost_runs` needs 20 s, and more while the daemon is killed.
 _LOST_S = 90.0
-_QUIET = logging.getLogger("kills.asker")
+_QUIET = logging.getLogger("soak.requester")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
 @dataclass
-class Asker:
-    """`errands` are runs that must succeed once more, whatever the history says: a scan, or a chunk done already."""
+class RunRequester:
+    """`extra_runs`: runs that must succeed although nothing is due, by name: a key of a done chunk, None for a scan."""
 
     site: Site
     instance: DagsterInstance
     ended_as_lost: int = 0
-    asked: int = 0
-    errands: dict[str, str | None] = field(default_factory=dict)
+    extra_runs: dict[str, str | None] = field(default_factory=dict)
     _missing: dict[str, float] = field(default_factory=dict)
 
-    def want_scan(self, name: str) -> None:
-        self.errands[name] = None
+    def request_scan(self, name: str) -> None:
+        self.extra_runs[name] = None
 
-    def want_again(self, name: str, key: str) -> None:
-        self.errands[name] = key
+    def request_rerun(self, name: str, key: str) -> None:
+        self.extra_runs[name] = key
 
     def tick(self) -> bool:
-        """Ask for what is open and nobody works on. True when nothing is left to do."""
+        """Request what is due and has no run. Return True when nothing is left to do."""
         self._end_lost_runs()
-        errands = {name: key for name, key in self.errands.items() if not self._succeeded(name)}
-        self.errands = errands
+        extra_runs = {name: key for name, key in self.extra_runs.items() if not self._succeeded(name)}
+        self.extra_runs = extra_runs
         chunks = self.due_keys()
-        if not errands and not chunks:
+        if not extra_runs and not chunks:
             return not self.open_runs()
-        taken = self.open_runs() + self._retries_to_come()
+        taken = self.open_runs() + self._expected_retries()
         room = 2 * RUNS_AT_ONCE - len(taken)
-        names = {run.tags.get(ERRAND_TAG) for run in taken}
+        names = {run.tags.get(EXTRA_RUN_TAG) for run in taken}
         keys = {run.tags.get(PARTITION_NAME_TAG) for run in taken}
-        requests = [_request(name, key) for name, key in errands.items() if name not in names]
+        requests = [_request(name, key) for name, key in extra_runs.items() if name not in names]
         requests += [_request("", key) for key in chunks if key not in keys]
         if room > 0 and requests:
             self._submit(requests[:room])
         return False
 
     def due_keys(self) -> list[str]:
-        """Keys of the chunks that are planned, known as partitions, and not yet recorded for their digest."""
+        """Return the keys of chunks that are planned, are partitions, and are not recorded with their digest."""
         known = set(self.instance.get_dynamic_partitions(PLAN_CHUNK))
         open_ = find_due(self.planned(), recorded_digests(self.instance, COMMIT))
         return [partition_key(*p.name) for p in open_ if chunk_key(p.number) in known]
@@ -93,39 +92,35 @@ class Asker:
         return list(self.instance.get_runs(RunsFilter(statuses=_OPEN)))
 
     def runs_by_pid(self) -> dict[int, DagsterRun]:
-        """Runs that count as in progress, by the process that they were started in."""
+        """Return the runs in progress by the id of their process."""
         statuses = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING]
-        found: dict[int, DagsterRun] = {}
-        for run in self.instance.get_runs(RunsFilter(statuses=statuses)):
-            if pid := self._pid(run):
-                found[pid] = run
-        return found
+        runs = self.instance.get_runs(RunsFilter(statuses=statuses))
+        return {pid: run for run in runs if (pid := self._pid(run))}
 
-    def where(self, run: DagsterRun) -> str:
-        """What a run said last, for people."""
+    def last_event(self, run: DagsterRun) -> str:
+        """Describe a run's last event."""
         last = self.instance.event_log_storage.get_logs_for_run(run.run_id, limit=1, ascending=False)
         event = last[0].dagster_event if last else None
         return f"after {event.event_type_value} {event.step_key or ''}".strip() if event else "after a message"
 
     def counts(self) -> Counter[str]:
-        """Runs by status, and how many of them were Dagster's own retries."""
+        """Count runs by status, Dagster's own retries, and runs that `lost_runs` ended."""
         runs = self.instance.get_runs()
-        found = Counter(run.status.value.lower() for run in runs)
-        found["runs"] = len(runs)
-        found["retries"] = sum(RETRY_NUMBER_TAG in run.tags for run in runs)
-        found["lost"] = sum(self._ended_by_sensor(run) for run in runs if run.status is DagsterRunStatus.FAILURE)
-        return found
+        counts = Counter(run.status.value.lower() for run in runs)
+        counts["runs"] = len(runs)
+        counts["retries"] = sum(RETRY_NUMBER_TAG in run.tags for run in runs)
+        counts["lost"] = sum(self._ended_by_sensor(run) for run in runs if run.status is DagsterRunStatus.FAILURE)
+        return counts
 
     def _ended_by_sensor(self, run: DagsterRun) -> bool:
         entries = self.instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
         return any("No heartbeat" in str(entry.dagster_event) for entry in entries)
 
-    def _succeeded(self, errand: str) -> bool:
-        return bool(
-            self.instance.get_runs(RunsFilter(tags={ERRAND_TAG: errand}, statuses=[DagsterRunStatus.SUCCESS]), limit=1)
-        )
+    def _succeeded(self, extra_run: str) -> bool:
+        succeeded = RunsFilter(tags={EXTRA_RUN_TAG: extra_run}, statuses=[DagsterRunStatus.SUCCESS])
+        return bool(self.instance.get_runs(succeeded, limit=1))
 
-    def _retries_to_come(self) -> list[DagsterRun]:
+    def _expected_retries(self) -> list[DagsterRun]:
         failed = self.instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=20)
         return [
             record.dagster_run
@@ -142,21 +137,21 @@ class Asker:
         return None
 
     def _end_lost_runs(self) -> None:
-        living = {pid for pid, kind in processes(self.site.folder).items() if kind == RUN}
-        gone = {run.run_id: run for pid, run in self.runs_by_pid().items() if pid not in living}
+        pids = {pid for pid, kind in processes(self.site.folder).items() if kind == RUN}
         now = time.monotonic()
+        gone = [run.run_id for pid, run in self.runs_by_pid().items() if pid not in pids]
         self._missing = {run_id: self._missing.get(run_id, now) for run_id in gone}
         for run_id, since in self._missing.items():
-            fresh = self.instance.get_run_by_id(run_id)
-            if now - since > _LOST_S and fresh and fresh.status is DagsterRunStatus.STARTED:
-                self.instance.report_run_failed(fresh, "its process is gone, and nobody was left to say so")
+            run = self.instance.get_run_by_id(run_id)
+            if now - since > _LOST_S and run and run.status is DagsterRunStatus.STARTED:
+                self.instance.report_run_failed(run, "its process is gone, and lost_runs did not end it")
                 self.ended_as_lost += 1
 
     def _submit(self, requests: Sequence[RunRequest]) -> None:
-        """Submit as the daemon does. With the code server down nothing is submitted: the next tick tries again."""
+        """Submit as the daemon does. While the code server is down nothing is submitted; the next tick retries."""
         try:
             with self._workspace() as (process, workspace):
-                # One event loop for all of them: what a workspace has loaded belongs to the loop that asked for it.
+                # One event loop for all requests: what a workspace has loaded belongs to the loop that loaded it.
                 asyncio.run(self._submit_in(process, workspace, requests))
         except Exception as error:
             if type(error).__name__ not in _UNREACHABLE:
@@ -167,7 +162,6 @@ class Asker:
     ) -> None:
         for index, request in enumerate(requests):
             await submit_asset_run(None, request, index, self.instance, process, workspace, {}, {}, _QUIET)
-            self.asked += 1
 
     @contextmanager
     def _workspace(self) -> Iterator[tuple[WorkspaceProcessContext, BaseWorkspaceRequestContext]]:
@@ -186,8 +180,8 @@ _UNREACHABLE = (
 )
 
 
-def _request(errand: str, key: str | None) -> RunRequest:
-    tags = {ERRAND_TAG: errand} if errand else {}
+def _request(extra_run: str, key: str | None) -> RunRequest:
+    tags = {EXTRA_RUN_TAG: extra_run} if extra_run else {}
     if key is None:
         return RunRequest(asset_selection=[WORK_PLAN], tags=tags)
     language, chunk = key.split("|")

@@ -1,9 +1,9 @@
-"""A site: everything that one deployment has, made of real processes, on a bucket of its own.
+"""A site: one deployment of real processes on a bucket of its own, in a folder.
 
 hub/            the Hub's state; its process is killed and started again on the same port
-dagster_home/   the shipped dagster.yaml with shorter intervals; the plan and the build records lie here too
-points/         the shots that wait and that were fired, see points.py
-tmp/            what the processes take for the system's temporary folder
+dagster_home/   the shipped dagster.yaml with shorter intervals; the plan and the build records are here too
+points/         armed and fired kills, see kill_points.py
+tmp/            TMPDIR of the processes
 *.log
 """
 
@@ -21,7 +21,7 @@ from dagster import DagsterInstance
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings, load
 from r2_hf_assets_tests.soak.services import STOP_GRACE_S, Service
-from r2_hf_assets_tests.soak.victims import MARK, kill, processes
+from r2_hf_assets_tests.soak.targets import MARK, kill, processes
 from r2_hf_sandbox.hub.server import start_hub
 from r2_hf_sandbox.processes import LOOPBACK, Process, free_port, start_process
 from r2_hf_sandbox.s3.server import S3Server
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 LOCATION = "r2_hf_assets"
 RUNS_AT_ONCE = 3
-# The shipped values, but for how often and how long: killing takes seconds here, and not days.
+# Up to minutes in the shipped file.
 SHORTENED = {
     "poll_interval_seconds": 2,
     "start_timeout_seconds": 25,
@@ -42,7 +42,7 @@ _LANGUAGES = "en,de,fr,id,yue,unknown"
 
 @dataclass(frozen=True)
 class Site:
-    """`env` is what the product reads; `port` the code server's."""
+    """`env` has the product's settings; `port` is the code server's."""
 
     folder: Path
     s3: S3Server = field(repr=False)
@@ -73,16 +73,16 @@ class Site:
         return open_plan(settings.plan, settings.r2)
 
     def upload(self, episodes: Mapping[str, int]) -> SampleSummary:
-        """Put sample episodes, the awkward ones too; the same ones for the site's seed."""
+        """Upload sample episodes, damaged ones too; the same ones for the same seed."""
         return upload_samples(
             self.s3, self.bucket, seed=self.seed, episodes=episodes, awkward=True, segments=(3, 5), seconds=(3.0, 6.0)
         )
 
     def check_services(self) -> None:
-        """Raise RuntimeError when one of them will not come up again."""
+        """Raise RuntimeError when a service is given up."""
         for service in self.services:
-            if why := service.hopeless():
-                raise RuntimeError(f"{service.name} is down for good: {why}")
+            if why := service.failure():
+                raise RuntimeError(f"{service.name} does not start any more: {why}")
 
     def process_env(self) -> dict[str, str]:
         return {**_bare_environment(), **self.env, MARK: str(self.folder)}
@@ -92,7 +92,7 @@ class Site:
 def open_site(
     folder: Path, s3: S3Server, *, seed: int, state_on_s3: bool = False, lfs: bool = False, episodes_a_chunk: int = 2
 ) -> Iterator[Site]:
-    """Bring a site up; everything is stopped at the end, the folder stays."""
+    """Start a site; its processes are stopped at the end, the folder stays."""
     for name in ("tmp", "dagster_home", "points"):
         (folder / name).mkdir(parents=True)
     hub = start_hub(folder / "hub")
@@ -134,7 +134,7 @@ def open_site(
     )
     site = Site(folder, s3, seed, port, bucket, f"{hub.user}/speech", env, services)
     with ExitStack() as stack:
-        stack.callback(lambda: kill(list(processes(folder))))  # what outlived its parent
+        stack.callback(lambda: kill(list(processes(folder))))  # orphans
         for service in services:
             stack.enter_context(service)
         yield site
@@ -175,5 +175,5 @@ def _make_home(home: Path) -> None:
     monitoring.update({name: SHORTENED[name] for name in SHORTENED if name in monitoring})
     shipped["concurrency"]["runs"]["max_concurrent_runs"] = RUNS_AT_ONCE
     (home / "dagster.yaml").write_text(yaml.safe_dump(shipped))
-    # Several processes that make the database at once can leave it with two schema versions, and unusable for good.
+    # Several processes that make the database at once can leave it with two schema versions, which is unusable.
     DagsterInstance.from_config(str(home)).dispose()

@@ -159,6 +159,10 @@ class World:
         with self.dataset_folder() as folder:
             return pa.concat_tables(pq.read_table(path) for path in sorted(folder.glob("data/*/*.parquet")))
 
+    def row_keys(self) -> list[str]:
+        """Return `audio.path` of every row of the dataset, sorted."""
+        return sorted(row["path"] for row in self.table()["audio"].to_pylist())
+
     def commits(self) -> list[str]:
         """Return the titles of the commits of data, newest first."""
         commits = self.api().list_repo_commits(self.repo_id, repo_type="dataset")

@@ -1,4 +1,4 @@
-"""The demo: a cluster on this machine, one of its machines dies during a backfill, and what came of it."""
+"""The demo: a cluster on this machine, one of its machines crashes during a backfill, and the outcome."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from r2_hf_assets_tests.integration.cluster.cluster import Cluster, cluster
 from r2_hf_assets_tests.integration.cluster.installed import NotInstalled
-from r2_hf_assets_tests.integration.cluster.kill import Outcome, TransientError, backfill_and_kill
+from r2_hf_assets_tests.integration.cluster.kill import ClusterError, Outcome, backfill_and_kill
 from r2_hf_sandbox.processes import SandboxError
 from r2_hf_sandbox.samples.bucket import upload_samples
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
@@ -26,7 +26,7 @@ _AFTER_COMMITS = 4
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so everything is stopped and removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped and removed
     separate = False if options.no_namespaces else None
     folder = Path(tempfile.mkdtemp(prefix="r2-hf-cluster-"))
     started = time.monotonic()
@@ -34,19 +34,19 @@ def main() -> int:
     try:
         with start_sandbox(folder / "sandbox") as sandbox:
             expected = upload_samples(sandbox.s3, sandbox.bucket, seed=7, episodes=_EPISODES, segments=(8, 12))
-            _say(f"{expected.episodes} episodes with {expected.segments} segments in the bucket")
+            _print(f"{expected.episodes} episodes with {expected.segments} segments in the bucket")
             with cluster(sandbox, folder, _NAMES, _environment(sandbox), separate=separate) as running:
-                _say_up(running, started)
-                done = backfill_and_kill(running, expected, after_commits=_AFTER_COMMITS, restart=True, say=_say)
+                _print_addresses(running, started)
+                done = backfill_and_kill(running, expected, after_commits=_AFTER_COMMITS, restart=True, log=_print)
                 _table(running, done, len(expected.rows))
-    except (NotInstalled, SandboxError, TransientError) as error:
+    except (NotInstalled, SandboxError, ClusterError) as error:
         sys.exit(f"cluster-demo: {error}")
     finally:
         if options.keep_logs:
-            _say(f"logs: {folder}")
+            _print(f"logs: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
-    _say(f"everything is stopped and removed again; {time.monotonic() - started:.0f} s in all")
+    _print(f"everything is stopped and removed; {time.monotonic() - started:.0f} s in all")
     return 1 if done.broken else 0
 
 
@@ -56,43 +56,42 @@ def _environment(sandbox: Sandbox) -> dict[str, str]:
     return {**sandbox.env(), "STATE_URL": state, **more}
 
 
-def _say_up(running: Cluster, started: float) -> None:
+def _print_addresses(running: Cluster, started: float) -> None:
     where = ", ".join(
-        f"{machine.name} at {machine.address}" + ("" if machine.namespace else " (no network of its own)")
+        f"{machine.name} at {machine.address}" + ("" if machine.namespace else " (without a namespace)")
         for machine in running.net.machines
     )
-    _say(f"up after {time.monotonic() - started:.0f} s: PostgreSQL, Redis, S3, Hub, code server, daemon, webserver at")
-    _say(f"{running.webserver.url}, and the machines {where}")
+    _print(f"up after {time.monotonic() - started:.0f} s: webserver at {running.webserver.url}, machines {where}")
 
 
 def _table(running: Cluster, done: Outcome, rows: int) -> None:
-    _say(f"\n  {'partition':16}{'worker':>12}{'runs':>28}{'commits':>9}")
+    _print(f"\n  {'partition':16}{'worker':>12}{'runs':>28}{'commits':>9}")
     work: Counter[str] = Counter()
     for key in done.keys:
         runs = done.runs[key]
         workers = [running.worker_of(run) or "-" for run in runs]
         work.update(name for name, run in zip(workers, runs, strict=True) if run.status == "SUCCESS")
-        told = ", ".join(run.status for run in runs)
-        _say(f"  {key:16}{', '.join(workers):>12}{told:>28}{done.commits.get(key, 0):>9}")
-    _say(
+        statuses = ", ".join(run.status for run in runs)
+        _print(f"  {key:16}{', '.join(workers):>12}{statuses:>28}{done.commits.get(key, 0):>9}")
+    _print(
         f"\n  backfill {done.backfill}; {done.rows} of {rows} rows on the Hub; chunks done by "
         + ", ".join(f"{name}: {work[name]}" for name in _NAMES)
     )
-    _say(f"  {done.killed} was killed in the middle; its run was ended after {done.lost_s:.0f} s, and retried")
+    _print(f"  {done.killed} was killed during a commit; its run was ended after {done.lost_s:.0f} s, and retried")
     for line in done.broken:
-        _say(f"  WRONG: {line}")
+        _print(f"  WRONG: {line}")
     if not done.broken:
-        _say(f"  all {len(done.keys)} partitions committed exactly once\n")
+        _print(f"  all {len(done.keys)} partitions committed exactly once\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m r2_hf_assets_tests.integration.cluster", description=__doc__)
-    parser.add_argument("--no-namespaces", action="store_true", help="all workers on this machine's own network")
-    parser.add_argument("--keep-logs", action="store_true", help="leave the folder with the logs, and say where")
+    parser.add_argument("--no-namespaces", action="store_true", help="all workers on this machine's network")
+    parser.add_argument("--keep-logs", action="store_true", help="keep the folder with the logs, and print its path")
     return parser.parse_args()
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 

@@ -1,13 +1,12 @@
-"""A running cluster: the files of deploy/celery/ on real processes, with shorter waits.
+"""A running cluster: real processes with the files of deploy/celery/ and shorter waits.
 
 This machine has PostgreSQL, Redis, the code server, the daemon and the webserver, and the sandbox's S3 server and Hub.
-Each further machine has one Celery worker, a DAGSTER_HOME and a temporary folder of its own, and of the rest only
-what it reaches over its link.
+Each further machine has one Celery worker with its own DAGSTER_HOME and temporary folder; it connects to all else over
+its network link.
 """
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,8 @@ import yaml
 
 from r2_hf_assets_tests.integration.cluster import installed
 from r2_hf_assets_tests.integration.cluster.databases import DATABASE, USER, listens, postgres, redis
-from r2_hf_assets_tests.integration.cluster.graphql import TASK_ID_TAG, Run, Webserver
 from r2_hf_assets_tests.integration.cluster.network import Machine, Network, available, network, no_network
+from r2_hf_assets_tests.integration.webserver import TASK_ID_TAG, Run, Webserver
 from r2_hf_assets_tests.support.world import ROOT
 from r2_hf_sandbox.processes import (
     LOOPBACK,
@@ -43,7 +42,7 @@ _SHORTENED = {"poll_interval_seconds": 2, "cancel_timeout_seconds": 30, "free_sl
 
 @dataclass
 class Cluster:
-    """`env` is what the product reads on this machine. `names` are the workers'."""
+    """`env` has the product's settings on this machine; `workers` has each machine's processes."""
 
     sandbox: Sandbox
     folder: Path
@@ -64,7 +63,7 @@ class Cluster:
         return subprocess.run(call, env=env, cwd=self.folder, capture_output=True, text=True, timeout=180, check=False)
 
     def start_worker(self, name: str) -> None:
-        """Start the machine's worker, and wait until it takes runs."""
+        """Start the machine's worker, and wait until it is ready for runs."""
         machine, home = self.machine(name), self.folder / name
         _make_home(home, len(self.net.machines))
         env = {**self.env, "DAGSTER_HOME": str(home), "TMPDIR": str(home / "tmp"), "HF_HOME": str(home / "hf_home")}
@@ -80,10 +79,10 @@ class Cluster:
         self.workers[name] = [worker, *started]
         wait_until(lambda: not worker.alive() or log.read_text().count(" ready.") > ready, _START_S)
         if not worker.alive():
-            raise SandboxError(f"the worker {name} did not come up; its log ends:\n{log_tail(log)}")
+            raise SandboxError(f"the worker {name} did not start; its log ends:\n{log_tail(log)}")
 
     def kill_machine(self, name: str) -> int:
-        """Pull the machine's plug. Returns how many processes died."""
+        """Kill every process of the machine; return how many."""
         processes = self.workers.pop(name)
         machine = self.machine(name)
         killed = machine.kill() if machine.namespace else 0
@@ -96,13 +95,13 @@ class Cluster:
         return killed
 
     def worker_of(self, run: Run) -> str:
-        """The worker that took the run; empty when none did."""
+        """Return the name of the run's worker; empty when no worker received it."""
         task = run.tags.get(TASK_ID_TAG)
         logs = {machine.name: self.folder / f"{machine.name}.log" for machine in self.net.machines}
         return next((name for name, log in logs.items() if task and f"[{task}] received" in log.read_text()), "")
 
     def logs(self) -> str:
-        """How every log ends, for people."""
+        """Return the end of every log."""
         return "\n".join(f"--- {log.name}\n{log_tail(log)}" for log in sorted(self.folder.glob("*.log")))
 
     def _start(self, name: str, command: Sequence[str], env: dict[str, str], machine: Machine | None = None) -> Process:
@@ -121,17 +120,17 @@ class Cluster:
 def cluster(
     sandbox: Sandbox, folder: Path, names: Sequence[str], env: dict[str, str], *, separate: bool | None = None
 ) -> Iterator[Cluster]:
-    """Bring a cluster up, its database made and its workers waiting; all of it is gone at the end.
+    """Start a cluster with its tables created and its workers ready; all of it is removed at the end.
 
     Args:
-        sandbox: whose S3 server and Hub it works on.
+        sandbox: has the S3 server and the Hub.
         folder: empty; for homes and logs.
-        names: of the machines with a worker.
+        names: the machines with a worker.
         env: the product's settings.
-        separate: whether machines get a network of their own; None does what can be done here.
+        separate: whether machines get network namespaces; None: if that is possible here.
 
     Raises:
-        NotInstalled, SandboxError: something can't be had or did not come up.
+        NotInstalled, SandboxError: a part can't be installed or did not start.
     """
     programs, redis_server = installed.programs()
     python = installed.python()
@@ -164,7 +163,7 @@ def cluster(
         _make_home(home, len(names))
         webserver = Webserver(f"http://{LOOPBACK}:{ports['web']}")
         made = Cluster(sandbox, folder, net, python, settings, webserver)
-        scanned = made.command("r2_hf_assets.cli", "scan")  # also makes the database, before several open it at once
+        scanned = made.command("r2_hf_assets.cli", "scan")  # also makes the tables, in one process
         if scanned.returncode:
             raise SandboxError(f"the scan failed: {scanned.stderr.strip()}")
         _start_services(made, stack, ports, separate)
@@ -175,12 +174,12 @@ def _start_services(made: Cluster, stack: ExitStack, ports: dict[str, int], sepa
     workspace = made.folder / "workspace.yaml"
     server = {"host": LOOPBACK, "port": ports["code"], "location_name": _LOCATION}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
-    python, see = str(made.programs / "python"), ["-w", str(workspace)]
-    module = ["-m", "r2_hf_assets_tests.integration.cluster.definitions", "--location-name", _LOCATION]
+    python, load = str(made.programs / "python"), ["-w", str(workspace)]
+    module = ["-m", "r2_hf_assets_tests.integration.quick_definitions", "--location-name", _LOCATION]
     commands = {
         "code_server": ["-m", "dagster", "api", "grpc", "-h", LOOPBACK, "-p", str(ports["code"]), *module],
-        "daemon": ["-m", "r2_hf_assets_tests.integration.cluster.daemon", "run", *see],
-        "webserver": ["-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(ports["web"]), *see],
+        "daemon": ["-m", "r2_hf_assets_tests.integration.quick_daemon", "run", *load],
+        "webserver": ["-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(ports["web"]), *load],
     }
 
     def stop_workers() -> None:
@@ -201,7 +200,7 @@ def _start_services(made: Cluster, stack: ExitStack, ports: dict[str, int], sepa
     def start(name: str) -> None:
         services.append(made._start(name, [python, *commands[name]], made.env))
 
-    # The others look for the code server when they start, and again only now and then.
+    # The others connect to the code server at their start, and retry rarely.
     start("code_server")
     with ThreadPoolExecutor() as pool:
         workers = [pool.submit(made.start_worker, machine.name) for machine in made.net.machines]
@@ -211,7 +210,7 @@ def _start_services(made: Cluster, stack: ExitStack, ports: dict[str, int], sepa
         for worker in workers:
             worker.result()
     if not wait_until(made.webserver.ready, _START_S, 0.2):
-        raise SandboxError(f"the webserver does not answer\n{made.logs()}")
+        raise SandboxError(f"the webserver does not respond\n{made.logs()}")
 
 
 def _make_home(home: Path, slots: int) -> None:
@@ -224,11 +223,6 @@ def _make_home(home: Path, slots: int) -> None:
 
 
 def _bare_environment() -> dict[str, str]:
-    mine = r"(R2|HF|DAGSTER|PARQUET|AWS|CLUSTER)_|PYTEST|PYTHONPATH"
-    kept = {name: value for name, value in os.environ.items() if not re.match(mine, name)}
+    product = r"(R2|HF|DAGSTER|PARQUET|AWS|CLUSTER)_|PYTEST|PYTHONPATH"
+    kept = {name: value for name, value in os.environ.items() if not re.match(product, name)}
     return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(DEPLOY)))}
-
-
-def clean(folder: Path) -> None:
-    """Remove a cluster's folder."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""A PostgreSQL and a Redis of their own: own data folder, own ports, own passwords, gone at the end.
+"""A PostgreSQL and a Redis server with their own folders, ports and passwords, removed at the end.
 
-A cluster that Debian has made is not touched. PostgreSQL refuses to run as root, so it runs as Debian's user `postgres`
-then, in a folder that belongs to that user.
+Debian's own PostgreSQL cluster is not touched. PostgreSQL refuses to run as root, so root runs it as Debian's user
+`postgres`, in a folder that belongs to that user.
 """
 
 import os
@@ -28,13 +28,13 @@ from r2_hf_sandbox.processes import (
 
 USER, DATABASE = "dagster", "postgres"
 _START_S, _STOP_S = 60.0, 20.0
-# Nobody needs what a crash of this machine would cost; what a crash of a process costs is not touched by it.
-_CARELESS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
+# Data need not survive a crash of this machine, only of a process.
+_NO_SYNC = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
 
 @dataclass(frozen=True)
 class Database:
-    """Where to reach it: at the loopback address, and at every other one it was given."""
+    """Its port, on loopback and on each address that it was given, and its password."""
 
     port: int
     password: str = field(repr=False)
@@ -42,12 +42,12 @@ class Database:
 
 @contextmanager
 def postgres(programs: Path, addresses: Sequence[str] = (), networks: Sequence[str] = ()) -> Iterator[Database]:
-    """A PostgreSQL server with an empty database, on loopback and `addresses`; who comes from `networks` may log in."""
+    """A PostgreSQL server with an empty database, on loopback and `addresses`; clients in `networks` may log in."""
     folder = Path(tempfile.mkdtemp(prefix="r2-hf-postgres-"))
-    found = Database(free_port(), secrets.token_hex(16))
+    database = Database(free_port(), secrets.token_hex(16))
     as_user: list[str] = []
     try:
-        (folder / "password").write_text(found.password)
+        (folder / "password").write_text(database.password)
         if os.geteuid() == 0:
             as_user = _as_postgres(folder)
         initdb = [*as_user, str(programs / "initdb"), "-D", str(folder / "data"), "-U", USER, "--no-sync"]
@@ -63,8 +63,8 @@ def postgres(programs: Path, addresses: Sequence[str] = (), networks: Sequence[s
         with (folder / "data" / "pg_hba.conf").open("a") as rules:
             rules.writelines(f"host all all {network} scram-sha-256\n" for network in networks)
         options = (
-            *_CARELESS,
-            f"port={found.port}",
+            *_NO_SYNC,
+            f"port={database.port}",
             f"listen_addresses={','.join((LOOPBACK, *addresses))}",
             "unix_socket_directories=",
             "max_connections=200",
@@ -75,11 +75,11 @@ def postgres(programs: Path, addresses: Sequence[str] = (), networks: Sequence[s
             [*command, *(word for option in options for word in ("-c", option))], log=log, detach=False, grace_s=_STOP_S
         )
         try:
-            _wait_for(found.port, process.alive, "PostgreSQL", log)
-            yield found
+            _wait_for(database.port, process.alive, "PostgreSQL", log)
+            yield database
         finally:
             if process.alive():
-                os.kill(process.pid, signal.SIGINT)  # "fast": whoever is connected is cut off
+                os.kill(process.pid, signal.SIGINT)  # "fast" shutdown: connections are closed
                 wait_until(lambda: not process.alive(), _STOP_S)
             process.stop(_STOP_S)
     finally:
@@ -88,21 +88,21 @@ def postgres(programs: Path, addresses: Sequence[str] = (), networks: Sequence[s
 
 @contextmanager
 def redis(program: Path, addresses: Sequence[str] = ()) -> Iterator[Database]:
-    """A Redis server on loopback and `addresses` that keeps nothing on the disk."""
+    """A Redis server on loopback and `addresses`, without persistence."""
     folder = Path(tempfile.mkdtemp(prefix="r2-hf-redis-"))
-    found = Database(free_port(), secrets.token_hex(16))
+    database = Database(free_port(), secrets.token_hex(16))
     try:
         config = folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f"bind {' '.join((LOOPBACK, *addresses))}\nport {found.port}\nrequirepass {found.password}\n"
+            f"bind {' '.join((LOOPBACK, *addresses))}\nport {database.port}\nrequirepass {database.password}\n"
             f'save ""\nappendonly no\ndaemonize no\ndir {folder}\n'
         )
         log = folder / "redis.log"
         process = start_process([str(program), str(config)], log=log, detach=False, grace_s=_STOP_S)
         try:
-            _wait_for(found.port, process.alive, "Redis", log)
-            yield found
+            _wait_for(database.port, process.alive, "Redis", log)
+            yield database
         finally:
             process.stop(_STOP_S)
     finally:
@@ -121,7 +121,7 @@ def _as_postgres(folder: Path) -> list[str]:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody answers on this machine's loopback."""
+    """Return whether a server listens on this loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
@@ -129,4 +129,4 @@ def listens(port: int) -> bool:
 def _wait_for(port: int, alive: Callable[[], bool], name: str, log: Path) -> None:
     wait_until(lambda: listens(port) or not alive(), _START_S)
     if not alive():
-        raise SandboxError(f"{name} did not come up; its log ends:\n{log_tail(log)}")
+        raise SandboxError(f"{name} did not start; its log ends:\n{log_tail(log)}")

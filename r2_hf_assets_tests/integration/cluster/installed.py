@@ -1,8 +1,7 @@
-"""What a cluster needs beside the product, installed when it is missing.
+"""Install what a cluster needs beside the product, when it is missing.
 
-PostgreSQL and Redis are Debian's; only their programs are used. Installing may not start a service: the usual
-policy-rc.d says so while apt works. The Python packages of the extra `cluster` go into .venv-cluster, an environment
-on top of the one that runs this, so that the main one stays lean.
+PostgreSQL and Redis are Debian's; only their programs are used. A policy-rc.d keeps apt from starting their services.
+The Python packages of the extra `cluster` are installed into .venv-cluster, an environment on top of the current one.
 """
 
 import fcntl
@@ -30,26 +29,26 @@ class NotInstalled(Exception):
 
 
 def programs() -> tuple[Path, Path]:
-    """The folder of PostgreSQL's programs, and redis-server; Debian's packages are installed when they are missing.
+    """Return the folder of PostgreSQL's programs and the path of redis-server, installed when missing.
 
     Raises:
-        NotInstalled: neither there nor installable.
+        NotInstalled: they can't be installed.
     """
-    with _alone():
-        missing = [name for name, found in (("postgresql", _postgres()), ("redis-server", _redis())) if not found]
+    with _locked():
+        missing = [name for name, path in (("postgresql", _postgres()), ("redis-server", _redis())) if not path]
         if missing:
             _apt(missing)
         postgres, redis = _postgres(), _redis()
     if postgres is None or redis is None:
-        raise NotInstalled(f"apt-get installed {' and '.join(missing)}, and the programs are not there")
+        raise NotInstalled(f"apt-get installed {' and '.join(missing)}, and the programs are still missing")
     return postgres, redis
 
 
 def python() -> Path:
-    """The folder of the environment's programs: this one's packages, and those of the extra `cluster`."""
+    """Return the folder of programs of an environment with the current packages and the extra `cluster`."""
     wanted = hashlib.sha256(LOCK.read_bytes() + sys.prefix.encode()).hexdigest()
     stamp = _ENVIRONMENT / ".installed"
-    with _alone():
+    with _locked():
         if not stamp.exists() or stamp.read_text() != wanted:
             venv.create(_ENVIRONMENT, clear=True, symlinks=True)
             folder = next(_ENVIRONMENT.glob("lib/python*/site-packages"))
@@ -63,22 +62,22 @@ def python() -> Path:
 
 
 def _postgres() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
-    if found:
-        return found[-1].parent
-    elsewhere = shutil.which("postgres")
-    return Path(elsewhere).resolve().parent if elsewhere and shutil.which("initdb") else None
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if versions:
+        return versions[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path and shutil.which("initdb") else None
 
 
 def _redis() -> Path | None:
-    found = shutil.which("redis-server")
-    return Path(found) if found else None
+    path = shutil.which("redis-server")
+    return Path(path) if path else None
 
 
 def _apt(packages: list[str]) -> None:
     wanted = " and ".join(packages)
     if shutil.which("apt-get") is None:
-        raise NotInstalled(f"{wanted} is not installed, and this is no Debian: install it")
+        raise NotInstalled(f"{wanted} is not installed, and this is not Debian: install it")
     if os.geteuid() != 0:
         raise NotInstalled(f"{wanted} is not installed: apt-get install {' '.join(packages)}")
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", *packages]
@@ -93,14 +92,14 @@ def _apt(packages: list[str]) -> None:
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             )
             if done.returncode:
-                said = (done.stderr or done.stdout).strip().splitlines()
-                raise NotInstalled(f"{wanted} can't be installed: {said[-1] if said else command}")
+                lines = (done.stderr or done.stdout).strip().splitlines()
+                raise NotInstalled(f"{wanted} can't be installed: {lines[-1] if lines else command}")
 
 
 @contextmanager
 def _no_services() -> Iterator[None]:
-    """What is installed meanwhile starts nothing."""
-    if _DENY.exists():  # a container's own, which says the same
+    """Keep apt from starting services."""
+    if _DENY.exists():  # a container's own, with the same effect
         yield
         return
     _DENY.write_text("#!/bin/sh\nexit 101\n")
@@ -112,7 +111,7 @@ def _no_services() -> Iterator[None]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _locked() -> Iterator[None]:
     with (ROOT / ".venv-cluster.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,10 +1,9 @@
-"""A network for the machines of a cluster: a bridge here, and for each machine a network namespace on a veth.
-veth.
+"""A network for the machines of a cluster: a bridge, and for each machine a network namespace on a veth pair.
 
     this machine  bridge r2hf<pid>, 10.213.<n>.1      w1  eth0 10.213.<n>.11      w2  eth0 10.213.<n>.12
 
-Names carry the pid of whoever made them, so what a killed one left is known and removed by the next. Nothing leaves
-this machine: nothing is routed beyond the bridge. Needs root; `available` says whether it can be had.
+Names have the creating process's pid, so the next run removes what a killed one left. Nothing is routed beyond the
+bridge. Needs root; `available` reports whether namespaces can be made.
 """
 
 import json
@@ -33,18 +32,18 @@ class Machine:
 
     @property
     def prefix(self) -> list[str]:
-        """Put before a command, it runs there."""
+        """Words before a command that run it on this machine."""
         return ["ip", "netns", "exec", self.namespace] if self.namespace else []
 
     def pids(self) -> list[int]:
-        """Every process there."""
+        """List every process of the machine."""
         if self.namespace is None:
             return []
         listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=False)
         return [int(pid) for pid in listed.stdout.split()]
 
     def kill(self) -> int:
-        """Pull the plug: SIGKILL to every process there. Returns how many there were."""
+        """Send SIGKILL to every process of the machine; return how many there were."""
         killed: set[int] = set()
 
         def gone() -> bool:
@@ -61,7 +60,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """`address` is this machine's in it, `range` all of it; both are empty when machines share this one's network."""
+    """`address`: this machine's; `range`: the subnet; both are empty when machines share this one's network."""
 
     address: str
     range: str
@@ -69,7 +68,7 @@ class Network:
 
 
 def available() -> bool:
-    """Whether namespaces can be made here."""
+    """Return whether namespaces can be made here."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return False
     probe = f"r2hf{os.getpid()}-probe"
@@ -79,7 +78,7 @@ def available() -> bool:
 
 @contextmanager
 def network(names: Sequence[str]) -> Iterator[Network]:
-    """Machines with these names, each with an address of its own."""
+    """Machines with these names, each in a namespace with its own address."""
     _sweep()
     bridge = f"r2hf{os.getpid()}"
     subnet = f"10.213.{_free_third()}"
@@ -91,22 +90,22 @@ def network(names: Sequence[str]) -> Iterator[Network]:
         for number, name in enumerate(names, 1):
             machine = Machine(name, f"{subnet}.{10 + number}", f"{bridge}-{name}")
             machines.append(machine)
-            _plug_in(machine, bridge, number)
+            _connect(machine, bridge, number)
         yield Network(f"{subnet}.1", f"{subnet}.0/24", tuple(machines))
     finally:
         for machine in machines:
             machine.kill()
-            _ip("netns", "del", str(machine.namespace), must=False)
-        _ip("link", "del", bridge, must=False)
+            _ip("netns", "del", str(machine.namespace), check=False)
+        _ip("link", "del", bridge, check=False)
 
 
 @contextmanager
 def no_network(names: Sequence[str]) -> Iterator[Network]:
-    """The same machines on this machine's own network, where no namespace can be made."""
+    """The same machines on this machine's network, where no namespace can be made."""
     yield Network("", "", tuple(Machine(name, LOOPBACK) for name in names))
 
 
-def _plug_in(machine: Machine, bridge: str, number: int) -> None:
+def _connect(machine: Machine, bridge: str, number: int) -> None:
     space, here = str(machine.namespace), f"{bridge}v{number}"
     _ip("netns", "add", space)
     _ip("link", "add", here, "type", "veth", "peer", "name", "eth0", "netns", space)
@@ -116,35 +115,35 @@ def _plug_in(machine: Machine, bridge: str, number: int) -> None:
         _ip("-n", space, "link", "set", device, "up")
 
 
-def _ip(*arguments: str, must: bool = True) -> str:
+def _ip(*arguments: str, check: bool = True) -> str:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
-    if must and done.returncode:
+    if check and done.returncode:
         raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 
 def _free_third() -> int:
-    """A number for 10.213.<n>.0/24 that no address of this machine has."""
+    """Choose a 10.213.<n>.0/24 that no address of this machine is in; return n."""
     listed = json.loads(_ip("-j", "addr") or "[]")
-    taken = {found["local"] for link in listed for found in link.get("addr_info", ())}
+    taken = {entry["local"] for link in listed for entry in link.get("addr_info", ())}
     free = [n for n in range(256) if not any(address.startswith(f"10.213.{n}.") for address in taken)]
     return random.SystemRandom().choice(free)
 
 
 def _sweep() -> None:
-    """Remove what killed ones left."""
+    """Remove the namespaces and links of processes that have ended."""
     spaces = [line.split()[0] for line in _ip("netns", "list").splitlines() if line.strip()]
     links = [link["ifname"] for link in json.loads(_ip("-j", "link") or "[]")]
     for name in spaces:
-        if (match := _NAME.fullmatch(name)) and not _lives(int(match[1])):
+        if (match := _NAME.fullmatch(name)) and not _is_running(int(match[1])):
             Machine(name, "", name).kill()
-            _ip("netns", "del", name, must=False)
+            _ip("netns", "del", name, check=False)
     for name in links:
-        if (match := _NAME.fullmatch(name)) and not _lives(int(match[1])):
-            _ip("link", "del", name, must=False)
+        if (match := _NAME.fullmatch(name)) and not _is_running(int(match[1])):
+            _ip("link", "del", name, check=False)
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

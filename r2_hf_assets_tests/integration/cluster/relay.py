@@ -1,9 +1,8 @@
-"""Carries TCP connections: `python relay.py FROM_ADDRESS TO_ADDRESS PORT ...`, each port to the same one over there.
+"""Forward TCP connections: `python relay.py FROM_ADDRESS TO_ADDRESS PORT ...`, each port to the same port there.
 
-The sandbox's S3 server and Hub listen on loopback alone, and tell their own URLs. So one relay on the cluster's address
-carries what comes from a machine to this machine's loopback, and one in the machine's own network makes both look
-there as if they were on its loopback: a client finds them under the URLs that they tell, and all bytes cross the
-machine's link. Only the standard library.
+The sandbox's S3 server and Hub listen on loopback alone, and their responses contain their URLs. So one relay forwards
+from the cluster's address to this machine's loopback, and one in each namespace from its loopback to that address. A
+client there uses the same URLs, and all bytes cross the machine's link. Only the standard library.
 """
 
 import asyncio

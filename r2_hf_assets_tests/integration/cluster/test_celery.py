@@ -1,6 +1,6 @@
-"""One Dagster, two machines with a Celery worker each, PostgreSQL and Redis between them; make cluster-demo shows it.
+"""One Dagster, PostgreSQL and Redis, two machines with a Celery worker each: the short form of make cluster-demo.
 
-What is missing is installed; where that can't be done the tests say why they don't run.
+What is missing is installed; where that is impossible the tests are skipped with the reason.
 """
 
 import json
@@ -46,28 +46,28 @@ def running(sandbox: Sandbox) -> Iterator[tuple[Cluster, SampleSummary]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_run_that_a_user_terminates_is_canceled_and_not_retried(running: tuple[Cluster, SampleSummary]) -> None:
+def test_a_terminated_run_is_canceled_and_not_retried(running: tuple[Cluster, SampleSummary]) -> None:
     on, _ = running
     mark = on.sandbox.hub.mark()
     on.sandbox.hub.inject({"method": "POST", "path_regex": f"{on.env['HF_REPO_ID']}/commit/", "delay_s": 300})
     backfill = on.webserver.backfill(["en|chunk_0001"])
     run = hanging_run(on, mark)
     on.webserver.terminate(run.id)
-    assert wait_until(lambda: on.webserver.run(run.id).over, 120, 1.0), on.logs()
+    assert wait_until(lambda: on.webserver.run(run.id).finished, 120, 1.0), on.logs()
     on.sandbox.hub.clear_faults()
     assert on.webserver.run(run.id).status == "CANCELED", on.logs()
-    # A retry would be launched before the backfill counts as over.
+    # A retry would be launched before the backfill ends.
     assert wait_until(lambda: on.webserver.backfill_status(backfill) not in ("REQUESTED", "CANCELING"), 120, 1.0)
-    assert [found.id for found in on.webserver.runs() if found.key] == [run.id]
+    assert [each.id for each in on.webserver.runs() if each.key] == [run.id]
 
 
-def test_a_machine_dies_in_the_middle_and_every_partition_is_committed_once(
+def test_every_partition_is_committed_once_when_a_machine_crashes_during_a_commit(
     running: tuple[Cluster, SampleSummary],
 ) -> None:
     on, expected = running
-    said: list[str] = []
-    done = backfill_and_kill(on, expected, after_commits=1, restart=False, say=said.append)
-    print("\n".join(said))
+    lines: list[str] = []
+    done = backfill_and_kill(on, expected, after_commits=1, restart=False, log=lines.append)
+    print("\n".join(lines))
     assert done.broken == [], on.logs()
     assert len(done.keys) == 4 and done.rows == len(expected.rows) > 0
     finished = [run for runs in done.runs.values() for run in runs if run.status == "SUCCESS"]
@@ -79,7 +79,7 @@ def test_a_machine_dies_in_the_middle_and_every_partition_is_committed_once(
 
 
 def check_logs_in_the_bucket(on: Cluster) -> None:
-    """Those of every step, whichever worker ran it."""
+    """Check that the bucket has the compute logs of every run, of both workers."""
     client, bucket = on.sandbox.s3.client(), on.env["R2_BUCKET"]
     listed = client.list_objects_v2(Bucket=bucket, Prefix="dagster/compute_logs/").get("Contents", [])
     logs = [item["Key"] for item in listed if item["Key"].endswith(".err")]

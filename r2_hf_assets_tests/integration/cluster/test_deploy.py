@@ -12,7 +12,7 @@ from r2_hf_assets.settings import VARIABLES, data_home
 from r2_hf_assets_tests.support.world import ROOT
 
 CELERY = ROOT / "deploy" / "celery"
-# What the workers are told and the launcher too.
+# Settings of the workers and of the launcher.
 SHARED = ("broker_transport_options", "result_expires")
 
 
@@ -32,18 +32,18 @@ def example() -> list[str]:
     return re.findall(r"^([A-Z0-9_]+)=", (CELERY / "cluster.env.example").read_text(), re.MULTILINE)
 
 
-def test_dagster_takes_the_instance_settings() -> None:
+def test_dagster_accepts_the_instance_settings() -> None:
     settings, _ = dagster_instance_config(str(CELERY))
     assert settings["run_launcher"]["class"] == "CeleryLauncher"
 
 
-def test_the_environment_has_every_variable_that_the_instance_asks_for_and_every_required_setting() -> None:
-    asked = set(re.findall(r"env: ([A-Z0-9_]+)", (CELERY / "dagster.yaml").read_text()))
+def test_the_example_environment_has_every_variable_of_the_instance_and_every_required_setting() -> None:
+    named = set(re.findall(r"env: ([A-Z0-9_]+)", (CELERY / "dagster.yaml").read_text()))
     required = {variable.name for variable in VARIABLES if variable.default is None}
-    assert asked and asked | required | {"STATE_URL", "DAGSTER_HOME"} <= set(example())
+    assert named and named | required | {"STATE_URL", "DAGSTER_HOME"} <= set(example())
 
 
-def test_the_workers_and_the_launcher_are_told_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_workers_and_the_launcher_have_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLUSTER_REDIS_URL", "redis://127.0.0.1:1/0")
     workers = runpy.run_path(str(CELERY / "dagster_celery_config.py"))
     launcher = instance()["run_launcher"]["config"]["config_source"]
@@ -53,33 +53,33 @@ def test_the_workers_and_the_launcher_are_told_the_same(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("what", ["run_retries", "free_slots_after_run_end_seconds", "cancel_timeout_seconds"])
-def test_the_cluster_retries_and_frees_as_one_machine_does(what: str) -> None:
-    found = [file.get(what, file["run_monitoring"].get(what)) for file in (template(), instance())]
-    assert found[0] == found[1] is not None
+def test_the_cluster_retries_and_frees_slots_as_one_machine_does(what: str) -> None:
+    values = [file.get(what, file["run_monitoring"].get(what)) for file in (template(), instance())]
+    assert values[0] == values[1] is not None
 
 
-def test_the_cluster_has_the_versions_that_the_tests_have() -> None:
+def test_the_cluster_has_the_tested_versions() -> None:
     locks = [(folder / "requirements.lock").read_text() for folder in (ROOT, CELERY)]
     tested, deployed = (dict(re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE)) for lock in locks)
     assert {"dagster", "dagster-postgres", "pyarrow", "redis"} <= deployed.keys()
     assert {name: pin for name, pin in deployed.items() if tested.get(name, pin) != pin} == {}
 
 
-def test_partitions_and_scans_take_turns_everywhere() -> None:
+def test_every_deployment_has_the_same_concurrency_limits() -> None:
     limits = [file["concurrency"]["runs"]["tag_concurrency_limits"] for file in (template(), instance())]
     queue = kubernetes()["runCoordinator"]["config"]["queuedRunCoordinator"]
     assert limits[0] == limits[1] == queue["tagConcurrencyLimits"][: len(limits[0])]
 
 
-def test_kubernetes_monitors_as_celery_does() -> None:
+def test_kubernetes_monitors_runs_as_celery_does() -> None:
     daemon = kubernetes()
-    found = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in daemon["runMonitoring"].items()}
-    assert found == instance()["run_monitoring"]
+    monitoring = {re.sub("([A-Z])", r"_\1", name).lower(): value for name, value in daemon["runMonitoring"].items()}
+    assert monitoring == instance()["run_monitoring"]
     assert daemon["runRetries"]["maxRetries"] == instance()["run_retries"]["max_retries"]
 
 
-def test_the_images_user_may_write_scratch() -> None:
-    """In the image itself, in compose's volume, which takes the folder's owner, and in a pod."""
+def test_the_images_user_can_write_scratch_files() -> None:
+    """In the image, in compose's volume, which has the folder's owner, and in a pod."""
     image = (ROOT / "deploy" / "Dockerfile").read_text()
     home = re.search(r"^ENV DAGSTER_HOME=(\S+)", image, re.MULTILINE)
     assert home is not None
@@ -98,7 +98,7 @@ def test_the_images_user_may_write_scratch() -> None:
 
 
 @pytest.mark.parametrize("unit", sorted(path.name for path in (CELERY / "systemd").iterdir()))
-def test_a_unit_reads_the_environment_and_comes_back(unit: str) -> None:
+def test_a_unit_reads_the_environment_and_restarts(unit: str) -> None:
     text = (CELERY / "systemd" / unit).read_text()
     assert "EnvironmentFile=/etc/r2-hf/cluster.env" in text and "Restart=always" in text
     start = re.search(r"^ExecStart=/opt/r2_hf_assets/\.venv/bin/(\S+)", text, re.MULTILINE)

@@ -1,5 +1,4 @@
-"""Shared-nothing: four machines with a DAGSTER_HOME each, `r2-hf process --chunk-mod 4 --chunk-rem R`, the plan on
-S3."""
+"""Shared-nothing: four machines with a DAGSTER_HOME each, `--chunk-mod 4 --chunk-rem R`, and the plan on S3."""
 
 import json
 import subprocess
@@ -25,7 +24,7 @@ CHUNKS = {"en": 6, "de": 3}  # one episode each
 
 @contextmanager
 def at(world: World, machine: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`r2-hf ARGUMENTS` on a machine: a working folder with a .env, and a home of its own."""
+    """`r2-hf ARGUMENTS` on a machine: a working folder with a .env, and its own DAGSTER_HOME."""
     folder = world.folder / f"machine{machine}"
     home = folder / "dagster_home"
     home.mkdir(parents=True, exist_ok=True)
@@ -42,16 +41,16 @@ def at(world: World, machine: int, *arguments: str) -> Iterator[subprocess.Popen
 
 
 def on_each(world: World, machines: Sequence[int], *arguments: str) -> list[tuple[int | None, str, str]]:
-    """The same command on these machines at once; R in it is the machine's number. Exit code, stdout and stderr."""
+    """Run the same command on these machines at once; R in it is the machine's number."""
     with ExitStack() as stack:
         words = [[word.replace("R", str(machine)) for word in arguments] for machine in machines]
         started = [stack.enter_context(at(world, m, *call)) for m, call in zip(machines, words, strict=True)]
-        said = [process.communicate() for process in started]
-        return [(process.returncode, out, err) for process, (out, err) in zip(started, said, strict=True)]
+        outputs = [process.communicate() for process in started]
+        return [(process.returncode, out, err) for process, (out, err) in zip(started, outputs, strict=True)]
 
 
 def share(machine: int) -> int:
-    """How many chunks have a number that modulo MACHINES is this machine's."""
+    """Return how many chunks are this machine's by modulo."""
     return sum(number % MACHINES == machine for count in CHUNKS.values() for number in range(count))
 
 
@@ -60,7 +59,7 @@ def share(machine: int) -> int:
 def test_four_machines_share_the_chunks_by_modulo(world: World) -> None:
     expected = world.upload(episodes=EPISODES, segments=(1, 2), seconds=(0.2, 0.3))
     total = sum(CHUNKS.values())
-    # Two scan, at once, and two never do: there is one plan.
+    # Two machines scan at once, two never: there is one plan.
     for code, out, err in on_each(world, (0, 1), "scan"):
         assert code == 0, err
         assert out.strip() == f"{total} chunks planned", err
@@ -75,19 +74,18 @@ def test_four_machines_share_the_chunks_by_modulo(world: World) -> None:
         assert code == 0, err
         assert f"{share(machine)} chunks done, 0 failed" in err
     assert len(world.commits()) == len(set(world.commits())) == total
-    rows = [row["audio"]["path"] for row in world.table().to_pylist()]
-    assert sorted(rows) == sorted(row.key for row in expected.rows)
+    assert world.row_keys() == sorted(row.key for row in expected.rows)
 
-    # A machine knows from its own history what it did itself; what the others did it learns from the Hub.
-    assert told(world, 3) == {"committed": share(3), "due": total - share(3)}
+    # A machine's history has its own commits; those of the others are read from the Hub.
+    assert status(world, 3) == {"committed": share(3), "due": total - share(3)}
     ((code, _, err),) = on_each(world, (3,), "reconcile", "--record")
     assert code == 0, err
-    assert told(world, 3) == {"committed": total, "due": 0}
+    assert status(world, 3) == {"committed": total, "due": 0}
     assert len(world.commits()) == total
 
 
-def told(world: World, machine: int) -> dict[str, int]:
-    """What `r2-hf status` would say on a machine, over all languages: its own history beside the plan."""
+def status(world: World, machine: int) -> dict[str, int]:
+    """Return what `r2-hf status` counts on a machine over all languages."""
     settings = load({**world.env, "STATE_URL": f"s3://{world.bucket}/state"})
     planned = open_plan(settings.plan, settings.r2).planned()
     with DagsterInstance.from_config(str(world.folder / f"machine{machine}" / "dagster_home")) as instance:

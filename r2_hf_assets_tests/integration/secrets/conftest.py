@@ -1,4 +1,4 @@
-"""Retries that do not wait: what is looked at here is what they say."""
+"""Retries without waits: only their messages are checked here."""
 
 from r2_hf_assets_tests.fault.conftest import short_budgets
 

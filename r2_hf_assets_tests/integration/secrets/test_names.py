@@ -1,5 +1,4 @@
-"""Names in the bucket never become paths: whatever an episode is called, files are made only where they belong, under
-names made from the partition."""
+"""Names in the bucket never become paths: files are written in the state folder alone, named by the partition."""
 
 import os
 import re
@@ -38,16 +37,16 @@ OURS = re.compile(
 )
 
 
-def strange(folder: Path) -> list[str]:
-    """Files below `folder` that are not named by us."""
-    found = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    assert found, "nothing was made at all"
-    return [path for path in found if not OURS.fullmatch(path)]
+def unexpected(folder: Path) -> list[str]:
+    """List files below `folder` whose names are not the product's."""
+    paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    assert paths, "no file was written"
+    return [path for path in paths if not OURS.fullmatch(path)]
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
-def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
-    """The plan may have been written by another version or by hand, so every name is tried, plannable or not."""
+def test_a_hostile_episode_name_creates_no_file_elsewhere(name: str, tmp_path: Path) -> None:
+    """The plan may be written by hand, so names that a scan rejects are tried too."""
     inside = tmp_path / "deep" / "er" / "home"
     inside.mkdir(parents=True)
     bucket = MemoryBucket()
@@ -61,17 +60,17 @@ def test_a_name_stays_a_name(name: str, tmp_path: Path) -> None:
         assert "\n" not in str(error).splitlines()[0]
     else:
         open_builds(PlanSettings(str(inside / "state")), None).write(built.record, built.rejects)
-    assert strange(inside) == []
+    assert unexpected(inside) == []
     assert sorted(os.listdir(tmp_path)) == ["deep"] and os.listdir(tmp_path / "deep" / "er") == ["home"]
 
 
 @pytest.mark.parametrize("name", ["..\\..\\escaped", "$HOME", ".git", "chunk-00000.parquet", "x" * 200])
-def test_a_scan_writes_names_of_its_own(name: str, tmp_path: Path) -> None:
+def test_a_scan_names_its_files_by_the_partition(name: str, tmp_path: Path) -> None:
     store = MemoryBucket()
     put_episode(store, f"en/{name}", 2)
     put_episode(store, f"{name}/episode", 1)
     plan = PlanStore(open_store(str(tmp_path / "own" / "state"), None), "b", PREFIX)
     report = scan(store, plan, ScanRules(frozenset({"en"}), 10))
     assert [chunk.episodes for chunk in report.new_chunks] == [(f"en/{name}",)]
-    assert strange(tmp_path / "own") == []
+    assert unexpected(tmp_path / "own") == []
     assert [o["path"] for batch in obstore.list(plan.store) for o in batch if name in o["path"]] == []

@@ -1,4 +1,4 @@
-"""What is asked of the webserver, as the UI asks it."""
+"""GraphQL queries to a running webserver, as the UI sends them."""
 
 import json
 import urllib.error
@@ -10,7 +10,7 @@ from typing import Any
 TASK_ID_TAG = "dagster-celery/task_id"
 _TIMEOUT_S = 60
 
-_BACKFILL = """
+LAUNCH_BACKFILL = """
 mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename
@@ -38,7 +38,7 @@ mutation ($id: String!) { terminateRun(runId: $id) { __typename ... on Terminate
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the UI shows it. `started` is a time, None before."""
+    """A run as the UI shows it; `started` is a Unix time, None before the start."""
 
     id: str
     status: str
@@ -47,11 +47,11 @@ class Run:
 
     @property
     def key(self) -> str:
-        """en|chunk_0007; empty for a run without a partition."""
+        """The partition, e.g. en|chunk_0007; empty for a run without one."""
         return self.tags.get("dagster/partition", "")
 
     @property
-    def over(self) -> bool:
+    def finished(self) -> bool:
         return self.status in ("SUCCESS", "FAILURE", "CANCELED")
 
 
@@ -62,50 +62,50 @@ class Webserver:
     url: str
 
     def ready(self) -> bool:
-        """Whether it answers, and has the definitions from the code server."""
+        """Return whether it responds and has loaded the definitions from the code server."""
         try:
-            return bool(self.ask(_REPOSITORIES)["repositoriesOrError"].get("nodes"))
+            return bool(self.query(_REPOSITORIES)["repositoriesOrError"].get("nodes"))
         except OSError:
             return False
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The answer's data."""
+    def query(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Return the data of the response; a GraphQL error fails the test."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(request, timeout=_TIMEOUT_S) as response:
-            answer = json.loads(response.read())
-        assert "errors" not in answer, answer["errors"]
-        return answer["data"]
+            result = json.loads(response.read())
+        assert "errors" not in result, result["errors"]
+        return result["data"]
 
     def backfill(self, keys: Sequence[str], assets: Sequence[str] = ("parquet_shards", "hub_commit")) -> str:
-        """Launch a backfill; its id."""
+        """Launch a backfill; return its id."""
         selection = [{"path": [asset]} for asset in assets]
         params = {"partitionNames": list(keys), "assetSelection": selection}
-        launched = self.ask(_BACKFILL, params=params)["launchPartitionBackfill"]
+        launched = self.query(LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
 
     def backfill_status(self, backfill: str) -> str:
-        return self.ask(_STATE, id=backfill)["partitionBackfillOrError"]["status"]
+        return self.query(_STATE, id=backfill)["partitionBackfillOrError"]["status"]
 
     def runs(self) -> list[Run]:
-        """Every run, oldest first."""
-        found = self.ask(_RUNS)["runsOrError"]["results"]
+        """Return every run, oldest first."""
+        results = self.query(_RUNS)["runsOrError"]["results"]
         return [
             Run(run["runId"], run["status"], run["startTime"], {tag["key"]: tag["value"] for tag in run["tags"]})
-            for run in reversed(found)
+            for run in reversed(results)
         ]
 
     def run(self, run_id: str) -> Run:
         return next(run for run in self.runs() if run.id == run_id)
 
     def materialized(self, asset: str) -> int:
-        """How many of the asset's partitions count as materialized."""
-        found = self.ask(_RECORDED, key={"path": [asset]})
-        return found["assetNodeOrError"]["partitionStats"]["numMaterialized"]
+        """Return how many of the asset's partitions count as materialized."""
+        node = self.query(_RECORDED, key={"path": [asset]})["assetNodeOrError"]
+        return node["partitionStats"]["numMaterialized"]
 
     def terminate(self, run_id: str) -> None:
-        """What the UI's Terminate does."""
-        answer = self.ask(_TERMINATE, id=run_id)["terminateRun"]
-        assert answer["__typename"] == "TerminateRunSuccess", answer
+        """Terminate a run, as the UI does."""
+        result = self.query(_TERMINATE, id=run_id)["terminateRun"]
+        assert result["__typename"] == "TerminateRunSuccess", result

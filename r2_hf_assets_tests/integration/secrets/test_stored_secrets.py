@@ -1,4 +1,4 @@
-"""No secret is stored or shown: after failures of every kind, nothing that the product left behind holds one."""
+"""No secret is stored or shown: after failures of every kind, no file, log or response of the product has one."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,10 @@ from r2_hf_assets.assets import hub_commit, parquet_shards, work_plan
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.partitions import partition_key
 from r2_hf_assets.settings import VARIABLES
-from r2_hf_assets_tests.integration.secrets.find_secrets import Hunt
-from r2_hf_assets_tests.integration.test_backfill import _wait, dagster_dev, graphql
+from r2_hf_assets_tests.integration.secrets.find_secrets import SecretSearch
+from r2_hf_assets_tests.integration.test_backfill import dagster_dev
 from r2_hf_assets_tests.support.world import World, materializations
+from r2_hf_sandbox.processes import wait_until
 
 SECRET = [variable.name for variable in VARIABLES if variable.secret]
 # Unlike the sandbox's own, these change when they are URL-encoded.
@@ -27,15 +28,15 @@ SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
 
 
 @pytest.fixture
-def hunt(world: World) -> Hunt:
+def search(world: World) -> SecretSearch:
     hub = world.sandbox.hub
     right = {name: world.env[name] for name in SECRET if name in world.env} | {"the read token": hub.read_token}
-    return Hunt(right | {f"the wrong {name}": value for name, value in WRONG.items()})
+    return SecretSearch(right | {f"the wrong {name}": value for name, value in WRONG.items()})
 
 
-def left_behind(world: World, hunt: Hunt) -> list[str]:
-    """What is found in the instance, the state, the Hub client's home: all but .env, its right place."""
-    return hunt.in_folder(world.folder, [world.folder / ".env"])
+def left_behind(world: World, search: SecretSearch) -> list[str]:
+    """Search the instance, the state and the Hub client's home; only .env may have secrets."""
+    return search.in_folder(world.folder, [world.folder / ".env"])
 
 
 def fail(world: World, assets: list[Any], key: str | None = None) -> None:
@@ -44,13 +45,13 @@ def fail(world: World, assets: list[Any], key: str | None = None) -> None:
 
 
 def crash(*arguments: Any, **named: Any) -> None:
-    """An error that nobody foresaw, raised among the secrets."""
+    """Raise an unforeseen error with secrets in its frame."""
     settings = [value for value in (*arguments, *named.values()) if hasattr(value, "__dataclass_fields__")]
     raise RuntimeError(f"unforeseen, with {settings}, {arguments} and {named}")
 
 
 def test_failures_of_every_kind_leave_no_secret(
-    in_process: World, hunt: Hunt, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    in_process: World, search: SecretSearch, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world, hub = in_process, in_process.sandbox.hub
     world.upload(episodes={"en": 1}, **SMALL)
@@ -79,7 +80,7 @@ def test_failures_of_every_kind_leave_no_secret(
     with_env([WORK_PLAN], R2_BUCKET="no-such-bucket")
     with_env([WORK_PLAN], EPISODES_PER_CHUNK="many", R2_ENDPOINT_URL="nowhere")
     with_crash(work_plan, "scan", [WORK_PLAN])
-    with_crash(work_plan, "object_store", [WORK_PLAN])
+    with_crash(work_plan, "Bucket", [WORK_PLAN])
     assert world.scan() is None
     with_crash(parquet_shards, "build_on_hub", both, "en|chunk_0000")
     with_fault(method="GET", path_regex="/xet-write-token/", status=401)
@@ -92,20 +93,20 @@ def test_failures_of_every_kind_leave_no_secret(
     assert [run.error for run in world.build_due()] == [None]
     assert len(world.commits()) == 1
     out, err = capfd.readouterr()
-    kept = [path.read_bytes() for path in (world.folder / "dagster_home").rglob("*.db*")]
-    assert any(b"unforeseen" in data for data in kept), "the traces were stored, and searched"
-    assert hunt.in_text("stdout", out) + hunt.in_text("stderr", err) == []
-    assert left_behind(world, hunt) == []
+    databases = [path.read_bytes() for path in (world.folder / "dagster_home").rglob("*.db*")]
+    assert any(b"unforeseen" in data for data in databases), "the traces were stored, and searched"
+    assert search.in_text("stdout", out) + search.in_text("stderr", err) == []
+    assert left_behind(world, search) == []
 
 
-def test_a_signed_url_that_fails_is_not_shown(
-    in_process: World, hunt: Hunt, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_failing_signed_url_is_not_shown(
+    in_process: World, search: SecretSearch, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Plain LFS uploads go to signed URLs, which the library quotes in its errors."""
     from huggingface_hub import constants
 
     world = in_process
-    world.upload(episodes={"en": 1}, seed=7702, **SMALL)  # no other test's: what the Hub holds is not sent again
+    world.upload(episodes={"en": 1}, seed=7702, **SMALL)  # of this test alone: the Hub's content is not sent again
     assert world.scan() is None
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     world.sandbox.hub.inject({"method": "PUT", "path_regex": "/_lfs/", "status": 403, "times": 100})
@@ -114,10 +115,10 @@ def test_a_signed_url_that_fails_is_not_shown(
     finally:
         world.sandbox.hub.clear_faults()
     out, err = capfd.readouterr()
-    assert hunt.in_text("stdout", out) + hunt.in_text("stderr", err) + left_behind(world, hunt) == []
+    assert search.in_text("stdout", out) + search.in_text("stderr", err) + left_behind(world, search) == []
 
 
-def test_what_holds_a_secret_does_not_say_it(in_process: World, hunt: Hunt) -> None:
+def test_the_repr_of_an_object_with_a_secret_does_not_show_it(in_process: World, search: SecretSearch) -> None:
     from r2_hf_assets.bucket.client import object_store
     from r2_hf_assets.hub.client import HubClient
     from r2_hf_assets.resources import settings_resource
@@ -126,18 +127,18 @@ def test_what_holds_a_secret_does_not_say_it(in_process: World, hunt: Hunt) -> N
     holders = [loaded, loaded.r2, loaded.hub, object_store(loaded.r2), HubClient(loaded.hub)]
     holders += [settings_resource, in_process.sandbox, in_process.sandbox.s3, in_process.sandbox.hub]
     for holder in holders:
-        assert hunt.in_text(type(holder).__name__, f"{holder!r} {holder} {[holder]}") == []
+        assert search.in_text(type(holder).__name__, f"{holder!r} {holder} {[holder]}") == []
 
 
-def test_the_hubs_home_keeps_no_token(in_process: World, hunt: Hunt) -> None:
-    """huggingface_hub stores a token only for who logs in."""
+def test_hf_home_has_no_token(in_process: World, search: SecretSearch) -> None:
+    """huggingface_hub stores a token only at a login."""
     world = in_process
     world.upload(episodes={"en": 1}, **SMALL)
     world.scan()
     world.build_due()
     home = Path(world.env["HF_HOME"])
     assert not (home / "token").exists() and not (home / "stored_tokens").exists()
-    assert hunt.in_folder(home) == []
+    assert search.in_folder(home) == []
 
 
 LOCATION = "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }"
@@ -169,36 +170,36 @@ LAUNCH = """mutation ($executionParams: ExecutionParams!) { launchRun(executionP
   ... on PythonError { message } } }"""
 
 
-def test_the_ui_shows_names_only(in_process: World, hunt: Hunt) -> None:
-    """A real `dagster dev`; a run that fails for a wrong secret, and everything that the UI asks for."""
+def test_the_ui_shows_names_only(in_process: World, search: SecretSearch) -> None:
+    """A real `dagster dev`, a run that fails for a wrong secret, and the UI's queries."""
     world = in_process
     world.upload(episodes={"en": 1}, **SMALL)
     world.scan()
     world.write_dotenv(**WRONG)
-    with dagster_dev(world) as url:
-        (repository,) = graphql(url, LOCATION)["repositoriesOrError"]["nodes"]
+    with dagster_dev(world) as webserver:
+        (repository,) = webserver.query(LOCATION)["repositoriesOrError"]["nodes"]
         where = repository["location"]["name"]
         selector = {"repositoryLocationName": where, "repositoryName": "__repository__", "jobName": "__ASSET_JOB"}
         selected = {**selector, "assetSelection": [{"path": ["work_plan"]}]}
-        launched = graphql(url, LAUNCH, executionParams={"selector": selected, "mode": "default"})["launchRun"]
+        launched = webserver.query(LAUNCH, executionParams={"selector": selected, "mode": "default"})["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
 
         def failed() -> bool:
-            return any(run["status"] == "FAILURE" for run in graphql(url, RUNS)["runsOrError"]["results"])
+            return any(run["status"] == "FAILURE" for run in webserver.query(RUNS)["runsOrError"]["results"])
 
-        _wait(failed, 90)
-        answers = {query: graphql(url, query, location=where) for query in (RESOURCES, SCHEMA)}
-        answers |= {query: graphql(url, query) for query in (ASSETS, WORKSPACE, RUNS)}
-    shown = json.dumps(answers)
-    assert hunt.in_text("GraphQL", shown) == []
-    assert "check R2_ACCESS_KEY_ID" in shown, "the failure is there"
-    resources = answers[RESOURCES]["allTopLevelResourceDetailsOrError"]["results"]
+        assert wait_until(failed, 90, 0.5)
+        responses = {query: webserver.query(query, location=where) for query in (RESOURCES, SCHEMA)}
+        responses |= {query: webserver.query(query) for query in (ASSETS, WORKSPACE, RUNS)}
+    shown = json.dumps(responses)
+    assert search.in_text("GraphQL", shown) == []
+    assert "check R2_ACCESS_KEY_ID" in shown, "the failure is shown"
+    resources = responses[RESOURCES]["allTopLevelResourceDetailsOrError"]["results"]
     (settings,) = (resource for resource in resources if resource["name"] == "settings")
     (configured,) = settings["configuredValues"]
     variables = json.loads(configured["value"])
     assert {name: variables[name] for name in SECRET} == {name: {"env": name} for name in SECRET}
-    assert left_behind(world, hunt) == []
-    # The control: the same hunt, of the same places, for something that must be there.
-    known = Hunt({"the advice": "check R2_ACCESS_KEY_ID"})
-    assert any("table event_logs" in found for found in known.in_folder(Path(world.env["DAGSTER_HOME"])))
+    assert left_behind(world, search) == []
+    # The same search of the same places finds a text that is there.
+    known = SecretSearch({"the advice": "check R2_ACCESS_KEY_ID"})
+    assert any("table event_logs" in place for place in known.in_folder(Path(world.env["DAGSTER_HOME"])))
     assert materializations(world, "work_plan")

@@ -1,4 +1,4 @@
-"""Both sensors turned on as the UI does it, and then episodes reach the Hub with nobody touching anything."""
+"""Episodes reach the Hub by both sensors alone, turned on as the UI does it."""
 
 import re
 
@@ -47,8 +47,8 @@ def selector(name: str) -> dict[str, str]:
 
 
 def turn_on(host: Services, name: str) -> None:
-    answer = host.graphql(START, selector=selector(name))["startSensor"]
-    assert answer["__typename"] == "Sensor" and answer["sensorState"]["status"] == "RUNNING", answer
+    started = host.graphql(START, selector=selector(name))["startSensor"]
+    assert started["__typename"] == "Sensor" and started["sensorState"]["status"] == "RUNNING", started
 
 
 def ticks(host: Services, name: str) -> list[dict]:
@@ -56,9 +56,9 @@ def ticks(host: Services, name: str) -> list[dict]:
 
 
 @pytest.mark.timeout(480)
-def test_episodes_reach_the_hub_by_themselves(in_process: World) -> None:
+def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
     world = in_process
-    world.env["PLAN_MAX_WAIT_HOURS"] = "0.0005"  # 1.8 seconds: a remainder waits, and not for long
+    world.env["PLAN_MAX_WAIT_HOURS"] = "0.0005"  # 1.8 seconds
     with services(world, "r2_hf_assets_tests.integration.quick_sensors") as host, DagsterInstance.get() as instance:
         for name in ("new_episodes", "planned_chunks"):
             turn_on(host, name)
@@ -66,21 +66,21 @@ def test_episodes_reach_the_hub_by_themselves(in_process: World) -> None:
         world.upload(episodes={"en": 3, "deu": 1}, expect=False, segments=(2, 2), seconds=(0.3, 0.4))
 
         def arrived() -> bool:
-            there = world.api().repo_exists(world.repo_id, repo_type="dataset") and world.files()
-            return there == ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
+            exists = world.api().repo_exists(world.repo_id, repo_type="dataset")
+            return exists and world.files() == ["data/de/chunk-00000.parquet", "data/en/chunk-00000.parquet"]
 
         def idle() -> bool:
             return world.due() == [] and all(run.is_finished for run in instance.get_runs())
 
         assert wait_until(arrived, PATIENCE_S, POLL_S), host.log()
         assert wait_until(idle, PATIENCE_S, POLL_S), host.log()
-        said = ticks(host, "new_episodes") + ticks(host, "planned_chunks")
+        all_ticks = ticks(host, "new_episodes") + ticks(host, "planned_chunks")
         reloaded = host.graphql(RELOAD, name=LOCATION)["reloadRepositoryLocation"]
         runs = list(instance.get_runs())
         built = list(instance.get_runs(RunsFilter(job_name="build_job")))
     assert world.table().num_rows == 8 and len(world.commits()) == 2
-    assert [tick["error"] for tick in said if tick["error"]] == []
-    assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in said if tick["status"] == "SKIPPED")
+    assert [tick["error"] for tick in all_ticks if tick["error"]] == []
+    assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in all_ticks if tick["status"] == "SKIPPED")
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
     tags = sorted((run.tags["dagster/partition"], run.tags["r2_hf_assets/attempt"]) for run in built)
     assert tags == [("de|chunk_0000", "1"), ("en|chunk_0000", "1")]

@@ -1,4 +1,4 @@
-"""Dagster's daemon with a look at backfills every second instead of every thirty; Dagster has no setting for it."""
+"""Dagster's daemon with an evaluation of backfills every second instead of every thirty; Dagster has no setting."""
 
 from dagster._daemon import controller
 from dagster._daemon.cli import main

@@ -1,4 +1,4 @@
-"""Runs that meet: two scans, two runs of one partition, eight commits, each pair or eight at the same moment."""
+"""Concurrent runs: two scans, two runs of one partition, eight commits, each at the same moment."""
 
 import threading
 from collections import Counter
@@ -23,10 +23,10 @@ SMALL = {"segments": (2, 3), "seconds": (0.3, 0.4)}
 
 
 def test_two_scans_plan_every_episode_once(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They cut chunks of different sizes, and their plan lies on an S3 that takes its time, so that they collide."""
+    """They cut chunks of different sizes, and PUTs of the plan are slow, so that the scans race."""
     world = in_process
     world.upload(episodes={"en": 12, "de": 7}, segments=(1, 1), seconds=(0.2, 0.3), expect=False)
-    # Dagster makes the tables of a new home, and of two commands that both find none one fails.
+    # Makes the tables of the new home: of two commands that make them at once one fails.
     assert materializations(world, "work_plan") == []
     with S3Faults(world.sandbox.s3.endpoint_url) as proxy:
         proxy.inject(S3Fault("/plan/", "delay", method="PUT", delay_s=0.3, times=FOR_EVER))
@@ -42,12 +42,12 @@ def test_two_scans_plan_every_episode_once(in_process: World, monkeypatch: pytes
     planned = Counter(episode for chunk in chunks for episode in chunk.episodes)
     assert set(planned.values()) == {1} and len(planned) == 19
     assert sorted(world.due()) == sorted(f"{chunk.language}|chunk_{chunk.number:04d}" for chunk in chunks)
-    # A chunk that both cut alike is counted by both: a scan can't tell it from a PUT of its own whose answer was lost.
+    # A chunk that both cut alike is counted by both: it looks like an own PUT whose response was lost.
     assert sum(scan["episodes_newly_planned"] for scan in materializations(world, "work_plan")) >= 19
 
 
 def test_two_runs_of_one_partition_make_one_commit(in_process: World) -> None:
-    """The Hub takes its time, so that the second commit is asked for while the first is on its way."""
+    """The Hub is slow, so that the second commit is requested while the first is in flight."""
     world = in_process
     summary = world.upload(episodes={"en": 2}, **SMALL)
     assert world.scan() is None
@@ -59,15 +59,15 @@ def test_two_runs_of_one_partition_make_one_commit(in_process: World) -> None:
         assert [one.wait(PATIENCE_S), two.wait(PATIENCE_S)] == [0, 0], log(world)
     world.sandbox.hub.clear_faults()
     assert len(world.commits()) == 1
-    assert sorted(row["audio"]["path"] for row in world.table().to_pylist()) == sorted(row.key for row in summary.rows)
-    found = materializations(world, "hub_commit", key)
-    assert len(found) == 2 and sorted(commit["committed"] for commit in found) == [False, True]
+    assert world.row_keys() == sorted(row.key for row in summary.rows)
+    committed = [commit["committed"] for commit in materializations(world, "hub_commit", key)]
+    assert sorted(committed) == [False, True]
     home = world.folder / "dagster_home" / "r2_hf_assets"
     assert [path.name for path in home.rglob("*.parquet")] == [], "nothing is staged"
 
 
 def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight clients and eight chunks, to a repo that none of them has seen yet."""
+    """Eight clients and eight chunks, to a repo that does not exist yet."""
     world = in_process
     monkeypatch.setenv("EPISODES_PER_CHUNK", "1")
     summary = world.upload(episodes={"en": 5, "de": 3}, **SMALL)
@@ -81,7 +81,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     together = threading.Barrier(len(chunks))
     claim = Claim(plan.id(), lambda _: {})
 
-    def look(_: ChunkManifest) -> None:
+    def check(_: ChunkManifest) -> None:
         together.wait(60)
         check_claim(HubClient(hub), claim)
 
@@ -91,9 +91,9 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
         return commit_chunk(client, record, claim)
 
     with ThreadPoolExecutor(len(chunks)) as pool:
-        list(pool.map(look, chunks))
+        list(pool.map(check, chunks))
         records = [build_on_hub(chunk, r2, repo, settings.shards).record for chunk in chunks]
         done = list(pool.map(commit, records))
     assert len(records) == 8 and len(world.commits()) == 8
     assert len({commit.oid for commit in done}) == 8 and all(commit.committed for commit in done)
-    assert sorted(row["audio"]["path"] for row in world.table().to_pylist()) == sorted(row.key for row in summary.rows)
+    assert world.row_keys() == sorted(row.key for row in summary.rows)

@@ -1,7 +1,7 @@
-"""What comes after the kills, as a process: `python -m r2_hf_assets_tests.soak.calm`, in a site's environment.
+"""The pass after the kills, a process: `python -m r2_hf_assets_tests.soak.second_pass`, in a site's environment.
 
-It scans once more, and builds and commits every planned chunk once more, all in this process and with nothing killed.
-It prints one JSON object: the errors, and the chunks that the scan added.
+It scans once more, and builds and commits every planned chunk once more, without kills. It prints one JSON object: the
+errors, and how many chunks the scan added.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What must hold when all is calm again; each function names what is broken, in a line each.
+"""The invariants that must hold when all runs have ended. Each function returns a line for each violation.
 
-Rows are read back from the Hub with its own client; commits from the Hub's journal; files from the disk as they lie.
+Rows are read back from the Hub with its own client, commits from the Hub's journal, files from the disk.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from r2_hf_sandbox.hub.repos import Repo
 from r2_hf_sandbox.samples.bucket import SampleSummary
 from r2_hf_sandbox.samples.episode import ExpectedReject
 
-# What Dagster itself keeps in its home.
-_DAGSTERS = {
+# Dagster's own files in its home.
+_DAGSTER_FILES = {
     "dagster.yaml",
     "history",
     "storage",
@@ -51,7 +51,7 @@ _STATE_FILE = re.compile(
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows by what became of them."""
+    """Counts of rows on the Hub and of those that should be there."""
 
     expected: int
     found: int
@@ -61,11 +61,11 @@ class Rows:
 
 
 def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
-    """Every good segment of the bucket exactly once in the Hub's head, with its own bytes."""
+    """Check that each good segment of the bucket is exactly once in the Hub's head, with its own bytes."""
     from huggingface_hub import HfApi
 
-    wanted = {row.key: row.sha256 for row in expected.rows}
-    found: Counter[str] = Counter()
+    hashes = {row.key: row.sha256 for row in expected.rows}
+    counts: Counter[str] = Counter()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(dir=site.folder) as folder:
         HfApi(endpoint=site.env["HF_ENDPOINT"], token=site.env["HF_TOKEN"]).snapshot_download(
@@ -73,20 +73,20 @@ def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
         )
         for path in sorted(Path(folder).glob("data/*/*.parquet")):
             for row in pq.ParquetFile(path).read(columns=["audio"]).column("audio").to_pylist():
-                found[row["path"]] += 1
-                if wanted.get(row["path"]) != hashlib.sha256(row["bytes"]).hexdigest():
+                counts[row["path"]] += 1
+                if hashes.get(row["path"]) != hashlib.sha256(row["bytes"]).hexdigest():
                     wrong.append(row["path"])
-    lost = [key for key in wanted if key not in found]
-    double = [key for key, count in found.items() if count > 1]
-    broken = [f"lost: {key}" for key in lost] + [f"{found[key]} times: {key}" for key in double]
-    broken += [f"not the bytes of the bucket, or no row at all: {key}" for key in wrong]
-    return Rows(len(wanted), found.total(), len(lost), len(double), len(wrong)), broken
+    lost = [key for key in hashes if key not in counts]
+    double = [key for key, count in counts.items() if count > 1]
+    broken = [f"lost: {key}" for key in lost] + [f"{counts[key]} times: {key}" for key in double]
+    broken += [f"not the bytes of the bucket, or not expected: {key}" for key in wrong]
+    return Rows(len(hashes), counts.total(), len(lost), len(double), len(wrong)), broken
 
 
 def plan_intact(site: Site, before: dict[str, bytes]) -> list[str]:
-    """The manifests that were there are there, byte for byte, and the plan check passes."""
+    """Check that no manifest of `before` has changed, and that the plan check passes."""
     now = read_manifests(site)
-    broken = [f"the manifest {path} is changed or gone" for path, data in before.items() if now.get(path) != data]
+    broken = [f"the manifest {path} changed or is missing" for path, data in before.items() if now.get(path) != data]
     verdict = check_plan(site.plan())
     if not verdict.passed and verdict.severity is not Severity.WARN:
         broken.append(f"the plan check fails: {verdict.summary}")
@@ -100,7 +100,7 @@ def read_manifests(site: Site) -> dict[str, bytes]:
 
 
 def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
-    """Each chunk's files were added by one commit, which added nothing else of data, and nothing was ever removed."""
+    """Count commits of chunks; check that each chunk has one, of its own, and that no commit removed data."""
     makers: dict[tuple[str, int], list[str]] = {}
     broken: list[str] = []
     count = 0
@@ -115,7 +115,7 @@ def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
         for chunk in chunks:
             makers.setdefault(chunk, []).append(commit.oid)
         if len(chunks) != 1 and commit.number > 0:
-            broken.append(f"commit {commit.oid} ({commit.title}) is of {len(chunks)} chunks")
+            broken.append(f"commit {commit.oid} ({commit.title}) has files of {len(chunks)} chunks")
         count += bool(chunks)
     for (language, number), made in makers.items():
         if len(made) > 1:
@@ -126,7 +126,7 @@ def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
 
 
 def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]:
-    """Every planned chunk has materializations that name its digest."""
+    """Check that each planned chunk is recorded with its digest for both assets."""
     broken = []
     for asset in (SHARDS, COMMIT):
         recorded = recorded_digests(instance, asset)
@@ -139,17 +139,17 @@ def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]
 
 
 def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[ChunkRef]) -> list[str]:
-    """A whole record of each chunk and the ledgers that they name, which hold the rejects that the samples ask for."""
+    """Check that each chunk has a record, and that the ledgers hold exactly the rejects of the samples."""
     settings = site.settings()
     store = open_builds(settings.plan, settings.r2).files.store
     listed = {item["path"] for batch in obstore.list(store) for item in batch}
     named: set[str] = set()
     broken: list[str] = []
-    found: Counter[tuple[str, str, str]] = Counter()
+    rejects: Counter[tuple[str, str, str]] = Counter()
     for chunk in planned:
         path = f"{chunk.language}/{record_name(chunk.number)}"
         if path not in listed:
-            broken.append(f"{path}: the record is not there")
+            broken.append(f"{path}: the record is missing")
             continue
         record = decode(bytes(obstore.get(store, path).bytes()))
         if record.digest != chunk.digest:
@@ -158,26 +158,27 @@ def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Seque
         if record.rejects:
             named.add(ledger := f"{chunk.language}/{record.rejects.name}")
             table = pq.read_table(pa.BufferReader(bytes(obstore.get(store, ledger).bytes())))
-            found.update((row["level"], row["key"], row["reason"]) for row in table.to_pylist())
+            rejects.update((row["level"], row["key"], row["reason"]) for row in table.to_pylist())
     broken += [f"no record names {path}" for path in listed - named]
     wanted = Counter((reject.level, reject.key, reject.reason) for reject in expected)
-    own = Counter({reject: count for reject, count in found.items() if reject[2] != "no_usable_segment"})
-    broken += [f"the ledgers lack {reject}" for reject in (wanted - own)]
-    broken += [f"the ledgers have too much: {reject}" for reject in (own - wanted)]
+    rejects = Counter({reject: count for reject, count in rejects.items() if reject[2] != "no_usable_segment"})
+    broken += [f"the ledgers lack {reject}" for reject in (wanted - rejects)]
+    broken += [f"the ledgers have too much: {reject}" for reject in (rejects - wanted)]
     return broken
 
 
 def age_leftovers(site: Site, seconds: float = 120.0) -> None:
-    """Make what killed processes left look older: what may be a live process's is swept only after a minute."""
+    """Age the files of killed processes: files that a running process may own are swept only after a minute."""
     for path in (*_own(site).rglob("*#*"), *_own(site).glob("scratch/*")):
         os.utime(path, (time.time() - seconds,) * 2)
 
 
-def nothing_left(site: Site) -> list[str]:
-    """No scratch file, no temporary file beside the plan, nothing unknown in DAGSTER_HOME."""
-    broken = [f"unknown in DAGSTER_HOME: {path.name}" for path in site.home.iterdir() if path.name not in _DAGSTERS]
+def no_orphans(site: Site) -> list[str]:
+    """Check for scratch files, temporary files beside the plan, and unknown files in DAGSTER_HOME."""
+    unknown = {path.name for path in site.home.iterdir()} - _DAGSTER_FILES
+    broken = [f"unknown in DAGSTER_HOME: {name}" for name in sorted(unknown)]
     files = [str(path.relative_to(_own(site))) for path in _own(site).rglob("*") if path.is_file()]
-    return broken + [f"left over: {path}" for path in files if not _STATE_FILE.fullmatch(path)]
+    return broken + [f"orphan: {path}" for path in files if not _STATE_FILE.fullmatch(path)]
 
 
 def _own(site: Site) -> Path:
