@@ -168,7 +168,7 @@ def test_what_people_wrote_survives_what_they_broke_is_said_and_a_lost_history_s
         result = execute(instance, [CARD], None)
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
-    assert "are not in pairs; put them back" in (failure.user_failure_data.description or "")
+    assert "are not a pair; restore them" in (failure.user_failure_data.description or "")
     assert "gone" in readme(world)
     write(world, text)
 
