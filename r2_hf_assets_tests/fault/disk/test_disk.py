@@ -94,7 +94,7 @@ def test_a_bucket_that_fails_is_asked_again(tmp_path):
 
 def test_a_library_that_does_not_say_where_is_told_of_its_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
-    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock())
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock(), log=Mock())
     with pytest.raises(Failure) as caught, report_user_errors(context):
         raise OSError("I/O error: No space left on device (os error 28)")
     assert str(caught.value.description).startswith("HF_HOME (/data/hf): no space")
