@@ -123,7 +123,7 @@ def test_a_plan_folder_removed_during_a_scan_is_not_created_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(scans, "list_language_folders", list_and_remove)
-        assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
+        assert world.scan() == f"{state}: it does not exist, or its disk is not mounted; restore it"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
@@ -186,5 +186,5 @@ def test_a_plan_in_a_removed_folder_is_a_disk_error(in_process: World, state: Pa
     plan = PlanStore(obstore.store.LocalStore(state, mkdir=True), "b", "p/")
     plan.check_identity()
     shutil.rmtree(state)
-    with pytest.raises(DiskError, match="put it back"):
+    with pytest.raises(DiskError, match="restore it"):
         plan.planned()
