@@ -11,7 +11,7 @@ At a terminal: `python -m r2_hf_sandbox up --folder F`, later `down --folder F`.
 
 from importlib.util import find_spec
 
-if find_spec("soundfile") is None:
+if find_spec("boto3") is None:
     raise ImportError("the sandbox needs more packages: pip install 'r2_hf_assets[sandbox]'")
 
 from r2_hf_sandbox.hub.server import HubServer, start_hub

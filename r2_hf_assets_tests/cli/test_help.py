@@ -66,9 +66,11 @@ def test_the_help_names_every_command_and_the_exit_codes(capfd: pytest.CaptureFi
     assert "r2-hf --scan --language en" in text
 
 
-def test_the_command_is_installed() -> None:
-    done = subprocess.run([BIN / "r2-hf", "--help"], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("command", [[BIN / "r2-hf"], [sys.executable, "-m", "r2_hf_assets.cli"]])
+def test_the_command_is_installed(command: list[str]) -> None:
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: r2-hf")
 
 
 @pytest.mark.parametrize(
