@@ -35,7 +35,7 @@ class CheckFailed(ShardError):
 
 def build_on_hub(
     chunk: ChunkManifest,
-    bucket: BucketSettings,
+    r2: BucketSettings,
     repo: HubClient,
     limits: ShardSettings,
     *,
@@ -49,7 +49,7 @@ def build_on_hub(
 
     def attempt() -> Build:
         with open_upload(repo, limits, chunk.language, chunk.number) as upload:
-            build = build_chunk(chunk, Bucket(bucket), upload, limits, workers=bucket.workers, progress=progress)
+            build = build_chunk(chunk, Bucket(r2), upload, limits, workers=r2.workers, progress=progress)
             verdicts = dict(build.record.verdicts)
             if not verdicts[LEDGER].passed:
                 raise CheckFailed(f"the {LEDGER} check failed: {verdicts[LEDGER].summary}; not recorded", verdicts)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.commit import check_owner
+from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import find_lost, is_digest
+from r2_hf_assets.plan.due import find_unplanned, is_digest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
 from r2_hf_assets.settings import Settings
@@ -54,8 +54,9 @@ def collect_state(
     builds = open_builds(settings.plan, settings.r2).readable_records([chunk.name for chunk in planned])
     repo = HubClient(settings.hub, log)
     hub = take_inventory(repo)
-    if hub.revision is not None:
-        check_owner(repo, hub.revision, plan.find_id())
+    if (revision := hub.revision) is not None:
+        plan_id = plan.find_id()
+        repo.call_with_retry("read", lambda: refuse_other_plan(repo, revision, plan_id))
     return State(planned, shards_recorded, commits_recorded, builds, hub, committed)
 
 
@@ -67,7 +68,7 @@ def compare(state: State) -> Report:
         if name not in names:
             report.differences += [Difference(Kind.UNKNOWN, None, file.path) for file in files]
     recorded = {**state.shards_recorded, **state.commits_recorded}
-    for name in find_lost(names, recorded):
+    for name in find_unplanned(names, recorded):
         report.differences.append(Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}"))
     for chunk in state.planned:
         _compare_chunk(chunk, state, {file.path: file for file in on_hub.get(chunk.name, [])}, report)

@@ -30,7 +30,7 @@ class BuildStore:
 
     def write(self, record: BuildRecord, rejects: bytes | None) -> None:
         """Store a build's ledger, then its record, which keeps the SHA-256 of earlier builds."""
-        previous = self._read(record.language, record.number)
+        previous = self._read(*record.name)
         if previous is not None:
             record = replace(record, earlier=tuple(sorted(previous.sha256s - record.sha256s)))
         ledger = f"{record.language}/{rejects_name(record.number)}"
@@ -42,7 +42,7 @@ class BuildStore:
 
     def invalidate(self, record: BuildRecord) -> None:
         """Clear the digest of a build whose files the Hub lost, unless a later build replaced the record."""
-        stored = self._read(record.language, record.number)
+        stored = self._read(*record.name)
         if stored is not None and stored.files == record.files:
             self._write(replace(stored, digest="", files=(), rejects=None, earlier=tuple(sorted(stored.sha256s))))
 
