@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from r2_hf_assets.hub.client import LFS_ATTRIBUTES, HubClient, RemoteFile
 from r2_hf_assets.hub.commit import files_of_chunk, files_of_record
 from r2_hf_assets.hub.errors import one_line
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.retry import T
 from r2_hf_assets.shards.names import DATA, parse_path
 from r2_hf_assets.shards.record import BuildRecord
@@ -30,9 +31,9 @@ class Inventory:
     revision: str | None
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
 
-    def by_chunk(self) -> dict[tuple[str, int] | None, list[RemoteFile]]:
+    def by_chunk(self) -> dict[Name | None, list[RemoteFile]]:
         """Return the files by language and chunk number, as read from their names; None for other names."""
-        chunks: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
+        chunks: dict[Name | None, list[RemoteFile]] = defaultdict(list)
         for path, file in self.files.items():
             chunks[parse_path(path)].append(file)
         return chunks

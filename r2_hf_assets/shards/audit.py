@@ -19,7 +19,6 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.shards.record import BuildRecord, Tally
 from r2_hf_assets.verdict import Findings, Verdict
 
-_SUFFIX = ".mp3"
 _ROW, _REJECT = 1, 2
 
 
@@ -68,7 +67,7 @@ class Audit:
         for episode, places in zip(self._chunk.episodes, self._places, strict=True):
             if row < (rows := places.count(_ROW)):
                 number = [number for number, kind in enumerate(places) if kind == _ROW][row]
-                return f"{self._chunk.audio_prefix(episode)}{number:06d}{_SUFFIX}"
+                return self._chunk.audio_key(episode, number)
             row -= rows
         raise IndexError(row)
 
@@ -90,10 +89,9 @@ class Audit:
         episode = key.rpartition("/")[0].removeprefix(self._chunk.prefix)
         if (index := self._order.get(episode)) is None:
             return None
-        prefix = self._chunk.audio_prefix(episode)
-        digits = key.removeprefix(prefix).removesuffix(_SUFFIX)
+        digits = key.removeprefix(self._chunk.audio_prefix(episode)).partition(".")[0]
         number = int(digits) if digits.isdecimal() else -1
-        known = 0 <= number < len(self._places[index]) and key == f"{prefix}{number:06d}{_SUFFIX}"
+        known = 0 <= number < len(self._places[index]) and key == self._chunk.audio_key(episode, number)
         return (index, number) if known else None
 
     def find_losses(self) -> None:
