@@ -18,7 +18,7 @@ from r2_hf_assets.settings import load
 def main() -> None:
     settings = load()
     chunks = planned(settings)
-    claim = Claim(open_plan(settings.plan, settings.r2).id(), lambda _: {})
+    claim = Claim(open_plan(settings.plan, settings.r2).ensure_id(), lambda _: {})
     repo = HubClient(settings.hub)
     size, done_at, cpu = 0, [], time.process_time()
     check_claim(repo, claim)

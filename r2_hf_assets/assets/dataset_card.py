@@ -57,7 +57,7 @@ def dataset_card(
         else:
             run_heartbeat.raise_if_terminated()
             repo = HubClient(loaded.hub, context.log.warning)
-            record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
+            record = commit_card(repo, facts, at, plan.ensure_id(), may_shrink=config.may_shrink)
             context.log.info("the card was committed" if record.committed else "no figure of the card changed")
     metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fingerprint(facts)))

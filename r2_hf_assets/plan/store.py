@@ -77,7 +77,7 @@ class PlanStore:
             raise damaged(_ID)
         return plan_id
 
-    def id(self) -> str:
+    def ensure_id(self) -> str:
         """Return the plan's id, 32 hex digits, created by the first call. A copy of the plan has the same id."""
         while (plan_id := self.find_id()) is None:
             self._require_plan()

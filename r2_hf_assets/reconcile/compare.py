@@ -23,7 +23,7 @@ from r2_hf_assets.shards.names import parts_in_order, path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
 Log = Callable[[str], None]
-Recorded = Mapping[Name, str | None]
+Digests = Mapping[Name, str | None]
 Committed = Mapping[Name, tuple[ShardFile, ...] | None]
 
 
@@ -38,15 +38,15 @@ class State:
     """
 
     planned: tuple[ChunkRef, ...]
-    shards_recorded: Recorded
-    commits_recorded: Recorded
+    shards_recorded: Digests
+    commits_recorded: Digests
     builds: Mapping[Name, BuildRecord]
     hub: Inventory
     committed: Committed = field(default_factory=dict)
 
 
 def collect_state(
-    settings: Settings, shards_recorded: Recorded, commits_recorded: Recorded, committed: Committed, log: Log | None
+    settings: Settings, shards_recorded: Digests, commits_recorded: Digests, committed: Committed, log: Log | None
 ) -> State:
     """Read plan, build records and the Hub's head. Raises ForeignDataset if the dataset belongs to another plan."""
     plan = open_plan(settings.plan, settings.r2)

@@ -79,7 +79,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
     chunks = list(plan.read_many([chunk.name for chunk in plan.planned()]))
     together = threading.Barrier(len(chunks))
-    claim = Claim(plan.id(), lambda _: {})
+    claim = Claim(plan.ensure_id(), lambda _: {})
 
     def check(_: ChunkManifest) -> None:
         together.wait(60)
