@@ -3,8 +3,7 @@
 Over Xet (upload_xet.py) the bytes are sent as they are produced, without a disk. On a Hub without Xet, and with
 HF_HUB_DISABLE_XET or KEEP_SHARDS, a part is a scratch file that is uploaded over LFS (upload_files.py).
 
-A chunk whose upload fails is built once more. hf_xet itself retries requests for minutes, and its errors do not
-distinguish a refusal from a transient error, so further attempts are left to a later run.
+A chunk whose upload fails is built once more (STREAM_RETRY in retry.py).
 """
 
 from collections.abc import Callable

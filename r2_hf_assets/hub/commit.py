@@ -100,7 +100,7 @@ def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[
         first, last, names = last, last + _PROBE_PARTS, []
 
 
-def check_claim(repo: HubClient, claim: Claim) -> None:
+def prepare_repo(repo: HubClient, claim: Claim) -> None:
     """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused."""
     repo.call_with_retry("read", lambda: check_ownership(repo, ensure_repo(repo), claim))
 

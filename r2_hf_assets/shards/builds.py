@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.plan.files import PlanFiles
+from r2_hf_assets.plan.files import StateFiles
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.names import record_name, rejects_name
@@ -25,7 +25,7 @@ _READERS = 32
 class BuildStore:
     """Build records and ledgers below `uri`."""
 
-    files: PlanFiles
+    files: StateFiles
     uri: str
 
     def write(self, record: BuildRecord, rejects: bytes | None) -> None:
@@ -82,4 +82,4 @@ class BuildStore:
 def open_builds(plan: PlanSettings, r2: BucketSettings | None) -> BuildStore:
     """Open the records beside the plan at STATE_URL."""
     url = f"{plan.state_url.rstrip('/')}/{_FOLDER}"
-    return BuildStore(PlanFiles(open_store(url, r2), default_retry()), url)
+    return BuildStore(StateFiles(open_store(url, r2), default_retry()), url)
