@@ -25,7 +25,7 @@ from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, RunOutcome, repeated_failure
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.preflight import first_line
 from r2_hf_assets.runs.build_progress import Watch, watched_by
@@ -86,7 +86,7 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 def planned_chunks() -> list[ChunkRef]:
     """Return the planned chunks of the grid's languages."""
     settings = load_for_scan()
-    return split_by_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)[0]
+    return in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
 
 
 def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
