@@ -102,5 +102,7 @@ class HubReader:
 
         try:
             return self.repo.call_with_retry(f"read {file.path} of", attempt)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # this machine's; pyarrow's for a footer that can't be decoded has no number
             raise UnreadableShard(f"{file.path} is not a valid Parquet file: {one_line(str(error))}") from None
