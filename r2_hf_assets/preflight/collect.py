@@ -70,11 +70,11 @@ def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) ->
 
 def mask(finding: Finding, secrets: Sequence[str]) -> Finding:
     """Return the finding in one line, with `***` for every secret that a server or a library quotes."""
-    seen = " ".join(finding.seen.split())
+    seen, advice = " ".join(finding.seen.split()), " ".join(finding.advice.split())  # advice may quote an error too
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:  # a shorter one may be part of a word
-            seen = seen.replace(secret, "***")
-    return replace(finding, seen=seen)
+            seen, advice = seen.replace(secret, "***"), advice.replace(secret, "***")
+    return replace(finding, seen=seen, advice=advice)
 
 
 def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings | None]:

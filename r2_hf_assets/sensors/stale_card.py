@@ -34,7 +34,7 @@ def refresh_reason(state: CardState, every_minutes: float) -> str | None:
         return "no commit was recorded since the last card"
     if state.running:
         return f"{state.commits} commits since the last card; an update is queued or running"
-    if state.minutes is not None and state.minutes < every_minutes:
+    if state.minutes is not None and -1 <= state.minutes < every_minutes:  # below: the clock was set back
         wait = every_minutes - state.minutes
         return f"{state.commits} commits since the last card; the next update is in {wait:.0f} minutes"
     return None

@@ -38,8 +38,9 @@ def test_a_collector_that_hangs_or_fails_costs_its_own_findings_only() -> None:
 
 
 def test_secrets_are_masked_and_a_finding_is_one_line() -> None:
-    quoted = ok("hub", "quoted: secret-longer\nand secret, as is")
-    assert collect.mask(quoted, ["", "is", "secret", "secret-longer"]).seen == "quoted: *** and ***, as is"
+    text = "quoted: secret-longer\nand secret, as is"
+    masked = collect.mask(ok("hub", text, text), ["", "is", "secret", "secret-longer"])
+    assert masked.seen == masked.advice == "quoted: *** and ***, as is"
 
 
 def test_incomplete_groups_of_settings_are_none() -> None:

@@ -28,6 +28,7 @@ from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO, CardState, car
         (CardState(7, 0.0), "7 commits since the last card; the next update is in 30 minutes"),
         (CardState(7, 60.0, running=True), "7 commits since the last card; an update is queued or running"),
         (CardState(7, 30.0), None),
+        (CardState(7, -500.0), None),  # the clock was set back: wait for no hours
         (CardState(7, None), None),
     ],
 )
