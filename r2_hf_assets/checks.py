@@ -17,8 +17,8 @@ import dagster as dg
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.dagster_internals import PreviewWarning
 from r2_hf_assets.partitions import chunk_partitions
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.outcome import report_user_errors

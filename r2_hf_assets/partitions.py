@@ -12,6 +12,7 @@ from contextlib import suppress
 import dagster as dg
 from sqlalchemy.exc import IntegrityError
 
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.settings import grid_languages
 
 LANGUAGE = "language"
@@ -43,7 +44,7 @@ def add_partitions(instance: dg.DagsterInstance, numbers: Iterable[int]) -> None
     instance.add_dynamic_partitions(PLAN_CHUNK, keys)
 
 
-def read_key(key: str) -> tuple[str, int]:
+def read_key(key: str) -> Name:
     """Return ("en", 7) for "en|chunk_0007". Raises ValueError for a key of another format."""
     match = re.fullmatch(r"([a-z]+)\|chunk_(\d{4,})", key)
     if match is None:

@@ -1,6 +1,6 @@
-"""The result of a check: a verdict with numbers, made from findings.
+"""The result of a check: a verdict with numbers, made from problems.
 
-All findings are counted by kind and a few examples of each are kept, so the verdict stays small if all rows are wrong.
+All problems are counted by kind and a few examples of each are kept, so the verdict stays small if all rows are wrong.
 """
 
 from collections import Counter
@@ -31,21 +31,21 @@ class Verdict:
 
 
 @dataclass
-class Findings:
+class Problems:
     """Problems by kind: the count and the first examples."""
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
-        """Add `count` findings of a kind, e.g. "segment_lost", "en/ep 7"."""
+        """Add `count` problems of a kind, e.g. "segment_lost", "en/ep 7"."""
         self.counts[kind] += count
         examples = self.examples.setdefault(kind, [])
         if len(examples) < _EXAMPLES:
             examples.append(example[:_EXAMPLE_CHARACTERS])
 
     def verdict(self, good: str, numbers: Mapping[str, Any], severity: Severity = Severity.ERROR) -> Verdict:
-        """Return a passed verdict with the summary `good` if there are no findings, else a failed one."""
+        """Return a passed verdict with the summary `good` if there are no problems, else a failed one."""
         if not self.counts:
             return Verdict(True, severity, good, numbers)
         kinds = [f"{count} x {kind} ({self.examples[kind][0]})" for kind, count in self.counts.most_common()]

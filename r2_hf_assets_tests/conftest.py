@@ -41,9 +41,10 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def world(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> World:
+def world(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     """An empty bucket, a repo that does not exist yet and an empty, persistent instance."""
-    return World.make(sandbox, tmp_path, request.node.name)
+    yield World.make(sandbox, tmp_path, request.node.name)
+    sandbox.hub.clear_faults()  # of a test that failed: the next one uses the same Hub
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ def backend(module: str, **env: str) -> str:
 @pytest.mark.skipif(
     sys.platform != "linux" or "jemalloc" not in pa.supported_memory_backends(), reason="Arrow has no jemalloc here"
 )
-@pytest.mark.parametrize("module", ["r2_hf_assets.definitions", "r2_hf_assets.shards.verify"])
+@pytest.mark.parametrize("module", ["r2_hf_assets.definitions", "r2_hf_assets.shards.audit"])
 def test_arrow_uses_jemalloc(module: str) -> None:
     assert backend(module) == "jemalloc"
 
 
 def test_the_users_allocator_is_used() -> None:
-    assert backend("r2_hf_assets.shards.verify", **{POOL: "system"}) == "system"
+    assert backend("r2_hf_assets.shards.audit", **{POOL: "system"}) == "system"

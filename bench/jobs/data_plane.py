@@ -9,7 +9,7 @@ from bench.jobs import report
 from bench.jobs.build import planned
 from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import check_claim, commit_chunk
+from r2_hf_assets.hub.commit import commit_chunk, prepare_repo
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.settings import load
@@ -18,10 +18,10 @@ from r2_hf_assets.settings import load
 def main() -> None:
     settings = load()
     chunks = planned(settings)
-    claim = Claim(open_plan(settings.plan, settings.r2).id(), lambda _: {})
+    claim = Claim(open_plan(settings.plan, settings.r2).ensure_id(), lambda _: {})
     repo = HubClient(settings.hub)
     size, done_at, cpu = 0, [], time.process_time()
-    check_claim(repo, claim)
+    prepare_repo(repo, claim)
     for chunk in chunks:
         record = build_on_hub(chunk, settings.r2, repo, settings.shards).record
         commit_chunk(repo, record, claim)

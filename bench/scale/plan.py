@@ -15,9 +15,9 @@ from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.bucket.listing import LanguageFolder
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan import scan as scanning
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, encode
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.settings import BucketSettings
 
 

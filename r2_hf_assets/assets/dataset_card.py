@@ -17,6 +17,7 @@ from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, dige
 from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card
 from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
 from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
@@ -56,7 +57,7 @@ def dataset_card(
         else:
             run_heartbeat.raise_if_terminated()
             repo = HubClient(loaded.hub, context.log.warning)
-            record = commit_card(repo, facts, at, plan.id(), may_shrink=config.may_shrink)
+            record = commit_card(repo, facts, at, plan.ensure_id(), may_shrink=config.may_shrink)
             context.log.info("the card was committed" if record.committed else "no figure of the card changed")
     metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fingerprint(facts)))
@@ -92,7 +93,7 @@ def read_facts(instance: dg.DagsterInstance, plan: PlanStore, settings: Settings
     return facts, newest
 
 
-def _chunk_facts(name: tuple[str, int], digest: str, event: dg.AssetMaterialization) -> ChunkFacts:
+def _chunk_facts(name: Name, digest: str, event: dg.AssetMaterialization) -> ChunkFacts:
     values: dict[str, Any] = {key: value.value for key, value in event.metadata.items()}
     try:
         stats = Stats.from_json(values[STATS])

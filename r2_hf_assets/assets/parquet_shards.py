@@ -9,7 +9,7 @@ from r2_hf_assets.assets.work_plan import work_plan
 from r2_hf_assets.checks import BUILD_CHECKS, check_results
 from r2_hf_assets.hub.build import CheckFailed, build_on_hub
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import check_claim
+from r2_hf_assets.hub.commit import prepare_repo
 from r2_hf_assets.partitions import chunk_partitions, read_key
 from r2_hf_assets.plan.due import DUE_AGAIN
 from r2_hf_assets.plan.store import open_plan
@@ -49,7 +49,7 @@ def parquet_shards(
             yield unplanned_result(BUILD_CHECKS)
             return
         repo = HubClient(loaded.hub, context.log.warning, run_heartbeat.commit_retry())
-        check_claim(repo, claim_of(context.instance, plan, builds))  # hub_commit does too, but after the upload
+        prepare_repo(repo, claim_of(context.instance, plan, builds))  # hub_commit does too, but after the upload
         record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         committed = recorded_digests(context.instance, COMMIT, loaded.dataset, [context.partition_key])
         # A committed chunk is built again, even if it is due again: the Hub may have lost its content too.

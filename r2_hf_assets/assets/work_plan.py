@@ -18,11 +18,11 @@ from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.claim import claim_of
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
-from r2_hf_assets.runs.history import committed_files, lost_chunks, recorded_digests
+from r2_hf_assets.runs.history import committed_files, recorded_digests, unplanned_chunks
 from r2_hf_assets.runs.metadata import PLAN_VERSION, scan_metadata
 from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.runs.reconcile import examine
-from r2_hf_assets.runs.recovered import record_unplanned
+from r2_hf_assets.runs.runless_events import record_unplanned
 from r2_hf_assets.settings import ScanSettings, Settings
 from r2_hf_assets.shards.builds import open_builds
 
@@ -66,7 +66,7 @@ def work_plan(
         report = scan(bucket, plan, _rules(config, loaded))
         _warn(context, report)
         if config.start_anew:
-            record_unplanned(instance, lost_chunks(instance, plan))
+            record_unplanned(instance, unplanned_chunks(instance, plan))
     # After the manifests: if a scan dies in between, the next one adds the partitions.
     add_partitions(instance, (chunk.number for chunk in report.planned))
     metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
@@ -75,7 +75,7 @@ def work_plan(
 
 def _check_plan_is_complete(context: dg.AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:
     """Raise PlanError if chunks that were built, or files of the dataset, are in no manifest."""
-    lost = [str(partition_key(*name)) for name in lost_chunks(context.instance, plan)]
+    lost = [str(partition_key(*name)) for name in unplanned_chunks(context.instance, plan)]
     if lost:
         raise PlanError(
             f"plan: {len(lost)} chunks were built that {settings.plan.state_url} (STATE_URL) does not hold "

@@ -37,24 +37,27 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
     # Trusted besides the system's: obstore has no option to trust no others.
     authorities = Path(ca_bundle()).read_bytes()
     plain_http = r2.endpoint_url.startswith("http://")
-    return S3Store(
-        bucket or r2.name,
-        prefix=prefix or None,
-        endpoint=r2.endpoint_url,
-        access_key_id=r2.access_key_id,
-        secret_access_key=r2.secret_access_key,
-        config={"session_token": r2.session_token} if r2.session_token else {},
-        region=r2.region,
-        virtual_hosted_style_request=False,
-        client_options={
-            "allow_http": plain_http,
-            **({} if plain_http else {"root_certificate": authorities}),
-            "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-            "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
-            "timeout": timedelta(minutes=30),
-        },
-        retry_config=OBSTORE_RETRIES,
-    )
+    try:
+        return S3Store(
+            bucket or r2.name,
+            prefix=prefix or None,
+            endpoint=r2.endpoint_url,
+            access_key_id=r2.access_key_id,
+            secret_access_key=r2.secret_access_key,
+            config={"session_token": r2.session_token} if r2.session_token else {},
+            region=r2.region,
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": plain_http,
+                **({} if plain_http else {"root_certificate": authorities}),
+                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+                "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+                "timeout": timedelta(minutes=30),
+            },
+            retry_config=OBSTORE_RETRIES,
+        )
+    except ValueError:  # obstore knows fewer forms of PEM than OpenSSL and libcurl
+        raise SettingsError(f"settings: obstore can't read the certificates in {ca_bundle()}") from None
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:

@@ -99,7 +99,9 @@ def classify_obstore_error(what: str, error: BaseException) -> TransientError | 
     message = str(error)
     response = re.search(r"status code: (\d{3})\b(.*)", message, re.S)
     if response and isinstance(error, (GenericError, *NOT_FOUND, *_DENIED)):
-        return classify_response(what, int(response[1]), error_code(response[2]))
+        failure = classify_response(what, int(response[1]), error_code(response[2]))
+        missing = isinstance(error, NOT_FOUND)
+        return failure if failure or missing else request_failed(f"HTTP {response[1]} to a listing")
     if isinstance(error, _DENIED):
         raise AccessError(f"{what}: {_REFUSED}") from None
     if not isinstance(error, GenericError):

@@ -93,18 +93,17 @@ def parse(data: bytes) -> tuple[list[Any], bool]:
 
 
 def to_segment(
-    entry: Any, index: int, *, episode: str, audio_prefix: str, language: str, settling: bool, repaired: bool = False
+    entry: Any, *, episode: str, key: str, language: str, settling: bool, repaired: bool = False
 ) -> Segment | Reject:
-    """Validate entry number `index`.
+    """Validate an entry.
 
     Args:
         episode: "<folder>/<episode_id>".
-        audio_prefix: key of the audio up to the six-digit number.
+        key: of its audio.
         language: the partition's language, for entries without one.
         settling: the metadata is so recent that missing audio may still be uploaded.
         repaired: the file had invalid bytes, so a U+FFFD in the text is a repair.
     """
-    key = f"{audio_prefix}{index:06d}.mp3"
     if not isinstance(entry, dict):
         return Reject("segment", episode, key, "entry_not_an_object", f"a JSON {type(entry).__name__}")
     text, fixed_text = _string(entry.get("text"))

@@ -111,8 +111,8 @@ class Transfers:
             with self._changed:
                 transfer.awaited = True
                 self._changed.wait_for(lambda: transfer.done or self._ended)
-        error = transfer.error
-        if error is None and transfer.done:
+        done, error = transfer.done, transfer.error  # in this order: `_finish` sets the error first
+        if error is None and done:
             result = transfer.result
             return unpack(result, transfer.attempt.limit) if isinstance(result, Fetched) else result
         transfer.error = RuntimeError(f"{transfer.what}: its error was already raised")

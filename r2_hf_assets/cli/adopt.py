@@ -38,14 +38,15 @@ def adopt(
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
-    from r2_hf_assets.hub.commit import check_owner, rename_files
+    from r2_hf_assets.hub.commit import rename_files
+    from r2_hf_assets.hub.ownership import refuse_other_plan
     from r2_hf_assets.hub.reads import take_inventory
     from r2_hf_assets.partitions import add_partitions, partition_key
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
     from r2_hf_assets.reconcile.report import Due, Recovered
     from r2_hf_assets.runs.history import recorded_digests
-    from r2_hf_assets.runs.recovered import record, record_due
+    from r2_hf_assets.runs.runless_events import record_done, record_due
 
     size, plan = episodes_per_chunk or settings.plan.episodes_per_chunk, open_plan(settings.plan, settings.r2)
     episodes = script.read_work_plan(work_plan.read_bytes(), plan.prefix)
@@ -55,7 +56,8 @@ def adopt(
     hub = take_inventory(client)
     if (head := hub.revision) is None:
         raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN has no access to it; check HF_REPO_ID")
-    check_owner(client, head, plan.find_id())
+    plan_id = plan.find_id()
+    client.call_with_retry("read", lambda: refuse_other_plan(client, head, plan_id))
     chunks = script.adopt_chunks(episodes, finished, size, plan, settings.plan.languages, hub)
     new = [item.chunk for item in chunks if not item.planned]
     with open_instance() as instance:
@@ -78,7 +80,7 @@ def adopt(
                 done, lost = done + 1, lost + len(content.lost)
                 if not dry_run:  # at once, so that an interrupted import continues here
                     how = f"footers and keys of the script's files: {content.summary}"
-                    record(instance, [Recovered(item.chunk.ref, content.files, how)], head, repo, "import")
+                    record_done(instance, [Recovered(item.chunk.ref, content.files, how)], head, repo, "import")
             else:
                 left_due.append(item.as_due(content.summary))
             renamed = f", from data/{item.code}/" if item.renames else ""

@@ -12,7 +12,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +25,11 @@ from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, RunOutcome, repeated_failure
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.preflight import first_line
 from r2_hf_assets.runs.build_progress import Watch, watched_by
+from r2_hf_assets.runs.databases import fewer_syncs
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.outcome import outcome_of
 from r2_hf_assets.sensors import stale_card
@@ -41,12 +42,13 @@ _QUIET = {"console": {"config": {"log_level": "WARNING"}}}
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the instance in DAGSTER_HOME, whose history is the progress record; SettingsError when that fails."""
     home = dagster_home(os.environ.get("DAGSTER_HOME", ""))
-    try:
-        instance = DagsterInstance.get()
-    except Exception as error:  # of dagster.yaml, or of the database that it names
-        problem = f"the Dagster instance in DAGSTER_HOME={home} can't be opened: {first_line(error)}"
-        raise SettingsError(f"{problem}; run r2-hf doctor") from error
-    with instance:
+    with ExitStack() as stack:
+        stack.enter_context(fewer_syncs())
+        try:
+            instance = stack.enter_context(DagsterInstance.get())
+        except Exception as error:  # of dagster.yaml, or of the database that it names
+            problem = f"the Dagster instance in DAGSTER_HOME={home} can't be opened: {first_line(error)}"
+            raise SettingsError(f"{problem}; run r2-hf doctor") from error
         yield instance
 
 
@@ -84,7 +86,7 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 def planned_chunks() -> list[ChunkRef]:
     """Return the planned chunks of the grid's languages."""
     settings = load_for_scan()
-    return split_by_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)[0]
+    return in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
 
 
 def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:

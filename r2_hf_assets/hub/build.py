@@ -3,8 +3,7 @@
 Over Xet (upload_xet.py) the bytes are sent as they are produced, without a disk. On a Hub without Xet, and with
 HF_HUB_DISABLE_XET or KEEP_SHARDS, a part is a scratch file that is uploaded over LFS (upload_files.py).
 
-A chunk whose upload fails is built once more. hf_xet itself retries requests for minutes, and its errors do not
-distinguish a refusal from a transient error, so further attempts are left to a later run.
+A chunk whose upload fails is built once more (STREAM_RETRY in retry.py).
 """
 
 from collections.abc import Callable
@@ -35,7 +34,7 @@ class CheckFailed(ShardError):
 
 def build_on_hub(
     chunk: ChunkManifest,
-    bucket: BucketSettings,
+    r2: BucketSettings,
     repo: HubClient,
     limits: ShardSettings,
     *,
@@ -49,7 +48,7 @@ def build_on_hub(
 
     def attempt() -> Build:
         with open_upload(repo, limits, chunk.language, chunk.number) as upload:
-            build = build_chunk(chunk, Bucket(bucket), upload, limits, workers=bucket.workers, progress=progress)
+            build = build_chunk(chunk, Bucket(r2), upload, limits, workers=r2.workers, progress=progress)
             verdicts = dict(build.record.verdicts)
             if not verdicts[LEDGER].passed:
                 raise CheckFailed(f"the {LEDGER} check failed: {verdicts[LEDGER].summary}; not recorded", verdicts)

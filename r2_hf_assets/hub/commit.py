@@ -15,7 +15,7 @@ from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, server_message, status_of
-from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_other_plan, refuse_unknown
+from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_unknown
 from r2_hf_assets.shards.names import part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 
@@ -59,8 +59,8 @@ def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRe
         if not added and not stale:
             return CommitRecord(head, repo.commit_url(head), False, (), ())
         if overwritten := [existing[path] for path in (*added, *stale) if path in existing]:
-            name = (record.language, record.number)
-            refuse_unknown(repo, head, overwritten, record.sha256s | claim.known([name]).get(name, frozenset()))
+            known = claim.known([record.name]).get(record.name, frozenset())
+            refuse_unknown(repo, head, overwritten, record.sha256s | known)
         contents = {} if owned else {OWNER_PATH: claim.owner_file}
         if CARD_PATH not in repo.files([CARD_PATH], head):
             contents[CARD_PATH] = CARD  # without its YAML the viewer does not play the audio
@@ -100,14 +100,9 @@ def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[
         first, last, names = last, last + _PROBE_PARTS, []
 
 
-def check_claim(repo: HubClient, claim: Claim) -> None:
+def prepare_repo(repo: HubClient, claim: Claim) -> None:
     """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused."""
     repo.call_with_retry("read", lambda: check_ownership(repo, ensure_repo(repo), claim))
-
-
-def check_owner(repo: HubClient, revision: str, plan_id: str | None) -> None:
-    """Check that the repo names this plan or none. Raises ForeignDataset, AccessError or RetriesExhausted."""
-    repo.call_with_retry("read", lambda: refuse_other_plan(repo, revision, plan_id))
 
 
 def ensure_repo(repo: HubClient) -> str:

@@ -8,7 +8,6 @@ it by SHA-256. The same rule applies to each file that a later commit replaces o
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,12 +16,10 @@ from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.shards.names import DATA, parse_path
+from r2_hf_assets.shards.names import CHUNK_FILE, DATA, parse_path
 
 OWNER_PATH = ".r2_hf_assets.json"
 
-# In any language folder: the script used the bucket's.
-_CHUNK_FILE = re.compile(DATA + r"/[^/]+/chunk-\d{5,}(?:-part-\d{2,})?\.parquet", re.ASCII)
 _ADVICE = (
     "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove the existing "
     "files and start over with `r2-hf scan --start-anew`"
@@ -133,7 +130,7 @@ def refuse_unknown(repo: HubClient, revision: str, files: Iterable[RemoteFile], 
 
 
 def _chunk_files(repo: HubClient, revision: str) -> dict[str, RemoteFile]:
-    return {path: file for path, file in repo.list_files(DATA, revision).items() if _CHUNK_FILE.fullmatch(path)}
+    return {path: file for path, file in repo.list_files(DATA, revision).items() if CHUNK_FILE.fullmatch(path)}
 
 
 def _sha256(repo: HubClient, revision: str, file: RemoteFile) -> str:

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from r2_hf_assets.hub.client import LFS_ATTRIBUTES, HubClient, RemoteFile
 from r2_hf_assets.hub.commit import files_of_chunk, files_of_record
 from r2_hf_assets.hub.errors import one_line
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.retry import T
 from r2_hf_assets.shards.names import DATA, parse_path
 from r2_hf_assets.shards.record import BuildRecord
-from r2_hf_assets.verdict import Findings, Verdict
+from r2_hf_assets.verdict import Problems, Verdict
 
 _NOT_IN_LFS = f"not in LFS, so it can't be verified; add `{LFS_ATTRIBUTES}` to the repo's .gitattributes and run again"
 
@@ -30,9 +31,9 @@ class Inventory:
     revision: str | None
     files: Mapping[str, RemoteFile] = field(default_factory=dict)
 
-    def by_chunk(self) -> dict[tuple[str, int] | None, list[RemoteFile]]:
+    def by_chunk(self) -> dict[Name | None, list[RemoteFile]]:
         """Return the files by language and chunk number, as read from their names; None for other names."""
-        chunks: dict[tuple[str, int] | None, list[RemoteFile]] = defaultdict(list)
+        chunks: dict[Name | None, list[RemoteFile]] = defaultdict(list)
         for path, file in self.files.items():
             chunks[parse_path(path)].append(file)
         return chunks
@@ -50,20 +51,20 @@ def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict
     """Check that the chunk's files at `revision` are exactly the record's: the SHA-256 of each, and no stale part."""
     existing = repo.call_with_retry("read", lambda: files_of_chunk(repo, record, revision))
     expected = files_of_record(record)
-    findings = Findings()
+    problems = Problems()
     for path, file in expected.items():
         remote = existing.get(path)
         if remote is None:
-            findings.add("absent", path)
+            problems.add("absent", path)
         elif remote.sha256 is None:
-            findings.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
+            problems.add("not_in_lfs", f"{path}: {_NOT_IN_LFS}")
         elif remote.sha256 != file.sha256:
-            findings.add("other_sha256", f"{path}: {file.sha256} was built, the Hub has {remote.sha256}")
+            problems.add("other_sha256", f"{path}: {file.sha256} was built, the Hub has {remote.sha256}")
     for path in sorted(existing.keys() - expected.keys()):
-        findings.add("stale", path)
+        problems.add("stale", path)
     numbers = {"files": len(expected), "files_on_hub": len(existing), "bytes": record.bytes}
     numbers["bytes_on_hub"] = sum(file.size for file in existing.values())
-    return findings.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 as built", numbers)
+    return problems.verdict(f"{len(expected)} files, {record.bytes} bytes: SHA-256 as built", numbers)
 
 
 class UnreadableShard(Exception):
@@ -101,5 +102,7 @@ class HubReader:
 
         try:
             return self.repo.call_with_retry(f"read {file.path} of", attempt)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # this machine's; pyarrow's for a footer that can't be decoded has no number
             raise UnreadableShard(f"{file.path} is not a valid Parquet file: {one_line(str(error))}") from None

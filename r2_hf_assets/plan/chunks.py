@@ -63,8 +63,11 @@ class ChunkManifest:
         return f"{self.prefix}{episode}/{METADATA_NAME}"
 
     def audio_prefix(self, episode: str) -> str:
-        """Return the keys' common start of an episode's audio, up to the six-digit segment number."""
+        """Return the keys' common start of an episode's audio, up to the segment number."""
         return f"{self.prefix}{episode}/{episode.rsplit('/', 1)[-1]}_"
+
+    def audio_key(self, episode: str, segment: int) -> str:
+        return f"{self.audio_prefix(episode)}{segment:06d}.mp3"
 
 
 def encode(chunk: ChunkManifest) -> bytes:

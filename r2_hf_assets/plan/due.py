@@ -1,9 +1,8 @@
-"""What is due: planned, and not recorded with the chunk's digest. What is lost: recorded, and not planned.
+"""What is due: planned, and not recorded with the chunk's digest. What is unplanned: recorded, and not planned.
 
 Pure: the plan and the history are arguments, so the command line, sensors and tests share one rule.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from r2_hf_assets.plan.chunks import ChunkRef, Name
@@ -13,14 +12,9 @@ UNPLANNED = "unplanned"
 DUE_AGAIN = "due"
 
 
-def split_by_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> tuple[list[ChunkRef], Counter[str]]:
-    """Return the chunks that are partitions under LANGUAGES, in plan order, and the count of each other language.
-
-    Dagster can't run or query the others until LANGUAGES names their language again.
-    """
-    chunks = list(planned)
-    inside = [chunk for chunk in chunks if chunk.language in languages]
-    return inside, Counter(chunk.language for chunk in chunks if chunk.language not in languages)
+def in_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> list[ChunkRef]:
+    """Return the chunks that are partitions under LANGUAGES, in plan order. Dagster can't run or query the others."""
+    return [chunk for chunk in planned if chunk.language in languages]
 
 
 def find_due(planned: Iterable[ChunkRef], recorded: Mapping[Name, str | None]) -> list[ChunkRef]:
@@ -28,7 +22,7 @@ def find_due(planned: Iterable[ChunkRef], recorded: Mapping[Name, str | None]) -
     return [chunk for chunk in planned if recorded.get(chunk.name) != chunk.digest]
 
 
-def find_lost(planned: Iterable[Name], recorded: Mapping[Name, str | None]) -> list[Name]:
+def find_unplanned(planned: Iterable[Name], recorded: Mapping[Name, str | None]) -> list[Name]:
     """Return chunks that are recorded with a digest and not planned: the plan was lost or replaced.
 
     Planning their episodes again under new numbers would leave the old files on the Hub beside the new ones.

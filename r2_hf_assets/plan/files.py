@@ -1,4 +1,4 @@
-"""The plan's files: JSON objects in a folder or on S3, each created once or overwritten whole.
+"""Files in the state store, a folder or S3: the plan's and build records, each created once or overwritten whole.
 
 `create` is exclusive (S3: If-None-Match, folder: a hard link). Every call is idempotent: when the response to a create
 was lost, the retry returns False and the caller compares the existing file.
@@ -20,8 +20,8 @@ from r2_hf_assets.retry import Retry, T
 
 
 @dataclass(frozen=True)
-class PlanFiles:
-    """The files of one plan. Paths are relative to the store, e.g. plan/en/chunk_0007.json.
+class StateFiles:
+    """Paths are relative to the store, e.g. plan/en/chunk_0007.json.
 
     Every method raises DiskError, AccessError or RetriesExhausted when the store can't be read or written.
     """

@@ -28,7 +28,7 @@ from r2_hf_assets.bucket.client import Store, open_store
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, Name, damaged, decode, encode
-from r2_hf_assets.plan.files import PlanFiles
+from r2_hf_assets.plan.files import StateFiles
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 
@@ -60,8 +60,8 @@ class PlanStore:
     retry: Retry = field(default_factory=default_retry)
 
     @property
-    def _files(self) -> PlanFiles:
-        return PlanFiles(self.store, self.retry)
+    def _files(self) -> StateFiles:
+        return StateFiles(self.store, self.retry)
 
     def check_identity(self) -> None:
         """Bind an empty store to this bucket and prefix; raise PlanError if it is bound to another."""
@@ -77,7 +77,7 @@ class PlanStore:
             raise damaged(_ID)
         return plan_id
 
-    def id(self) -> str:
+    def ensure_id(self) -> str:
         """Return the plan's id, 32 hex digits, created by the first call. A copy of the plan has the same id."""
         while (plan_id := self.find_id()) is None:
             self._require_plan()

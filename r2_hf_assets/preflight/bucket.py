@@ -12,6 +12,7 @@ from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, METADATA_NAME, Unus
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
+from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
@@ -59,7 +60,8 @@ def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Ret
     problem = ""
     for episode in episodes:
         where = ascii(f"{folder}/{episode}")[1:-1]
-        keys = (f"{below}{episode}/{METADATA_NAME}", f"{below}{episode}/{episode}_000000.mp3")
+        chunk = ChunkManifest(folder, 0, prefix, (f"{folder}/{episode}",))
+        keys = (chunk.metadata_key(chunk.episodes[0]), chunk.audio_key(chunk.episodes[0], 0))
         bounds = {"workers": 2, "max_bytes": METADATA_MAX_BYTES, "limit": METADATA_MAX_BYTES}
         metadata, audio = (result for _, result in fetch_in_order(keys, str, bucket, **bounds, retry=once))
         try:

@@ -28,14 +28,13 @@ from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets.reconcile.verify import Content, map_concurrently, open_source, shard_file, verify_chunk
 from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.names import path_in_repo, stem
+from r2_hf_assets.shards.names import CHUNK_FILE, path_in_repo, stem
 
 # Episodes ("<folder>/<id>") in order, by the script's language code.
 WorkPlan = Mapping[str, Sequence[str]]
 
 _SIZE_ADVICE = "if EPISODES_PER_CHUNK was another when the script ran, give --episodes-per-chunk N"
 _FINISHED = re.compile(r"(.+)-(\d{1,9})", re.ASCII)
-_FILE = re.compile(r"data/([^/]+)/(chunk-\d{5,})((?:-part-\d{2,})?\.parquet)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def adopt_chunks(
     """
     on_hub: dict[tuple[str, str], dict[str, RemoteFile]] = defaultdict(dict)
     for path, file in hub.files.items():
-        if match := _FILE.fullmatch(path):
+        if match := CHUNK_FILE.fullmatch(path):
             on_hub[match[1], match[2]][match[3]] = file
     planned = {chunk.name: chunk.digest for chunk in plan.planned()}
     decided, adopted, numbers = decided_languages(plan), list[Adopted](), Counter[str]()

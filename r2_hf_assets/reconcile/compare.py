@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from r2_hf_assets.hub.client import HubClient, RemoteFile
-from r2_hf_assets.hub.commit import check_owner
+from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import find_lost, is_digest
+from r2_hf_assets.plan.due import find_unplanned, is_digest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
 from r2_hf_assets.settings import Settings
@@ -23,7 +23,7 @@ from r2_hf_assets.shards.names import parts_in_order, path_in_repo
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
 Log = Callable[[str], None]
-Recorded = Mapping[Name, str | None]
+Digests = Mapping[Name, str | None]
 Committed = Mapping[Name, tuple[ShardFile, ...] | None]
 
 
@@ -38,15 +38,15 @@ class State:
     """
 
     planned: tuple[ChunkRef, ...]
-    shards_recorded: Recorded
-    commits_recorded: Recorded
+    shards_recorded: Digests
+    commits_recorded: Digests
     builds: Mapping[Name, BuildRecord]
     hub: Inventory
     committed: Committed = field(default_factory=dict)
 
 
 def collect_state(
-    settings: Settings, shards_recorded: Recorded, commits_recorded: Recorded, committed: Committed, log: Log | None
+    settings: Settings, shards_recorded: Digests, commits_recorded: Digests, committed: Committed, log: Log | None
 ) -> State:
     """Read plan, build records and the Hub's head. Raises ForeignDataset if the dataset belongs to another plan."""
     plan = open_plan(settings.plan, settings.r2)
@@ -54,8 +54,9 @@ def collect_state(
     builds = open_builds(settings.plan, settings.r2).readable_records([chunk.name for chunk in planned])
     repo = HubClient(settings.hub, log)
     hub = take_inventory(repo)
-    if hub.revision is not None:
-        check_owner(repo, hub.revision, plan.find_id())
+    if (revision := hub.revision) is not None:
+        plan_id = plan.find_id()
+        repo.call_with_retry("read", lambda: refuse_other_plan(repo, revision, plan_id))
     return State(planned, shards_recorded, commits_recorded, builds, hub, committed)
 
 
@@ -67,7 +68,7 @@ def compare(state: State) -> Report:
         if name not in names:
             report.differences += [Difference(Kind.UNKNOWN, None, file.path) for file in files]
     recorded = {**state.shards_recorded, **state.commits_recorded}
-    for name in find_lost(names, recorded):
+    for name in find_unplanned(names, recorded):
         report.differences.append(Difference(Kind.NOT_PLANNED, name, f"digest {recorded[name]}"))
     for chunk in state.planned:
         _compare_chunk(chunk, state, {file.path: file for file in on_hub.get(chunk.name, [])}, report)

@@ -59,10 +59,6 @@ class Recovered:
     how: str
     stats: Stats | None = None
 
-    @property
-    def rows(self) -> int:
-        return sum(file.rows for file in self.files)
-
 
 @dataclass(frozen=True)
 class Due:

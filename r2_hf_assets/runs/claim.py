@@ -23,7 +23,7 @@ def claim_of(instance: dg.DagsterInstance, plan: PlanStore, builds: BuildStore) 
         recorded, built = _recorded_sha256(instance, chunks), builds.built_sha256(chunks)
         return {name: frozenset(recorded[name]) | built.get(name, frozenset()) for name in chunks}
 
-    return Claim(plan.id(), known)
+    return Claim(plan.ensure_id(), known)
 
 
 def _recorded_sha256(instance: dg.DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:

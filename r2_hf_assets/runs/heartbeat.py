@@ -25,8 +25,9 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from r2_hf_assets import activity
+from r2_hf_assets import retry as retries
 from r2_hf_assets.dagster_internals import HIDDEN_TAG_PREFIX, StepEventStatus
-from r2_hf_assets.retry import COMMIT_RETRY, Retry
+from r2_hf_assets.retry import Retry
 
 ALIVE_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets/alive"
 HEARTBEAT_SECONDS = 60.0
@@ -80,7 +81,7 @@ class RunHeartbeat(dg.ConfigurableResource):
 
     def commit_retry(self) -> Retry:
         """Return the retry policy of commits, whose backoff ends with the run."""
-        return replace(COMMIT_RETRY, sleep=self.sleep)
+        return replace(retries.COMMIT_RETRY, sleep=self.sleep)
 
 
 def _has_active_step(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -16,7 +16,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
 from r2_hf_assets.partitions import partition_key, read_key
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.plan.due import DUE_AGAIN, find_lost, is_digest
+from r2_hf_assets.plan.due import DUE_AGAIN, find_unplanned, is_digest
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.shards.record import ShardFile
 
@@ -129,9 +129,9 @@ def committed_files(instance: dg.DagsterInstance) -> dict[Name, tuple[ShardFile,
     return {name: files_of(event) for name, event, _ in latest_commits(instance)}
 
 
-def lost_chunks(instance: dg.DagsterInstance, plan: PlanStore) -> list[Name]:
+def unplanned_chunks(instance: dg.DagsterInstance, plan: PlanStore) -> list[Name]:
     """Return the chunks that were built or committed and have no manifest."""
     # The history is read first, so that a chunk of a concurrent scan is in the plan.
     recorded = [recorded_digests(instance, asset) for asset in (SHARDS, COMMIT)]
     planned = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
-    return sorted({name for digests in recorded for name in find_lost(planned, digests)})
+    return sorted({name for digests in recorded for name in find_unplanned(planned, digests)})

@@ -4,6 +4,7 @@ The pace covers the chunks that runs committed in the last two hours. Records of
 """
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +15,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.runs.history import latest_commits, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
@@ -65,10 +66,10 @@ class Progress:
 
 
 def read_progress(
-    instance: dg.DagsterInstance, chunks: Iterable[ChunkRef], languages: Collection[str], dataset: str | None = None
+    instance: dg.DagsterInstance, chunks: Sequence[ChunkRef], languages: Collection[str], dataset: str | None = None
 ) -> Progress:
     """Return the progress of `chunks`, ordered by language; with `dataset`, only commits to it count."""
-    planned, left_out = split_by_grid(chunks, languages)
+    planned = in_grid(chunks, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
@@ -100,7 +101,7 @@ def read_progress(
         languages=[count(language, list(group)) for language, group in groupby(planned, lambda chunk: chunk.language)],
         total=count("total", planned),
         pace=pace_of(by_runs, sum(chunk.episodes for chunk in find_due(planned, committed)), time.time()),
-        left_out=dict(left_out),
+        left_out=dict(Counter(chunk.language for chunk in chunks if chunk.language not in languages)),
     )
 
 
@@ -119,6 +120,6 @@ def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float)
 
 
 def _failed(instance: dg.DagsterInstance, asset: dg.AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
-    names = {str(partition_key(c.language, c.number)): (c.language, c.number) for c in planned}
+    names = {str(partition_key(*chunk.name)): chunk.name for chunk in planned}
     statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
     return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}

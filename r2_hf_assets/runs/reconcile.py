@@ -15,7 +15,7 @@ from r2_hf_assets.reconcile.compare import Log, collect_state, compare, update
 from r2_hf_assets.reconcile.report import Difference, Due, Recovered, Report
 from r2_hf_assets.reconcile.verify import verify_remote
 from r2_hf_assets.runs.history import committed_files, recorded_digests
-from r2_hf_assets.runs.recovered import record, record_due
+from r2_hf_assets.runs.runless_events import record_done, record_due
 from r2_hf_assets.settings import Settings
 
 
@@ -46,11 +46,11 @@ def examine(
         record_due(instance, report.lost, dataset, "reconcile")
     if not record_found:
         return report
-    record(instance, report.recordable, report.revision, dataset, "reconcile")
+    record_done(instance, report.recordable, report.revision, dataset, "reconcile")
     verified: list[Recovered | Due] = []
     for result in verify_remote(settings, report.unproven, state.hub, log):
         if isinstance(result, Recovered):  # recorded one by one: reading many takes long and may be interrupted
-            record(instance, [result], report.revision, dataset, "reconcile")
+            record_done(instance, [result], report.revision, dataset, "reconcile")
         verified.append(result)
     # The next commits may replace the files that contain rows of these chunks.
     record_due(instance, [due for due in verified if isinstance(due, Due) and due.files], dataset, "reconcile")

@@ -9,7 +9,7 @@ starts twice. A chunk that the Hub lost begins with attempt 1 again; its run key
 Dagster retries a run whose process dies at once. A run whose step fails is requested again by this sensor, with backoff
 and a limit (plan/dispatch.py); the tick then names the partition.
 
-A run that a user terminated holds its chunk until somebody materializes it by hand or the chunk's digest changes. A
+A run that a user terminated holds its chunk until a user materializes it by hand or the chunk's digest changes. A
 canceled run of a backfill holds nothing: most are canceled along with their backfill.
 
 At most twice as many runs are queued and running as may run at once (max_concurrent_runs): this keeps all slots busy,
@@ -42,7 +42,7 @@ from r2_hf_assets.plan.dispatch import (
     repeated_failure,
     select_runs,
 )
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
@@ -64,7 +64,7 @@ def planned_chunks(context: dg.SensorEvaluationContext, settings: SettingsResour
     loaded, instance = settings.load(), context.instance
     # Active runs are read before the history: a run that ends in between is then busy, and not requested again.
     busy = active_partitions(instance)
-    planned, _ = split_by_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
+    planned = in_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
     recorded = recorded_digests(instance, COMMIT, loaded.dataset)
     left, lost = find_due(planned, recorded), losses(instance, recorded)
     limit = max_in_flight(instance.get_concurrency_config().run_queue_config)

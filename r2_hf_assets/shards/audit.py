@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.shards.record import BuildRecord, Tally
-from r2_hf_assets.verdict import Findings, Verdict
+from r2_hf_assets.verdict import Problems, Verdict
 
-_SUFFIX = ".mp3"
 _ROW, _REJECT = 1, 2
 
 
@@ -27,7 +26,7 @@ class Audit:
     """For each entry of each episode, one byte: row, reject or, if 0, lost."""
 
     def __init__(self, chunk: ChunkManifest) -> None:
-        self.findings = Findings()
+        self.problems = Problems()
         self._chunk = chunk
         self._order = {episode: index for index, episode in enumerate(chunk.episodes)}
         self._places = [bytearray() for _ in chunk.episodes]
@@ -47,7 +46,7 @@ class Audit:
                 self._rows += 1
                 if (place := self._mark(key, _ROW)) is not None:
                     if place < self._last:
-                        self.findings.add("row_out_of_order", key)
+                        self.problems.add("row_out_of_order", key)
                     self._last = max(self._last, place)
 
     def count_rejects(self, content: bytes) -> None:
@@ -61,26 +60,26 @@ class Audit:
                     elif episode in self._order and key == self._chunk.metadata_key(episode):
                         self._rejected[episode] += 1
                     else:
-                        self.findings.add("reject_not_planned", f"{level} {key} {reason}")
+                        self.problems.add("reject_not_planned", f"{level} {key} {reason}")
 
     def key_of(self, row: int) -> str:
         """Return the audio key of a row by its index in the chunk."""
         for episode, places in zip(self._chunk.episodes, self._places, strict=True):
             if row < (rows := places.count(_ROW)):
                 number = [number for number, kind in enumerate(places) if kind == _ROW][row]
-                return f"{self._chunk.audio_prefix(episode)}{number:06d}{_SUFFIX}"
+                return self._chunk.audio_key(episode, number)
             row -= rows
         raise IndexError(row)
 
     def _mark(self, key: str, kind: int) -> tuple[int, int] | None:
-        """Mark an entry and return its place. None, with a finding, when it is unknown or already marked."""
+        """Mark an entry and return its place. None, with a problem, when it is unknown or already marked."""
         place = self._place(key)
         if place is None:
-            self.findings.add("row_not_planned" if kind == _ROW else "reject_not_planned", key)
+            self.problems.add("row_not_planned" if kind == _ROW else "reject_not_planned", key)
             return None
         index, number = place
         if self._places[index][number]:
-            self.findings.add("segment_twice", key)
+            self.problems.add("segment_twice", key)
             return None
         self._places[index][number] = kind
         return place
@@ -90,20 +89,19 @@ class Audit:
         episode = key.rpartition("/")[0].removeprefix(self._chunk.prefix)
         if (index := self._order.get(episode)) is None:
             return None
-        prefix = self._chunk.audio_prefix(episode)
-        digits = key.removeprefix(prefix).removesuffix(_SUFFIX)
+        digits = key.removeprefix(self._chunk.audio_prefix(episode)).partition(".")[0]
         number = int(digits) if digits.isdecimal() else -1
-        known = 0 <= number < len(self._places[index]) and key == f"{prefix}{number:06d}{_SUFFIX}"
+        known = 0 <= number < len(self._places[index]) and key == self._chunk.audio_key(episode, number)
         return (index, number) if known else None
 
     def find_losses(self) -> None:
-        """Add findings for entries and episodes that are in no file."""
+        """Add problems for entries and episodes that are in no file."""
         for episode, places in zip(self._chunk.episodes, self._places, strict=True):
             if lost := places.count(0):
-                self.findings.add("segment_lost", f"{episode} segment {places.index(0)}", lost)
+                self.problems.add("segment_lost", f"{episode} segment {places.index(0)}", lost)
             counted = (_ROW in places) + self._rejected[episode]
             if counted != 1:
-                self.findings.add("episode_twice" if counted else "episode_lost", episode)
+                self.problems.add("episode_twice" if counted else "episode_lost", episode)
 
     def tally(self, repaired_texts: int) -> Tally:
         """Return the tally that the build should have."""
@@ -122,17 +120,17 @@ class Audit:
 
 def check_ledger(audit: Audit, record: BuildRecord, rejects: bytes | None) -> Verdict:
     """Check a build and its ledger's content against its audit, which can be used only once."""
-    findings = audit.findings
+    problems = audit.problems
     if rejects is not None:
         audit.count_rejects(rejects)
     audit.find_losses()
     counted = audit.tally(record.tally.repaired_texts)
     for name, count in asdict(counted).items():
         if (tallied := getattr(record.tally, name)) != count:
-            findings.add("record_differs", f"{name}: the build counted {tallied}, {count} were written")
+            problems.add("record_differs", f"{name}: the build counted {tallied}, {count} were written")
     written = sum(file.rows for file in record.files)
     if written != counted.rows:
-        findings.add("rows_not_written", f"{counted.rows} rows were given to the writer, {written} are in its parts")
+        problems.add("rows_not_written", f"{counted.rows} rows were given to the writer, {written} are in its parts")
     numbers = {"episodes_planned": counted.episodes, "files": len(record.files), "bytes": record.bytes}
     excluded = ("episodes", "rejects", "repaired_texts")
     numbers |= {name: count for name, count in asdict(counted).items() if name not in excluded}
@@ -140,4 +138,4 @@ def check_ledger(audit: Audit, record: BuildRecord, rejects: bytes | None) -> Ve
         f"{counted.episodes} episodes = {counted.episodes_with_rows} with rows + {counted.episodes_rejected} rejected; "
         f"{counted.entries} entries = {counted.rows} rows + {counted.segments_rejected} rejected"
     )
-    return findings.verdict(good, numbers)
+    return problems.verdict(good, numbers)

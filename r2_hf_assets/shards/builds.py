@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from r2_hf_assets.bucket.client import open_store
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.plan.files import PlanFiles
+from r2_hf_assets.plan.files import StateFiles
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import BucketSettings, PlanSettings
 from r2_hf_assets.shards.names import record_name, rejects_name
@@ -25,12 +25,12 @@ _READERS = 32
 class BuildStore:
     """Build records and ledgers below `uri`."""
 
-    files: PlanFiles
+    files: StateFiles
     uri: str
 
     def write(self, record: BuildRecord, rejects: bytes | None) -> None:
         """Store a build's ledger, then its record, which keeps the SHA-256 of earlier builds."""
-        previous = self._read(record.language, record.number)
+        previous = self._read(*record.name)
         if previous is not None:
             record = replace(record, earlier=tuple(sorted(previous.sha256s - record.sha256s)))
         ledger = f"{record.language}/{rejects_name(record.number)}"
@@ -42,7 +42,7 @@ class BuildStore:
 
     def invalidate(self, record: BuildRecord) -> None:
         """Clear the digest of a build whose files the Hub lost, unless a later build replaced the record."""
-        stored = self._read(record.language, record.number)
+        stored = self._read(*record.name)
         if stored is not None and stored.files == record.files:
             self._write(replace(stored, digest="", files=(), rejects=None, earlier=tuple(sorted(stored.sha256s))))
 
@@ -82,4 +82,4 @@ class BuildStore:
 def open_builds(plan: PlanSettings, r2: BucketSettings | None) -> BuildStore:
     """Open the records beside the plan at STATE_URL."""
     url = f"{plan.state_url.rstrip('/')}/{_FOLDER}"
-    return BuildStore(PlanFiles(open_store(url, r2), default_retry()), url)
+    return BuildStore(StateFiles(open_store(url, r2), default_retry()), url)

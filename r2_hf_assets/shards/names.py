@@ -1,4 +1,4 @@
-"""Makes and parses file names of chunks. They are the script's, so that a dataset it began can be continued.
+"""Make and parse file names of chunks. They are the script's, so that a dataset it began can be continued.
 
 A chunk's parts are under data/<language>/ in the dataset repo. Names depend on the partition alone, never on object
 keys.
@@ -7,8 +7,12 @@ keys.
 import re
 from collections.abc import Iterable
 
+from r2_hf_assets.plan.chunks import Name
+
 DATA = "data"
 
+# (folder, stem, rest) of a chunk's file in any folder: the script's language folders are the bucket's.
+CHUNK_FILE = re.compile(DATA + r"/([^/]+)/(chunk-\d{5,})((?:-part-\d{2,})?\.parquet)", re.ASCII)
 _SHARD = re.compile(r"^data/([a-z]+)/chunk-(\d{5,})(?:-part-(\d{2,}))?\.parquet$")
 
 
@@ -40,7 +44,7 @@ def path_in_repo(language: str, name: str) -> str:
     return f"{DATA}/{language}/{name}"
 
 
-def parse_path(path: str) -> tuple[str, int] | None:
+def parse_path(path: str) -> Name | None:
     """Return e.g. ("en", 7) for "data/en/chunk-00007-part-01.parquet", None for a name that is not ours."""
     match = _SHARD.match(path)
     if match is None:

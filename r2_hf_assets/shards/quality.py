@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from r2_hf_assets.shards.observe import DNSMOS_RANGE, MAX_DURATION_S, MIN_DURATION_S, Observer, Sampled
-from r2_hf_assets.verdict import Findings, Severity, Verdict
+from r2_hf_assets.verdict import Problems, Severity, Verdict
 
 _BUFFER_FRAMES = 2**20
 # A small lossless file can hold days of silence.
@@ -76,7 +76,7 @@ def _closed_stderr() -> Iterator[None]:
 
 def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) -> Verdict:
     """Check that sampled audio decodes to the length in the metadata."""
-    findings, kinds, largest = Findings(), Counter[str](), 0.0
+    problems, kinds, largest = Problems(), Counter[str](), 0.0
     for row in sample:
         try:
             decoded = decoder(row.body)
@@ -85,45 +85,45 @@ def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) 
             return Verdict(False, Severity.WARN, summary, {"sampled": len(sample), "decoded": 0})
         kinds[decoded.kind] += 1
         if decoded.problem:
-            findings.add("undecodable", f"{row.key}: {decoded.problem}")
+            problems.add("undecodable", f"{row.key}: {decoded.problem}")
         elif row.duration is not None:
             difference = abs(decoded.seconds - row.duration)
             largest = max(largest, difference)
             if difference > _TOLERANCE_S + _TOLERANCE_SHARE * row.duration:
                 example = f"{row.key}: {decoded.seconds:.2f} s of audio, duration_seconds {row.duration:.2f}"
-                findings.add("other_length", example)
+                problems.add("other_length", example)
     numbers = {
         "sampled": len(sample),
-        "decoded": len(sample) - findings.counts["undecodable"],
+        "decoded": len(sample) - problems.counts["undecodable"],
         "largest_difference_s": round(largest, 3),
         "kinds": dict(kinds.most_common()),
     }
     good = f"{len(sample)} segments decoded, lengths within {largest:.3f} s of duration_seconds"
-    return findings.verdict(good, numbers, Severity.WARN)
+    return problems.verdict(good, numbers, Severity.WARN)
 
 
 def check_ranges(counts: Counter[str]) -> Verdict:
     """Check that durations and DNSMOS are in the range of speech, and few are null."""
-    findings, rows, nulls = Findings(), counts["rows"], ("duration_null", "dnsmos_null")
+    problems, rows, nulls = Problems(), counts["rows"], ("duration_null", "dnsmos_null")
     for kind, meaning in _OUT_OF_RANGE.items():
         if counts[kind]:
-            findings.add(kind, meaning, counts[kind])
+            problems.add(kind, meaning, counts[kind])
     for kind in nulls:
         if counts[kind] > _MAX_NULL_SHARE * rows:
-            findings.add(kind, f"{counts[kind] / rows:.1%} of the rows, above {_MAX_NULL_SHARE:.0%}", counts[kind])
+            problems.add(kind, f"{counts[kind] / rows:.1%} of the rows, above {_MAX_NULL_SHARE:.0%}", counts[kind])
     numbers = {kind: counts[kind] for kind in ("rows", *_OUT_OF_RANGE, *nulls)}
     good = f"durations and DNSMOS of {rows} rows in range; null: {' and '.join(str(counts[kind]) for kind in nulls)}"
-    return findings.verdict(good, numbers, Severity.WARN)
+    return problems.verdict(good, numbers, Severity.WARN)
 
 
 def check_texts(counts: Counter[str]) -> Verdict:
     """Check that few texts are null or blank."""
-    findings, rows = Findings(), counts["rows"]
+    problems, rows = Problems(), counts["rows"]
     numbers = {kind: counts[kind] for kind in ("rows", "text_null", "text_blank")}
     empty = counts["text_null"] + counts["text_blank"]
     if empty > _MAX_EMPTY_SHARE * rows:
-        findings.add("text_empty", f"{empty / rows:.1%} of the rows, above {_MAX_EMPTY_SHARE:.0%}", empty)
-    return findings.verdict(f"{empty} of {rows} texts are empty", numbers, Severity.WARN)
+        problems.add("text_empty", f"{empty / rows:.1%} of the rows, above {_MAX_EMPTY_SHARE:.0%}", empty)
+    return problems.verdict(f"{empty} of {rows} texts are empty", numbers, Severity.WARN)
 
 
 def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verdict:
@@ -132,12 +132,12 @@ def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verd
     unsorted = pa.Array.from_buffers(pa.uint64(), len(hashes), [None, pa.py_buffer(hashes)])
     ordered = unsorted.take(pc.sort_indices(unsorted))
     repeated = set(ordered[1:].filter(pc.equal(ordered[1:], ordered[:-1])).to_pylist())
-    findings, first_of = Findings(), dict[int, int]()
+    problems, first_of = Problems(), dict[int, int]()
     for row, digest in enumerate(hashes):
         if digest in repeated and (first := first_of.setdefault(digest, row)) != row:
-            findings.add("duplicate", f"{key_of(row)} is {key_of(first)}")
-    numbers = {"rows": len(hashes), "duplicates": findings.counts["duplicate"]}
-    return findings.verdict(f"no audio is repeated in {len(hashes)} rows", numbers, Severity.WARN)
+            problems.add("duplicate", f"{key_of(row)} is {key_of(first)}")
+    numbers = {"rows": len(hashes), "duplicates": problems.counts["duplicate"]}
+    return problems.verdict(f"no audio is repeated in {len(hashes)} rows", numbers, Severity.WARN)
 
 
 def check_all(observer: Observer, key_of: Callable[[int], str]) -> dict[str, Verdict]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from r2_hf_assets.errors import ShardError
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
 
@@ -65,6 +66,10 @@ class BuildRecord:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     earlier: tuple[str, ...] = ()
     dataset: str = ""
+
+    @property
+    def name(self) -> Name:
+        return self.language, self.number
 
     @property
     def bytes(self) -> int:

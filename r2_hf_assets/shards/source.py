@@ -58,9 +58,8 @@ class Source:
                 for index, entry in enumerate(entries):
                     yield to_segment(
                         entry,
-                        index,
                         episode=episode,
-                        audio_prefix=chunk.audio_prefix(episode),
+                        key=chunk.audio_key(episode, index),
                         language=chunk.language,
                         settling=settling,
                         repaired=repaired,

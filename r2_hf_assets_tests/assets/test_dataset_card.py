@@ -168,7 +168,7 @@ def test_user_text_is_kept_damaged_markers_are_reported_and_a_lost_history_chang
         result = execute(instance, [CARD], None)
     (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
     assert failure.user_failure_data is not None
-    assert "are not in pairs; put them back" in (failure.user_failure_data.description or "")
+    assert "are not a pair; restore them" in (failure.user_failure_data.description or "")
     assert "gone" in readme(world)
     write(world, text)
 

@@ -18,7 +18,7 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.runs.metadata import PLAN_VERSION
-from r2_hf_assets.runs.recovered import record
+from r2_hf_assets.runs.runless_events import record_done
 from r2_hf_assets.settings import load
 
 _COPY_EVENT = """
@@ -53,7 +53,7 @@ def fill(languages: Sequence[str], chunks: int, done: int, last: Mapping[str, Se
         instance.report_runless_asset_event(AssetMaterialization(WORK_PLAN, tags={DATA_VERSION_TAG: PLAN_VERSION}))
         for language in languages:
             first = Recovered(planned[language, 0], (), "a build record")
-            record(instance, [first], "a revision", settings.hub.repo_id, "a test")
+            record_done(instance, [first], "a revision", settings.hub.repo_id, "a test")
         index = Path(instance.root_directory) / "history" / "runs" / "index.db"
     with closing(sqlite3.connect(index)) as database, database:
         firsts = database.execute("select id, partition from event_logs where partition is not null").fetchall()

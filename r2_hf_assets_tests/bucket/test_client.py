@@ -25,6 +25,14 @@ def test_a_generic_error_is_transient():
     assert error is not None and error.reason
 
 
+def test_a_listing_without_such_a_key_is_transient():
+    """A path-style listing is a GET of an object where the endpoint's host already names the bucket."""
+    response = "Server returned non-2xx status code: 404 Not Found: <?xml?><Error><Code>NoSuchKey</Code></Error>"
+    error = classify_obstore_error("listing plan/", GenericError(response))
+    assert error is not None and "HTTP 404" in error.reason and "R2_ENDPOINT_URL" in error.reason
+    assert classify_obstore_error("GET k", NotFoundError(response)) is None
+
+
 @pytest.mark.parametrize("error", [NotFoundError("k"), AlreadyExistsError("k"), ValueError("k")])
 def test_errors_of_an_object_are_not_transient(error):
     assert classify_obstore_error("GET k", error) is None

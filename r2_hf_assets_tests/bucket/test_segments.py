@@ -12,15 +12,15 @@ from r2_hf_assets_tests.support.build_samples import entry
 
 WHERE: dict[str, Any] = {
     "episode": "en-US/ep",
-    "audio_prefix": "processed/en-US/ep/ep_",
+    "key": "processed/en-US/ep/ep_000003.mp3",
     "language": "en",
     "settling": False,
 }
 FLOAT32_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
-def read(value: Any, index: int = 3, **options: Any) -> Segment:
-    segment = to_segment(value, index, **(WHERE | options))
+def read(value: Any, **options: Any) -> Segment:
+    segment = to_segment(value, **(WHERE | options))
     assert isinstance(segment, Segment)
     return segment
 
@@ -39,21 +39,16 @@ def test_a_valid_entry_becomes_a_segment():
     )
 
 
-def test_the_audio_key_has_the_index_not_the_segment_id():
-    assert read(entry(segment_id=99), index=7).key.endswith("_000007.mp3")
-    assert read(entry(), index=1_234_567).key.endswith("_1234567.mp3")
-
-
 def test_settling_is_passed_on():
     assert read(entry(), settling=True).settling is True
 
 
 @pytest.mark.parametrize("value", [None, 1, 1.5, "text", [], [entry()], True])
 def test_an_entry_that_is_no_object_is_rejected(value):
-    assert to_segment(value, 2, **WHERE) == Reject(
+    assert to_segment(value, **WHERE) == Reject(
         "segment",
         "en-US/ep",
-        "processed/en-US/ep/ep_000002.mp3",
+        "processed/en-US/ep/ep_000003.mp3",
         "entry_not_an_object",
         f"a JSON {type(value).__name__}",
     )

@@ -90,6 +90,17 @@ def test_a_file_without_certificates_raises_one_line(
             client(r2)
 
 
+def test_a_certificate_that_only_openssl_can_read_raises_one_line(
+    r2: BucketSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_text(AUTHORITY.read_text().replace(" CERTIFICATE", " TRUSTED CERTIFICATE"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(trusted))
+    by_libcurl(r2)
+    with pytest.raises(SettingsError, match=r"^settings: obstore can't read the certificates in \S*trusted\.pem$"):
+        object_store(r2)
+
+
 def test_doctor_names_the_variables_for_an_untrusted_authority(r2: BucketSettings) -> None:
     (finding,) = check_bucket(r2)
     assert "AWS_CA_BUNDLE or SSL_CERT_FILE" in finding.advice

@@ -11,9 +11,10 @@ import pytest
 from r2_hf_assets.bucket import transfers as module
 from r2_hf_assets.bucket.curl import CurlLoop
 from r2_hf_assets.bucket.fetch import fetch_in_order
-from r2_hf_assets.bucket.transfers import Transfers
+from r2_hf_assets.bucket.response import Attempt
+from r2_hf_assets.bucket.transfers import Transfer, Transfers
 from r2_hf_assets.errors import RetriesExhausted
-from r2_hf_assets.retry import Retry
+from r2_hf_assets.retry import Retry, RetryState
 from r2_hf_assets_tests.support.build_samples import fetch_threads
 from r2_hf_assets_tests.support.objects_server import ObjectsServer, Response, error, wait_for
 
@@ -230,6 +231,31 @@ def test_closing_does_not_wait_for_a_name_lookup_that_hangs(monkeypatch):
         assert fetch_threads() and not over.is_set()
         over.set()
         transfers._thread.join()
+
+
+def test_a_transfer_that_fails_while_it_is_taken_is_no_missing_object():
+    """The loop ends between the reads of its error and of `done`; None would become a reject."""
+
+    class Ending(Transfer):
+        reads = 0
+
+        @property
+        def done(self) -> bool:
+            self.reads += 1
+            if self.reads < 3:  # `take` waits until the loop has ended
+                return False
+            self.error = RuntimeError("closed")
+            return True
+
+        @done.setter
+        def done(self, _: bool) -> None:
+            pass
+
+    with ObjectsServer({}) as server:
+        transfers = server.bucket().open_transfers(workers=1, max_bytes=BUDGET, retry=QUICK)
+        transfers.close()
+        with pytest.raises(RuntimeError, match="GET k0: fetching ended"):
+            transfers.take(Ending("GET k0", "", 0, Attempt(10), RetryState(QUICK, "")))
 
 
 def test_an_error_is_raised_once():

@@ -119,7 +119,7 @@ def test_a_rejected_scan_is_one_line_and_exit_code_1(
     monkeypatch.setenv("R2_SECRET_ACCESS_KEY", "wrong")
     result = call(capfd, "scan")
     assert (result.code, result.stdout) == (1, [])
-    assert result.stderr[-1].startswith("r2-hf scan: listing processed/: the secret does not fit the access key; ")
+    assert result.stderr[-1].startswith("r2-hf scan: listing processed/: the secret does not match the access key; ")
     assert "check R2_SECRET_ACCESS_KEY" in result.stderr[-1]
 
 
@@ -165,7 +165,7 @@ def test_a_lost_database_and_a_lost_file_are_restored(
     shell.api().delete_file("data/de/chunk-00000.parquet", repo_id=shell.repo_id, repo_type="dataset")
     report = call(capfd, "reconcile")
     assert report.stdout == ["recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"]
-    assert report.stderr[-1] == "due again; r2-hf process makes them: de|chunk_0000"
+    assert report.stderr[-1] == "due again; r2-hf process builds them: de|chunk_0000"
     assert call(capfd, "reconcile").stdout == [], "it is due like any other chunk"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     assert call(capfd, "process", "--partition", "-").code == 0

@@ -16,7 +16,7 @@ def test_a_changed_rule_is_reported_and_moves_no_folder(
     monkeypatch.setattr(listing, "normalize", lambda name: "yue")
     again = call(capfd, "scan")
     assert (again.code, again.stdout) == (0, ["1 chunks planned"])
-    assert "folder junk stays unknown, as decided; this release's rule says yue" in again.stderr
+    assert "folder junk stays unknown, as decided; this release maps it to yue" in again.stderr
     (latest, _) = materializations(shell, "work_plan")
     assert latest["folders_of_another_rule"] == {"junk": {"decided": "unknown", "rule": "yue"}}
     assert shell.due() == ["unknown|chunk_0000"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from r2_hf_assets.hub import timeouts, upload_files, upload_xet
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import check_claim, commit_chunk
+from r2_hf_assets.hub.commit import commit_chunk, prepare_repo
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import load_partial
@@ -31,7 +31,7 @@ def main(folder: Path, stall_s: float | None = None) -> None:
     known: dict[tuple[str, int], frozenset[str]] = {("en", 7): frozenset()}
     claim = Claim("0" * 32, lambda _: known)
     for parts in (3, 3, 1, 1):
-        check_claim(repo, claim)
+        prepare_repo(repo, claim)
         record = upload_chunk(repo, folder, *bodies[:parts])
         runs.append(commit_chunk(repo, record, claim))
         known["en", 7] |= record.sha256s

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, prepare_repo
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.settings import HubSettings
 from r2_hf_assets.shards.record import BuildRecord
@@ -70,7 +70,7 @@ class HubCase:
 
     def upload(self) -> BuildRecord:
         """Create the repo and upload the content, like `parquet_shards`."""
-        check_claim(self.client, self.claim)
+        prepare_repo(self.client, self.claim)
         return self.client.call_with_retry("upload to", lambda: upload_chunk(self.client, self.folder, self.body))
 
     def commit(self) -> CommitRecord:

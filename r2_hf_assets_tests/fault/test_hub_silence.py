@@ -80,7 +80,7 @@ def test_a_stall_after_the_commit_makes_no_second_commit(case: HubCase) -> None:
 
 def test_a_stalled_card_validation_exhausts_the_retries(case: HubCase) -> None:
     case.inject(("POST", "/api/validate-yaml$"), silence="read", times=FOR_EVER)
-    with pytest.raises(RetriesExhausted, match="after 2 tries"):
+    with pytest.raises(RetriesExhausted, match="after 2 attempts"):
         case.client.call_with_retry("write the card of", lambda: case.client.validate_card(CARD), TWICE)
 
 

@@ -82,7 +82,9 @@ def test_a_transfer_that_always_fails_exhausts_the_retries(
     world: World, chunk: ChunkManifest, source: Source, tmp_path: Path
 ) -> None:
     world.sandbox.hub.inject({"path_regex": "/v1/xorbs/", "drop": True, "times": 1000})
-    with pytest.raises(RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} tries"):
+    with pytest.raises(
+        RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} attempts"
+    ):
         build(chunk, source, tmp_path, [])
     world.sandbox.hub.clear_faults()
 

@@ -6,7 +6,7 @@ import pytest
 
 from r2_hf_assets.errors import ForeignDataset, UnknownFile
 from r2_hf_assets.hub.card.merge import BEGIN, END
-from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, prepare_repo
 from r2_hf_assets.hub.ownership import (
     OWNER_PATH,
     Claim,
@@ -42,7 +42,7 @@ def test_another_plan_is_refused_and_changes_nothing():
     before = repo.now
     for attempt in (
         lambda: commit(repo, built(b"other", number=9), repo.claim(OTHER)),
-        lambda: check_claim(repo, repo.claim(OTHER)),
+        lambda: prepare_repo(repo, repo.claim(OTHER)),
         lambda: refuse_other_plan(repo, repo.head() or "", OTHER),
         lambda: refuse_other_plan(repo, repo.head() or "", None),
         lambda: refuse_dataset_without_plan(repo, OTHER),

@@ -103,7 +103,9 @@ def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
         writer.write_table(pa.Table.from_pylist(rows[:20], SCHEMA))
         writer.write_table(pa.Table.from_pylist(rows[20:], SCHEMA))
     body = sink.getvalue().to_pybytes()
-    head = commit_files(world, {WHOLE: body, PARTS[0]: b"PAR1, no Parquet"})
+    footer = 8 + int.from_bytes(body[-8:-4], "little")
+    damaged = {PARTS[0]: b"PAR1, no Parquet", PARTS[1]: body[:-footer] + b"\xff" * (footer - 8) + body[-8:]}
+    head = commit_files(world, {WHOLE: body, **damaged})
     reader = HubReader(client(world), head)
     file = RemoteFile(WHOLE, len(body), "")
     world.sandbox.hub.inject({"method": "GET", "path_regex": "/resolve/", "status": 409, "times": 1})
@@ -116,5 +118,6 @@ def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
     fetched = sum(int(last) - int(first) + 1 for first, last in bounds)
     assert 2 <= len(ranges) <= 8
     assert fetched < len(body) / 4
-    with pytest.raises(UnreadableShard, match=f"{PARTS[0]} is not a valid Parquet file"):
-        reader.footer(RemoteFile(PARTS[0], 16, ""))
+    for path, content in damaged.items():
+        with pytest.raises(UnreadableShard, match=f"{path} is not a valid Parquet file"):
+            reader.footer(RemoteFile(path, len(content), ""))

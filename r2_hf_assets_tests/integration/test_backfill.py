@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from dagster import DagsterInstance, RunsFilter
 
 from r2_hf_assets_tests.integration.webserver import Webserver
@@ -50,6 +51,7 @@ def _backfill(webserver: Webserver, keys: list[str]) -> str:
     return webserver.backfill_status(backfill)
 
 
+@pytest.mark.timeout(480)
 def test_a_backfill_makes_one_run_per_chunk_and_a_second_one_completes_the_rest(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 6, "de": 1}, expect=False)

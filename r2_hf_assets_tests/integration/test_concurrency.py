@@ -9,7 +9,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.hub.commit import CommitRecord, check_claim, commit_chunk
+from r2_hf_assets.hub.commit import CommitRecord, commit_chunk, prepare_repo
 from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.store import open_plan
@@ -79,11 +79,11 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
     chunks = list(plan.read_many([chunk.name for chunk in plan.planned()]))
     together = threading.Barrier(len(chunks))
-    claim = Claim(plan.id(), lambda _: {})
+    claim = Claim(plan.ensure_id(), lambda _: {})
 
     def check(_: ChunkManifest) -> None:
         together.wait(60)
-        check_claim(HubClient(hub), claim)
+        prepare_repo(HubClient(hub), claim)
 
     def commit(record: BuildRecord) -> CommitRecord:
         client = HubClient(hub)

@@ -1,6 +1,7 @@
 """A run that the daemon reads between its failure event and its failed status is not retried: planned_chunks requests
 its partition again, also when the run is a backfill's."""
 
+import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.events.log import EventLogEntry
@@ -68,6 +69,7 @@ def test_a_run_whose_retry_was_missed_is_requested_again(in_process: World) -> N
         check_requested_again(host, instance, run)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Dagster uses its own deprecated names
 def test_a_run_of_a_backfill_whose_retry_was_missed_is_requested_again(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 1}, segments=(2, 2), seconds=(0.3, 0.3))

@@ -8,7 +8,7 @@ from dagster import AssetKey, DagsterInstance
 
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.hub.ownership import OWNER_PATH
-from r2_hf_assets.runs import metadata, recovered
+from r2_hf_assets.runs import metadata, runless_events
 from r2_hf_assets.settings import load
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets_tests.support.world import World, materializations
@@ -109,7 +109,7 @@ def test_start_anew_keeps_own_chunks_committed_under_the_datasets_earlier_name(
 def record_as_earlier_release(monkeypatch: pytest.MonkeyPatch) -> None:
     """Record data versions without the dataset's name."""
     monkeypatch.setattr(metadata, "data_version", lambda digest, dataset=None: digest)
-    monkeypatch.setattr(recovered, "data_version", lambda digest, dataset=None: digest)
+    monkeypatch.setattr(runless_events, "data_version", lambda digest, dataset=None: digest)
 
 
 def test_a_dataset_of_an_earlier_release_is_taken_over_with_its_history(

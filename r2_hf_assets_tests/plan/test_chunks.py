@@ -37,6 +37,8 @@ def test_a_manifest_is_readable_json():
 def test_episode_keys():
     assert CHUNK.metadata_key("en-US/b") == "processed/en-US/b/all_segments.json"
     assert CHUNK.audio_prefix("en-US/b") == "processed/en-US/b/b_"
+    assert CHUNK.audio_key("en-US/b", 7) == "processed/en-US/b/b_000007.mp3"
+    assert CHUNK.audio_key("en-US/b", 1_234_567) == "processed/en-US/b/b_1234567.mp3"
 
 
 @pytest.mark.parametrize("changes", [{"number": -1}, {"episodes": ()}])

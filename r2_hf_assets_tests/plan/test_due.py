@@ -1,7 +1,7 @@
 """Due: planned, and not recorded with the chunk's digest."""
 
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.due import find_due, split_by_grid
+from r2_hf_assets.plan.due import find_due, in_grid
 
 PLAN = [ChunkRef("de", 0, "d0", 5), ChunkRef("en", 0, "e0", 9), ChunkRef("en", 1, "e1", 4)]
 
@@ -28,6 +28,6 @@ def test_a_recorded_chunk_without_a_plan_is_not_due():
     assert find_due([], {("fr", 3): "f3"}) == []
 
 
-def test_chunks_of_languages_outside_the_grid_are_counted():
-    assert split_by_grid(PLAN, {"de", "fr"}) == (PLAN[:1], {"en": 2})
-    assert split_by_grid(PLAN, {"de", "en"}) == (PLAN, {})
+def test_chunks_of_languages_outside_the_grid_are_left_out():
+    assert in_grid(PLAN, {"de", "fr"}) == PLAN[:1]
+    assert in_grid(PLAN, {"de", "en"}) == PLAN

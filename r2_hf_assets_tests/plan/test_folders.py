@@ -9,10 +9,10 @@ import pytest
 from r2_hf_assets.bucket import listing
 from r2_hf_assets.errors import PlanError
 from r2_hf_assets.languages import LANGUAGES, normalize
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets_tests.support.build_samples import chunk_of, put_folders
 
 

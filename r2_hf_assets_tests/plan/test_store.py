@@ -172,11 +172,11 @@ def test_a_damaged_wait_is_a_plan_error(plan, data):
 
 def test_a_plan_has_one_id_and_an_empty_store_has_none(plan):
     with pytest.raises(PlanError, match="STATE_URL holds none"):
-        plan.id()
+        plan.ensure_id()
     assert plan.find_id() is None
     plan.check_identity()
-    plan_id = plan.id()
-    assert (len(plan_id), plan.id(), plan.find_id()) == (32, plan_id, plan_id)
+    plan_id = plan.ensure_id()
+    assert (len(plan_id), plan.ensure_id(), plan.find_id()) == (32, plan_id, plan_id)
 
 
 def test_the_index_lists_chunks_in_plan_order(plan):

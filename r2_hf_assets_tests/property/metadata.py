@@ -43,14 +43,12 @@ def check_bytes(data: bytes) -> Sequence[Segment | Reject]:
         assert len(error.detail) <= 200 and "\n" not in error.detail.replace("\\n", "")
         return []
     assert isinstance(entries, list)
-    return [check_entry(entry, index, repaired=repaired) for index, entry in enumerate(entries)]
+    return [check_entry(entry, repaired=repaired) for entry in entries]
 
 
-def check_entry(entry: Any, index: int = 0, *, repaired: bool = False) -> Segment | Reject:
-    result = to_segment(
-        entry, index, episode="en/ep", audio_prefix="p/en/ep/ep_", language="pt", settling=False, repaired=repaired
-    )
-    assert result.key == f"p/en/ep/ep_{index:06d}.mp3" and result.episode == "en/ep"
+def check_entry(entry: Any, *, repaired: bool = False) -> Segment | Reject:
+    result = to_segment(entry, episode="en/ep", key="the key", language="pt", settling=False, repaired=repaired)
+    assert (result.key, result.episode) == ("the key", "en/ep")
     if isinstance(result, Reject):
         assert not isinstance(entry, dict)
         assert (result.level, result.reason) == ("segment", "entry_not_an_object")

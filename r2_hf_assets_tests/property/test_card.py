@@ -17,14 +17,14 @@ TEXTS = st.text(st.sampled_from("ab-# \n\r\t🎙<!>:'\"|&*{}[]"), max_size=60)
 @settings(max_examples=max(20, settings().max_examples // 5))
 @given(before=TEXTS, after=TEXTS, value=TEXTS, crlf=st.booleans())
 def test_any_text_and_any_value_survive(before, after, value, crlf):
-    front = yaml.safe_dump({"theirs": value, "license": "mit"}, allow_unicode=True)
-    standing = f"---\n{front}---\n{before}{BEGIN}\nold\n{END}{after}"
-    standing = standing.replace("\n", "\r\n") if crlf else standing
-    card = read_card(standing.encode())
-    data = update_card(standing.encode(), FACTS, THEN)
+    front = yaml.safe_dump({"custom": value, "license": "mit"}, allow_unicode=True)
+    existing = f"---\n{front}---\n{before}{BEGIN}\nold\n{END}{after}"
+    existing = existing.replace("\n", "\r\n") if crlf else existing
+    card = read_card(existing.encode())
+    data = update_card(existing.encode(), FACTS, THEN)
     again = read_card(data)
     assert (again.before, again.after) == (card.before, card.after)
     parsed = DatasetCard(data.decode()).data.to_dict()
     assert parsed["license"] == "mit"
-    assert parsed.get("theirs") == value
+    assert parsed.get("custom") == value
     assert update_card(data, FACTS, LATER) == data

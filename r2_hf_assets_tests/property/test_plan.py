@@ -18,9 +18,9 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.languages import LANGUAGES, normalize
 from r2_hf_assets.plan import files as plan_files
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.property.interleaving import Interleaving, Killed
 from r2_hf_assets_tests.support import store_gets

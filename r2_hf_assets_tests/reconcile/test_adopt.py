@@ -11,10 +11,10 @@ from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import RemoteFile
 from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.plan.scan import ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.reconcile.adopt import Adopted, WorkPlan, adopt_chunks, append_chunks, read_progress, read_work_plan
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, chunk_of, put_folders
 from r2_hf_assets_tests.support.store_gets import MemoryBucket

@@ -13,7 +13,7 @@ from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, Selection
 from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.outcome import SYSTEMIC_TAG
-from r2_hf_assets.runs.recovered import record_due
+from r2_hf_assets.runs.runless_events import record_due
 from r2_hf_assets.sensors import planned_chunks as module
 from r2_hf_assets.sensors.planned_chunks import status_line
 from r2_hf_assets_tests.sensors.ticks import KEYS, LONG_AGO, PlannedTicks

@@ -23,7 +23,7 @@ from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 
 def warned(verdict: Verdict) -> dict[str, int]:
-    """Return the findings of a verdict that warns, by kind."""
+    """Return the problems of a verdict that warns, by kind."""
     assert (verdict.passed, verdict.severity) == (False, Severity.WARN)
     return dict(verdict.numbers["problems_by_kind"])
 

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from dagster import DagsterInstance
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkRef
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets.shards.names import record_name

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from r2_hf_assets.hub.card.facts import CardFacts
 from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
 from r2_hf_assets.languages import UNKNOWN
+from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.schema import COLUMNS
 
 PICTURE_PATH = "assets/quality.svg"
@@ -85,7 +86,7 @@ def owned_yaml(facts: CardFacts) -> dict[str, Any]:
 
 
 def _files(folder: str) -> dict[str, Any]:
-    return {"data_files": [{"split": "train", "path": f"data/{folder}/*.parquet"}]}
+    return {"data_files": [{"split": "train", "path": path_in_repo(folder, "*.parquet")}]}
 
 
 def default_yaml(facts: CardFacts) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from r2_hf_assets.errors import DiskError
 from r2_hf_assets.hub.build import build_on_hub
 from r2_hf_assets.partitions import partition_key
 from r2_hf_assets.plan import scan as scans
-from r2_hf_assets.plan.due import UNPLANNED, find_lost
+from r2_hf_assets.plan.due import UNPLANNED, find_unplanned
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.reconcile import examine
@@ -123,7 +123,7 @@ def test_a_plan_folder_removed_during_a_scan_is_not_created_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(scans, "list_language_folders", list_and_remove)
-        assert world.scan() == f"{state}: it is gone, or its disk is not mounted; put it back"
+        assert world.scan() == f"{state}: it does not exist, or its disk is not mounted; restore it"
     assert not state.exists()
     assert world.scan() is None and world.due() == ["en|chunk_0000"]
 
@@ -177,14 +177,14 @@ def test_the_home_of_an_earlier_release_is_continued_and_its_pending_shards_are_
 
 def test_recorded_chunks_without_a_plan_are_lost_and_unplanned_cells_are_not() -> None:
     recorded = {("en", 0): "digest", ("en", 1): "digest", ("de", 0): UNPLANNED, ("fr", 0): None}
-    assert find_lost([("en", 0)], recorded) == [("en", 1)]
-    assert find_lost([], recorded) == [("en", 0), ("en", 1)]
-    assert find_lost([("en", 0), ("en", 1), ("en", 2)], recorded) == []
+    assert find_unplanned([("en", 0)], recorded) == [("en", 1)]
+    assert find_unplanned([], recorded) == [("en", 0), ("en", 1)]
+    assert find_unplanned([("en", 0), ("en", 1), ("en", 2)], recorded) == []
 
 
 def test_a_plan_in_a_removed_folder_is_a_disk_error(in_process: World, state: Path) -> None:
     plan = PlanStore(obstore.store.LocalStore(state, mkdir=True), "b", "p/")
     plan.check_identity()
     shutil.rmtree(state)
-    with pytest.raises(DiskError, match="put it back"):
+    with pytest.raises(DiskError, match="restore it"):
         plan.planned()

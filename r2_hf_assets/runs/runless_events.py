@@ -25,13 +25,14 @@ from r2_hf_assets.dagster_internals import (
     make_new_run_id,
 )
 from r2_hf_assets.partitions import add_partitions, partition_key
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.runs.history import data_version
 from r2_hf_assets.runs.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, Metadata, files_table
 
 
-def record(
+def record_done(
     instance: dg.DagsterInstance, recovered: Iterable[Recovered], revision: str | None, dataset: str, by: str
 ) -> None:
     """Record chunks of `dataset` as materialized for their digests, partitions included; `by` is e.g. "reconcile"."""
@@ -40,7 +41,7 @@ def record(
     for item in chunks:
         key = partition_key(*item.chunk.name)
         metadata: Metadata = {
-            "dagster/row_count": item.rows,
+            "dagster/row_count": sum(file.rows for file in item.files),
             "planned": True,
             "chunk_digest": item.chunk.digest,
             "recorded_by": by,
@@ -97,7 +98,7 @@ def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str
     instance.report_run_failed(run, f"{len(chunks)} chunks are missing or changed on the Hub, and due.")
 
 
-def record_unplanned(instance: dg.DagsterInstance, chunks: Iterable[tuple[str, int]]) -> None:
+def record_unplanned(instance: dg.DagsterInstance, chunks: Iterable[Name]) -> None:
     """Record partitions as unplanned, for chunks that the plan no longer has."""
     tags = {DATA_VERSION_TAG: UNPLANNED, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
     for name in chunks:

@@ -14,14 +14,14 @@ from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.verdict import Findings, Severity, Verdict
+from r2_hf_assets.verdict import Problems, Severity, Verdict
 
 _MAX_FOLDERS = 100
 
 
 def check_plan(plan: PlanStore) -> Verdict:
     """Check the whole plan. ERROR when it is damaged, WARN when folders name no known language."""
-    findings = Findings()
+    problems = Problems()
     episodes: Counter[str] = Counter()
     folders: dict[str, tuple[str, int]] = {}
     planned: list[ChunkRef] = []
@@ -30,14 +30,14 @@ def check_plan(plan: PlanStore) -> Verdict:
         planned = plan.planned()
         decided = decided_languages(plan)
     except PlanError as error:
-        findings.add("plan_damaged", str(error))
+        problems.add("plan_damaged", str(error))
     for language, chunks in groupby(planned, lambda chunk: chunk.language):
-        for folder, count in _check_language(plan, list(chunks), findings).items():
+        for folder, count in _check_language(plan, list(chunks), problems).items():
             episodes[language] += count
             if folder in folders:
-                findings.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
+                problems.add("folder_in_two_languages", f"{folder}: {folders[folder][0]} and {language}")
             if decided.get(folder, language) != language:
-                findings.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
+                problems.add("folder_not_as_decided", f"{folder}: planned as {language}, decided {decided[folder]}")
             folders[folder] = (language, count)
     counts = Counter(chunk.language for chunk in planned)
     unknown = Counter({name: n for name, (language, n) in folders.items() if language == UNKNOWN and name != UNKNOWN})
@@ -53,14 +53,14 @@ def check_plan(plan: PlanStore) -> Verdict:
         "episodes_by_unknown_folder": dict(unknown.most_common(_MAX_FOLDERS)),
     }
     good = f"{episodes.total()} episodes in {counts.total()} chunks of {len(counts)} languages, each planned once"
-    verdict = findings.verdict(good, numbers)
+    verdict = problems.verdict(good, numbers)
     if verdict.passed and unknown:
         named = ", ".join(f"{folder} ({count} episodes)" for folder, count in unknown.most_common(5))
         return Verdict(False, Severity.WARN, f"{good}; {len(unknown)} folders name no known language: {named}", numbers)
     return verdict
 
 
-def _check_language(plan: PlanStore, planned: Sequence[ChunkRef], findings: Findings) -> Counter[str]:
+def _check_language(plan: PlanStore, planned: Sequence[ChunkRef], problems: Problems) -> Counter[str]:
     """Check a language's chunks; return its number of episodes by folder."""
     folders: Counter[str] = Counter()
     number_of: dict[str, int] = {}
@@ -68,17 +68,17 @@ def _check_language(plan: PlanStore, planned: Sequence[ChunkRef], findings: Find
         for ref, chunk in zip(planned, plan.read_many(ref.name for ref in planned), strict=True):
             where = f"{chunk.language} chunk {chunk.number}"
             if ref != chunk.ref:
-                findings.add("index_differs", f"{where}: remove plan/index.json")
+                problems.add("index_differs", f"{where}: remove plan/index.json")
             if chunk.prefix != plan.prefix:
-                findings.add("other_prefix", f"{where}: {chunk.prefix}")
+                problems.add("other_prefix", f"{where}: {chunk.prefix}")
             for episode in chunk.episodes:
                 folder, _, name = episode.partition("/")
                 if not folder or not name or "/" in name:
-                    findings.add("episode_misnamed", episode)
+                    problems.add("episode_misnamed", episode)
                 if episode in number_of:
-                    findings.add("episode_planned_twice", f"{episode}: {where} and chunk {number_of[episode]}")
+                    problems.add("episode_planned_twice", f"{episode}: {where} and chunk {number_of[episode]}")
                 number_of[episode] = chunk.number
                 folders[folder] += 1
     except PlanError as error:
-        findings.add("plan_damaged", str(error))
+        problems.add("plan_damaged", str(error))
     return folders

@@ -9,9 +9,9 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan import files as plan_files
+from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkManifest, encode
 from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.plan.verify import check_plan
 from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, use_obstore
 
