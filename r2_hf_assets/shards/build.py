@@ -59,6 +59,7 @@ class _Output:
         self, chunk: ChunkManifest, source: Source, group: RowGroup, writer: PartWriter, progress: Progress | None
     ) -> None:
         self.chunk, self.source, self.group, self.writer, self.progress = chunk, source, group, writer, progress
+        self.started = time.monotonic()
         self.tally = Tally(episodes=len(chunk.episodes))
         self.audit, self.observer = Audit(chunk), Observer()
         self.rejects: list[Reject] = []
@@ -74,7 +75,9 @@ class _Output:
         if isinstance(item, Reject):
             if item.reason == METADATA_MISSING:
                 age = age_of_newest(self.source.bucket, f"{self.chunk.prefix}{item.episode}/", self.source.retry)
-                if age is not None and age < self.source.settle:
+                # The metadata was requested since the build began, maybe minutes ago, and may have arrived meanwhile.
+                elapsed = timedelta(seconds=time.monotonic() - self.started)
+                if self.source.settle and age is not None and age < self.source.settle + elapsed:
                     raise self._still_uploading(item.episode, METADATA_NAME)
             self._reject(item)
         elif (fault := audio_fault(fetched)) is not None:
@@ -109,7 +112,8 @@ class _Output:
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(
             f"{episode} is still uploading: {missing} is missing, and the episode was written less than "
-            f"{self.source.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) ago; run this partition again later"
+            f"{self.source.settle.total_seconds() / 60:g} minutes (SETTLE_MINUTES) before it was read; run this "
+            "partition again later"
         )
 
     def finish(self) -> None:
@@ -160,7 +164,6 @@ def build_chunk(
     `progress` is called with the running tally after each row group. Raises StillUploading, RetriesExhausted,
     AccessError, and ShardError when a part's size differs from the bytes written.
     """
-    started = time.monotonic()
     source = Source(bucket, timedelta(minutes=limits.settle_minutes), retry or default_retry())
     group = RowGroup(group_limit(limits.rowgroup_bytes, limits.max_bytes))
     with PartWriter(upload, limits.max_bytes) as writer:
@@ -180,7 +183,7 @@ def build_chunk(
     stats, audit = output.observer.stats(), output.audit
     record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
     verdicts = {LEDGER: check_ledger(audit, record, content)}
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - output.started
     if verdicts[LEDGER].passed:
         verdicts |= check_all(output.observer, audit.key_of)
     return Build(replace(record, verdicts=verdicts), content, seconds)

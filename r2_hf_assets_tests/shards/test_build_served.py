@@ -5,6 +5,8 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import chain, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import obstore
@@ -118,6 +120,16 @@ def test_without_a_date_header_the_local_clock_is_used(missing):
         with pytest.raises(StillUploading):
             build(server, settle_minutes=SETTLE)
         assert ledger(build(server, settle_minutes=1.0))
+
+
+def test_metadata_that_may_have_arrived_during_the_build_is_not_missing(monkeypatch):
+    """It is requested far ahead of the audio, and the age of the episode is read when its turn comes."""
+    objects = {name: body for name, body in episode().items() if name != METADATA}
+    monkeypatch.setattr(
+        "r2_hf_assets.shards.build.time", SimpleNamespace(monotonic=chain([0.0], repeat(600.0)).__next__)
+    )
+    with ObjectsServer({}, Clock(objects, timedelta(0), OLD)) as server, pytest.raises(StillUploading):
+        build(server, settle_minutes=SETTLE)
 
 
 # sizes
