@@ -86,7 +86,6 @@ def test_a_transfer_that_always_fails_exhausts_the_retries(
         RetriesExhausted, match=f"^upload to {world.repo_id}: .* after {STREAM_RETRY.attempts} attempts"
     ):
         build(chunk, source, tmp_path, [])
-    world.sandbox.hub.clear_faults()
 
 
 def test_a_failed_ledger_check_registers_nothing_and_is_not_retried(
