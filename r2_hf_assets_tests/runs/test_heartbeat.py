@@ -265,20 +265,26 @@ def test_heartbeats_are_sent_between_two_steps(instance, idle, monkeypatch):
 
 
 def test_a_run_that_waits_for_a_slot_of_a_pool_sends_heartbeats(instance, idle):
-    slots = instance.event_log_storage.set_concurrency_slots
-    slots("full", 0)
+    pools = instance.event_log_storage
+    pools.set_concurrency_slots("full", 0)
+    sent = []
 
     def free_a_slot() -> None:
+        # Dagster assigns a new slot to the steps that are already in its queue: a slot that is added between a step's
+        # look at the slots and its entry in the queue stays free, and the step waits for ever.
         def waits() -> bool:
-            return any(ALIVE_TAG in run.tags for run in instance.get_runs(RunsFilter(tags={"case": "full"})))
+            queued = pools.get_concurrency_info("full").pending_step_count > 0
+            runs = instance.get_runs(RunsFilter(tags={"case": "full"}))
+            return queued and any(ALIVE_TAG in run.tags for run in runs)
 
-        if wait_until(waits, 20, 0.02):
-            slots("full", 1)
+        sent.append(wait_until(waits, 60, 0.02))
+        pools.set_concurrency_slots("full", 1)
 
     helper = threading.Thread(target=free_a_slot)
     helper.start()
     assert run(instance, lambda context, heartbeat: None, pool="full", tags={"case": "full"}).success
     helper.join()
+    assert sent == [True]
 
 
 def test_every_step_of_the_project_requires_the_heartbeat():
