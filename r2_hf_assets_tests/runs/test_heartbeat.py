@@ -272,12 +272,9 @@ def test_a_run_that_waits_for_a_slot_of_a_pool_sends_heartbeats(instance, idle):
     def free_a_slot() -> None:
         # Dagster assigns a new slot to the steps that are already in its queue: a slot that is added between a step's
         # look at the slots and its entry in the queue stays free, and the step waits for ever.
-        def waits() -> bool:
-            queued = pools.get_concurrency_info("full").pending_step_count > 0
-            runs = instance.get_runs(RunsFilter(tags={"case": "full"}))
-            return queued and any(ALIVE_TAG in run.tags for run in runs)
-
-        sent.append(wait_until(waits, 60, 0.02))
+        queued = wait_until(lambda: pools.get_concurrency_info("full").pending_step_count > 0, 20, 0.02)
+        (record,) = instance.get_runs(RunsFilter(tags={"case": "full"}))
+        sent.append(queued and sends_heartbeats(instance, SimpleNamespace(run=record)))
         pools.set_concurrency_slots("full", 1)
 
     helper = threading.Thread(target=free_a_slot)
