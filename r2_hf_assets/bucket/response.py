@@ -35,6 +35,7 @@ class Fetched:
     size: int  # of all pieces, in bytes
     age: timedelta  # since its last write, by the response's Date (by the local clock where there is none)
     packed: bool = False  # by gzip
+    etag: str = ""  # without quotes; it changes with each new content
 
     def body(self) -> bytes:
         return b"".join(self.pieces)
@@ -140,7 +141,12 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if attempt.size != attempt.length:
         return TransientError("the body does not match its Content-Length")
     age = max((served or datetime.now(UTC)) - datetime.fromtimestamp(written, UTC), timedelta(0))
-    return Fetched(attempt.pieces, attempt.size, age, _is_gzip(attempt.headers.get(b"content-encoding", b"")))
+    packed = _is_gzip(attempt.headers.get(b"content-encoding", b""))
+    return Fetched(attempt.pieces, attempt.size, age, packed, _etag(attempt))
+
+
+def _etag(attempt: Attempt) -> str:
+    return attempt.headers.get(b"etag", b"").decode("latin-1").strip('"')
 
 
 def unpack(fetched: Fetched, limit: int) -> Fetched | Unusable:
