@@ -23,9 +23,11 @@ class Sizes:
         partitions: planned chunks of the due row, of which all but `DUE` are materialized.
         chunks: small chunks of one run.
         latency_objects: objects fetched through the slow line.
+        heads: HEADs through the slow line.
         dedup_episodes, dedup_variants: episodes of the chunk that is built again, and the number of writer options.
         reader_files, reader_file_mb, reader_rows, reader_variants: files that `datasets` streams, rows read for rows/s,
             and the number of writer options.
+        choosing_rows: rows of a dataset, of which a hundredth is chosen by the index.
     """
 
     episodes: int = 200
@@ -40,12 +42,14 @@ class Sizes:
     partitions: int = 20_000
     chunks: int = 20
     latency_objects: int = 30_000
+    heads: int = 100_000
     dedup_episodes: int = 40
     dedup_variants: int = 7
     reader_files: int = 12
     reader_file_mb: int = 270
     reader_rows: int = 6000
     reader_variants: int = 6
+    choosing_rows: int = 200_000
 
     def folders_of(self, episodes: int) -> dict[str, int]:
         """Return episodes by folder, at least one in each."""
@@ -88,10 +92,12 @@ QUICK = Sizes(
     partitions=200,
     chunks=4,
     latency_objects=200,
+    heads=300,
     dedup_episodes=2,
     dedup_variants=2,
     reader_files=2,
     reader_file_mb=6,
     reader_rows=10,
     reader_variants=1,
+    choosing_rows=2000,
 )

@@ -1,10 +1,11 @@
-"""An HTTP server of minimal CPU cost: GETs of objects from one packed file, by sendfile.
+"""An HTTP server of minimal CPU cost: GETs and HEADs of objects from one packed file, by sendfile.
 
 `python -m bench.static FOLDER` prints its URL and serves until its standard input ends. FOLDER holds `objects`, the
-concatenated bodies, and `index.json`: offset and length of each by the path of its URL (`/bucket/key`). One thread with
+concatenated bodies, and `index.json`: offset, length and ETag by the path of a URL (`/bucket/key`). One thread with
 epoll, no file opened for a request, no copy of a body. Signatures and conditions are ignored.
 """
 
+import hashlib
 import json
 import os
 import select
@@ -26,9 +27,13 @@ def pack(folder: Path, bucket: str, objects: Iterable[tuple[str, bytes]]) -> Non
     with (folder / "objects").open("wb") as file:
         for key, body in objects:
             file.write(body)
-            index[f"/{bucket}/{key}"] = (offset, len(body))
+            index[f"/{bucket}/{key}"] = (offset, len(body), etag(body))
             offset += len(body)
     (folder / "index.json").write_text(json.dumps(index))
+
+
+def etag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 class _Server:
@@ -37,8 +42,8 @@ class _Server:
         head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\nLast-Modified: {date}\r\nContent-Length: "
         index = json.loads((folder / "index.json").read_text())
         self._index = {
-            path.encode(): (f"{head}{length}\r\n\r\n".encode(), offset, offset + length)
-            for path, (offset, length) in index.items()
+            path.encode(): (f'{head}{length}\r\nETag: "{tag}"\r\n\r\n'.encode(), offset, offset + length)
+            for path, (offset, length, tag) in index.items()
         }
         self._objects = os.open(folder / "objects", os.O_RDONLY)
         self._epoll = select.epoll()
@@ -81,7 +86,10 @@ class _Server:
         if not request.endswith(_END):  # clients do not pipeline, so nothing follows a request
             self._requests[number] = request
             return
-        head, start, end = self._index.get(request.split(b" ", 2)[1], (_NOT_FOUND, 0, 0))
+        method, path, _ = request.split(b" ", 2)
+        head, start, end = self._index.get(path, (_NOT_FOUND, 0, 0))
+        if method == b"HEAD":
+            end = start
         self._connections[number].send(head, socket.MSG_MORE if end > start else 0)
         self._bodies[number] = (start, end)
         self._send(number, first=True)

@@ -6,12 +6,15 @@ respond. These threads are daemons and never joined, so their work may be left u
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Background:
@@ -51,6 +54,17 @@ class Background:
     def _run(self) -> None:
         while (work := self._work.get()) is not None and not self._closed:
             work()
+
+
+def map_in_order(function: Callable[[T], R], items: Iterable[T], threads: int, name: str) -> Generator[R, None, None]:
+    """Yield the results in the items' order, called in `threads` threads up to twice as many items ahead."""
+    unread = iter(items)
+    with contextlib.closing(Background(threads, name)) as pool:
+        pending = deque(pool.submit(function, item) for item in islice(unread, 2 * threads))
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(pool.submit(function, item) for item in islice(unread, 1))
+            yield result
 
 
 def in_background(function: Callable[[], T]) -> T:

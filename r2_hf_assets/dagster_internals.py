@@ -41,6 +41,11 @@ from dagster._core.launcher import WorkerStatus as WorkerStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES as FINISHED_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES as NOT_FINISHED_STATUSES
 
+# Events as they are stored. `r2-hf status` needs a few values of thousands of events, and the public calls deserialize
+# each whole, in half a millisecond. Tags can't hold the values: Dagster indexes data versions and partitions only.
+from dagster._core.storage.event_log import SqlEventLogStorage as SqlEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorageTable as SqlEventLogStorageTable
+
 # Type of a status in `DagsterInstance.get_status_by_partition`.
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus as AssetPartitionStatus
 

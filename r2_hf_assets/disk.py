@@ -1,15 +1,19 @@
 """Disk errors as one line: which folder, what is wrong with it, what to do.
 
 The errno decides: Python's and Arrow's errors have it as an attribute; obstore's and hf_xet's quote it, as Rust prints
-it: `(os error 28)`. Nothing is retried within a run, because a full disk does not clear in seconds.
+it: `(os error 28)`; DuckDB's quote its message, or the limit of temporary files, which is the free space. Nothing is
+retried within a run, because a full disk does not clear in seconds.
 """
 
 import errno
+import fcntl
 import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from r2_hf_assets.errors import DiskError, DiskFull, R2HfError
@@ -58,9 +62,38 @@ def disk_error(error: BaseException, folder: Path | str) -> DiskError | None:
         number = int(quoted[1])
         if isinstance(error, FileNotFoundError) or (number in _ABOUT_OBJECTS and not isinstance(error, OSError)):
             return None
+    if number is None and type(error).__module__ == "_duckdb":
+        number = _quoted_by_duckdb(str(error))
     if number in _FULL:
         return DiskFull(f"{folder}: {_FULL[number]}")
     return DiskError(f"{folder}: {_WRONG[number]}") if number in _WRONG else None
+
+
+def _quoted_by_duckdb(text: str) -> int | None:
+    if "max_temp_directory_size" in text:
+        return errno.ENOSPC
+    return next((number for number in (*_FULL, *_WRONG) if os.strerror(number) in text), None)
+
+
+@contextmanager
+def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a folder that is locked, and removed at the end. Removes what killed processes left in `parent`."""
+    with on_disk(parent.absolute()):
+        parent.mkdir(parents=True, exist_ok=True)
+        for path in stale(parent.iterdir(), _TORN_SECONDS):
+            with suppress(OSError), _locked(path):  # another user's, in use, or removed already
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=prefix, ignore_cleanup_errors=True)
+    with folder as name, _locked(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Lock a folder by a file in it, as NFS locks no folder, or a file. Raises OSError if another process has it."""
+    with (path / ".lock" if path.is_dir() else path).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def remove_torn_writes(folder: Path, names: str) -> None:

@@ -36,6 +36,10 @@ class DamagedShard(ShardError):
     """A part's content differs from what was built."""
 
 
+class Amended(ShardError):
+    """The plan of a chunk changed while it was built."""
+
+
 class ForeignDataset(AccessError):
     """The dataset repo belongs to another plan, or holds files of an unknown plan."""
 

@@ -19,11 +19,7 @@ class SettingsResource(dg.ConfigurableResource):
     variables: dict[str, str] = Field(default={}, repr=False)
 
     def load(self) -> core.Settings:
-        """Return the checked settings.
-
-        Raises:
-            SettingsError: one line with all missing and invalid variables.
-        """
+        """Return the checked settings."""
         return core.load({**os.environ, **self.variables})
 
     def load_for_scan(self) -> core.ScanSettings:

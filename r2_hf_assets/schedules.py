@@ -1,4 +1,5 @@
-"""Schedules, off by default, in UTC: a scan every six hours, a check of the whole dataset every night.
+"""Schedules, off by default, in UTC: a scan every six hours, a check of the whole dataset every night, and a refresh
+every week.
 
 `scan_schedule` plans like the sensor new_episodes: it holds back remainders (`automatic: true`).
 """
@@ -6,7 +7,7 @@
 import dagster as dg
 
 from r2_hf_assets.assets.work_plan import ScanConfig
-from r2_hf_assets.jobs import check_job, scan_job
+from r2_hf_assets.jobs import check_job, refresh_job, scan_job
 
 scan_schedule = dg.ScheduleDefinition(
     "scan_schedule",
@@ -21,4 +22,11 @@ check_schedule = dg.ScheduleDefinition(
     job=check_job,
     cron_schedule="43 3 * * *",
     description="Compares plan, history and Hub every night: the check whole_dataset.",
+)
+
+refresh_schedule = dg.ScheduleDefinition(
+    "refresh_schedule",
+    job=refresh_job,
+    cron_schedule="7 1 * * 6",
+    description="Finds every Saturday what changed in the bucket since it was built; its chunks are due again.",
 )

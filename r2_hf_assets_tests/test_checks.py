@@ -1,22 +1,23 @@
 """The checks on the assets: results by partition, and a failed check that prevents the commit."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.event_api import PartitionKeyFilter
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets import hub_commit as commit_module
+from r2_hf_assets.bucket.response import GetResult
 from r2_hf_assets.checks import BUILD_CHECKS
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.partitions import partition_key
-from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.source import Item, Source
 from r2_hf_assets_tests.support.world import World, materializations
 
 PLAN = AssetCheckKey(WORK_PLAN, "plan")
@@ -57,15 +58,15 @@ def planned(in_process: World) -> World:
 
 @pytest.fixture
 def loses_a_row() -> Iterator[pytest.MonkeyPatch]:
-    """Drop the second row of each row group; until `undo`."""
-    real = RowGroup.to_table
+    """Drop the second entry of each chunk; until `undo`."""
+    real = Source.audio
 
-    def lossy(group: RowGroup) -> pa.Table:
-        table = real(group)
-        return table.take([0, *range(2, table.num_rows)])
+    def lossy(source: Source, items: Iterable[Item], workers: int) -> Generator[tuple[Item, GetResult], None, None]:
+        with closing(real(source, items, workers)) as audio:
+            yield from (pair for number, pair in enumerate(audio) if number != 1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RowGroup, "to_table", lossy)
+        patch.setattr(Source, "audio", lossy)
         yield patch
 
 
@@ -90,8 +91,9 @@ def test_all_checks_pass_and_are_recorded_by_partition(planned: World) -> None:
     shards = materializations(planned, "parquet_shards", "en|chunk_0000")[0]
     assert number(ledger, "rows") == shards["dagster/row_count"]
     assert number(ledger, "episodes_planned") == shards["episodes"] == 3
-    assert number(on_hub, "files_on_hub") == 1
-    assert number(on_hub, "bytes_on_hub") == shards["bytes"]
+    assert number(on_hub, "files_on_hub") == len(shards["files"]) == 2
+    assert number(on_hub, "bytes_on_hub") == sum(file["bytes"] for file in shards["files"])
+    assert shards["files"][0]["bytes"] == shards["bytes"]
 
 
 def test_a_lost_row_fails_its_partition_and_commits_nothing(planned: World, loses_a_row: pytest.MonkeyPatch) -> None:
@@ -117,11 +119,11 @@ def test_a_lost_row_fails_its_partition_and_commits_nothing(planned: World, lose
 
 
 def test_a_failed_rebuild_keeps_the_earlier_build(planned: World, loses_a_row: pytest.MonkeyPatch) -> None:
-    lossy = RowGroup.to_table
+    lossy = Source.audio
     loses_a_row.undo()
     assert run(SHARDS, COMMIT)
     built, head = _recorded(planned), planned.head()
-    loses_a_row.setattr(RowGroup, "to_table", lossy)
+    loses_a_row.setattr(Source, "audio", lossy)
     assert not run(SHARDS)
     assert _recorded(planned) == built
     assert run(COMMIT)
@@ -143,9 +145,9 @@ def test_a_failed_check_stops_the_command_line(planned: World) -> None:
         "from dataclasses import replace\n"
         "from r2_hf_assets.shards import build as module\n"
         "real = module.check_ledger\n"
-        "def check(audit, record, rejects):\n"
+        "def check(audit, record, index):\n"
         "    tally = replace(record.tally, entries=record.tally.entries + 1)\n"
-        "    return real(audit, replace(record, tally=tally), rejects)\n"
+        "    return real(audit, replace(record, tally=tally), index)\n"
         "module.check_ledger = check\n"
         "from r2_hf_assets.definitions import defs\n"
     )
@@ -174,7 +176,7 @@ def test_a_commit_without_the_files_is_not_recorded(planned: World, monkeypatch:
     monkeypatch.setattr(commit_module, "commit_chunk", commit_and_return_parent)
     assert not run(SHARDS, COMMIT)
     ((status, on_hub),) = results(ON_HUB, "en|chunk_0000")
-    assert (status, number(on_hub, "problems_by_kind")) == ("FAILED", {"absent": 1})
+    assert (status, number(on_hub, "problems_by_kind")) == ("FAILED", {"absent": 2})
     assert materializations(planned, "hub_commit") == []
     assert planned.due() == ["en|chunk_0000", "en|chunk_0001"]
     # The build record is kept, so no build is needed.

@@ -45,10 +45,11 @@ def planned(settings: ScanSettings) -> list[ChunkManifest]:
 def main() -> None:
     settings = load_for_scan()
     chunks = planned(settings)
+    plan_id = open_plan(settings.plan, settings.r2).ensure_id()
     bucket = Bucket(settings.r2)
     started, objects = time.monotonic(), 0
     for chunk in chunks:
-        build = build_chunk(chunk, bucket, Discard(), settings.shards, workers=settings.r2.workers)
+        build = build_chunk(chunk, bucket, Discard(), settings.shards, plan_id=plan_id, workers=settings.r2.workers)
         objects += build.record.tally.rows + build.record.tally.episodes
     report(seconds=time.monotonic() - started, objects=objects)
 

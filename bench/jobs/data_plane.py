@@ -18,12 +18,12 @@ from r2_hf_assets.settings import load
 def main() -> None:
     settings = load()
     chunks = planned(settings)
-    claim = Claim(open_plan(settings.plan, settings.r2).ensure_id(), lambda _: {})
+    claim = Claim(open_plan(settings.plan, settings.r2).ensure_id(), lambda _: {}, lambda *_: True)
     repo = HubClient(settings.hub)
     size, done_at, cpu = 0, [], time.process_time()
     prepare_repo(repo, claim)
     for chunk in chunks:
-        record = build_on_hub(chunk, settings.r2, repo, settings.shards).record
+        record = build_on_hub(chunk, settings.r2, repo, settings.shards, plan_id=claim.plan_id).record
         commit_chunk(repo, record, claim)
         done_at.append(time.monotonic())
         size += record.bytes

@@ -41,9 +41,12 @@ def _segment(episode: int, index: int, draw: random.Random) -> Segment:
     words = " ".join(f"word{draw.randrange(5000)}" for _ in range(draw.randint(5, 40)))
     return Segment(
         episode=f"en/{name}",
+        number=index,
         key=f"processed/en/{name}/{name}_{index:06d}.mp3",
         text=words,
         speaker_id=f"SPEAKER_{draw.randrange(3):02d}",
+        start=float(index),
+        end=index + 20.0,
         duration=draw.uniform(3, 20),
         dnsmos=draw.uniform(2, 4),
         language="en",

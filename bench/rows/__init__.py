@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from bench.compare import Row
 from bench.rows.building import build, cpu_a_gb, parquet
+from bench.rows.choosing import choosing
 from bench.rows.chunks import chunks
 from bench.rows.dedup import dedup
+from bench.rows.heads import heads
 from bench.rows.latency import latency
 from bench.rows.lines import line, one_chunk
 from bench.rows.memory import disk, memory
@@ -30,7 +32,9 @@ ROWS: dict[str, Callable[[Testbed], Row]] = {
     "due": due,
     "chunks": chunks,
     "latency": latency,
+    "heads": heads,
     "static": static,
     "dedup": dedup,
     "readers": readers,
+    "choosing": choosing,
 }

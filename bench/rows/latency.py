@@ -9,8 +9,8 @@ from bench.line import open_line
 from bench.measure import Sample
 from bench.testbed import Testbed
 
-_DELAY_S = 0.060
-_IN_FLIGHT = 128
+DELAY_S = 0.060
+IN_FLIGHT = 128
 _SEGMENTS = 100
 _SECONDS = (0.5, 1.5)
 
@@ -25,11 +25,11 @@ def latency(testbed: Testbed) -> Row:
         with testbed.workspace(bucket, R2_ENDPOINT_URL=line.url) as workspace:
             return workspace.job(job, *arguments)
 
-    with open_line(delay_s=_DELAY_S) as line:
+    with open_line(delay_s=DELAY_S) as line:
         line.connect(testbed.s3.endpoint_url)
         runs = {"ours": lambda: run("build"), "GETs": lambda: run("gets", keys)}
         samples = alternate(runs, testbed.rounds, testbed.log)
-    ceiling = _IN_FLIGHT / _DELAY_S
+    ceiling = IN_FLIGHT / DELAY_S
     rates = {name: typical(r, lambda s: s.reported["objects"] / s.reported["seconds"]) for name, r in samples.items()}
     return Row(
         "latency",

@@ -7,6 +7,7 @@ and the size and reading of the plan.
     copies.py     further copies, made by PostgreSQL
     queries.py    the product's and the UI's queries of the instance, timed
     plan.py       a plan of full-sized chunks in a folder: its bytes, reading, checking and scanning it again
+    rows.py       the rows of full-sized chunks, compared with each other: memory, time and scratch space
 
 `make scale` runs 5,000 partitions; ARGS="--partitions 500 --sqlite" and others: see --help. docs/scale.md has the
 figures.

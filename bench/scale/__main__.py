@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _sizes(options: argparse.Namespace) -> dict[str, int]:
-    return {name: getattr(options, name) for name in ("partitions", "languages", "episodes", "chunks")}
+    return {name: getattr(options, name) for name in ("partitions", "languages", "episodes", "chunks", "indexes")}
 
 
 def _options() -> argparse.Namespace:
@@ -84,7 +84,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--languages", type=int, default=30, help="of the partitions; the first has most (30)")
     parser.add_argument("--chunks", type=int, default=3000, help="in the plan that is measured (3000; 0: no plan)")
-    parser.add_argument("--episodes", type=int, default=1000, help="in each of them (1000)")
+    parser.add_argument("--indexes", type=int, default=200, help="whose rows are compared (200; 0: none)")
+    parser.add_argument("--episodes", type=int, default=1000, help="in each chunk (1000)")
     parser.add_argument("--sqlite", action="store_true", help="on SQLite, as on one machine")
     return parser.parse_args()
 

@@ -8,7 +8,8 @@ from dagster import DagsterInstance
 
 from bench.scale import plan
 from bench.scale.history import Template, event_counts, real_run, record, sizes
-from bench.scale.queries import time_queries
+from bench.scale.queries import time_queries, time_status
+from bench.scale.rows import measure as measure_rows
 
 _HEAD = "| | first, s | again, s | CPU s of it, without PostgreSQL's |\n|---|---|---|---|"
 
@@ -18,6 +19,10 @@ def main() -> int:
     if size["chunks"]:
         _print("## The plan\n\n| | |\n|---|---|")
         for what, value in plan.measure(folder / "plan", size["chunks"], size["episodes"], size["languages"]):
+            _print(f"| {what} | {value} |")
+    if size["indexes"]:
+        _print("\n## All rows\n\n| | |\n|---|---|")
+        for what, value in measure_rows(folder / "rows", size["indexes"], size["episodes"]):
             _print(f"| {what} | {value} |")
     if size["partitions"]:
         _history(size["partitions"], size["languages"])
@@ -29,12 +34,11 @@ def _history(partitions: int, languages: int) -> None:
         template = real_run(instance)
         _print_run(template)
         before = sizes(instance)
-        chunks = plan.spread(partitions + 1, languages)
-        chunks = [chunk for chunk in chunks if chunk.name != ("en", 0)][:partitions]
+        chunks = plan.add_chunks(partitions + 1, languages)[:partitions]
         seconds, cpu = record(instance, template, chunks)
         _print_growth(before, sizes(instance), len(chunks), seconds, cpu)
         _print(f"\n## Queries, {len(chunks):,} partitions materialized\n\n{_HEAD}")
-        for query in time_queries(instance, chunks):
+        for query in (time_status(), *time_queries(instance, chunks)):
             _print(f"| {query.name} | {query.first_s:.2f} | {query.again_s:.2f} | {query.cpu_s:.2f} |")
 
 

@@ -1,6 +1,8 @@
-"""A plan of full-sized chunks in a folder: its bytes, and the cost of reading, checking and scanning it again."""
+"""A plan of full-sized chunks in a folder: its bytes, and the cost of reading, checking and scanning it again.
 
-import hashlib
+A history has chunks of one episode, in the plan of the product.
+"""
+
 import os
 import re
 import time
@@ -17,8 +19,8 @@ from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.plan import scan as scanning
 from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef, encode
-from r2_hf_assets.plan.store import PlanStore
-from r2_hf_assets.settings import BucketSettings
+from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.settings import BucketSettings, load_for_scan
 
 
 def shares(count: int, languages: int) -> dict[str, int]:
@@ -30,13 +32,18 @@ def shares(count: int, languages: int) -> dict[str, int]:
     return counts
 
 
-def spread(count: int, languages: int) -> list[ChunkRef]:
-    """Return references to chunks, for a history."""
-    return [
-        ChunkRef(language, number, hashlib.md5(f"{language}{number}".encode()).hexdigest(), 1000)
-        for language, chunks in shares(count, languages).items()
-        for number in range(chunks)
-    ]
+def add_chunks(count: int, languages: int) -> list[ChunkRef]:
+    """Add chunks of one episode to the product's plan, for a history; those that exist are left out."""
+    settings = load_for_scan()
+    plan = open_plan(settings.plan, settings.r2)
+    existing = {chunk.name for chunk in plan.planned()}
+    names = [(language, n) for language, chunks in shares(count, languages).items() for n in range(chunks)]
+    new = [ChunkManifest(*name, settings.r2.prefix, (f"{name[0]}/{name[1]}",)) for name in names]
+    new = [chunk for chunk in new if chunk.name not in existing]
+    for chunk in new:
+        plan.create(chunk)
+    plan.write_index(chunk.ref for chunk in new)
+    return [chunk.ref for chunk in new]
 
 
 def measure(folder: Path, chunks: int, episodes: int, languages: int) -> Iterator[tuple[str, str]]:

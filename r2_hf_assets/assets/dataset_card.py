@@ -1,7 +1,7 @@
 """`dataset_card`: the dataset's README.md on the Hub. hub/card/ has its content and the merge with what users wrote.
 
-The figures come from the plan and Dagster's history; no data file is read. A chunk counts only if its recorded digest
-is the plan's.
+The figures are those of the indexes at the head, which the history caches (runs/card_facts.py). A chunk counts only if
+its recorded digest is the plan's. The releases are read from the tags (hub/releases.py).
 """
 
 from datetime import UTC, datetime
@@ -10,23 +10,18 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
-from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
-from r2_hf_assets.hub.card.merge import BEGIN, CARD_PATH, END, read_card
-from r2_hf_assets.hub.card.text import PICTURE_PATH, fingerprint
+from r2_hf_assets.hub.card.facts import CardFacts
+from r2_hf_assets.hub.card.merge import CARD_PATH
+from r2_hf_assets.hub.card.text import fingerprint
 from r2_hf_assets.hub.client import HubClient
-from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.card_facts import read_facts
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
-from r2_hf_assets.runs.history import latest_commits, latest_ids, recorded_digests
-from r2_hf_assets.runs.metadata import STATS
 from r2_hf_assets.runs.outcome import report_user_errors
 from r2_hf_assets.sensors.stale_card import CARD_JOB, READ_UP_TO
-from r2_hf_assets.settings import Settings
-from r2_hf_assets.shards.stats import Stats
 
 
 class CardConfig(dg.Config):
@@ -43,23 +38,24 @@ def dataset_card(
 ) -> dg.MaterializeResult:
     """README.md of the dataset: configs by language, hours, segments, speakers, quality, how to load it, provenance.
 
-    Made from the plan and the history in one commit, or none if no figure changed. Text that users added stays. The
-    sensor `stale_card` requests it after commits.
+    Made from the plan, the history and the indexes in one commit, or none if no figure changed. Text that users added
+    stays. The sensor `stale_card` requests it after commits.
     """
     with report_user_errors(context):
         loaded = settings.load()
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         plan = open_plan(loaded.plan, loaded.r2)
-        facts, read_up_to = read_facts(context.instance, plan, loaded)
-        if not facts.all.rows:
+        repo = HubClient(loaded.hub, context.log.warning)
+        read = read_facts(context.instance, plan, loaded, repo)
+        facts = read.card
+        if not facts.all.rows and not facts.indexed:
             context.log.warning("no committed rows are recorded, so the card is not changed")
-            record = CardRecord(None, False, "")
+            record = CardRecord(None, False)
         else:
             run_heartbeat.raise_if_terminated()
-            repo = HubClient(loaded.hub, context.log.warning)
             record = commit_card(repo, facts, at, plan.ensure_id(), may_shrink=config.may_shrink)
             context.log.info("the card was committed" if record.committed else "no figure of the card changed")
-    metadata = {**_metadata(facts, record), READ_UP_TO: read_up_to}
+    metadata = {**_metadata(facts, record), READ_UP_TO: read.read_up_to}
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fingerprint(facts)))
 
 
@@ -70,42 +66,8 @@ card_job = dg.define_asset_job(
 )
 
 
-def read_facts(instance: dg.DagsterInstance, plan: PlanStore, settings: Settings) -> tuple[CardFacts, int]:
-    """Return the facts and the id of the newest event that they include (0 for none)."""
-    # The history is read before the plan, so that every chunk in it is in the plan.
-    newest = max(latest_ids(instance).values(), default=0)
-    planned, recorded = plan.planned(), recorded_digests(instance, COMMIT, settings.dataset)
-    digests = {chunk.name: chunk.digest for chunk in planned}
-    chunks = [
-        _chunk_facts(name, digest, event)
-        for name, event, _ in latest_commits(instance)
-        if (digest := digests.get(name)) is not None and recorded.get(name) == digest
-    ]
-    facts = CardFacts(
-        repo_id=settings.hub.repo_id,
-        languages=by_language(chunks),
-        planned=len(planned),
-        digest=digest_of(chunks),
-        title=settings.hub.title,
-        license=settings.hub.license,
-        endpoint=settings.hub.endpoint,
-    )
-    return facts, newest
-
-
-def _chunk_facts(name: Name, digest: str, event: dg.AssetMaterialization) -> ChunkFacts:
-    values: dict[str, Any] = {key: value.value for key, value in event.metadata.items()}
-    try:
-        stats = Stats.from_json(values[STATS])
-    except (KeyError, TypeError, ValueError):  # recorded without statistics, or with another release's bins
-        stats = None
-    return ChunkFacts(*name, digest, values.get("dagster/row_count", 0), values.get("bytes", 0), stats)
-
-
 def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
     page, total = f"{facts.endpoint}/datasets/{facts.repo_id}", facts.all
-    preview = (read_card(record.text.encode()).section or "no card").removeprefix(BEGIN).removesuffix(END).strip()
-    picture = f"{page}/resolve/{record.oid}/{PICTURE_PATH}"
     return {
         "card": dg.MetadataValue.url(f"{page}/blob/main/{CARD_PATH}"),
         "dagster/uri": page,
@@ -117,9 +79,8 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
         "speakers": total.stats.speakers,
         "bytes": total.bytes,
         "languages": len(facts.languages),
-        "chunks": total.chunks,
+        "chunks": facts.committed,
         "chunks_counted": total.counted,
         "chunks_planned": facts.planned,
         "plan_digest": facts.digest,
-        "preview": dg.MetadataValue.md(preview.replace(f"({PICTURE_PATH})", f"({picture})")),
     }

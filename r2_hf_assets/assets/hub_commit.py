@@ -51,7 +51,9 @@ def hub_commit(
         repo = HubClient(loaded.hub, context.log.warning, run_heartbeat.commit_retry())
         record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         if record is None:
-            raise ShardError(f"{context.partition_key} is not built; materialize parquet_shards for it first")
+            raise ShardError(
+                f"{context.partition_key} is not built as it is planned; materialize parquet_shards for it first"
+            )
         run_heartbeat.raise_if_terminated()
         started, claim = time.monotonic(), claim_of(context.instance, plan, builds)
         try:

@@ -82,9 +82,10 @@ def _check_plan_is_complete(context: dg.AssetExecutionContext, plan: PlanStore, 
             f"({', '.join(lost[:3])}); restore it, or import the script's plan with `r2-hf import`, or start over "
             "with `r2-hf scan --start-anew` (start_anew: true)"
         )
-    if settings.hub is not None and not plan.numbers():
-        repo, plan_id = HubClient(settings.hub, context.log.warning), plan.find_id()
-        repo.call_with_retry("read", lambda: refuse_dataset_without_plan(repo, plan_id))
+    plan_id, empty = plan.find_id(), not plan.numbers()
+    if settings.hub is not None and (empty or plan_id is None):  # no id: an interrupted restore, or a plan of 0.1.0
+        repo = HubClient(settings.hub, context.log.warning)
+        repo.call_with_retry("read", lambda: refuse_dataset_without_plan(repo, plan_id, empty=empty))
 
 
 def _start_over(context: dg.AssetExecutionContext, plan: PlanStore, settings: ScanSettings) -> None:

@@ -29,11 +29,7 @@ Store: TypeAlias = ObjectStore
 
 
 def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = "") -> S3Store:
-    """Make an obstore client for `bucket` (None: the episodes' bucket), below `prefix`.
-
-    Raises:
-        SettingsError: the file of certificate authorities can't be read.
-    """
+    """Make an obstore client for `bucket` (None: the episodes' bucket), below `prefix`."""
     # Trusted besides the system's: obstore has no option to trust no others.
     authorities = Path(ca_bundle()).read_bytes()
     plain_http = r2.endpoint_url.startswith("http://")
@@ -61,12 +57,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
 
 
 def open_store(url: str, r2: BucketSettings | None) -> Store:
-    """Open the store of STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder.
-
-    Raises:
-        DiskError: the folder can't be created.
-        SettingsError: the credentials are missing.
-    """
+    """Open the store of STATE_URL: s3://bucket/prefix (with the R2 credentials) or a local folder."""
     parts = urlsplit(url)
     if parts.scheme != "s3":
         with on_disk(Path(url).absolute()):
@@ -80,13 +71,7 @@ def call_with_retry(retry: Retry, what: str, function: Callable[[], T], store: S
     """Call the idempotent `function`, and retry transient errors of a bucket. `what` names the call in errors.
 
     obstore's calls can't be interrupted by Ctrl-C, so the main thread runs them in another thread. `store` is needed
-    where it may be a folder.
-
-    Raises:
-        DiskError: the folder can't be written or read.
-        FileNotFoundError, NotFoundError (NOT_FOUND): there is no such object.
-        AccessError: the credentials are refused, or there is no such bucket.
-        RetriesExhausted: transient errors outlasted the retries.
+    where it may be a folder. Raises one of NOT_FOUND when there is no such object, and DiskError for a folder.
     """
     if folder := folder_of(store):
         with on_disk(folder):

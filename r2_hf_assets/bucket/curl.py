@@ -24,9 +24,6 @@ def make_handle(r2: BucketSettings) -> Any:
     """Make a handle for GETs with an AWS version 4 signature. The caller sets its URL and callbacks.
 
     libcurl's limit on a whole transfer is not set, because it counts paused time.
-
-    Raises:
-        SettingsError: the file of certificate authorities does not exist.
     """
     handle = pycurl.Curl()
     handle.setopt(pycurl.AWS_SIGV4, f"aws:amz:{r2.region}:s3")
@@ -63,8 +60,7 @@ class CurlLoop:
     def step(self, timeout_s: float) -> list[tuple[Any, int, str]]:
         """Wait for an event, up to `timeout_s`, and handle it.
 
-        Returns:
-            (handle, libcurl error number or 0, message) of the transfers that ended; the caller removes them.
+        Return (handle, libcurl error number or 0, message) of the transfers that ended; the caller removes them.
         """
         left = timeout_s if self._due is None else min(timeout_s, self._due - time.monotonic())
         for key, events in self._selector.select(max(0.0, left)):

@@ -21,13 +21,10 @@ def is_past(prefix: str, end: str) -> bool:
 def find_boundaries(
     first: Callable[[str], str | None], low: str, high: str, end: str | None = None, shared: int = 0
 ) -> list[str]:
-    """Return keys behind `high` and before `end`, ascending, that split this interval into ranges.
+    """Return keys behind `high` and before `end` (None: open), ascending, that split this interval into ranges.
 
-    Args:
-        first: requests the first key behind a text; None when there is none.
-        low, high: the first and the last key of a page.
-        end: None for an open interval.
-        shared: length of the prefix that all keys share.
+    `first` requests the first key behind a text; `low` and `high` are the first and the last key of a page, and
+    `shared` is the length of the prefix that all keys share.
     """
     boundaries: list[str] = []
     common = len(commonprefix((low, high)))  # noqa: RUF071 - characters are meant, not path components

@@ -1,10 +1,13 @@
-"""Interpret the response to one attempt of a GET: an object, no object, a refusal or a transient error.
+"""Interpret the response to one attempt of a request: an object, no object, a refusal or a transient error.
 
 The headers decide whether the body is read, so that no response exhausts memory: an object larger than the request's
 limit is not read, one without a length is an error, and of an error's body 64 kB are read.
 
 Objects that are stored with Content-Encoding: gzip arrive compressed. `unpack` reads them when they are taken, one at a
 time and up to the limit, because a small object can hold gigabytes of zeros.
+
+A response to a HEAD has no body, so its 404 has no error code. It counts as a missing object, although a missing bucket
+and a proxy give the same: whoever acts on it confirms it by a GET.
 """
 
 import gzip
@@ -17,13 +20,20 @@ from typing import Any, TypeAlias
 
 import pycurl
 
-from r2_hf_assets.bucket.s3_errors import classify_curl_error, classify_response, error_code, request_failed
+from r2_hf_assets.bucket.s3_errors import (
+    NO_SUCH_KEY,
+    classify_curl_error,
+    classify_response,
+    error_code,
+    request_failed,
+)
 from r2_hf_assets.retry import TransientError, parse_http_date
 
 _OK = 200
 _ERROR_BYTES = 64 * 1024
 _UNPACKED_PIECE_BYTES = 2**20
 _NO_OBJECT = request_failed("no Content-Length or Last-Modified")
+_NO_ETAG = request_failed("no ETag")
 _NO_ENCODING = frozenset((b"", b"identity", b"aws-chunked"))  # the last is the framing of an upload
 
 
@@ -42,14 +52,24 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The headers of an object."""
+
+    etag: str  # as of Fetched; never empty
+    size: int  # in bytes, as stored
+    modified: datetime  # its last write, in UTC
+
+
+@dataclass(frozen=True, slots=True)
 class Unusable:
-    """An object that exists and can't be used: "too_large" or "not_gzip". `detail` is for the ledger."""
+    """An object that exists and can't be used: "too_large" or "not_gzip". `detail` is for the index."""
 
     reason: str
     detail: str
+    etag: str = ""
 
 
-# None: there is no such object.
+# None: there is no such object. A HEAD gives a Head or None.
 GetResult: TypeAlias = Fetched | Unusable | None
 # Parses a listing from its body and its Date (None: there is none); returns a TransientError for an invalid one.
 ReadListing: TypeAlias = Callable[[bytes, datetime | None], Any]
@@ -61,6 +81,7 @@ class Attempt:
 
     limit: int  # bytes of a body
     read_listing: ReadListing | None = None  # when the request is a listing
+    head: bool = False  # whether the request is a HEAD
     header_lines: list[bytes] = field(default_factory=list)
     status: int = 0  # until the headers are parsed
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -68,6 +89,10 @@ class Attempt:
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
     outcome: TransientError | Unusable | Exception | None = None  # of an attempt that ends before its body is complete
+
+    def renewed(self) -> "Attempt":
+        """Return a new attempt of the same request."""
+        return Attempt(self.limit, self.read_listing, self.head)
 
     def parse_headers(self) -> None:
         """Parse the header lines: while a body arrives, a pycurl handle can't be queried for them."""
@@ -106,18 +131,14 @@ class Attempt:
 def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, message: str) -> Any:
     """Interpret an attempt that has ended; `number` and `message` are libcurl's error (0: none).
 
-    Returns:
-        A GetResult, or the result of `read_listing`; a TransientError when the request is to be retried.
-
-    Raises:
-        AccessError: a refusal.
-        Exception: a callback failed while the body arrived.
+    Return a GetResult, a Head, or the result of `read_listing`; a TransientError when the request is to be retried.
+    Raises AccessError, and the error of a callback that failed while the body arrived.
     """
     if isinstance(attempt.outcome, Exception):
         raise attempt.outcome
     written = handle.getinfo(pycurl.INFO_FILETIME)
-    if isinstance(attempt.outcome, Unusable) and written < 0:
-        return _NO_OBJECT
+    if isinstance(attempt.outcome, Unusable):
+        return replace(attempt.outcome, etag=_etag(attempt)) if written >= 0 else _NO_OBJECT
     if attempt.outcome:
         return attempt.outcome
     if number and not attempt.overflow:
@@ -127,7 +148,8 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
     if not attempt.status:  # there was no body
         attempt.parse_headers()
     if attempt.status != _OK:
-        code = error_code(b"".join(attempt.pieces).decode("latin-1"))
+        missing = attempt.head and attempt.status == 404
+        code = NO_SUCH_KEY if missing else error_code(b"".join(attempt.pieces).decode("latin-1"))
         error = classify_response(what, attempt.status, code, handle.getinfo(pycurl.RETRY_AFTER))
         return request_failed(f"HTTP {attempt.status} {code}") if not error and attempt.read_listing else error
     served = parse_http_date(attempt.headers.get(b"date", b"").decode("latin-1"))
@@ -138,6 +160,9 @@ def interpret_response(handle: Any, what: str, attempt: Attempt, number: int, me
         return attempt.read_listing(b"".join(attempt.pieces), served)
     if attempt.length < 0 or written < 0:
         return _NO_OBJECT
+    if attempt.head:
+        etag, modified = _etag(attempt), datetime.fromtimestamp(written, UTC)
+        return Head(etag, attempt.length, modified) if etag else _NO_ETAG
     if attempt.size != attempt.length:
         return TransientError("the body does not match its Content-Length")
     age = max((served or datetime.now(UTC)) - datetime.fromtimestamp(written, UTC), timedelta(0))
@@ -159,10 +184,10 @@ def unpack(fetched: Fetched, limit: int) -> Fetched | Unusable:
             while piece := stream.read(_UNPACKED_PIECE_BYTES):
                 size += len(piece)
                 if size > limit:
-                    return Unusable("too_large", f"{fetched.size} bytes, more than {limit} when unpacked")
+                    return Unusable("too_large", f"{fetched.size} bytes, more than {limit} when unpacked", fetched.etag)
                 pieces.append(piece)
     except (OSError, EOFError, zlib.error) as error:
-        return Unusable("not_gzip", f"{fetched.size} bytes; {error}"[:200])
+        return Unusable("not_gzip", f"{fetched.size} bytes; {error}"[:200], fetched.etag)
     return replace(fetched, pieces=pieces, size=size, packed=False)
 
 

@@ -12,6 +12,7 @@ from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedErro
 from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import TransientError
 
+NO_SUCH_KEY = "NoSuchKey"
 # S3 error codes that a user can act on.
 _ADVICE = {
     "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
@@ -56,12 +57,9 @@ _OBSTORE_ERRORS = {
 def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> TransientError | None:
     """Return the transient error of an error response; None when the object does not exist.
 
-    `code` is its S3 error code or "", `wait_s` its Retry-After in seconds.
-
-    Raises:
-        AccessError: `what` is refused.
+    `code` is its S3 error code or "", `wait_s` its Retry-After in seconds. A refusal of `what` raises AccessError.
     """
-    if status == 404 and code == "NoSuchKey":
+    if status == 404 and code == NO_SUCH_KEY:
         return None
     if code == "RequestTimeTooSkewed":
         return TransientError(f"this machine's clock is wrong ({code}); set it")
@@ -91,10 +89,7 @@ def error_code(body: str) -> str:
 def classify_obstore_error(what: str, error: BaseException) -> TransientError | None:
     """Classify an exception of obstore; None for a missing object and for any that is not transient.
 
-    obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies.
-
-    Raises:
-        AccessError: `what` is refused.
+    obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies. A refusal raises AccessError.
     """
     message = str(error)
     response = re.search(r"status code: (\d{3})\b(.*)", message, re.S)

@@ -22,12 +22,15 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """An entry whose audio is fetched next. `duration` is in seconds; None where the metadata has no usable value."""
+    """An entry whose audio is fetched next. Times are in seconds; None where the metadata has no usable value."""
 
     episode: str
+    number: int  # its place in the episode's metadata
     key: str
     text: str | None
     speaker_id: str | None
+    start: float | None
+    end: float | None
     duration: float | None
     dnsmos: float | None
     language: str
@@ -37,13 +40,17 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """An episode (level "episode") or an entry (level "segment") that becomes no row, and why."""
+    """An entry that becomes no row, or an episode without an entry (`number` is None), and why.
 
-    level: str
+    `key` is of the audio, or of the episode's metadata; `segment` is the entry, where it could be parsed.
+    """
+
     episode: str
+    number: int | None
     key: str
     reason: str
     detail: str = ""
+    segment: Segment | None = None
 
 
 class UnusableMetadata(Exception):
@@ -71,11 +78,7 @@ def audio_fault(fetched: GetResult) -> tuple[str, str] | None:
 
 
 def parse(data: bytes) -> tuple[list[Any], bool]:
-    """Return the entries of an all_segments.json, and whether invalid bytes were repaired.
-
-    Raises:
-        UnusableMetadata: not JSON, or JSON that is not a list.
-    """
+    """Return the entries of an all_segments.json, and whether invalid bytes were repaired."""
     if not data.strip():
         raise UnusableMetadata("metadata_empty", f"{len(data)} bytes")
     encoding, repaired = json.detect_encoding(data), False  # UTF-8, -16 or -32, with and without a byte order mark
@@ -93,29 +96,30 @@ def parse(data: bytes) -> tuple[list[Any], bool]:
 
 
 def to_segment(
-    entry: Any, *, episode: str, key: str, language: str, settling: bool, repaired: bool = False
+    entry: Any, *, episode: str, number: int, key: str, language: str, settling: bool, repaired: bool = False
 ) -> Segment | Reject:
     """Validate an entry.
 
     Args:
-        episode: "<folder>/<episode_id>".
-        key: of its audio.
         language: the partition's language, for entries without one.
         settling: the metadata is so recent that missing audio may still be uploaded.
         repaired: the file had invalid bytes, so a U+FFFD in the text is a repair.
     """
     if not isinstance(entry, dict):
-        return Reject("segment", episode, key, "entry_not_an_object", f"a JSON {type(entry).__name__}")
+        return Reject(episode, number, key, "entry_not_an_object", f"a JSON {type(entry).__name__}")
     text, fixed_text = _string(entry.get("text"))
     speaker, fixed_speaker = _string(entry.get("speaker"))
-    own = entry.get("language")
+    start, end, own = _number(entry.get("start")), _number(entry.get("end")), entry.get("language")
     normalized = normalize(own) if isinstance(own, str) else UNKNOWN
     return Segment(
         episode=episode,
+        number=number,
         key=key,
         text=text,
         speaker_id=speaker,
-        duration=_duration(entry.get("start"), entry.get("end")),
+        start=start,
+        end=end,
+        duration=_number(end - start) if start is not None and end is not None and end >= start else None,
         dnsmos=_number(entry.get("dnsmos")),
         language=language if normalized == UNKNOWN else normalized,
         repaired=fixed_text or fixed_speaker or (repaired and text is not None and "\ufffd" in text),
@@ -136,8 +140,3 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= _FLOAT32_MAX else None  # excludes NaN too
-
-
-def _duration(start: Any, end: Any) -> float | None:
-    first, last = _number(start), _number(end)
-    return None if first is None or last is None or last < first else _number(last - first)

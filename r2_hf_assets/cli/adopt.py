@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from r2_hf_assets.cli.output import print_status
+from r2_hf_assets.cli.output import load_settings, print_status
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -31,16 +31,13 @@ def adopt(
       r2-hf import --work-plan work_plan.json --progress progress.log
       r2-hf process
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.cli.in_process import open_instance
-    from r2_hf_assets.errors import AccessError
     from r2_hf_assets.hub.client import HubClient
     from r2_hf_assets.hub.commit import rename_files
     from r2_hf_assets.hub.ownership import refuse_other_plan
-    from r2_hf_assets.hub.reads import take_inventory
+    from r2_hf_assets.hub.reads import require_repo, take_inventory
     from r2_hf_assets.partitions import add_partitions, partition_key
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
@@ -54,8 +51,7 @@ def adopt(
     finished = {name for log in logs for name in script.read_progress(log, episodes, size)}
     client, repo = HubClient(settings.hub, print_status), settings.hub.repo_id
     hub = take_inventory(client)
-    if (head := hub.revision) is None:
-        raise AccessError(f"there is no {repo} on the Hub, or HF_TOKEN has no access to it; check HF_REPO_ID")
+    head = require_repo(client, hub.revision)
     plan_id = plan.find_id()
     client.call_with_retry("read", lambda: refuse_other_plan(client, head, plan_id))
     chunks = script.adopt_chunks(episodes, finished, size, plan, settings.plan.languages, hub)

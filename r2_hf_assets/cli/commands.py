@@ -19,7 +19,12 @@ from r2_hf_assets.cli.adopt import adopt
 from r2_hf_assets.cli.doctor import doctor
 from r2_hf_assets.cli.output import print_status
 from r2_hf_assets.cli.process import process
+from r2_hf_assets.cli.purge import purge
 from r2_hf_assets.cli.reconcile import reconcile
+from r2_hf_assets.cli.refresh import refresh
+from r2_hf_assets.cli.release import release, releases
+from r2_hf_assets.cli.remove import remove
+from r2_hf_assets.cli.restore import restore
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
 from r2_hf_assets.errors import R2HfError, SettingsError
@@ -28,7 +33,7 @@ _BY_SIGNAL = 128  # a shell adds the signal's number
 
 
 @click.group(
-    commands=[doctor, scan, process, status, reconcile, adopt],
+    commands=[doctor, scan, process, status, reconcile, remove, purge, refresh, release, releases, restore, adopt],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def commands() -> None:
@@ -43,6 +48,11 @@ def commands() -> None:
       r2-hf process                     build and commit every due chunk
       r2-hf status                      show the progress
       r2-hf reconcile --record          restore a lost history from the Hub
+      r2-hf restore                     restore a lost plan and history
+      r2-hf remove en/0a1b --reason ... take an episode down
+      r2-hf purge                       say what keeps what was taken down
+      r2-hf refresh                     find what changed in the bucket
+      r2-hf release v1.0                name the dataset as it is now
       r2-hf import --work-plan work_plan.json --progress progress.log
 
     Calls of the replaced script do the same:

@@ -3,7 +3,7 @@
 The assets, instance and history are those of `dagster asset materialize` and the UI; only the start of a process for
 each chunk is saved. The console shows each warning as one line:
 
-    en|chunk_0007: rejected: 2 x audio_missing (ledger: chunk-00007.rejects.parquet)
+    en|chunk_0007: rejected: 2 x audio_missing (index: metadata/en/chunk-00007.parquet)
 
 Tracebacks are in the run's log alone; the caller prints in one line why a run failed.
 """
@@ -137,6 +137,11 @@ def refresh_card(instance: DagsterInstance, *, at_once: bool = True, failed_at: 
     if stale_card.refresh_reason(stale_card.card_state(instance, failed_at), every_minutes) is not None:
         return None
     return _error(execute(instance, [CARD], None))
+
+
+def renew_card(instance: DagsterInstance) -> str | None:
+    """Materialize dataset_card if it ever was, whatever is new; returns the error as a line, or None."""
+    return _error(execute(instance, [CARD], None)) if instance.get_latest_materialization_event(CARD) else None
 
 
 def execute(

@@ -1,8 +1,12 @@
 """Shared by the commands: status lines on stderr, and common options."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from r2_hf_assets.settings import Settings
 
 
 def _languages(context: click.Context, option: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
@@ -29,6 +33,21 @@ language_option = click.option(
     help="Only these languages, e.g. en or en,de; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+def load_settings() -> "Settings":
+    """Load all settings, before what takes long to import. Raises SettingsError."""
+    from r2_hf_assets.settings import load
+
+    return load()
+
+
+def format_size(size: int) -> str:
+    """Format bytes as 1.50GB."""
+    from tqdm import tqdm
+
+    text: str = tqdm.format_sizeof(size, "B")
+    return text
 
 
 def print_status(line: str) -> None:

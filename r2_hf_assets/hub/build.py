@@ -38,6 +38,7 @@ def build_on_hub(
     repo: HubClient,
     limits: ShardSettings,
     *,
+    plan_id: str,
     progress: Callable[[Tally], None] | None = None,
 ) -> Build:
     """Build a chunk and upload its content. The record has the checks' verdicts.
@@ -48,7 +49,8 @@ def build_on_hub(
 
     def attempt() -> Build:
         with open_upload(repo, limits, chunk.language, chunk.number) as upload:
-            build = build_chunk(chunk, Bucket(r2), upload, limits, workers=r2.workers, progress=progress)
+            bucket = Bucket(r2)
+            build = build_chunk(chunk, bucket, upload, limits, plan_id=plan_id, workers=r2.workers, progress=progress)
             verdicts = dict(build.record.verdicts)
             if not verdicts[LEDGER].passed:
                 raise CheckFailed(f"the {LEDGER} check failed: {verdicts[LEDGER].summary}; not recorded", verdicts)

@@ -13,10 +13,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from r2_hf_assets import retry as retries
-from r2_hf_assets.hub.errors import NOT_FOUND, classify, explain, status_of
+from r2_hf_assets.errors import R2HfError
+from r2_hf_assets.hub.errors import CONFLICT, NOT_FOUND, HeadReplaced, classify, explain, revision_is_gone, status_of
 from r2_hf_assets.hub.timeouts import add_timeouts
 from r2_hf_assets.retry import Retry, T
 from r2_hf_assets.settings import HubSettings, is_enabled
@@ -50,6 +52,31 @@ class XetAccess:
     token: str
     expires: int
     refresh_url: str
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A name for a commit; `name` is the tag, the branch, or the number of the pull request.
+
+    The dataset viewer's branches have their full names, e.g. refs/convert/parquet.
+    """
+
+    kind: Literal["branch", "tag", "pull_request"]
+    name: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit in the history of the repo."""
+
+    oid: str
+    title: str
+    date: datetime
+
+
+class TagTaken(R2HfError):
+    """The tag names another revision."""
 
 
 class HubClient:
@@ -88,6 +115,19 @@ class HubClient:
                 raise refusal from None
             raise
 
+    def call_on_head(self, what: str, attempt: Callable[[], T], retry: Retry | None = None) -> T:
+        """Call as `call_with_retry` an attempt that begins by reading the head; again, too, if a squash drops it."""
+
+        def call() -> T:
+            try:
+                return attempt()
+            except Exception as error:
+                if revision_is_gone(error):
+                    raise HeadReplaced from error
+                raise
+
+        return self.call_with_retry(what, call, retry)
+
     def head(self) -> str | None:
         """Return the commit of main, None when the repo does not exist."""
         from huggingface_hub.errors import RepositoryNotFoundError
@@ -118,14 +158,14 @@ class HubClient:
         except EntryNotFoundError:
             return {}
 
-    def read(self, path: str, revision: str) -> bytes | None:
-        """Return the content of a small file at `revision`, None when it does not exist."""
+    def read(self, path: str, revision: str, first: int = 0) -> bytes | None:
+        """Return the content of a small file at `revision`, from byte `first` on; None when it does not exist."""
         from huggingface_hub import hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
 
         url = hf_hub_url(self.repo_id, path, repo_type=REPO_TYPE, revision=revision, endpoint=self.endpoint)
         try:
-            return self._request("GET", url).content
+            return self._request("GET", url, {"Range": f"bytes={first}-"} if first else None).content
         except EntryNotFoundError:
             return None
 
@@ -174,6 +214,33 @@ class HubClient:
         route = f"{self._api_url}/commit/{BRANCH}"
         oid, url = _fields(self._request("POST", route, headers, body), "commitOid", "commitUrl")
         return oid, url
+
+    def create_tag(self, tag: str, revision: str, message: str) -> None:
+        """Tag the commit `revision`. Raises TagTaken if the tag names another commit; the same again is no error."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        try:
+            self.api.create_tag(self.repo_id, tag=tag, tag_message=message, revision=revision, repo_type=REPO_TYPE)
+        except HfHubHTTPError as error:
+            if status_of(error) != CONFLICT:
+                raise
+            tagged = self.api.dataset_info(self.repo_id, revision=tag, expand=["sha"]).sha
+            if tagged != revision:
+                raise TagTaken(f"tag {tag} of {self.repo_id} is commit {tagged}, not {revision}") from None
+
+    def refs(self) -> tuple[Ref, ...]:
+        """Return the branches, the tags and the pull requests."""
+        refs = self.api.list_repo_refs(self.repo_id, repo_type=REPO_TYPE, include_pull_requests=True)
+        branches = [Ref("branch", ref.name, ref.target_commit) for ref in refs.branches]
+        branches += [Ref("branch", ref.ref, ref.target_commit) for ref in refs.converts]
+        tags = [Ref("tag", ref.name, ref.target_commit) for ref in refs.tags]
+        requests = [Ref("pull_request", ref.name, ref.target_commit) for ref in refs.pull_requests or ()]
+        return *branches, *tags, *requests
+
+    def commits(self, revision: str) -> list[Revision]:
+        """Return the history of `revision`, newest first. One request lists fifty commits."""
+        history = self.api.list_repo_commits(self.repo_id, repo_type=REPO_TYPE, revision=revision)
+        return [Revision(commit.commit_id, commit.title, commit.created_at) for commit in history]
 
     def has_content(self, files: Sequence[RemoteFile]) -> bool:
         """Return whether the Hub stores this content: Git LFS's batch API lists an upload action for absent content."""

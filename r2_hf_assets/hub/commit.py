@@ -6,23 +6,25 @@ next attempt compares again, so many machines may commit at once and no commit i
 repos of another plan and files unknown to this plan (ownership.py) do not change.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from r2_hf_assets.errors import AccessError, DamagedShard, R2HfError
+from r2_hf_assets.errors import AccessError, Amended, DamagedShard, R2HfError
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_unknown
-from r2_hf_assets.shards.names import part_name, path_in_repo, stem
+from r2_hf_assets.shards.index import IndexHeader
+from r2_hf_assets.shards.names import index_path, part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
 
 # An earlier build of the chunk may have had more parts: this many beyond the record's are queried at a time.
 _PROBE_PARTS = 32
 # The Hub recommends fewer than 100 files a commit, and a rename changes two paths.
 _RENAMES_PER_COMMIT = 50
+_PATHS_PER_REQUEST = 500
 Renames = Sequence[tuple[str, str]]  # (old path, new path)
 
 
@@ -40,18 +42,15 @@ class CommitRecord:
 def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRecord:
     """Make the chunk's files on the Hub exactly those of the record. An error leaves the repo's files unchanged.
 
-    Raises:
-        AccessError: the Hub refuses the token, the repo or the quota.
-        DamagedShard: the Hub does not store the content that the record names.
-        ForeignDataset: the repo belongs to another plan.
-        RetriesExhausted: transient errors outlasted the retries.
-        UnknownFile: a file of the chunk on the Hub is not known to this plan.
+    Raises DamagedShard when the Hub does not store the content that the record names, and the errors of ownership.py.
     """
     chunk = f"{record.language} {stem(record.number)}"
     expected = files_of_record(record)
 
     def attempt() -> CommitRecord:
         head = ensure_repo(repo)
+        if not claim.is_planned(record.name, record.digest):  # after the head: see amendments.py
+            raise Amended(f"{chunk} was amended since it was built; it is due, run it again")
         owned = check_ownership(repo, head, claim)
         existing = files_of_chunk(repo, record, head)
         added = [path for path, file in expected.items() if existing.get(path) != file]
@@ -77,32 +76,55 @@ def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRe
         return CommitRecord(oid, url, True, tuple(added), tuple(stale))
 
     # Repeating an attempt is safe: it begins by reading the head.
-    return repo.call_with_retry("commit to", attempt)
+    return repo.call_on_head("commit to", attempt)
+
+
+def commit_indexes(repo: HubClient, indexes: Mapping[RemoteFile, IndexHeader], claim: Claim) -> Collection[RemoteFile]:
+    """Commit indexes of files that the repo has, in one commit; return those that are at its head then.
+
+    Each index is left out whose files have changed, or whose chunk was amended since. Repeating this is safe: it begins
+    by reading the head.
+    """
+    head = ensure_repo(repo)
+    planned = {file: one for file, one in indexes.items() if claim.is_planned((one.language, one.number), one.digest)}
+    owned = check_ownership(repo, head, claim)
+    paths = [path for index, one in planned.items() for path in (index.path, *(part.path for part in one.files))]
+    existing: dict[str, RemoteFile] = {}
+    for first in range(0, len(paths), _PATHS_PER_REQUEST):
+        existing |= repo.files(paths[first : first + _PATHS_PER_REQUEST], head)
+    valid = [
+        index
+        for index, one in planned.items()
+        if all((file := existing.get(part.path)) and (file.sha256 or "") == part.sha256 for part in one.files)
+    ]
+    added = [index for index in valid if existing.get(index.path) != index]
+    if added:
+        contents = {} if owned else {OWNER_PATH: claim.owner_file}
+        repo.commit(added, [], head, f"Add {len(added)} indexes of existing chunks", contents)
+    return valid
 
 
 def files_of_record(record: BuildRecord) -> dict[str, RemoteFile]:
     """Return the chunk's files as they should be on the Hub, by path."""
-    files = [RemoteFile(path_in_repo(record.language, f.name), f.size, f.sha256) for f in record.files]
-    return {file.path: file for file in files}
+    return {file.path: RemoteFile(file.path, file.size, file.sha256) for file in record.all_files}
 
 
 def files_of_chunk(repo: HubClient, record: BuildRecord, revision: str) -> dict[str, RemoteFile]:
     """Return every file of the chunk at `revision`, the record's or an earlier build's, by path."""
     existing: dict[str, RemoteFile] = {}
-    names = [f"{stem(record.number)}.parquet"]
+    paths = [index_path(*record.name), path_in_repo(record.language, f"{stem(record.number)}.parquet")]
     first, last = 0, len(record.files) + _PROBE_PARTS
     while True:
-        names += [part_name(record.number, part) for part in range(first, last)]
-        paths = [path_in_repo(record.language, name) for name in names]
+        paths += [path_in_repo(record.language, part_name(record.number, part)) for part in range(first, last)]
         existing |= repo.files(paths, revision)
         if paths[-1] not in existing:
             return existing
-        first, last, names = last, last + _PROBE_PARTS, []
+        first, last, paths = last, last + _PROBE_PARTS, []
 
 
 def prepare_repo(repo: HubClient, claim: Claim) -> None:
     """Create the repo if it is missing, and check before a chunk is built that its commit will not be refused."""
-    repo.call_with_retry("read", lambda: check_ownership(repo, ensure_repo(repo), claim))
+    repo.call_on_head("read", lambda: check_ownership(repo, ensure_repo(repo), claim))
 
 
 def ensure_repo(repo: HubClient) -> str:

@@ -16,7 +16,7 @@ from r2_hf_assets.retry import TransientError, transient_status
 if TYPE_CHECKING:
     from httpx2 import Response
 
-BAD_REQUEST, NOT_FOUND, RATE_LIMITED = 400, 404, 429
+BAD_REQUEST, NOT_FOUND, CONFLICT, RATE_LIMITED = 400, 404, 409, 429
 # huggingface_hub 2.x uses httpx2, 1.x httpx, 0.x requests.
 _TRANSPORT_ERRORS = {("httpx2", "TransportError"), ("httpx", "TransportError")}
 _TRANSPORT_ERRORS |= {("requests", name) for name in ("ConnectionError", "Timeout", "ChunkedEncodingError")}
@@ -36,6 +36,17 @@ class NotVisibleYet(Exception):
     """A repo that was just created is not visible yet."""
 
 
+class HeadReplaced(Exception):
+    """The head that an attempt read does not exist any more: the history was squashed (amend/purge.py)."""
+
+
+def revision_is_gone(error: BaseException) -> bool:
+    """Return whether the Hub knows the repo and not the revision."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    return isinstance(error, RevisionNotFoundError)
+
+
 def classify(error: BaseException) -> TransientError | None:
     """Return the transient error, None for any other. A 429 is a quota: of commits or of requests."""
     if (response := _response_of(error)) is not None:
@@ -43,6 +54,8 @@ def classify(error: BaseException) -> TransientError | None:
         return transient and replace(transient, quota=response.status_code == RATE_LIMITED)
     if isinstance(error, NotVisibleYet):
         return TransientError("the new repo is not visible yet")
+    if isinstance(error, HeadReplaced):
+        return TransientError("the history was squashed meanwhile")
     if isinstance(error, json.JSONDecodeError):
         return TransientError("the Hub's response can't be read")  # a proxy's page
     if any((base.__module__.partition(".")[0], base.__name__) in _TRANSPORT_ERRORS for base in type(error).__mro__):
@@ -62,6 +75,8 @@ def explain(error: BaseException, repo_id: str) -> AccessError | None:
         return explain(error.__cause__, repo_id)
     if (status := status_of(error)) is None:
         return None
+    if revision_is_gone(error):
+        return AccessError(f"{repo_id}: the revision does not exist any more, perhaps by a purge; run it again")
     return AccessError(f"the Hub refuses {repo_id}: {_ADVICE.get(status, f'HTTP {status}')}")
 
 

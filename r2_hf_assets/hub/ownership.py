@@ -8,6 +8,7 @@ it by SHA-256. The same rule applies to each file that a later commit replaces o
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,15 @@ from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.shards.names import CHUNK_FILE, DATA, parse_path
+from r2_hf_assets.shards.names import CHUNK_FILE, DATA, METADATA, parse_path
 
 OWNER_PATH = ".r2_hf_assets.json"
+# What a plan has below metadata/ besides indexes: amendments.py, releases.py.
+_PLAN_FILE = re.compile(rf"{METADATA}/(amendments/\d{{4,}}|releases)\.json", re.ASCII)
 
 _ADVICE = (
-    "restore that plan (STATE_URL, with its plan/id.json), set HF_REPO_ID to another dataset, or remove the existing "
-    "files and start over with `r2-hf scan --start-anew`"
+    "restore that plan (STATE_URL with its plan/id.json, or `r2-hf restore` into an empty one), set HF_REPO_ID to "
+    "another dataset, or remove the existing files and start over with `r2-hf scan --start-anew`"
 )
 # For a repo that names no plan, as the script's does not.
 _OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
@@ -30,10 +33,16 @@ _OR_IMPORT = f"take the script's plan over with `r2-hf import`, {_ADVICE}"
 
 @dataclass(frozen=True)
 class Claim:
-    """A plan's right to a dataset. `known` returns the SHA-256 of every file that is recorded for the given chunks."""
+    """A plan's right to a dataset.
+
+    Attributes:
+        known: returns the SHA-256 of every file that is recorded for the given chunks.
+        is_planned: returns whether the plan has this digest for a chunk now.
+    """
 
     plan_id: str
     known: Callable[[Collection[Name]], Mapping[Name, frozenset[str]]]
+    is_planned: Callable[[Name, str], bool]
 
     @property
     def owner_file(self) -> bytes:
@@ -68,35 +77,41 @@ def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
 
 def refuse_other_plan(repo: HubClient, revision: str, plan_id: str | None) -> bool:
     """Return whether the repo names this plan, False when it names none. Raises ForeignDataset if another."""
+    owner = read_owner(repo, revision)
+    if owner is not None and owner != plan_id:
+        here = f"not {plan_id}" if plan_id else "and there is none here"
+        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
+    return owner is not None
+
+
+def read_owner(repo: HubClient, revision: str) -> str | None:
+    """Return the id of the plan that the repo names, None when it names none."""
     content = repo.read(OWNER_PATH, revision)
     if content is None:
-        return False
+        return None
     try:
         owner = json.loads(content)["plan"]
     except (ValueError, TypeError, KeyError):
         owner = None
     if not isinstance(owner, str):
         raise ForeignDataset(f"{OWNER_PATH} in {repo.repo_id} can't be read: restore it from the repo's history")
-    if owner != plan_id:
-        here = f"not {plan_id}" if plan_id else "and there is none here"
-        raise ForeignDataset(f"{repo.repo_id} belongs to another plan ({owner}, {here}): {_ADVICE}")
-    return True
+    return owner
 
 
-def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None) -> None:
-    """Raise ForeignDataset if a repo that an empty plan is to write to has chunk files or names another plan."""
+def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None, *, empty: bool) -> None:
+    """Raise ForeignDataset if a plan is to write to a repo of another plan, or an empty one to a repo with chunks."""
     revision = repo.head()
     if revision is None:
         return
     advice = _ADVICE if refuse_other_plan(repo, revision, plan_id) else _OR_IMPORT
-    if existing := sorted(_chunk_files(repo, revision)):
+    if empty and (existing := sorted(_chunk_files(repo, revision))):
         raise ForeignDataset(
             f"{repo.repo_id} holds {len(existing)} chunk files ({_shorten(existing)}), and this plan is empty: {advice}"
         )
 
 
 def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collection[str]]) -> tuple[int, str | None]:
-    """Name this plan in the repo and remove the chunk files of any other, in one commit. Idempotent.
+    """Name this plan in the repo and remove the chunk files and metadata of any other, in one commit. Idempotent.
 
     `committed` has the SHA-256 of the recorded files of each chunk of this plan. In a repo that names this plan, all
     files of these chunks stay. In any other, files of the same names may be another plan's, so only recorded ones stay.
@@ -107,8 +122,10 @@ def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collectio
         return 0, None
     owned = repo.read(OWNER_PATH, head) == claim.owner_file
     removed = []
-    for path, file in sorted(_chunk_files(repo, head).items()):
+    for path, file in sorted({**_chunk_files(repo, head), **repo.list_files(METADATA, head)}.items()):
         name = parse_path(path)
+        if path.startswith(METADATA) and name is None and (owned or not _PLAN_FILE.fullmatch(path)):
+            continue  # of this plan, or a person's
         if name is None or name not in committed or not (owned or _sha256(repo, head, file) in committed[name]):
             removed.append(path)
     if removed or not owned:

@@ -1,27 +1,24 @@
 """Upload parts over LFS, which needs a file's hash before its first byte: one scratch file at a time.
 
 With KEEP_SHARDS the files stay until the last one is uploaded, and then replace those of the earlier build in the
-folder of kept files. A process locks its scratch files; the next upload removes unlocked ones, which are orphans.
+folder of kept files.
 
 hf_transfer (huggingface_hub 0.36 with HF_HUB_ENABLE_HF_TRANSFER=1) runs in a child process, which can be killed: its
 upload (0.1.9) has no timeout and holds the GIL, so no thread could end it or send the run's heartbeat. It sends all
 parts at once and reports no progress, so its timeout allows for a slow line.
 """
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from r2_hf_assets import activity
-from r2_hf_assets.disk import on_disk, stale
+from r2_hf_assets.disk import on_disk, scratch_folder
 from r2_hf_assets.errors import ShardError
 from r2_hf_assets.hub.client import LFS_ATTRIBUTES, REPO_TYPE, HubClient
 from r2_hf_assets.hub.errors import TransferFailed
@@ -32,8 +29,6 @@ from r2_hf_assets.shards.writer import Content, PartUpload, Upload
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
 
-# A scratch file is locked right after it is created; one without a lock after a minute is an orphan.
-_UNLOCKED_S = 60.0
 # hf_transfer's timeout. Slower lines need HF_HUB_ENABLE_HF_TRANSFER unset.
 _SLOWEST_BYTES_PER_S = 100_000
 _LEAST_S = 420.0
@@ -57,22 +52,17 @@ def open_files(repo: HubClient, limits: ShardSettings, language: str, number: in
         import hf_transfer  # type: ignore[import-untyped]
 
         hf_transfer.multipart_upload = _upload_in_child
-    scratch, files = Path(limits.scratch), list[Path]()
-    with on_disk(scratch.absolute()):
-        scratch.mkdir(parents=True, exist_ok=True)
-        for path in stale(scratch.iterdir(), _UNLOCKED_S):
-            with suppress(OSError), path.open("rb") as file:  # another user's, locked, or removed already
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-    with ExitStack() as cleanup:
-        yield _FileUpload(repo, scratch, limits.keep, language, number, cleanup, files)
+    scratch = Path(limits.scratch).absolute()
+    with scratch_folder(scratch, f"{language}-{stem(number)}-") as folder, ExitStack() as opened:
+        upload = _FileUpload(repo, folder, limits.keep, language, number, opened)
+        yield upload
         if limits.keep:
-            _move(files, Path(limits.kept_folder) / language, number)
+            _move(upload.files, Path(limits.kept_folder) / language, number)
 
 
 def _move(files: Sequence[Path], kept: Path, number: int) -> None:
-    """Rename the files into the folder of kept files, and remove other files of this chunk there."""
-    names = shard_names(number, len(files))
+    """Rename the parts and the index into the folder of kept files, and remove other files of this chunk there."""
+    names = [*shard_names(number, len(files) - 1), f"{stem(number)}.index.parquet"]
     with on_disk(kept.absolute()):
         kept.mkdir(parents=True, exist_ok=True)
         for path, name in zip(files, names, strict=True):
@@ -82,25 +72,22 @@ def _move(files: Sequence[Path], kept: Path, number: int) -> None:
                 old.unlink()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _FileUpload:
-    """Uploads parts from `files`. `cleanup` closes and removes the remaining ones."""
+    """Uploads parts from `files` in `folder`. `opened` closes the last one after an error."""
 
     repo: HubClient
-    scratch: Path
+    folder: Path
     keep: bool
     language: str
     number: int
-    cleanup: ExitStack
-    files: list[Path]
+    opened: ExitStack
+    files: list[Path] = field(default_factory=list)
 
     def begin(self) -> PartUpload:
-        with on_disk(self.scratch.absolute()):
-            descriptor, name = tempfile.mkstemp(dir=self.scratch, prefix=f"{self.language}-{stem(self.number)}-")
-            os.fchmod(descriptor, 0o644)  # it may be kept
-        file, path = self.cleanup.enter_context(os.fdopen(descriptor, "wb")), Path(name)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        self.cleanup.callback(path.unlink, missing_ok=True)
+        path = self.folder / f"part-{len(self.files):02d}"
+        with on_disk(self.folder.parent):
+            file = self.opened.enter_context(path.open("wb"))
         self.files.append(path)
         return _FilePart(self, file, path)
 
@@ -112,19 +99,18 @@ class _FilePart:
     path: Path
 
     def write(self, data: bytes) -> None:
-        with on_disk(self.upload.scratch.absolute()):
+        with on_disk(self.upload.folder.parent):
             self.file.write(data)
 
     def finish(self) -> Content:
         repo = self.upload.repo
-        with on_disk(self.upload.scratch.absolute()):
-            self.file.flush()
+        with on_disk(self.upload.folder.parent):
+            self.file.close()
         sent = repo.call_with_retry("upload to", self._send)
         if getattr(sent, "_upload_mode", "lfs") != "lfs":
             raise ShardError(f"{repo.repo_id} keeps Parquet files out of LFS; add `{LFS_ATTRIBUTES}` to .gitattributes")
         if not self.upload.keep:
             self.path.unlink()
-            self.file.close()
         return Content(sent.upload_info.size, sent.upload_info.sha256.hex())
 
     def _send(self) -> "CommitOperationAdd":

@@ -1,8 +1,8 @@
 """The plan check, which reads every manifest once.
 
 Each planned episode is in exactly one chunk, manifests are complete (digest, number, members), numbers have no gap, and
-the index agrees with the manifests. A folder is planned in one language, the decided one (folders.py). Memory holds the
-episodes of one language at a time.
+the index agrees with the manifests. Amendments can be read. A folder is planned in one language, the decided one
+(folders.py). Memory holds the episodes of one language at a time.
 """
 
 from collections import Counter
@@ -27,7 +27,8 @@ def check_plan(plan: PlanStore) -> Verdict:
     planned: list[ChunkRef] = []
     decided: dict[str, str] = {}
     try:
-        planned = plan.planned()
+        planned = plan.sealed()
+        plan.amendments()
         decided = decided_languages(plan)
     except PlanError as error:
         problems.add("plan_damaged", str(error))

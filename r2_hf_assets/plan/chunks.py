@@ -1,21 +1,22 @@
-"""A chunk: a numbered, sealed list of episodes of one language, and the digest of its members.
+"""A chunk: a numbered, sealed list of episodes of one language, and the digest of its members and amendments.
 
-One partition builds one chunk. A stored chunk never changes, so progress is recorded by its digest. Its JSON form is
-the manifest in the state store, one file a chunk.
+One partition builds one chunk. The stored members never change, and amendments (amendments.py) are appended, so
+progress is recorded by the digest. The members' JSON form is the manifest in the state store, one file a chunk.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from r2_hf_assets.bucket.segments import METADATA_NAME
 from r2_hf_assets.errors import PlanError
+from r2_hf_assets.plan.amendments import Amendment, Name, Removals, amended_digest, removals_of
+
+__all__ = ["ChunkManifest", "ChunkRef", "Name", "damaged", "decode", "encode"]
 
 _VERSION = 1
-
-# A chunk's language and number.
-Name = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,16 @@ class ChunkRef:
 
 @dataclass(frozen=True)
 class ChunkManifest:
-    """A chunk's members: "<folder>/<episode_id>" in plan order, below the key `prefix`, e.g. "processed/"."""
+    """A chunk's members: "<folder>/<episode_id>" in plan order, below the key `prefix`, e.g. "processed/".
+
+    `amendments` are those that concern it; a manifest has none.
+    """
 
     language: str
     number: int
     prefix: str
     episodes: tuple[str, ...]
+    amendments: tuple[Amendment, ...] = ()
 
     def __post_init__(self) -> None:
         if self.number < 0 or not self.episodes:
@@ -55,9 +60,19 @@ class ChunkManifest:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits (128 bits) of SHA-256 over the members' keys, in order."""
+        """32 hex digits (128 bits) of SHA-256 over the members' keys, in order, and the amendments."""
         members = "\n".join(self.prefix + episode for episode in self.episodes)
-        return hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        digest = hashlib.sha256(members.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return amended_digest(digest, self.name, self.amendments)
+
+    def amended(self, log: Iterable[Amendment]) -> "ChunkManifest":
+        """Return the chunk with those amendments of the whole log that concern it."""
+        members = frozenset(self.episodes)
+        return replace(self, amendments=tuple(one for one in log if one.concerns(self.name, members)))
+
+    @cached_property
+    def removals(self) -> Removals:
+        return removals_of(self.amendments)
 
     def metadata_key(self, episode: str) -> str:
         return f"{self.prefix}{episode}/{METADATA_NAME}"

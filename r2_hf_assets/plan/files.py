@@ -5,8 +5,7 @@ was lost, the retry returns False and the caller compares the existing file.
 """
 
 import json
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +48,23 @@ class StateFiles:
         try:
             content = json.loads(data)
         except (ValueError, RecursionError):
-            raise damaged(path) from None
+            content = None
         if not isinstance(content, dict):
             raise damaged(path)
         return content
+
+    def read_log(self, name: str, first: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the numbers and JSON objects of a log's entries, from the entry `first` on."""
+        while (entry := self.read_json(f"{name}_{first:04d}.json")) is not None:
+            yield first, entry
+            first += 1
+
+    def append(self, name: str, number: int, entry: object) -> bool:
+        """Create and sync an entry of a log; return False when its number exists, perhaps as this same one."""
+        path = f"{name}_{number:04d}.json"
+        created = self.create(path, json.dumps(entry, indent=0).encode())
+        self.sync([path])
+        return created
 
     def create(self, path: str, data: bytes) -> bool:
         """Create a file; return False when it exists."""
@@ -64,11 +76,6 @@ class StateFiles:
 
     def overwrite(self, path: str, data: bytes) -> None:
         self._call(f"writing {path}", lambda: obstore.put(self.store, path, data))
-
-    def delete(self, path: str) -> None:
-        """Delete a file if it exists."""
-        with suppress(*NOT_FOUND):
-            self._call(f"deleting {path}", lambda: obstore.delete(self.store, path))
 
     def _call(self, what: str, function: Callable[[], T]) -> T:
         return call_with_retry(self.retry, what, function, self.store)

@@ -6,7 +6,7 @@ next number. A folder keeps the language that the plan decided (folders.py).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from r2_hf_assets.bucket.listing import LanguageFolder, list_episodes, list_language_folders
 from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.languages import LANGUAGES, UNKNOWN
+from r2_hf_assets.plan.amendments import REMOVE, Amendment, Target, removals_of
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.folders import decide_languages
 from r2_hf_assets.plan.store import PlanStore
@@ -37,6 +38,7 @@ class ScanReport:
 
     Attributes:
         unreadable_folders: key prefixes that can't be requested; nothing below them is planned.
+        removed: not planned, because an amendment removed them beforehand.
         changed_rules: by folder, its decided language, and the other that `normalize` returns now.
     """
 
@@ -44,6 +46,7 @@ class ScanReport:
     already_planned: Counter[str] = field(default_factory=Counter)
     newly_planned: Counter[str] = field(default_factory=Counter)
     waiting: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
     folders: dict[str, int] = field(default_factory=dict)
     unknown_folders: list[str] = field(default_factory=list)
     unreadable_folders: list[str] = field(default_factory=list)
@@ -67,6 +70,8 @@ def scan(
     plan.check_identity()
     report = ScanReport()
     unreadable = report.unreadable_folders.append
+    log = plan.amendments()
+    removed = removals_of(log).episodes
     folders = list_language_folders(bucket, plan.prefix, plan.retry, unreadable)
     numbers = plan.numbers()
     decided = decide_languages(plan, folders, rules.languages, numbers)
@@ -75,9 +80,35 @@ def scan(
     with closing(list_episodes(bucket, plan.prefix, wanted, plan.retry, unreadable)) as listed:
         for language, group in by_language.items():
             episodes = _count_listed(group, listed, report)
-            _plan_language(language, episodes, numbers.get(language, ()), plan, rules, report, now())
-    report.planned = plan.write_index(report.new_chunks)
+            _plan_language(language, episodes, numbers.get(language, ()), removed, plan, rules, report, now())
+    amend_planned(plan, log, report.new_chunks, now())
+    report.planned = plan.write_index(chunk.ref for chunk in report.new_chunks)
     return report
+
+
+def amend_planned(
+    plan: PlanStore, known: Sequence[Amendment], chunks: Iterable[ChunkManifest], at: datetime
+) -> list[Target]:
+    """Amend those of `chunks` with an episode that was removed, as unplanned, after the log was read as `known`.
+
+    So such a chunk is due, even if it was built in between. Return the targets.
+    """
+    unplanned = {
+        target.episode: target
+        for amendment in plan.amendments()[len(known) :]
+        if amendment.kind == REMOVE
+        for target in amendment.targets
+        if target.chunk is None
+    }
+    targets = [
+        replace(unplanned[episode], chunk=chunk.name)
+        for chunk in chunks
+        for episode in (chunk.episodes if unplanned else ())
+        if episode in unplanned
+    ]
+    if targets:
+        plan.amend(REMOVE, targets, "planned while it was removed", at)
+    return targets
 
 
 def _group_by_language(
@@ -113,6 +144,7 @@ def _plan_language(
     language: str,
     listed: Iterable[list[str]],
     numbers: Sequence[int],
+    removed: Collection[str],
     plan: PlanStore,
     rules: ScanRules,
     report: ScanReport,
@@ -120,7 +152,7 @@ def _plan_language(
 ) -> None:
     """Append the new episodes of one language in chunks while it is listed."""
     planned = {episode for chunk in plan.read_many((language, n) for n in numbers) for episode in chunk.episodes}
-    number, new = len(numbers), list[str]()
+    number, new = max(numbers, default=-1) + 1, list[str]()
 
     def seal(size: int) -> None:
         """Create the next chunk from the first `size` of `new`, unless another scan has created it meanwhile."""
@@ -138,7 +170,9 @@ def _plan_language(
 
     for episodes in listed:
         report.seen[language] += len(episodes)
-        new += [episode for episode in episodes if episode not in planned]
+        unplanned = [episode for episode in episodes if episode not in planned]
+        new += [episode for episode in unplanned if episode not in removed]
+        report.removed[language] += sum(episode in removed for episode in unplanned)
         while len(new) >= rules.episodes_per_chunk:
             seal(rules.episodes_per_chunk)
     while new:
@@ -148,7 +182,8 @@ def _plan_language(
         seal(len(new))
     if not report.waiting[language]:
         plan.set_waiting(language, None)
-    report.already_planned[language] = report.seen[language] - report.newly_planned[language] - report.waiting[language]
+    others = report.newly_planned[language] + report.waiting[language] + report.removed[language]
+    report.already_planned[language] = report.seen[language] - others
 
 
 def is_held_back(language: str, plan: PlanStore, hold_back: timedelta | None, now: datetime) -> bool:

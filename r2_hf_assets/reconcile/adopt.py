@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from r2_hf_assets.background import map_in_order
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, Inventory
@@ -26,7 +27,7 @@ from r2_hf_assets.plan.chunks import ChunkManifest, Name
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.reconcile.report import Due
-from r2_hf_assets.reconcile.verify import Content, map_concurrently, open_source, shard_file, verify_chunk
+from r2_hf_assets.reconcile.verify import PARALLEL_CHUNKS, Content, open_source, shard_file, verify_chunk
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.names import CHUNK_FILE, path_in_repo, stem
 
@@ -155,7 +156,7 @@ def append_chunks(plan: PlanStore, chunks: Sequence[ChunkManifest]) -> None:
     for chunk in chunks:
         if not plan.create(chunk):
             raise R2HfError(f"{chunk.language} chunk {chunk.number} was planned by a scan meanwhile; see r2-hf status")
-    plan.write_index(chunks)
+    plan.write_index(chunk.ref for chunk in chunks)
 
 
 def check_chunks(
@@ -163,7 +164,11 @@ def check_chunks(
 ) -> Iterator[tuple[Adopted, Content]]:
     """Verify the files of chunks at one revision of the Hub, in the chunks' order."""
     source, reader = open_source(settings), HubReader(HubClient(settings.hub, log), revision)
-    return map_concurrently(lambda item: (item, verify_chunk(item.chunk, item.files, reader, source)), chunks)
+
+    def verify(item: Adopted) -> tuple[Adopted, Content]:
+        return item, verify_chunk(item.chunk, item.files, reader, source)
+
+    return map_in_order(verify, chunks, PARALLEL_CHUNKS, "verify")
 
 
 def check_chunk_size(settings: Settings, revision: str, chunks: Iterable[Adopted], log: Callable[[str], None]) -> None:

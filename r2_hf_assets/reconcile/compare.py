@@ -19,7 +19,7 @@ from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.builds import open_builds
-from r2_hf_assets.shards.names import parts_in_order, path_in_repo
+from r2_hf_assets.shards.names import is_index, parts_in_order
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 
 Log = Callable[[str], None]
@@ -62,7 +62,7 @@ def collect_state(
 
 def compare(state: State) -> Report:
     """Return all differences. Pure."""
-    report = Report(state.hub.revision, planned=len(state.planned), files=len(state.hub.files))
+    report = Report(state.hub.revision, planned=len(state.planned), files=len(state.hub.files), hub=state.hub)
     on_hub, names = state.hub.by_chunk(), {chunk.name for chunk in state.planned}
     for name, files in on_hub.items():
         if name not in names:
@@ -105,8 +105,10 @@ def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFil
     report.recorded += committed
     expected = state.committed.get(name) if committed else None
     if expected is None and build is not None:
-        expected = build.files
+        expected = build.all_files
     problems = list(_compare_files(name, expected, on_hub))
+    if committed and not problems and not any(map(is_index, on_hub)):
+        report.unindexed.append(chunk)
     if committed and problems:
         report.differences += [Difference(kind, name, detail) for kind, detail in problems]
         why = "; ".join(f"{kind.value}: {detail}" for kind, detail in problems[:3])
@@ -116,8 +118,7 @@ def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFil
     elif expected is not None and not problems:
         report.as_built += 1
         if missing := [asset for asset, digest in recorded.items() if digest != chunk.digest]:
-            what = f"{len(expected)} files as built" if expected else "built without a row, so without a file"
-            add(Kind.UNRECORDED, f"{what}; not recorded: {', '.join(missing)}")
+            add(Kind.UNRECORDED, f"{len(expected)} files as built; not recorded: {', '.join(missing)}")
             how = "the build record" if build else "the record of its commit"
             report.recordable.append(Recovered(chunk, expected, how, build.stats if build else None))
     elif on_hub:
@@ -137,7 +138,7 @@ def _compare_files(
         elif parts_in_order(*name, on_hub) is None:
             yield Kind.ABSENT, f"its parts are not 00 to the last: {', '.join(sorted(on_hub)[:5])}"
         return
-    by_path = {path_in_repo(name[0], file.name): file for file in expected}
+    by_path = {file.path: file for file in expected}
     if absent := sorted(by_path.keys() - on_hub.keys()):
         yield Kind.ABSENT, f"{len(absent)} of {len(by_path)} files: {', '.join(absent[:5])}"
     for path, file in sorted(by_path.items()):

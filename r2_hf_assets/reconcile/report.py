@@ -1,11 +1,13 @@
 """The result of a comparison: differences by kind, advice for each kind, and counts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.plan.chunks import ChunkRef, Name
+from r2_hf_assets.shards.names import is_index
 from r2_hf_assets.shards.record import ShardFile
 from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
@@ -22,6 +24,8 @@ class Kind(StrEnum):
     UNRECORDED = "present_unrecorded"
     UNVERIFIABLE = "unverifiable"
     UNKNOWN = "unknown_file"
+    ROWS_NOT_PLANNED = "rows_not_planned"
+    UNREADABLE_INDEX = "unreadable_index"
 
 
 ADVICE: Mapping[Kind, str] = {
@@ -34,6 +38,9 @@ ADVICE: Mapping[Kind, str] = {
     Kind.UNRECORDED: "on the Hub, but not recorded: reconcile --record records it, else the next run builds it again",
     Kind.UNVERIFIABLE: "on the Hub, but not verified to be the complete chunk: it stays due, the next run builds it",
     Kind.UNKNOWN: "under data/, but of no planned chunk, so its rows may be duplicates: delete it, or restore its plan",
+    Kind.ROWS_NOT_PLANNED: "rows of episodes that the chunk's manifest lacks: restore the plan, or delete the chunk's "
+    "files on the Hub, then reconcile and process",
+    Kind.UNREADABLE_INDEX: "damaged, or of another release: delete it on the Hub, then reconcile and process",
 }
 
 # Kinds of due chunks, which the next runs build. All others mean missing, wrong or duplicate rows.
@@ -52,12 +59,20 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A chunk that is verified to be on the Hub. `how` names the method; only a build record has `stats`."""
+    """A chunk that is verified to be on the Hub: its parts, and its index if it has one. `how` names the method."""
 
     chunk: ChunkRef
     files: tuple[ShardFile, ...]
     how: str
     stats: Stats | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files if not is_index(file.path))
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.files if not is_index(file.path))
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,8 @@ class Report:
         recordable: chunks whose files on the Hub are verified, and that are not recorded.
         unproven: due chunks with files on the Hub that no record names.
         lost: recorded chunks whose files on the Hub are not the committed ones.
+        unindexed: recorded chunks without an index on the Hub.
+        hub: the files that were compared.
     """
 
     revision: str | None
@@ -94,6 +111,8 @@ class Report:
     recordable: list[Recovered] = field(default_factory=list)
     unproven: list[ChunkRef] = field(default_factory=list)
     lost: list[Due] = field(default_factory=list)
+    unindexed: list[ChunkRef] = field(default_factory=list)
+    hub: Inventory = field(default_factory=lambda: Inventory(None))
 
     @property
     def due(self) -> int:
@@ -102,13 +121,17 @@ class Report:
     @property
     def numbers(self) -> dict[str, int]:
         names = ("planned", "recorded", "due", "nothing", "as_built", "unchecked", "files")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"without_index": len(self.unindexed)}
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of differences by kind, in the order of Kind."""
         counts = Counter(difference.kind for difference in self.differences)
         return {kind.value: counts[kind] for kind in Kind if counts[kind]}
+
+    def add(self, differences: Iterable[Difference]) -> None:
+        self.differences += differences
+        self.sort()
 
     def sort(self) -> None:
         """Order the differences by kind, language, chunk and detail."""

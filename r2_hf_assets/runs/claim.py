@@ -23,7 +23,11 @@ def claim_of(instance: dg.DagsterInstance, plan: PlanStore, builds: BuildStore) 
         recorded, built = _recorded_sha256(instance, chunks), builds.built_sha256(chunks)
         return {name: frozenset(recorded[name]) | built.get(name, frozenset()) for name in chunks}
 
-    return Claim(plan.ensure_id(), known)
+    def is_planned(name: Name, digest: str) -> bool:
+        chunk = plan.find(*name)
+        return chunk is not None and chunk.digest == digest
+
+    return Claim(plan.ensure_id(), known, is_planned)
 
 
 def _recorded_sha256(instance: dg.DagsterInstance, chunks: Collection[Name]) -> Mapping[Name, set[str]]:

@@ -66,11 +66,7 @@ class RunHeartbeat(dg.ConfigurableResource):
             yield self
 
     def raise_if_terminated(self) -> None:
-        """Stop the step if the run was ended from outside.
-
-        Raises:
-            DagsterExecutionInterruptedError: Dagster logs the interruption and keeps the run's final status.
-        """
+        """Stop the step if the run was ended from outside: Dagster logs it, and keeps the run's final status."""
         if self._ended.is_set():
             raise dg.DagsterExecutionInterruptedError("this run was ended from outside while it worked")
 

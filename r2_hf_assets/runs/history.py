@@ -5,26 +5,29 @@ The digest is the data version, a tag that Dagster returns for all partitions in
 the digest alone, and the dataset in their metadata.
 """
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from sqlalchemy import select
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
-from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
+from r2_hf_assets.dagster_internals import DATA_VERSION_TAG, SqlEventLogStorage, SqlEventLogStorageTable
 from r2_hf_assets.partitions import partition_key, read_key
 from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.due import DUE_AGAIN, find_unplanned, is_digest
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import ShardFile
 
 PAGE = 1000  # records per query, some kilobytes each
 
 _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 
-# Cache by DAGSTER_HOME and event id, for events of 0.1.0: reading one takes a millisecond.
+# Cache by DAGSTER_HOME and event id, for events of 0.1.0, whose metadata must be read.
 _dataset_of: dict[tuple[str, int], str | None] = {}
 
 Recorded = tuple[Name, dg.AssetMaterialization, dg.EventLogRecord]
@@ -62,10 +65,9 @@ def recorded_digests(
 def _named_in_metadata(instance: dg.DagsterInstance, keys: Collection[str]) -> dict[Name, str | None]:
     """Return the dataset in the metadata of each partition's latest commit, None where it has none."""
     home, ids = instance.root_directory, latest_ids(instance, keys)
-    for _, event, record in _by_id(instance, [event for event in ids.values() if (home, event) not in _dataset_of]):
-        uri = event.metadata.get("dagster/uri")
-        named = _COMMIT_URL.search(str(uri.value)) if uri is not None else None
-        _dataset_of[home, record.storage_id] = named[1] if named else None
+    for commit in _summaries(instance, [event for event in ids.values() if (home, event) not in _dataset_of]):
+        named = _COMMIT_URL.search(commit.uri or "")
+        _dataset_of[home, commit.event] = named[1] if named else None
     return {read_key(key): _dataset_of.get((home, event)) for key, event in ids.items()}
 
 
@@ -86,6 +88,50 @@ def _by_id(instance: dg.DagsterInstance, ids: Iterable[int]) -> Iterator[Recorde
     for first in range(0, len(ordered), PAGE):
         records = dg.AssetRecordsFilter(COMMIT, storage_ids=ordered[first : first + PAGE])
         yield from by_partition(instance.fetch_materializations(records, limit=PAGE).records)
+
+
+@dataclass(frozen=True)
+class CommitSummary:
+    """A few values of a hub_commit materialization: its event id, its time in Unix seconds, and from the metadata the
+    hours of audio and the URI, None where it has none; `by_run` is False for records of reconcile and import.
+    """
+
+    event: int
+    name: Name
+    at: float
+    hours: float | None
+    uri: str | None
+    by_run: bool
+
+
+def commit_summaries(instance: dg.DagsterInstance) -> Iterator[CommitSummary]:
+    """Return a summary of each partition's latest commit, by a query per PAGE: a tenth of latest_commits' time."""
+    return _summaries(instance, latest_ids(instance).values())
+
+
+def _summaries(instance: dg.DagsterInstance, ids: Iterable[int]) -> Iterator[CommitSummary]:
+    storage, table = instance.event_log_storage, SqlEventLogStorageTable.c
+    assert isinstance(storage, SqlEventLogStorage), "Dagster has no other"
+    ordered = sorted(ids)
+    for first in range(0, len(ordered), PAGE):
+        page = select(table.id, table.partition, table.event).where(table.id.in_(ordered[first : first + PAGE]))
+        with storage.index_connection() as connection:
+            rows = connection.execute(page).all()
+        yield from (_summary(event_id, read_key(key), json.loads(stored)) for event_id, key, stored in rows)
+
+
+def _summary(event_id: int, name: Name, stored: Mapping[str, Any]) -> CommitSummary:
+    materialization = stored["dagster_event"]["event_specific_data"]["materialization"]
+    metadata = {entry["label"]: entry["entry_data"] for entry in materialization["metadata_entries"]}
+    hours, uri = metadata.get("hours"), metadata.get("dagster/uri")
+    return CommitSummary(
+        event_id,
+        name,
+        stored["timestamp"],
+        float(hours["value"]) if hours else None,
+        uri["text"] if uri else None,
+        "recorded_by" not in metadata,
+    )
 
 
 def by_partition(records: Iterable[dg.EventLogRecord]) -> Iterator[Recorded]:
@@ -116,12 +162,14 @@ def files_of(event: dg.AssetMaterialization) -> tuple[ShardFile, ...] | None:
     table = event.metadata.get("files")
     if not isinstance(table, dg.TableMetadataValue):
         return () if table is not None else None  # an empty table is recorded as "none"
-    return tuple(_shard_file(row.data) for row in table.records)
+    language = read_key(event.partition)[0] if event.partition else ""
+    return tuple(_shard_file(row.data, language) for row in table.records)
 
 
-def _shard_file(row: Mapping[str, Any]) -> ShardFile:
-    sha256 = row["sha256"]
-    return ShardFile(row["file"].rsplit("/", 1)[-1], row["rows"], row["bytes"], "" if sha256 == "none" else sha256)
+def _shard_file(row: Mapping[str, Any], language: str) -> ShardFile:
+    name, sha256 = row["file"], row["sha256"]
+    path = name if "/" in name else path_in_repo(language, name)  # early records have the bare name
+    return ShardFile(path, row["rows"], row["bytes"], "" if sha256 == "none" else sha256)
 
 
 def committed_files(instance: dg.DagsterInstance) -> dict[Name, tuple[ShardFile, ...] | None]:

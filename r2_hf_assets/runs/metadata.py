@@ -12,7 +12,6 @@ from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
 from r2_hf_assets.runs.history import data_version
-from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
@@ -53,6 +52,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
         "episodes_seen": report.seen.total(),
         "episodes_newly_planned": report.newly_planned.total(),
         "episodes_waiting": report.waiting.total(),
+        "episodes_removed": report.removed.total(),
         "chunks_planned": len(report.planned),
         "chunks_new": len(report.new_chunks),
         "by_language": _table(table),
@@ -67,8 +67,8 @@ def scan_metadata(report: ScanReport) -> Metadata:
     }
 
 
-def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) -> Metadata:
-    """Return the ledger, sizes, files and histograms of a built chunk."""
+def build_metadata(record: BuildRecord, seconds: float) -> Metadata:
+    """Return the ledger's counts, sizes, files and histograms of a built chunk."""
     tally = record.tally
     metadata = {
         **_chunk_metadata(record, seconds),
@@ -78,7 +78,7 @@ def build_metadata(record: BuildRecord, ledger_uri: str | None, seconds: float) 
         "segments": tally.entries,
         "segments_rejected": tally.segments_rejected,
         "rejects_by_reason": dg.MetadataValue.json(tally.rejects),
-        "rejects_ledger": ledger_uri or "none",
+        "index": record.index.path if record.index else "none",
         "texts_repaired": tally.repaired_texts,
         "speakers": record.stats.speakers,
         "audio_bytes": tally.audio_bytes,
@@ -114,7 +114,7 @@ def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
         "hours": round(record.stats.hours, 4),
         "bytes": record.bytes,
         "seconds": round(seconds, 3),
-        "files": files_table(record.files, record.language),
+        "files": files_table(record.all_files),
     }
 
 
@@ -132,13 +132,9 @@ def unplanned_result(checks: Sequence[dg.AssetCheckSpec]) -> dg.MaterializeResul
     return result_for(UNPLANNED, UNPLANNED_METADATA, [check_result(spec, verdict) for spec in checks])
 
 
-def files_table(files: Sequence[ShardFile], language: str) -> dg.TableMetadataValue | str:
+def files_table(files: Sequence[ShardFile]) -> dg.TableMetadataValue | str:
     """Return files as a table, which history.files_of reads."""
-    rows = [
-        {"file": path_in_repo(language, f.name), "rows": f.rows, "bytes": f.size, "sha256": f.sha256 or "none"}
-        for f in files
-    ]
-    return _table(rows)
+    return _table([{"file": f.path, "rows": f.rows, "bytes": f.size, "sha256": f.sha256 or "none"} for f in files])
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:

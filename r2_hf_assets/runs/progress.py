@@ -16,7 +16,7 @@ from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import chunk_partitions, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import find_due, in_grid
-from r2_hf_assets.runs.history import latest_commits, recorded_digests
+from r2_hf_assets.runs.history import commit_summaries, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
 _PACE_MIN_CHUNKS = 3
@@ -71,15 +71,15 @@ def read_progress(
     """Return the progress of `chunks`, ordered by language; with `dataset`, only commits to it count."""
     planned = in_grid(chunks, languages)
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
-    failed = _failed(instance, SHARDS, planned) | _failed(instance, COMMIT, planned)
+    failed = _failed(instance, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
     hours: dict[Name, float] = {}
     by_runs: list[tuple[float, int]] = []
-    for name, event, record in latest_commits(instance):
-        if name in done and (value := event.metadata.get("hours")) is not None:
-            hours[name] = float(str(value.value))
-        if name in done and "recorded_by" not in event.metadata:
-            by_runs.append((record.timestamp, done[name]))
+    for commit in commit_summaries(instance):
+        if commit.name in done and commit.hours is not None:
+            hours[commit.name] = commit.hours
+        if commit.name in done and commit.by_run:
+            by_runs.append((commit.at, done[commit.name]))
 
     def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
         left = find_due(chunks, committed)
@@ -119,7 +119,10 @@ def pace_of(commits: Iterable[tuple[float, int]], episodes_due: int, now: float)
     return Pace(round(per_hour, 1), round(episodes_due / per_hour, 2), len(recent), round(seconds / 3600, 2))
 
 
-def _failed(instance: dg.DagsterInstance, asset: dg.AssetKey, planned: Sequence[ChunkRef]) -> set[Name]:
+def _failed(instance: dg.DagsterInstance, planned: Sequence[ChunkRef]) -> set[Name]:
     names = {str(partition_key(*chunk.name)): chunk.name for chunk in planned}
-    statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
-    return {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}
+    failed = set()
+    for asset in (SHARDS, COMMIT):
+        statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
+        failed |= {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}
+    return failed

@@ -41,7 +41,7 @@ def record_done(
     for item in chunks:
         key = partition_key(*item.chunk.name)
         metadata: Metadata = {
-            "dagster/row_count": sum(file.rows for file in item.files),
+            "dagster/row_count": item.rows,
             "planned": True,
             "chunk_digest": item.chunk.digest,
             "recorded_by": by,
@@ -49,11 +49,12 @@ def record_done(
             "revision": revision or "none",
             "dataset": dataset,
             "episodes_planned": item.chunk.episodes,
-            "bytes": sum(file.size for file in item.files),
-            "files": files_table(item.files, item.chunk.language),
+            "bytes": item.bytes,
+            "files": files_table(item.files),
         }
         if item.stats:
             metadata[STATS] = dg.MetadataValue.json(item.stats.as_json())
+            metadata["hours"] = round(item.stats.hours, 4)
         # hub_commit is last, because it marks the chunk as done.
         for asset, made_in in ((SHARDS, None), (COMMIT, dataset)):
             tags = _tags(asset, item.chunk.digest, key, by, made_in)
@@ -82,7 +83,7 @@ def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str
                     "recorded_by": by,
                     "dataset": dataset,
                     "due_because": due.why,
-                    "files": files_table(due.files, due.name[0]),
+                    "files": files_table(due.files),
                 },
             )
         )

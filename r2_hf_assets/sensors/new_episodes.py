@@ -27,6 +27,7 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.dagster_internals import NOT_FINISHED_STATUSES
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.jobs import SCAN_JOB, scan_job
+from r2_hf_assets.plan.amendments import removals_of
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.scan import is_held_back
 from r2_hf_assets.plan.store import PlanStore, open_plan
@@ -99,7 +100,9 @@ def _continue_sweep(cursor: Cursor, settings: ScanSettings, plan: PlanStore) -> 
     """List further folders and count unplanned episodes. Manifests are read last, so planned ones are not counted."""
     listed, folder, after = _list_folders(cursor, settings, plan)
     seen, new, numbers = cursor.seen + sum(map(len, listed.values())), Counter(cursor.new), plan.numbers()
+    removed = removals_of(plan.amendments()).episodes
     for language, names in listed.items():
+        names.difference_update(removed)
         for chunk in plan.read_many((language, number) for number in numbers.get(language, ())):
             names.difference_update(chunk.episodes)
         new[language] += len(names)

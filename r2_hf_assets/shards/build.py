@@ -5,15 +5,11 @@ episode does not stall the others, and memory is bounded by the row group, the p
 Every segment becomes a row or a reject. A transient error fails the build and rejects nothing.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from r2_hf_assets.bucket.listing import age_of_newest
 from r2_hf_assets.bucket.response import Fetched, GetResult
@@ -25,13 +21,14 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry, default_retry
 from r2_hf_assets.settings import ShardSettings
 from r2_hf_assets.shards.audit import Audit, check_ledger
-from r2_hf_assets.shards.names import rejects_name, shard_names
+from r2_hf_assets.shards.index import IndexHeader, IndexWriter
+from r2_hf_assets.shards.names import index_path, path_in_repo, shard_names
 from r2_hf_assets.shards.observe import Observer
 from r2_hf_assets.shards.quality import check_all
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.shards.rowgroup import RowGroup
-from r2_hf_assets.shards.schema import REJECT_SCHEMA, strings
-from r2_hf_assets.shards.source import METADATA_MISSING, Source
+from r2_hf_assets.shards.source import METADATA_MISSING, REMOVED, Source
+from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.shards.writer import PartWriter, Upload, group_limit
 
 # A metadata file has at most a few hundred kB; eight in flight suffice for hundreds of audio requests.
@@ -45,15 +42,14 @@ Progress = Callable[[Tally], None]
 
 @dataclass(frozen=True)
 class Build:
-    """A built chunk. The record has all verdicts, or the ledger's alone when it fails; `rejects` is the ledger file."""
+    """A built chunk. The record has all verdicts, or the ledger's alone when it fails."""
 
     record: BuildRecord
-    rejects: bytes | None
     seconds: float
 
 
 class _Output:
-    """Writes segments into parts, collects rejects and counts both. No closures: they would outlive clear_frames."""
+    """Writes segments into parts, all entries into the index, and counts. No closures: they outlive clear_frames."""
 
     def __init__(
         self, chunk: ChunkManifest, source: Source, group: RowGroup, writer: PartWriter, progress: Progress | None
@@ -62,12 +58,14 @@ class _Output:
         self.started = time.monotonic()
         self.tally = Tally(episodes=len(chunk.episodes))
         self.audit, self.observer = Audit(chunk), Observer()
-        self.rejects: list[Reject] = []
-        self._without_row = dict.fromkeys(chunk.episodes)
-        self._written = 0
+        self.index = IndexWriter(chunk.language, chunk.number)
+        self.etags: dict[str, str] = {}
+        self._without_row = set(chunk.episodes)
+        self._written = self._removed_segments = self._removed_episodes = 0
 
-    def add_episode(self, episode: str, entries: int) -> None:
+    def add_episode(self, episode: str, entries: int, etag: str) -> None:
         self.tally.entries += entries
+        self.etags[episode] = etag
         self.audit.count_entries(episode, entries)
 
     def add(self, item: Segment | Reject, fetched: GetResult) -> None:
@@ -84,7 +82,7 @@ class _Output:
             reason, detail = fault
             if item.settling and reason in _UPLOAD_PENDING:
                 raise self._still_uploading(item.episode, item.key)
-            self._reject(Reject("segment", item.episode, item.key, reason, detail))
+            self._reject(Reject(item.episode, item.number, item.key, reason, detail, item))
         elif isinstance(fetched, Fetched):
             self._add_row(item, fetched)
 
@@ -92,22 +90,22 @@ class _Output:
         if not self.group.has_room(segment, fetched.size):
             self._flush()
         self.group.add(segment, fetched.pieces)
+        self.index.add_row(segment, fetched.size)
         tally = self.tally
         tally.rows += 1
         tally.audio_bytes += fetched.size
         tally.repaired_texts += segment.repaired
         if segment.episode in self._without_row:
-            del self._without_row[segment.episode]
+            self._without_row.remove(segment.episode)
             tally.episodes_with_rows += 1
 
     def _reject(self, item: Reject) -> None:
-        self.rejects.append(item)
-        tally = self.tally
-        tally.rejects[item.reason] = tally.rejects.get(item.reason, 0) + 1
-        tally.segments_rejected += item.level == "segment"
-        if item.level == "episode":
-            tally.episodes_rejected += 1
-            del self._without_row[item.episode]
+        self.index.add_reject(item)
+        self.tally.rejects[item.reason] = self.tally.rejects.get(item.reason, 0) + 1
+        self.tally.segments_rejected += item.number is not None
+        self.tally.episodes_rejected += item.number is None
+        self._removed_segments += item.reason == REMOVED and item.number is not None
+        self._removed_episodes += item.reason == REMOVED and item.number is None
 
     def _still_uploading(self, episode: str, missing: str) -> StillUploading:
         return StillUploading(
@@ -117,17 +115,22 @@ class _Output:
         )
 
     def finish(self) -> None:
-        """Write the last row group, and reject the episodes without a row."""
+        """Write the last row group, and count the episodes that have rejects alone."""
         self._flush()
-        for episode in list(self._without_row):
-            self._reject(Reject("episode", episode, self.chunk.metadata_key(episode), "no_usable_segment"))
+        self.tally.episodes_rejected = len(self._without_row)
+
+    def stats(self) -> Stats:
+        return replace(
+            self.observer.stats(), removed_segments=self._removed_segments, removed_episodes=self._removed_episodes
+        )
 
     def _flush(self) -> None:
         if len(self.group):
             table = self.group.to_table()
             self.observer.add(table)
             self.audit.count_rows(table)
-            self.writer.write(table, self.group.size)
+            place = self.writer.write(table, self.group.size)
+            self.index.place(*place, self.observer.hashes[-len(self.group) :])
             self.group.clear()
             self._written += 1
             if self._written % _ROWGROUPS_PER_RELEASE == 0:
@@ -155,11 +158,12 @@ def build_chunk(
     upload: Upload,
     limits: ShardSettings,
     *,
+    plan_id: str,
     workers: int,
     retry: Retry | None = None,
     progress: Progress | None = None,
 ) -> Build:
-    """Fetch a chunk, write its parts into `upload`, and run the checks while the last blocks are sent.
+    """Fetch a chunk, write its parts and index into `upload`, and run the checks while the last blocks are sent.
 
     `progress` is called with the running tally after each row group. Raises StillUploading, RetriesExhausted,
     AccessError, and ShardError when a part's size differs from the bytes written.
@@ -176,25 +180,33 @@ def build_chunk(
                 output.add(item, fetched)
         output.finish()
     files = tuple(
-        ShardFile(name, part.rows, part.size, part.sha256)
+        ShardFile(path_in_repo(chunk.language, name), part.rows, part.size, part.sha256)
         for name, part in zip(shard_names(chunk.number, len(writer.parts)), writer.parts, strict=True)
     )
-    rejects, content = encode_ledger(rejects_name(chunk.number), output.rejects)
-    stats, audit = output.observer.stats(), output.audit
-    record = BuildRecord(chunk.language, chunk.number, chunk.digest, files, rejects, output.tally, stats)
-    verdicts = {LEDGER: check_ledger(audit, record, content)}
+    header = IndexHeader(
+        plan_id,
+        chunk.language,
+        chunk.number,
+        chunk.prefix,
+        chunk.digest,
+        tuple((episode, output.etags.get(episode)) for episode in chunk.episodes),
+        files,
+        tuple(amendment.number for amendment in chunk.amendments),
+        output.tally,
+        output.stats(),
+    )
+    content = output.index.finish(header)
+    index = _upload_index(chunk, content, upload, output.tally)
+    record = BuildRecord(*chunk.name, chunk.digest, files, index, output.tally, output.stats())
+    verdicts = {LEDGER: check_ledger(output.audit, record, content)}
     seconds = time.monotonic() - output.started
     if verdicts[LEDGER].passed:
-        verdicts |= check_all(output.observer, audit.key_of)
-    return Build(replace(record, verdicts=verdicts), content, seconds)
+        verdicts |= check_all(output.observer, output.audit.key_of)
+    return Build(replace(record, verdicts=verdicts), seconds)
 
 
-def encode_ledger(name: str, rejects: Sequence[Reject]) -> tuple[ShardFile, bytes] | tuple[None, None]:
-    """Return the file entry and content of the rejects ledger, a Parquet file with one row a reject."""
-    if not rejects:
-        return None, None
-    sink = pa.BufferOutputStream()
-    arrays = [strings(column) for column in zip(*map(astuple, rejects), strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=REJECT_SCHEMA), sink, compression="zstd")
-    content = sink.getvalue().to_pybytes()
-    return ShardFile(name, len(rejects), len(content), hashlib.sha256(content).hexdigest()), content
+def _upload_index(chunk: ChunkManifest, content: bytes, upload: Upload, tally: Tally) -> ShardFile:
+    file = upload.begin()
+    file.write(content)
+    stored = file.finish()
+    return ShardFile(index_path(*chunk.name), tally.index_rows, stored.size, stored.sha256)

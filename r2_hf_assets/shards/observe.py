@@ -58,19 +58,29 @@ class Observer:
         """Collect from a row group; no reference to its buffers remains."""
         for batch in table.to_batches():
             keys, bodies = batch.column("audio").flatten()
-            durations = batch.column("duration_seconds").to_pylist()
-            speakers = batch.column("speaker_id").to_pylist()
-            self.counts["rows"] += batch.num_rows
-            self._add_values(durations, batch.column("dnsmos").to_pylist(), batch.column("text").to_pylist())
-            for key, body, seconds, speaker in zip(keys.to_pylist(), bodies, durations, speakers, strict=True):
+            names = ("duration_seconds", "dnsmos", "text", "speaker_id")
+            durations, *others = (batch.column(name).to_pylist() for name in names)
+            listed = keys.to_pylist()
+            self.add_values(listed, durations, *others)
+            for key, body, seconds in zip(listed, bodies, durations, strict=True):
                 self._add_audio(key, body.as_buffer(), seconds)
-                episode = key.rpartition("/")[0]
-                self._episodes.add(episode)
-                if speaker is not None:
-                    self._speakers.add((episode, speaker))
 
-    def _add_values(self, durations: Values, scores: Values, texts: Sequence[str | None]) -> None:
+    def add_values(
+        self,
+        keys: Sequence[str],
+        durations: Values,
+        scores: Values,
+        texts: Sequence[str | None],
+        speakers: Sequence[str | None],
+    ) -> None:
+        """Collect from rows without their audio."""
         counts = self.counts
+        counts["rows"] += len(keys)
+        for key, speaker in zip(keys, speakers, strict=True):
+            episode = key.rpartition("/")[0]
+            self._episodes.add(episode)
+            if speaker is not None:
+                self._speakers.add((episode, speaker))
         for seconds in durations:
             if seconds is None:
                 counts["duration_null"] += 1

@@ -1,4 +1,4 @@
-"""The build record of a chunk: its files, tally, figures and verdicts, stored as JSON beside the plan.
+"""The build record of a chunk: its files, index, tally, figures and verdicts, stored as JSON beside the plan.
 
 A stored record means that the build is complete.
 """
@@ -13,14 +13,14 @@ from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.stats import Stats
 from r2_hf_assets.verdict import Severity, Verdict
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)
 class ShardFile:
-    """A file by name, e.g. chunk-00007.parquet. `size` in bytes, `sha256` in hex."""
+    """A file by its path in the repo, e.g. data/en/chunk-00007.parquet. `size` in bytes, `sha256` in hex."""
 
-    name: str
+    path: str
     rows: int
     size: int
     sha256: str
@@ -41,6 +41,10 @@ class Tally:
     audio_bytes: int = 0
 
     @property
+    def index_rows(self) -> int:
+        return self.rows + sum(self.rejects.values())
+
+    @property
     def episodes_read(self) -> int:
         """Episodes with a row or rejected so far."""
         return self.episodes_with_rows + self.episodes_rejected
@@ -48,9 +52,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """One built chunk. `rejects` is None without rejects.
+    """One built chunk.
 
     Attributes:
+        index: the chunk's index (index.py), with a row for each entry read.
         verdicts: by check.
         earlier: SHA-256 of the files of earlier builds, which may be on the Hub without a record in the history.
         dataset: URL of the repo whose content store has the files.
@@ -60,7 +65,7 @@ class BuildRecord:
     number: int
     digest: str
     files: tuple[ShardFile, ...]
-    rejects: ShardFile | None
+    index: ShardFile | None
     tally: Tally
     stats: Stats = field(default_factory=Stats)
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
@@ -76,13 +81,28 @@ class BuildRecord:
         return sum(file.size for file in self.files)
 
     @property
+    def all_files(self) -> tuple[ShardFile, ...]:
+        """The files and the index."""
+        return (*self.files, self.index) if self.index else self.files
+
+    @property
     def sha256s(self) -> frozenset[str]:
         """SHA-256 of every file that this build or an earlier one may have uploaded."""
-        return frozenset((*(file.sha256 for file in self.files), *self.earlier))
+        return frozenset((*(file.sha256 for file in self.all_files), *self.earlier))
 
 
 def encode(record: BuildRecord) -> bytes:
     return json.dumps({"version": _VERSION, **asdict(record)}, indent=1).encode()
+
+
+def sha256s_in(data: bytes) -> frozenset[str]:
+    """Return the SHA-256 of every file in a stored record of whichever version; none in a damaged one."""
+    try:
+        raw = json.loads(data)
+        files = [*raw["files"], *([raw["index"]] if raw.get("index") else [])]
+        return frozenset((*(file["sha256"] for file in files), *raw["earlier"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return frozenset()
 
 
 def decode(data: bytes) -> BuildRecord:
@@ -93,7 +113,7 @@ def decode(data: bytes) -> BuildRecord:
             raise ValueError
         typed = {
             "files": tuple(ShardFile(**file) for file in raw["files"]),
-            "rejects": ShardFile(**raw["rejects"]) if raw["rejects"] else None,
+            "index": ShardFile(**raw["index"]) if raw["index"] else None,
             "tally": Tally(**raw["tally"]),
             "stats": Stats.from_json(raw["stats"]),
             "verdicts": {

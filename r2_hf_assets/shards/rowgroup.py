@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from r2_hf_assets.bucket.segments import Segment
-from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, floats, strings
+from r2_hf_assets.shards.schema import AUDIO, COLUMNS, SCHEMA, numbers, strings
 
 
 class RowGroup:
@@ -49,8 +49,8 @@ class RowGroup:
         bodies = pa.Array.from_buffers(pa.binary(), len(rows), buffers)
         columns = [pa.StructArray.from_arrays([paths, bodies], fields=list(AUDIO))]
         for column in others:
-            make = floats if column.dtype == "float32" else strings
-            columns.append(make([getattr(row, column.attribute) for row in rows]))
+            values = [getattr(row, column.attribute) for row in rows]
+            columns.append(strings(values) if column.dtype == "string" else numbers(values, column.type))
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
     def clear(self) -> None:

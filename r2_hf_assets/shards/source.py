@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from r2_hf_assets.bucket.fetch import fetch_in_order
 from r2_hf_assets.bucket.response import Fetched, GetResult
@@ -23,9 +23,14 @@ from r2_hf_assets.settings import MAX_ROWGROUP_BYTES
 
 _LOOKAHEAD_BYTES = 32 * 2**20
 METADATA_MISSING = "metadata_missing"
+REMOVED = "removed"
+# In place of the ETag of metadata that does not exist.
+ABSENT = ""
 
 T = TypeVar("T")
 Item = Segment | Reject
+# Called with each episode that was read, the number of its entries, and the ETag of its metadata.
+OnRead = Callable[[str, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,20 @@ class Source:
     settle: timedelta
     retry: Retry
 
-    def items(
-        self, chunk: ChunkManifest, workers: int, on_read: Callable[[str, int], None] | None = None
-    ) -> Generator[Item, None, None]:
-        """Yield entries as segments or rejects, unusable metadata as one reject. `on_read` gets the entry counts."""
-        fetch = self._fetch(chunk.episodes, chunk.metadata_key, workers, METADATA_MAX_BYTES)
+    def items(self, chunk: ChunkManifest, workers: int, on_read: OnRead | None = None) -> Generator[Item, None, None]:
+        """Yield entries as segments or rejects; an episode without entries, or removed, is one reject."""
+        fetch = self._fetch(
+            chunk.episodes,
+            lambda episode: None if chunk.removals.has_episode(episode) else chunk.metadata_key(episode),
+            workers,
+            METADATA_MAX_BYTES,
+        )
         with closing(fetch) as metadata:  # else its threads live as long as an error's traceback
             for episode, fetched in metadata:
+                if chunk.removals.has_episode(episode):
+                    yield Reject(episode, None, chunk.metadata_key(episode), REMOVED)
+                    continue
+                etag, entries = fetched.etag if fetched else ABSENT, list[Any]()
                 try:
                     if fetched is None:
                         raise UnusableMetadata(METADATA_MISSING, "no all_segments.json in the episode's folder")
@@ -50,20 +62,26 @@ class Source:
                     if not entries:
                         raise UnusableMetadata("no_segments", "an empty list")
                 except UnusableMetadata as problem:
-                    yield Reject("episode", episode, chunk.metadata_key(episode), problem.reason, problem.detail)
+                    if on_read:
+                        on_read(episode, 0, etag)
+                    yield Reject(episode, None, chunk.metadata_key(episode), problem.reason, problem.detail)
                     continue
                 if on_read:
-                    on_read(episode, len(entries))
+                    on_read(episode, len(entries), etag)
                 settling = isinstance(fetched, Fetched) and fetched.age < self.settle
-                for index, entry in enumerate(entries):
-                    yield to_segment(
+                for number, entry in enumerate(entries):
+                    item = to_segment(
                         entry,
                         episode=episode,
-                        key=chunk.audio_key(episode, index),
+                        number=number,
+                        key=chunk.audio_key(episode, number),
                         language=chunk.language,
                         settling=settling,
                         repaired=repaired,
                     )
+                    speaker = item.speaker_id if isinstance(item, Segment) else None
+                    removed = chunk.removals.has_segment(episode, number, speaker)
+                    yield Reject(episode, number, item.key, REMOVED) if removed else item
 
     def audio(self, items: Iterable[Item], workers: int) -> Generator[tuple[Item, GetResult], None, None]:
         """Yield items in order with their audio, None for a reject."""

@@ -80,8 +80,11 @@ class PartWriter:
             if self._open is not None:
                 self._open.abandon()
 
-    def write(self, table: pa.Table, size: int) -> None:
-        """Append a row group of about `size` bytes, in a new part if the current one has no room."""
+    def write(self, table: pa.Table, size: int) -> tuple[int, int]:
+        """Append a row group of about `size` bytes, in a new part if the current one has no room.
+
+        Return its place: the number of its part, and its number in that part.
+        """
         index = size // _BYTES_PER_INDEX_BYTE
         if self._open is not None and self._open.size + size + index + _OVERHEAD_BYTES > self._max:
             self._finish()
@@ -89,7 +92,9 @@ class PartWriter:
             self._open = _OpenPart(self._upload.begin())
         self._open.write(table)
         self._open.footer += _FOOTER_BYTES + index
+        self._open.groups += 1
         activity.advance()
+        return len(self.parts), self._open.groups - 1
 
     def _finish(self) -> None:
         if self._open is not None:
@@ -100,6 +105,7 @@ class PartWriter:
 class _OpenPart:
     def __init__(self, upload: PartUpload) -> None:
         self.footer = 0  # estimated bytes
+        self.groups = 0
         self._upload = upload
         self._sink = _Sink(upload)
         self._buffer = io.BufferedWriter(self._sink, _BUFFER_BYTES)

@@ -7,15 +7,21 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import obstore
 import pytest
+import xxhash
 from dagster import AssetKey, DagsterInstance
 
-from r2_hf_assets.assets.dataset_card import read_facts
+from r2_hf_assets.amend.remove import remove
 from r2_hf_assets.cli.in_process import execute, refresh_card
+from r2_hf_assets.hub.card.facts import figures_of
 from r2_hf_assets.hub.card.merge import BEGIN
+from r2_hf_assets.hub.client import HubClient
+from r2_hf_assets.hub.reads import HubReader
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.store import PlanStore, open_plan
-from r2_hf_assets.runs import history
+from r2_hf_assets.runs import card_facts, history
+from r2_hf_assets.runs.card_facts import read_facts
 from r2_hf_assets.runs.reconcile import examine
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.support.world import World, materializations
@@ -42,6 +48,8 @@ print(json.dumps({
     "one": plain(load_dataset(repo, language, split="train")),
     "one_streamed": plain(load_dataset(repo, language, split="train", streaming=True)),
     "folder": load_dataset(repo, data_dir="data/" + language, split="train").num_rows,
+    "index": list(load_dataset(repo, "metadata", split="train")),
+    "index_streamed": list(load_dataset(repo, "metadata", split="train", streaming=True)),
 }))
 # Arrow's reading threads may hold a Python file at exit, which aborts the process.
 sys.stdout.flush()
@@ -49,9 +57,9 @@ os._exit(0)
 """
 
 
-def loaded(world: World, language: str = "de") -> dict[str, Any]:
+def loaded(world: World, language: str = "de", code: str = LOAD) -> dict[str, Any]:
     env = world.command_env(**{name: world.env[name] for name in ("HF_ENDPOINT", "HF_TOKEN", "HF_HOME")})
-    command = [sys.executable, "-c", LOAD, world.repo_id, language]
+    command = [sys.executable, "-c", code, world.repo_id, language]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -92,14 +100,63 @@ def test_the_dataset_loads_by_language_and_in_full_while_the_card_is_stale(
     world.scan()
     world.build_due()
     grown = loaded(world)
-    assert grown["names"] == ["all", "de", "no"] and grown["splits"] == {"train": 12}
+    assert grown["names"] == ["all", "de", "no", "metadata"] and grown["splits"] == {"train": 12}
     assert len(set(grown["whole"])) == 12 and grown["whole"] == grown["streamed"]
     assert grown["one"] == grown["one_streamed"] == [key for key in grown["whole"] if "/deu/" in key]
     assert grown["folder"] == 6
+    assert sorted(row["key"] for row in grown["index"]) == grown["whole"] and grown["index"] == grown["index_streamed"]
     with world.dataset_folder() as folder:
         assert "Duration, seconds: 6 rows" in (folder / "assets" / "quality.svg").read_text()
         text = (folder / "README.md").read_text()
     assert "pretty_name: Talks\nlicense: cc-by-4.0\n" in text and "# Talks" in text
+
+
+LOAD_FIRST = """
+import json, os, sys
+from datasets import Audio, get_dataset_config_names, load_dataset
+repo = sys.argv[1]
+def plain(dataset):
+    return sorted(row["audio"]["path"] for row in dataset.cast_column("audio", Audio(decode=False)))
+try:
+    rows = plain(load_dataset(repo, split="train"))
+    streamed = plain(load_dataset(repo, split="train", streaming=True))
+except Exception as error:
+    rows, streamed = type(error).__name__, ""
+print(json.dumps({
+    "names": get_dataset_config_names(repo),
+    "rows": rows,
+    "streamed": streamed,
+    "index": sorted(load_dataset(repo, "metadata", split="train"), key=lambda row: row["key"]),
+    "types": {name: feature.dtype for name, feature in load_dataset(repo, "metadata", split="train").features.items()},
+}))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_rows_and_index_load_by_the_card_of_the_first_commit(in_process: World) -> None:
+    """At first a chunk without rows, then one without rejects: `reject_reason` is all null in its index."""
+    world = in_process
+    key = "processed/de/without/all_segments.json"
+    obstore.put(world.store(), key, json.dumps([{"start": 0.0, "end": 1.0, "segment_id": 0}]).encode())
+    world.scan()
+    world.build_due()
+    first = loaded(world, code=LOAD_FIRST)
+    assert first["names"] == ["metadata", "all"]
+    assert first["rows"] == "ValueError"  # "At least one data file must be specified"
+    assert [(row["reject_reason"], row["file"]) for row in first["index"]] == [("audio_missing", None)]
+    summary = world.upload(episodes={"en": 3}, **{**SMALL, "expect": True})
+    world.scan()
+    world.build_due()
+    second = loaded(world, code=LOAD_FIRST)
+    expected = sorted(row.key for row in summary.rows)
+    assert second["rows"] == second["streamed"] == expected
+    rejects = [row for row in second["index"] if row["reject_reason"]]
+    assert rejects == first["index"]
+    placed = [row for row in second["index"] if not row["reject_reason"]]
+    assert [row["key"] for row in placed] == expected
+    assert [row["audio_hash"] for row in placed] == [xxhash.xxh3_64_intdigest(world.object(key)) for key in expected]
+    assert {**second["types"], "audio_hash": "uint64", "start": "float64", "row": "int32"} == second["types"]
 
 
 @pytest.fixture
@@ -123,7 +180,7 @@ def test_the_card_has_the_recorded_chunks_and_is_updated_after_commits(
     recorded = materializations(world, "hub_commit")
     assert first["bytes"] == sum(row["bytes"] for row in recorded)
     assert first["hours"] == pytest.approx(sum(row["hours"] for row in recorded), abs=2e-4)
-    assert "| `de` |" in first["preview"] and f"resolve/{world.head()}/assets/quality.svg" in first["preview"]
+    assert "| `de` |" in readme(world)
     assert refresh() is None
     assert len(materializations(world, "dataset_card")) == 1, "no commit was recorded, so no run was started"
     with DagsterInstance.get() as instance:
@@ -140,18 +197,23 @@ def test_the_card_has_the_recorded_chunks_and_is_updated_after_commits(
 
 def _check_counted_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, real = load(), PlanStore.planned
-    plan = open_plan(settings.plan, settings.r2)
+    plan, repo = open_plan(settings.plan, settings.r2), HubClient(settings.hub)
 
     def replanned(self: PlanStore) -> list[ChunkRef]:
         return [replace(chunk, digest="new") if chunk.language == "de" else chunk for chunk in real(self)]
 
     with DagsterInstance.get() as instance:
-        facts, newest = read_facts(instance, plan, settings)
-        assert facts.all.chunks == 3 and newest > 0
+        read = read_facts(instance, plan, settings, repo)
+        facts = read.card
+        assert facts.all.chunks == 3 and read.read_up_to > 0
         monkeypatch.setattr(history, "PAGE", 2)
-        assert read_facts(instance, plan, settings) == (facts, newest)
+        assert read_facts(instance, plan, settings, repo) == read
+        with monkeypatch.context() as patch:  # a history that does not have the figures
+            patch.setattr(card_facts, "_recorded_figures", lambda event: figures_of(0, 0, None))
+            assert read_facts(instance, plan, settings, repo).card == facts
+        monkeypatch.setattr(HubReader, "header", None)  # the history has the figures: no header is read
         monkeypatch.setattr(PlanStore, "planned", replanned)
-        fewer, _ = read_facts(instance, plan, settings)
+        fewer = read_facts(instance, plan, settings, repo).card
     assert list(fewer.languages) == ["en"] and fewer.all.chunks == 1 and fewer.planned == 3
 
 
@@ -183,6 +245,23 @@ def test_user_text_is_kept_damaged_markers_are_reported_and_a_lost_history_chang
         examine(instance, load(), record_found=True)
         assert refresh_card(instance) is None
     metadata = materializations(world, "dataset_card")[0]
-    assert (metadata["chunks"], metadata["segments"], metadata["chunks_counted"]) == (2, 9, 0)
-    text = readme(world)
-    assert "are of 0 of 2 chunks" in text and "| `de` | ? | ? | 3 | ? |" in text
+    assert (metadata["chunks"], metadata["segments"], metadata["chunks_counted"]) == (2, 9, 2)
+    assert readme(world) == text, "the indexes have the figures"
+
+
+def test_the_card_of_a_dataset_whose_last_row_was_removed(in_process: World) -> None:
+    in_process.upload(episodes={"en": 1, "de": 1}, **SMALL)
+    assert in_process.scan() is None
+    assert not any(run.error for run in in_process.build_due())
+    assert refresh() is None
+    settings = load()
+    plan = open_plan(settings.plan, settings.r2)
+    for left, chunk in ((1, "en"), (0, "de")):
+        (episode,) = next(iter(plan.read_many([(chunk, 0)]))).episodes
+        remove(settings, [episode], "takedown")
+        assert not any(run.error for run in in_process.build_due())
+        assert refresh() is None, "fewer languages are no smaller history"
+        text = readme(in_process)
+        assert text.count("config_name: en\n") == 0
+        assert text.count("config_name: de\n") == 2 * left
+        assert "2 chunks of the plan, by digest" in text and episode not in text

@@ -41,9 +41,11 @@ def test_a_build_is_uploaded_but_not_visible_and_leaves_no_file_on_disk(planned:
     assert parquet_files(planned) == {}
     (built,) = materializations(planned, "parquet_shards", KEY)
     names = [file["file"] for file in built["files"]]
-    assert len(names) > 1 and names == [f"data/en/chunk-00000-part-{n:02d}.parquet" for n in range(len(names))]
+    *parts, index = names
+    assert len(parts) > 1 and parts == [f"data/en/chunk-00000-part-{n:02d}.parquet" for n in range(len(parts))]
+    assert index == built["index"] == "metadata/en/chunk-00000.parquet" and planned.indexes() == []
     assert planned.build(KEY) is None
-    assert planned.files() == names
+    assert planned.files() == parts and planned.indexes() == [index]
     assert parquet_files(planned) == {}
 
 
@@ -52,11 +54,14 @@ def test_keep_shards_keeps_the_files_of_the_latest_build(planned: World, monkeyp
     assert planned.build(KEY) is None
     on_hub = {file["file"]: file["sha256"] for file in materializations(planned, "hub_commit", KEY)[0]["files"]}
     assert len(on_hub) > 1
-    assert parquet_files(planned) == {path.replace("data/", "shards/"): sha256 for path, sha256 in on_hub.items()}
+    kept = {path.replace("data/", "shards/"): sha256 for path, sha256 in on_hub.items() if path.startswith("data/")}
+    kept["shards/en/chunk-00000.index.parquet"] = on_hub["metadata/en/chunk-00000.parquet"]
+    assert parquet_files(planned) == kept
     monkeypatch.delenv("PARQUET_MAX_BYTES")
     assert planned.build(KEY) is None
     assert planned.files() == ["data/en/chunk-00000.parquet"]
-    assert list(parquet_files(planned)) == ["shards/en/chunk-00000.parquet"], "the earlier build's parts are deleted"
+    kept_names = ["shards/en/chunk-00000.index.parquet", "shards/en/chunk-00000.parquet"]
+    assert sorted(parquet_files(planned)) == kept_names, "the earlier build's parts are deleted"
 
 
 def test_a_build_requires_the_hub_settings(planned: World, monkeypatch: pytest.MonkeyPatch) -> None:

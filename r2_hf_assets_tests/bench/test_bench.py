@@ -32,9 +32,11 @@ FIGURES = {
     "due": ["seconds", "queries, over those at 20"],
     "chunks": ["over its data time"],
     "latency": ["objects/s over the ceiling"],
+    "heads": ["HEADs/s over the ceiling"],
     "static": [],
     "dedup": [],
     "readers": [],
+    "choosing": ["bytes, episodes that follow one another"],
 }
 
 
@@ -80,6 +82,9 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
     read = {name.rpartition(" ")[2]: sample[0]["reported"] for name, sample in rows["readers"]["samples"].items()}
     assert [read[what]["rows"] for what in ("first", "shuffle", "rows")] == [1, 1, 10]
     assert 0 < read["text"]["bytes"] < read["first"]["bytes"] and read["text"]["rows"] > 100
+    (_, everything, *chosen) = rows["choosing"]["table"]
+    assert everything[1] == "2,000" and [line[1] for line in chosen] == ["100", "100", "100"]
+    assert 1 <= int(chosen[0][2]) <= int(chosen[2][2]) <= int(everything[2])
     head, *variants = rows["dedup"]["table"]
     assert head[:5] == ["pages", "file, MB", "first, MB", "unchanged, MB", "one changed, MB"] and len(variants) == 2
     for _, size, first, unchanged, changed, *_ in variants:

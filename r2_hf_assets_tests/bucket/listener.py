@@ -38,6 +38,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_PUT = respond
+    do_GET = do_HEAD = do_PUT = respond
 
     def log_message(self, *_: object) -> None: ...

@@ -12,7 +12,7 @@ import obstore
 import pytest
 
 from r2_hf_assets.bucket.client import object_store
-from r2_hf_assets.bucket.fetch import fetch_in_order
+from r2_hf_assets.bucket.fetch import fetch_in_order, head_in_order
 from r2_hf_assets.bucket.listing import list_language_folders
 from r2_hf_assets.bucket.pages import check_access, first_page
 from r2_hf_assets.bucket.transfers import Bucket
@@ -33,6 +33,7 @@ CLIENTS: dict[str, Callable[[BucketSettings], object]] = {
     "libcurl's GETs": lambda r2: list(
         fetch_in_order(["a b/k+1"], str, Bucket(r2), workers=1, max_bytes=9, limit=9, retry=QUICK)
     ),
+    "libcurl's HEADs": lambda r2: list(head_in_order(["a b/k+1"], str, Bucket(r2), workers=1, retry=QUICK)),
     "libcurl's listings": lambda r2: list_language_folders(Bucket(r2), "processed/en us/", QUICK),
     "obstore": lambda r2: obstore.put(object_store(r2), "state/k", b"{}", mode="create"),
     "doctor": check_bucket,

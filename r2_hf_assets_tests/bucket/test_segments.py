@@ -12,6 +12,7 @@ from r2_hf_assets_tests.support.build_samples import entry
 
 WHERE: dict[str, Any] = {
     "episode": "en-US/ep",
+    "number": 3,
     "key": "processed/en-US/ep/ep_000003.mp3",
     "language": "en",
     "settling": False,
@@ -28,9 +29,12 @@ def read(value: Any, **options: Any) -> Segment:
 def test_a_valid_entry_becomes_a_segment():
     assert read(entry(3)) == Segment(
         episode="en-US/ep",
+        number=3,
         key="processed/en-US/ep/ep_000003.mp3",
         text="words of segment 3",
         speaker_id="SPEAKER_01",
+        start=3.0,
+        end=4.5,
         duration=1.5,
         dnsmos=3.25,
         language="en",
@@ -46,8 +50,8 @@ def test_settling_is_passed_on():
 @pytest.mark.parametrize("value", [None, 1, 1.5, "text", [], [entry()], True])
 def test_an_entry_that_is_no_object_is_rejected(value):
     assert to_segment(value, **WHERE) == Reject(
-        "segment",
         "en-US/ep",
+        3,
         "processed/en-US/ep/ep_000003.mp3",
         "entry_not_an_object",
         f"a JSON {type(value).__name__}",

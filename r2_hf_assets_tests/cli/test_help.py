@@ -13,8 +13,8 @@ from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.conftest import REQUIRED
 from r2_hf_assets_tests.support.world import BIN, ROOT
 
-COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "import"]
-LARGE = ["dagster", "pyarrow", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
+COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "release", "releases", "import"]
+LARGE = ["dagster", "pyarrow", "duckdb", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_command_is_installed(command: list[str]) -> None:
         (["--language", "klingon"], "--language: 'klingon' is no known language"),
         (["process", "--lang", "en,klingon"], "--language: 'klingon' is no known language"),
         (["scan", "--language", ","], "it names no language"),
-        (["reconcile", "--record", "--dry-run"], "--record and --dry-run exclude each other"),
+        (["reconcile", "--record", "--dry-run"], "--dry-run excludes --record and --write-index"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),
     ],

@@ -29,7 +29,7 @@ def main(folder: Path, stall_s: float | None = None) -> None:
     bodies = [b"PAR1" + rng.randbytes(size) for size in (2_500_000, 900_000, 50_000)]
     runs = []
     known: dict[tuple[str, int], frozenset[str]] = {("en", 7): frozenset()}
-    claim = Claim("0" * 32, lambda _: known)
+    claim = Claim("0" * 32, lambda _: known, lambda *_: True)
     for parts in (3, 3, 1, 1):
         prepare_repo(repo, claim)
         record = upload_chunk(repo, folder, *bodies[:parts])
@@ -37,7 +37,7 @@ def main(folder: Path, stall_s: float | None = None) -> None:
         known["en", 7] |= record.sha256s
     import huggingface_hub
 
-    built = {path_in_repo("en", file.name): file.sha256 for file in record.files}
+    built = {file.path: file.sha256 for file in record.all_files}
     result = {
         "version": huggingface_hub.__version__,
         "committed": [run.committed for run in runs],

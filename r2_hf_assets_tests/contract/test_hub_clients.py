@@ -20,6 +20,7 @@ from r2_hf_sandbox.hub.server import start_hub
 
 LOCK = Path(__file__).with_name("hub036.lock")
 COMMIT = Path(__file__).with_name("commit_shards.py")
+RELEASE = Path(__file__).with_name("release_and_purge.py")
 # The largest file has three parts, so the multipart route is used.
 PART_BYTES = 1_000_000
 
@@ -83,6 +84,26 @@ def test_a_chunk_is_committed_once_and_reads_back(client: str, tmp_path: Path, r
     over_lfs = any(path.endswith("/info/lfs/objects/batch") for path in paths)
     assert (over_xet, over_lfs) == (options["xet"], not options["xet"])
     assert result["fast"] == ("HF_HUB_ENABLE_HF_TRANSFER" in options["env"])
+
+
+@pytest.mark.parametrize("xet", [True, False], ids=["Xet", "LFS"])
+def test_036_tags_squashes_and_deletes(python036: Path, xet: bool, tmp_path: Path) -> None:
+    with start_hub(tmp_path / "hub", xet=xet) as hub:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        env |= {"HF_REPO_ID": f"{hub.user}/speech", "HF_TOKEN": hub.token, "HF_ENDPOINT": hub.endpoint}
+        env |= {"HF_HOME": str(tmp_path / "hf_home"), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [str(python036), str(RELEASE)], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        paths = [request["path"] for request in hub.requests()]
+    assert json.loads(done.stdout) == {
+        "refs": [["branch", "main"], ["tag", "v1"], ["pull_request", "1"]],
+        "commits": {"v1": ["old", "initial commit"], "main": ["Release 2"]},
+        "stored": [["new.parquet", "old.parquet"], ["new.parquet"]],
+        "new": True,
+    }
+    assert any("/xorbs/" in path for path in paths) == xet
 
 
 # Routes that accept a request and never respond: of the head, and of a part.

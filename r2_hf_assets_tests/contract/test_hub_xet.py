@@ -99,6 +99,61 @@ def test_the_footer_of_a_response(store: XetStore) -> None:
     assert before <= footer[10] == footer[11] - DEDUP_VALID_S
 
 
+def _two_files(store: XetStore) -> None:
+    """Register a file of chunks 0 and 1, sha256 ef..., and one of chunks 1 and 2, sha256 aa..."""
+    store.put_shard(_shard(0, 2, 150))
+    store.put_shard(_shard(1, 3, 120).replace(_entry("cd" * 32)[:32], b"\xcc" * 32).replace(b"\xef" * 32, b"\xaa" * 32))
+
+
+def test_a_deleted_file_takes_only_its_own_chunks_along(store: XetStore) -> None:
+    _two_files(store)
+    before = store.xorb_path(XORB).read_bytes()
+    store.delete(["ef" * 32])
+    for reader in (store, XetStore(store.folder)):
+        assert reader.file_of_sha256("ef" * 32) is None and reader.file("cd" * 32) is None
+        assert reader.file_of_sha256("aa" * 32) == XetFile("cc" * 32, (Term(XORB, 1, 3, 120),), "aa" * 32)
+        assert reader.chunks(XORB).dropped == {0}
+        assert [reader.dedup_shard(name) for name in HASHES] == [None] * 3
+    start = store.chunks(XORB).packed[1]
+    after = store.xorb_path(XORB).read_bytes()
+    assert after[8:start] == bytes(100) and after[start:] == before[start:]
+    with pytest.raises(HubRefusal, match="deleted chunks"):
+        store.put_shard(_shard(0, 3, 220))
+    store.delete(["aa" * 32])
+    assert [path for path in store.folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_xorb_with_dropped_chunks_is_replaced_by_a_whole_one(store: XetStore) -> None:
+    _two_files(store)
+    store.delete(["ef" * 32])
+    assert store.put_xorb(XORB, _xorb(CHUNKS)) and not store.put_xorb(XORB, _xorb(CHUNKS))
+    store.put_shard(_shard(0, 3, 220))
+    assert store.file_of_sha256("ef" * 32) is not None and store.dedup_shard(HASHES[0]) is not None
+
+
+def test_a_deletion_that_was_killed_is_completed(store: XetStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    _two_files(store)
+    monkeypatch.setattr(store, "_rewrite", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.delete(["ef" * 32])
+    restarted = XetStore(store.folder)
+    assert restarted.file_of_sha256("ef" * 32) is None
+    assert [restarted.dedup_shard(name) for name in HASHES] == [None] * 3
+    restarted.delete(["ef" * 32])
+    assert restarted.file("cd" * 32) is None and restarted.file_of_sha256("aa" * 32) is not None
+
+
+def test_chunks_of_an_upload_in_progress_stay(store: XetStore) -> None:
+    """Its shard, which comes last, names chunks that no file has yet."""
+    store.put_shard(_shard(0, 1, 100))
+    other = "12" * 32
+    store.put_xorb(other, _xorb(CHUNKS))
+    store.delete(["ef" * 32])
+    assert store.chunks(XORB).dropped == {0}
+    store.put_shard(_shard(0, 3, 220, xorb=other))
+    assert store.file_of_sha256("ef" * 32) is not None
+
+
 @pytest.mark.parametrize("xorb", [b"\1" + _xorb([9])[1:], _xorb([9])[:-1], _xorb([9])[:5], _xorb([200_000])])
 def test_an_invalid_xorb_is_refused(store: XetStore, xorb: bytes) -> None:
     with pytest.raises(HubRefusal, match="malformed xorb"):

@@ -58,7 +58,7 @@ def rows_of(report: ScanReport, store) -> dict[str, bytes]:
     rows: dict[str, bytes] = {}
     for chunk in report.new_chunks:
         built = build_in_memory(chunk, store, retry=None)
-        assert built.record.rejects is None, built.record.tally
+        assert built.rejects() == [], built.record.tally
         rows |= {row["audio"]["path"]: row["audio"]["bytes"] for row in built.rows()}
     return rows
 

@@ -6,12 +6,12 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import http_backoff
 
-from r2_hf_assets.errors import RetriesExhausted
+from r2_hf_assets.errors import RetriesExhausted, ShardError
 from r2_hf_assets.hub import timeouts, upload_xet
 from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
+from r2_hf_assets.hub.reads import HubReader, take_inventory
 from r2_hf_assets.preflight import hub as preflight
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.settings import HubSettings
@@ -90,7 +90,7 @@ def read_all(case: HubCase) -> list[RemoteFile]:
     assert inventory.revision
     assert repo.call_with_retry("read", lambda: repo.read(CARD_PATH, inventory.revision or "")) == CARD
     assert repo.call_with_retry("list", lambda: repo.files([PART], inventory.revision or "")) == inventory.files
-    with pytest.raises(UnreadableShard):  # the file is no Parquet
+    with pytest.raises(ShardError):  # the file is no Parquet
         HubReader(repo, inventory.revision).footer(inventory.files[PART])
     return list(inventory.files.values())
 

@@ -18,7 +18,9 @@ def check_whole(world: World, keys: set[str]) -> None:
     assert sorted(row["audio"]["path"] for row in world.table().to_pylist()) == sorted(keys)
     assert len(world.commits()) == 1 and world.due() == []
     (shards,) = materializations(world, "parquet_shards")
-    assert shards["rejects_by_reason"] == {} and shards["rejects_ledger"] == "none"
+    assert shards["rejects_by_reason"] == {} and shards["index"] == "metadata/en/chunk-00000.parquet"
+    assert [row["key"] for row in world.index_rows() if row["reject_reason"] is None] == sorted(keys)
+    assert world.indexes() == [shards["index"]]
 
 
 @pytest.mark.parametrize("fault", ["503 SlowDown", "truncated"])
@@ -41,7 +43,7 @@ def test_a_permanent_error_fails_the_partition_and_a_later_run_completes_it(plan
     assert world.due() == ["en|chunk_0000"]
     assert materializations(world, "parquet_shards") == materializations(world, "hub_commit") == []
     home = world.folder / "dagster_home" / "r2_hf_assets"
-    assert [path for path in (home / "state" / "builds").rglob("*") if path.is_file()] == [], "no record, no ledger"
+    assert [path for path in (home / "state" / "builds").rglob("*") if path.is_file()] == [], "no record"
     assert world.files() == []
     end_fault(proxy, fault)
     assert [run.error for run in world.build_due()] == [None]

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from huggingface_hub.errors import HfHubHTTPError
 
 from r2_hf_assets.hub.card.merge import CARD_PATH
-from r2_hf_assets.hub.client import HubClient, RemoteFile
+from r2_hf_assets.hub.client import HubClient, Ref, RemoteFile
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim
 from r2_hf_assets.plan.chunks import Name
-from r2_hf_assets.shards.names import shard_names
+from r2_hf_assets.shards.names import index_path, path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets_tests.support.build_samples import NO_WAIT
 
@@ -36,8 +36,8 @@ def http_error(status: int, headers: dict[str, str] | None = None) -> HfHubHTTPE
 
 
 class FakeRepo(HubClient):
-    """One dataset repo. `revisions` has every state, `calls` the number of calls a method, `pointers` the paths of the
-    LFS pointers in its commits."""
+    """One dataset repo. `revisions` has every state, `tags` names of them, `calls` the number of calls a method, and
+    `pointers` the paths of the LFS pointers in its commits."""
 
     repo_id = "me/speech"
 
@@ -45,6 +45,7 @@ class FakeRepo(HubClient):
         self.log, self.retry = None, NO_WAIT
         self.revisions: list[Files] = [{file.path: file for file in files}] if exists else []
         self.card_errors = ""
+        self.tags: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
         self.pointers: list[str] = []
         self._contents: dict[str, bytes] = {}
@@ -67,7 +68,7 @@ class FakeRepo(HubClient):
 
     def lose(self, record: BuildRecord) -> None:
         """Remove the content of these files from the content store."""
-        self._lost |= {file.sha256 for file in record.files}
+        self._lost |= {file.sha256 for file in record.all_files}
 
     @property
     def now(self) -> Files:
@@ -85,7 +86,7 @@ class FakeRepo(HubClient):
             every = {file.sha256 or _EMPTY for files in self.revisions for file in files.values()}
             return dict.fromkeys(chunks, frozenset(every))
 
-        return Claim(plan_id, known)
+        return Claim(plan_id, known, lambda *_: True)
 
     def write(self, path: str, data: bytes) -> None:
         """Commit a file with content, as another writer."""
@@ -120,7 +121,7 @@ class FakeRepo(HubClient):
         with self._call("list_files"):
             return {path: file for path, file in self._at(revision).items() if path.startswith(f"{folder}/")}
 
-    def read(self, path: str, revision: str) -> bytes | None:
+    def read(self, path: str, revision: str, first: int = 0) -> bytes | None:
         with self._call("read"):
             file = self._at(revision).get(path)
             return self._contents.get(file.sha256 or "", b"") if file else None
@@ -147,6 +148,10 @@ class FakeRepo(HubClient):
             oid = self._head()
             assert oid is not None and message
             return oid, self.commit_url(oid)
+
+    def refs(self) -> tuple[Ref, ...]:
+        with self._call("refs"):
+            return tuple(Ref("tag", name, revision) for name, revision in self.tags.items())
 
     def has_content(self, files: Sequence[RemoteFile]) -> bool:
         with self._call("has_content"):
@@ -186,14 +191,18 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def built(*contents: bytes, number: int = 7, language: str = "en") -> BuildRecord:
-    """Return the record of a chunk with these parts, whose content is stored."""
-    files = []
-    for name, data in zip(shard_names(number, len(contents)), contents, strict=True):
-        sha256 = hashlib.sha256(data).hexdigest()
-        _BUILT[sha256] = data
-        files.append(ShardFile(name, 1, len(data), sha256))
-    return BuildRecord(language, number, f"digest-{number}", tuple(files), None, Tally(rows=len(files)))
+def built(*contents: bytes, index: bytes | None = None, number: int = 7, language: str = "en") -> BuildRecord:
+    """Return the record of a chunk with these parts and this index, whose content is stored."""
+    paths = [path_in_repo(language, name) for name in shard_names(number, len(contents))]
+    files = tuple(_stored(path, 1, data) for path, data in zip(paths, contents, strict=True))
+    stored = None if index is None else _stored(index_path(language, number), len(files), index)
+    return BuildRecord(language, number, f"digest-{number}", files, stored, Tally(rows=len(files)))
+
+
+def _stored(path: str, rows: int, data: bytes) -> ShardFile:
+    sha256 = hashlib.sha256(data).hexdigest()
+    _BUILT[sha256] = data
+    return ShardFile(path, rows, len(data), sha256)
 
 
 def remote(path: str, data: bytes) -> RemoteFile:

@@ -14,10 +14,10 @@ from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import STREAM_RETRY
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_assets.shards.build import LEDGER, Build
-from r2_hf_assets.shards.rowgroup import RowGroup
+from r2_hf_assets.shards.writer import PartWriter
 from r2_hf_assets_tests.hub.conftest import registered
 from r2_hf_assets_tests.hub.uploads import CLAIM
-from r2_hf_assets_tests.support.build_samples import audio, chunk_of, limits, put_episode
+from r2_hf_assets_tests.support.build_samples import PLAN_ID, audio, chunk_of, limits, put_episode
 from r2_hf_assets_tests.support.world import World
 
 SIZE = 20_000
@@ -50,7 +50,7 @@ def short_xet_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 def build(chunk: ChunkManifest, source: Source, folder: Path, log: list[str], **changes: Any) -> Build:
     settings = limits(folder, max_bytes=100_000, rowgroup_bytes=30_000, **changes)
     source[1].log = log.append
-    return build_on_hub(chunk, *source, settings)
+    return build_on_hub(chunk, *source, settings, plan_id=PLAN_ID)
 
 
 def test_a_built_chunk_is_committed_without_a_local_file(
@@ -64,6 +64,9 @@ def test_a_built_chunk_is_committed_without_a_local_file(
     assert commit_chunk(source[1], built.record, CLAIM).committed
     rows = world.table().to_pylist()
     assert [row["audio"]["bytes"] for row in rows] == [audio(e, n, SIZE) for e in chunk.episodes for n in range(3)]
+    index = world.index_rows()
+    assert [line["key"] for line in index] == [row["audio"]["path"] for row in rows]
+    assert [*dict.fromkeys(line["file"] for line in index)] == world.files()
 
 
 @pytest.mark.parametrize("route", ["/v1/xorbs/", "/v1/shards$"])
@@ -91,8 +94,8 @@ def test_a_transfer_that_always_fails_exhausts_the_retries(
 def test_a_failed_ledger_check_registers_nothing_and_is_not_retried(
     world: World, chunk: ChunkManifest, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = RowGroup.to_table
-    monkeypatch.setattr(RowGroup, "to_table", lambda self: real(self).slice(1))
+    real = PartWriter.write
+    monkeypatch.setattr(PartWriter, "write", lambda self, table, size: real(self, table.slice(1), size))
     log: list[str] = []
     mark = world.sandbox.hub.mark()
     with pytest.raises(CheckFailed, match=r"^the ledger check failed: .*; not recorded$") as failed:

@@ -11,7 +11,7 @@ from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
-ONE = "data/en/chunk-00007.parquet"
+ONE, INDEX = "data/en/chunk-00007.parquet", "metadata/en/chunk-00007.parquet"
 
 
 def part(number: int) -> str:
@@ -99,14 +99,45 @@ def test_a_chunk_of_many_parts_is_committed_once():
     assert not commit(repo, record).committed
 
 
-def test_a_chunk_without_rows_makes_no_commit():
+def test_parts_and_index_are_one_commit():
+    repo = FakeRepo()
+    done = commit(repo, built(b"a", b"b", index=b"index"))
+    assert done.added == (part(0), part(1), INDEX) and len(repo.revisions) == 2
+    assert repo.data == {part(0): remote(part(0), b"a"), part(1): remote(part(1), b"b"), INDEX: remote(INDEX, b"index")}
+    assert not commit(repo, built(b"a", b"b", index=b"index")).committed
+
+
+def test_an_index_that_differs_is_replaced_alone():
+    repo = FakeRepo()
+    commit(repo, built(b"rows", index=b"index"))
+    assert commit(repo, built(b"rows", index=b"other")).added == (INDEX,)
+    assert repo.data == {ONE: remote(ONE, b"rows"), INDEX: remote(INDEX, b"other")}
+
+
+def test_a_chunk_without_an_index_is_committed_again_with_one():
+    repo = FakeRepo([remote(ONE, b"rows")])
+    assert commit(repo, built(b"rows", index=b"index")).added == (INDEX,)
+
+
+def test_a_chunk_without_rows_is_a_commit_of_its_index():
+    repo = FakeRepo([remote("README.md", b"card")])
+    done = commit(repo, built(index=b"index"))
+    assert (done.committed, done.added, done.removed) == (True, (INDEX,), ())
+    assert not commit(repo, built(index=b"index")).committed
+
+
+def test_the_parts_of_a_chunk_without_rows_are_removed():
+    repo = FakeRepo([remote(ONE, b"old"), remote(INDEX, b"old")])
+    done = commit(repo, built(index=b"index"))
+    assert (done.added, done.removed) == ((INDEX,), (ONE,))
+    assert repo.data == {INDEX: remote(INDEX, b"index")}
+
+
+def test_a_record_without_files_makes_no_commit_and_removes_what_is_there():
     repo = FakeRepo([remote("README.md", b"card")])
     assert commit(repo, built()) == CommitRecord("oid-0", repo.commit_url("oid-0"), False, (), ())
-
-
-def test_the_files_of_a_chunk_without_rows_are_removed():
-    repo = FakeRepo([remote(ONE, b"old")])
-    assert commit(repo, built()).removed == (ONE,)
+    repo = FakeRepo([remote(ONE, b"old"), remote(INDEX, b"old")])
+    assert commit(repo, built()).removed == (ONE, INDEX)
     assert repo.data == {}
 
 
@@ -123,14 +154,16 @@ def test_other_files_do_not_change():
                 "data/de/chunk-00007.parquet",
                 "data/de/chunk-00007-part-01.parquet",
                 "data/en/chunk-00007.parquet.bak",
+                "metadata/en/chunk-00070.parquet",
+                "metadata/de/chunk-00007.parquet",
                 "chunk-00007.parquet",
             )
         ),
     ]
     repo = FakeRepo([*others, remote(part(0), b"old"), remote(part(3), b"old")])
-    commit(repo, built(b"rows"))
+    commit(repo, built(b"rows", index=b"index"))
     unchanged = {file.path: file for file in others if file.path != "README.md"}
-    assert repo.data == unchanged | {ONE: remote(ONE, b"rows")}
+    assert repo.data == unchanged | {ONE: remote(ONE, b"rows"), INDEX: remote(INDEX, b"index")}
     assert repo.now["README.md"] == others[0]
 
 

@@ -20,7 +20,7 @@ from r2_hf_assets_tests.hub.fake_repo import FakeRepo, built, remote
 
 OWN, OTHER = "1" * 32, "2" * 32
 ONE = "data/en/chunk-00007.parquet"
-NOTHING_KNOWN = Claim(OWN, lambda _: {})
+NOTHING_KNOWN = Claim(OWN, lambda _: {}, lambda *_: True)
 
 
 def commit(repo: FakeRepo, record: BuildRecord, claim: Claim = NOTHING_KNOWN) -> CommitRecord:
@@ -45,7 +45,7 @@ def test_another_plan_is_refused_and_changes_nothing():
         lambda: prepare_repo(repo, repo.claim(OTHER)),
         lambda: refuse_other_plan(repo, repo.head() or "", OTHER),
         lambda: refuse_other_plan(repo, repo.head() or "", None),
-        lambda: refuse_dataset_without_plan(repo, OTHER),
+        lambda: refuse_dataset_without_plan(repo, OTHER, empty=True),
     ):
         with pytest.raises(ForeignDataset, match=f"belongs to .*plan.*{OWN}") as refused:
             attempt()
@@ -56,7 +56,7 @@ def test_another_plan_is_refused_and_changes_nothing():
 
 def test_the_second_of_two_plans_that_start_concurrently_is_refused():
     repo = FakeRepo()
-    repo.before("commit", lambda: commit(repo, built(b"other", number=1), Claim(OTHER, lambda _: {})))
+    repo.before("commit", lambda: commit(repo, built(b"other", number=1), Claim(OTHER, lambda _: {}, lambda *_: True)))
     with pytest.raises(ForeignDataset, match=OTHER):
         commit(repo, built(b"rows"))
     assert list(repo.data) == ["data/en/chunk-00001.parquet"]
@@ -121,14 +121,16 @@ def test_an_owner_file_of_another_release_is_read():
 
 
 def test_an_empty_plan_is_refused_for_a_repo_with_chunks():
-    refuse_dataset_without_plan(FakeRepo(exists=False), None)
-    refuse_dataset_without_plan(FakeRepo([remote("README.md", b"card"), remote("data/x.parquet", b"x")]), None)
+    refuse_dataset_without_plan(FakeRepo(exists=False), None, empty=True)
+    refuse_dataset_without_plan(
+        FakeRepo([remote("README.md", b"card"), remote("data/x.parquet", b"x")]), None, empty=True
+    )
     with pytest.raises(ForeignDataset, match=r"holds 1 chunk files \(data/en/chunk-00007.parquet\), and this plan is"):
-        refuse_dataset_without_plan(FakeRepo([remote(ONE, b"rows")]), None)
+        refuse_dataset_without_plan(FakeRepo([remote(ONE, b"rows")]), None, empty=True)
     repo = FakeRepo()
     commit(repo, built(b"rows"))
     with pytest.raises(ForeignDataset, match="this plan is empty"):  # its manifests are lost, but not its id
-        refuse_dataset_without_plan(repo, OWN)
+        refuse_dataset_without_plan(repo, OWN, empty=True)
 
 
 def test_starting_over_removes_other_plans_chunks_and_no_other_file():
@@ -147,7 +149,7 @@ def test_starting_over_removes_the_scripts_files_in_folders_of_other_languages()
     files = [remote("data/fra/chunk-00000.parquet", b"fr"), remote("data/123/chunk-00000-part-00.parquet", b"?")]
     repo = FakeRepo(files)
     with pytest.raises(ForeignDataset, match=r"holds 2 chunk files .*take the script's plan over with `r2-hf import`"):
-        refuse_dataset_without_plan(repo, None)
+        refuse_dataset_without_plan(repo, None, empty=True)
     assert start_over(repo, NOTHING_KNOWN, {}) == (2, "oid-0")
     assert not repo.data
 
@@ -159,6 +161,19 @@ def test_starting_over_removes_the_figures_from_the_card():
     start_over(repo, NOTHING_KNOWN, {})
     text = repo.text("README.md")
     assert text.startswith(people.decode()) and "7 chunks" not in text and BEGIN in text and END in text
+
+
+def test_starting_over_keeps_what_a_person_has_below_metadata():
+    repo = FakeRepo(
+        [remote(ONE, b"rows"), remote("metadata/notes.csv", b"x"), remote("metadata/en/notes.parquet", b"x")]
+    )
+    repo.put(remote("metadata/amendments/0000.json", b"{}"), remote("metadata/releases.json", b"{}"))
+    repo.put(remote("metadata/en/chunk-00007.parquet", b"index"))
+    assert start_over(repo, NOTHING_KNOWN, {})[0] == 4
+    assert {path for path in repo.data if path.startswith("metadata/")} == {
+        "metadata/notes.csv",
+        "metadata/en/notes.parquet",
+    }
 
 
 def test_starting_over_removes_another_plans_file_at_a_committed_path():

@@ -1,4 +1,4 @@
-"""The inventory of data/ at one revision, the parsing of file names, and range reads of files."""
+"""The inventory of data/ and metadata/ at one revision, the parsing of file names, and range reads of files."""
 
 import hashlib
 
@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from r2_hf_assets.errors import AccessError, RetriesExhausted
+from r2_hf_assets.errors import AccessError, RetriesExhausted, ShardError
 from r2_hf_assets.hub.client import RemoteFile
-from r2_hf_assets.hub.reads import HubReader, UnreadableShard, take_inventory
+from r2_hf_assets.hub.reads import HubReader, take_inventory
 from r2_hf_assets.shards.names import parse_path, parts_in_order
 from r2_hf_assets.shards.schema import SCHEMA, WRITER_OPTIONS
 from r2_hf_assets_tests.hub.conftest import client, commit_files
@@ -22,23 +22,25 @@ def test_without_a_repo_or_data_the_inventory_is_empty(world: World) -> None:
     assert (inventory.revision, inventory.files) == (head, {})
 
 
-def test_every_page_of_data_is_listed_and_no_other_folder(world: World) -> None:
-    names = [f"data/en/{number:04d}.txt" for number in range(1005)]
-    head = commit_files(world, {**dict.fromkeys(names, b"x"), "database/en/a.parquet": b"other"})
+def test_every_page_of_data_and_metadata_is_listed_and_no_other_folder(world: World) -> None:
+    names = [f"data/en/{number:04d}.txt" for number in range(1005)] + ["metadata/en/chunk-00007.parquet"]
+    others = {"database/en/a.parquet": b"other", "metadata.json": b"{}"}
+    head = commit_files(world, {**dict.fromkeys(names, b"x"), **others})
     mark = world.sandbox.hub.mark()
     inventory = take_inventory(client(world))
     assert (inventory.revision, list(inventory.files)) == (head, names)
     listings = [request["path"] for request in world.sandbox.hub.requests(since=mark) if "/tree/" in request["path"]]
-    assert len(listings) == 2
+    assert len(listings) == 3
     assert all(head in path for path in listings)
 
 
 def test_the_inventory_has_the_size_and_the_sha256_of_a_shard(world: World) -> None:
     body = b"PAR1" * 1000
-    commit_files(world, {"data/en/chunk-00007.parquet": body})
-    (file,) = take_inventory(client(world)).files.values()
-    assert file == RemoteFile("data/en/chunk-00007.parquet", 4000, hashlib.sha256(body).hexdigest())
-    assert take_inventory(client(world)).by_chunk() == {("en", 7): [file]}
+    paths = ["data/en/chunk-00007.parquet", "metadata/en/chunk-00007.parquet"]
+    commit_files(world, dict.fromkeys(paths, body))
+    files = [*take_inventory(client(world)).files.values()]
+    assert files == [RemoteFile(path, 4000, hashlib.sha256(body).hexdigest()) for path in paths]
+    assert take_inventory(client(world)).by_chunk() == {("en", 7): files}
 
 
 def test_transient_errors_are_retried_and_a_refusal_is_one_line(world: World) -> None:
@@ -112,12 +114,13 @@ def test_keys_are_read_by_ranges_without_the_audio(world: World) -> None:
     schema, count = reader.footer(file)
     assert (schema, schema.metadata, count) == (SCHEMA, SCHEMA.metadata, 40)
     mark = world.sandbox.hub.mark()
-    assert reader.keys(file) == [row["audio"]["path"] for row in rows]  # type: ignore[index]
+    keys = [key for (group,) in reader.row_groups(file, ["audio.path"]) for key in group]
+    assert keys == [row["audio"]["path"] for row in rows]  # type: ignore[index]
     ranges = [r for r in world.sandbox.hub.requests(since=mark) if "/resolve/" in r["path"] and r["method"] == "GET"]
     bounds = [request["headers"]["range"].removeprefix("bytes=").split("-") for request in ranges]
     fetched = sum(int(last) - int(first) + 1 for first, last in bounds)
     assert 2 <= len(ranges) <= 8
     assert fetched < len(body) / 4
     for path, content in damaged.items():
-        with pytest.raises(UnreadableShard, match=f"{path} is not a valid Parquet file"):
+        with pytest.raises(ShardError, match=f"{path} is not a valid Parquet file"):
             reader.footer(RemoteFile(path, len(content), ""))

@@ -51,11 +51,12 @@ def test_a_part_is_a_scratch_file_until_it_is_uploaded(
         for data in parts:
             part = upload.begin()
             part.write(data)
-            (scratch,) = names(tmp_path / "scratch")
-            assert scratch.startswith("en-chunk-00007-")
+            (scratch,) = (tmp_path / "scratch").iterdir()
+            assert scratch.name.startswith("en-chunk-00007-") and len(list(scratch.glob("part-*"))) == 1
             content = part.finish()
             contents.append((content.size, content.sha256))
-            assert names(tmp_path / "scratch") == []
+            assert list(scratch.glob("part-*")) == []
+    assert names(tmp_path / "scratch") == []
     assert contents == [(len(data), hashlib.sha256(data).hexdigest()) for data in parts]
     assert routes(world, mark) == {"LFS"} and world.files() == []
 
@@ -94,16 +95,19 @@ def test_kept_files_replace_those_of_an_earlier_build(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
     kept, mark = tmp_path / "kept" / "en", world.sandbox.hub.mark()
-    upload_chunk(repo, tmp_path, body(2_000), body(3_000), keep=True)
-    upload_chunk(repo, tmp_path, body(4_000), number=70, keep=True)
-    assert names(kept) == ["chunk-00007-part-00.parquet", "chunk-00007-part-01.parquet", "chunk-00070.parquet"]
+    upload_chunk(repo, tmp_path, body(2_000), body(3_000), index=body(100), keep=True)
+    upload_chunk(repo, tmp_path, body(4_000), index=body(100), number=70, keep=True)
+    other = ["chunk-00070.index.parquet", "chunk-00070.parquet"]
+    parts = ["chunk-00007-part-00.parquet", "chunk-00007-part-01.parquet"]
+    assert names(kept) == [*parts, "chunk-00007.index.parquet", *other]
     assert routes(world, mark) == {"LFS"}, "kept parts are files"
-    data = body(5_000)
-    record = upload_chunk(repo, tmp_path, data, keep=True)
-    assert names(kept) == ["chunk-00007.parquet", "chunk-00070.parquet"]
-    assert (kept / record.files[0].name).read_bytes() == data
-    upload_chunk(repo, tmp_path, keep=True)
-    assert names(kept) == ["chunk-00070.parquet"] and names(tmp_path / "scratch") == []
+    data, index = body(5_000), body(100)
+    upload_chunk(repo, tmp_path, data, index=index, keep=True)
+    assert names(kept) == ["chunk-00007.index.parquet", "chunk-00007.parquet", *other]
+    assert (kept / "chunk-00007.parquet").read_bytes() == data
+    assert (kept / "chunk-00007.index.parquet").read_bytes() == index
+    upload_chunk(repo, tmp_path, index=body(100), keep=True)
+    assert names(kept) == ["chunk-00007.index.parquet", *other] and names(tmp_path / "scratch") == []
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -111,7 +115,7 @@ def test_a_failed_upload_leaves_no_scratch_file_and_keeps_the_earlier_builds_fil
     repo: HubClient, lfs: HubClient, tmp_path: Path, body: Body, keep: bool
 ) -> None:
     before = body(2_000)
-    upload_chunk(repo, tmp_path, before, keep=True)
+    upload_chunk(repo, tmp_path, before, index=body(100), keep=True)
     with pytest.raises(KeyboardInterrupt), open_upload(lfs, limits(tmp_path, keep=keep), "en", 7) as upload:
         send(upload, body(3_000))
         upload.begin().write(body(1_000))
@@ -151,7 +155,8 @@ def test_parts_to_be_kept_are_not_removed_by_another_upload(
         os.utime(scratch / part, (hour_ago, hour_ago))
         upload_chunk(lfs, tmp_path, body(2_000), number=8)
         assert names(scratch) == [part]
-    assert names(tmp_path / "kept" / "en") == ["chunk-00007.parquet"]
+        send(upload, body(100))
+    assert names(tmp_path / "kept" / "en") == ["chunk-00007.index.parquet", "chunk-00007.parquet"]
 
 
 # Errors.

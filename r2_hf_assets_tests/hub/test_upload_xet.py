@@ -39,19 +39,20 @@ def test_the_parts_of_an_upload_are_visible_after_the_commit_and_not_before(
     world: World, repo: HubClient, tmp_path: Path, body: Body
 ) -> None:
     parts = [body(3_000_000), body(700_000), body(10)]
-    record = upload_chunk(repo, tmp_path, *parts)
-    assert [(f.size, f.sha256) for f in record.files] == [(len(p), hashlib.sha256(p).hexdigest()) for p in parts]
+    *data, index = parts
+    record = upload_chunk(repo, tmp_path, *data, index=index)
+    assert [(f.size, f.sha256) for f in record.all_files] == [(len(p), hashlib.sha256(p).hexdigest()) for p in parts]
     assert not (tmp_path / "scratch").exists(), "nothing is staged"
     assert world.files() == [] and len(world.api().list_repo_commits(repo.repo_id, repo_type="dataset")) == 1
     mark = world.sandbox.hub.mark()
     done = commit_chunk(repo, record, CLAIM)
     assert done.committed and sent_bytes(world, mark) == 0
-    assert world.files() == list(done.added)
+    assert world.files() + world.indexes() == list(done.added)
     with world.dataset_folder() as folder:
         assert [(folder / path).read_bytes() for path in done.added] == parts
 
 
-def test_a_chunk_without_rows_uploads_nothing(world: World, repo: HubClient, tmp_path: Path) -> None:
+def test_an_upload_without_files_sends_nothing(world: World, repo: HubClient, tmp_path: Path) -> None:
     mark = world.sandbox.hub.mark()
     assert upload_chunk(repo, tmp_path).files == ()
     assert sent_bytes(world, mark) == 0

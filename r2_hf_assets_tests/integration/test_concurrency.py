@@ -79,7 +79,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
     plan, r2, repo = open_plan(settings.plan, settings.r2), settings.r2, HubClient(hub)
     chunks = list(plan.read_many([chunk.name for chunk in plan.planned()]))
     together = threading.Barrier(len(chunks))
-    claim = Claim(plan.ensure_id(), lambda _: {})
+    claim = Claim(plan.ensure_id(), lambda _: {}, lambda *_: True)
 
     def check(_: ChunkManifest) -> None:
         together.wait(60)
@@ -92,7 +92,7 @@ def test_eight_commits_at_once_lose_nothing(in_process: World, monkeypatch: pyte
 
     with ThreadPoolExecutor(len(chunks)) as pool:
         list(pool.map(check, chunks))
-        records = [build_on_hub(chunk, r2, repo, settings.shards).record for chunk in chunks]
+        records = [build_on_hub(chunk, r2, repo, settings.shards, plan_id=claim.plan_id).record for chunk in chunks]
         done = list(pool.map(commit, records))
     assert len(records) == 8 and len(world.commits()) == 8
     assert len({commit.oid for commit in done}) == 8 and all(commit.committed for commit in done)

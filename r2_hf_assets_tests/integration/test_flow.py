@@ -56,7 +56,7 @@ def test_languages_follow_folders_and_segments(in_process: World) -> None:
     assert by_folder == {"en": {"en"}, "en-US": {"en"}, "deu": {"de"}, "in": {"id"}, "junk": {"unknown"}}
 
 
-def test_the_ledger_has_every_reject_by_reason(in_process: World) -> None:
+def test_the_indexes_have_every_row_and_reject_by_reason(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 1}, awkward=True)
     world.scan()
@@ -67,6 +67,9 @@ def test_the_ledger_has_every_reject_by_reason(in_process: World) -> None:
         assert metadata["episodes"] == metadata["episodes_with_rows"] + metadata["episodes_rejected"]
         assert metadata["segments"] == metadata["dagster/row_count"] + metadata["segments_rejected"]
     assert reasons == Counter(reject.reason for reject in summary.rejects)
+    lines = [(line["key"], line["reject_reason"]) for line in world.index_rows()]
+    rejects = [(reject.key, reject.reason) for reject in summary.rejects]
+    assert Counter(lines) == Counter([*rejects, *((row.key, None) for row in summary.rows)])
 
 
 def test_five_rescans_grow_the_plan_and_shift_nothing(in_process: World) -> None:
@@ -221,10 +224,11 @@ def test_metadata_agrees_with_the_dataset_and_the_head(in_process: World) -> Non
     assert math.isclose(stats.audio_seconds, sum(table["duration_seconds"].to_pylist()), abs_tol=1e-2)
     assert commit["commit_oid"] == world.head()
     assert commit["commit"] == f"{world.sandbox.hub.endpoint}/datasets/{world.repo_id}/commit/{world.head()}"
-    (file,) = commit["files"]
-    remote = world.api().get_paths_info(world.repo_id, [file["file"]], repo_type="dataset")[0]
-    assert (file["sha256"], file["bytes"]) == (remote.lfs.sha256, remote.size)
-    assert shards["files"] == [file], "by their paths in the repo"
+    assert [file["file"] for file in commit["files"]] == [*world.files(), shards["index"]]
+    for file in commit["files"]:
+        (remote,) = world.api().get_paths_info(world.repo_id, [file["file"]], repo_type="dataset")
+        assert (file["sha256"], file["bytes"]) == (remote.lfs.sha256, remote.size)
+    assert shards["files"] == commit["files"], "by their paths in the repo"
     with DagsterInstance.get() as instance:
         event = instance.get_latest_materialization_event(AssetKey("hub_commit"))
     assert event is not None and event.asset_materialization is not None

@@ -184,10 +184,14 @@ def test_a_rebuilt_chunk_replaces_what_a_killed_run_committed(
     settings = load()
     builds = open_builds(settings.plan, settings.r2)
     builds.invalidate(builds.readable_records([("en", 0)])["en", 0])
-    gone = summary.rows[0].key
-    world.sandbox.s3.client().delete_object(Bucket=world.bucket, Key=gone)
+    gone, s3 = summary.rows[0].key, world.sandbox.s3.client()
+    audio = world.object(gone)
+    s3.delete_object(Bucket=world.bucket, Key=gone)
+    refused = world.build("en|chunk_0000")
+    assert refused is not None and "would lose rows: 1 x audio_missing" in refused
+    s3.put_object(Bucket=world.bucket, Key=gone, Body=audio[:-1])
     assert world.build("en|chunk_0000") is None
-    assert gone not in world.row_keys() and len(world.commits()) == 2
+    assert gone in world.row_keys() and len(world.commits()) == 2
 
 
 def test_materializing_work_plan_in_a_new_home_is_refused_too(done: World, monkeypatch: pytest.MonkeyPatch) -> None:

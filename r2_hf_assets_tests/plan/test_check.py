@@ -1,6 +1,7 @@
 """The plan check: a valid plan passes with its numbers, and each rule fails on its damage."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import obstore
@@ -9,6 +10,7 @@ from obstore.store import MemoryStore
 
 from r2_hf_assets.errors import RetriesExhausted
 from r2_hf_assets.plan import files as plan_files
+from r2_hf_assets.plan.amendments import REMOVE, Target
 from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkManifest, encode
 from r2_hf_assets.plan.store import PlanStore
@@ -56,6 +58,16 @@ def test_a_valid_plan_passes_with_its_numbers(plan):
 def test_an_empty_plan_passes():
     verdict = check_plan(PlanStore(MemoryStore(), "podcasts", PREFIX, NO_WAIT))
     assert verdict.passed and verdict.numbers["episodes"] == 0
+
+
+def test_an_amended_chunk_does_not_differ_from_the_index(plan):
+    plan.amend(REMOVE, [Target("en/a", ("en", 0))], "reason", datetime.now(UTC))
+    assert check_plan(plan).passed
+
+
+def test_a_damaged_amendment_is_reported(plan):
+    overwrite(plan, "plan/amendment_0000.json", b'{"version": 1}')
+    assert kinds(plan) == {"plan_damaged": 1}
 
 
 def test_unknown_folders_are_a_warning(plan):

@@ -7,10 +7,11 @@ import pytest
 
 from r2_hf_assets.errors import PlanError, RetriesExhausted
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.plan.amendments import REMOVE, Target
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.support import store_gets
-from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, put_folders, use_obstore
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, put_folders, use_obstore
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +41,32 @@ def test_a_first_scan_plans_all_episodes_in_listing_order(bucket, plan):
     assert [c.name for c in report.new_chunks] == [("de", 0), ("en", 0), ("en", 1)]
     assert report.planned == plan.planned() and len(report.planned) == 3
     assert (report.folders, +report.already_planned, +report.waiting) == ({"en": 5, "de": 1}, {}, {})
+
+
+def test_removed_episodes_are_not_planned(bucket, plan):
+    plan.check_identity()
+    plan.amend(REMOVE, [Target("en/b"), Target("en/c", segment=1)], "takedown", START)
+    put_folders(bucket, "en/a", "en/b", "en/c", "en/d")
+    report = run_scan(bucket, plan)
+    assert members(plan) == [("en/a", "en/c", "en/d")]
+    assert (+report.removed, report.newly_planned, +report.already_planned) == ({"en": 1}, {"en": 3}, {})
+    again = run_scan(bucket, plan)
+    assert (+again.removed, +again.newly_planned, again.already_planned) == ({"en": 1}, {}, {"en": 3})
+
+
+def test_a_scan_after_unused_numbers_continues_behind_the_last_one(bucket, plan):
+    put_folders(bucket, "en/a")
+    plan.check_identity()
+    assert plan.create(chunk_of("en/x", number=3))
+    with pytest.raises(PlanError, match=r"chunk_0000\.json is missing"):
+        run_scan(bucket, plan)
+    plan.leave_out({"en": [0, 1]})
+    with pytest.raises(PlanError, match=r"chunk_0002\.json is missing"):
+        run_scan(bucket, plan)
+    plan.leave_out({"en": [0, 1, 2]})
+    run_scan(bucket, plan)
+    assert plan.numbers() == {"en": [3, 4]}
+    assert members(plan) == [("en/x",), ("en/a",)]
 
 
 def test_an_empty_bucket_gives_an_empty_plan(bucket, plan):

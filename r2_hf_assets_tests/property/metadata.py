@@ -47,16 +47,20 @@ def check_bytes(data: bytes) -> Sequence[Segment | Reject]:
 
 
 def check_entry(entry: Any, *, repaired: bool = False) -> Segment | Reject:
-    result = to_segment(entry, episode="en/ep", key="the key", language="pt", settling=False, repaired=repaired)
-    assert (result.key, result.episode) == ("the key", "en/ep")
+    result = to_segment(
+        entry, episode="en/ep", number=5, key="the key", language="pt", settling=False, repaired=repaired
+    )
+    assert (result.key, result.episode, result.number) == ("the key", "en/ep", 5)
     if isinstance(result, Reject):
         assert not isinstance(entry, dict)
-        assert (result.level, result.reason) == ("segment", "entry_not_an_object")
+        assert (result.reason, result.segment) == ("entry_not_an_object", None)
         return result
     for text in (result.text, result.speaker_id):
         assert text is None or text.encode("utf-8").decode("utf-8") == text
     assert result.language in LANGUAGES
-    for number in (result.duration, result.dnsmos):
+    for number in (result.start, result.end, result.duration, result.dnsmos):
         assert number is None or (type(number) is float and struct.pack("<f", number))
-    assert result.duration is None or result.duration >= 0
+    if result.duration is not None:
+        assert result.start is not None and result.end is not None
+        assert result.duration == result.end - result.start >= 0
     return result

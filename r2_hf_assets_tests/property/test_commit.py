@@ -17,23 +17,30 @@ from r2_hf_assets.hub.commit import CommitRecord, commit_chunk
 from r2_hf_assets.hub.ownership import OWNER_PATH
 from r2_hf_assets.hub.reads import check_on_hub
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.names import DATA, METADATA
 from r2_hf_assets.shards.record import BuildRecord
 from r2_hf_assets_tests.hub.fake_repo import FakeRepo, Files, built, remote
 from r2_hf_assets_tests.property.interleaving import Interleaving
 
 PATIENT = Retry(attempts=12, sleep=lambda seconds: None, jitter=lambda: 0.0)
 CALLS = ("head", "files", "commit", "create_repo")
-CHUNK_PATHS = ["data/en/chunk-00007.parquet", *(f"data/en/chunk-00007-part-{part:02d}.parquet" for part in range(5))]
+CHUNK_PATHS = [
+    "metadata/en/chunk-00007.parquet",
+    "data/en/chunk-00007.parquet",
+    *(f"data/en/chunk-00007-part-{part:02d}.parquet" for part in range(5)),
+]
 OTHER_PATHS = [
     "README.md",
     "data/en/chunk-00006.parquet",
     "data/en/chunk-00070-part-00.parquet",
     "data/de/chunk-00007.parquet",
+    "metadata/en/chunk-00070.parquet",
+    "metadata/de/chunk-00007.parquet",
 ]
 
 contents = st.sampled_from([b"", b"a", b"b", b"other"])
-parts = st.lists(contents, max_size=4)
+# The index first, then the parts; [] is a record without any file.
+parts = st.lists(contents, max_size=5)
 remotes = st.builds(
     lambda path, data, in_lfs: remote(path, data) if in_lfs else replace(remote(path, data), sha256=None),
     st.sampled_from(CHUNK_PATHS + OTHER_PATHS),
@@ -99,19 +106,23 @@ def other_files(files: Files) -> Files:
     return {path: file for path, file in files.items() if path not in CHUNK_PATHS and first.get(path) != file}
 
 
+def record_of(data: list[bytes], **name: Any) -> BuildRecord:
+    return built(*data[1:], index=data[0], **name) if data else built(**name)
+
+
 def chunk_files(files: Files) -> Files:
     return {path: file for path, file in files.items() if path in CHUNK_PATHS}
 
 
 def expected_files(record: BuildRecord, data: list[bytes]) -> Files:
-    paths = [path_in_repo(record.language, file.name) for file in record.files]
-    return {path: remote(path, content) for path, content in zip(paths, data, strict=True)}
+    paths = [file.path for file in record.all_files]
+    return {path: remote(path, content) for path, content in zip(paths, data[1:] + data[:1], strict=True)}
 
 
 @given(st.none() | heads, parts, st.lists(errors | other_commits, max_size=10))
 def test_after_a_commit_the_head_holds_the_chunk_and_all_other_files(head, data, events):
     case = Case(head, events)
-    record = built(*data)
+    record = record_of(data)
     equal = head is not None and chunk_files(case.repo.now) == expected_files(record, data)
     done = case.commit(record)
     case.drop_events()
@@ -132,7 +143,7 @@ def test_after_a_commit_the_head_holds_the_chunk_and_all_other_files(head, data,
 def test_a_refusal_leaves_the_whole_chunk_or_its_existing_files(head, data, call, after, status, events):
     case = Case(head, [*events, Event(call, after, status)])
     before = chunk_files(case.repo.now) if head is not None else {}
-    record = built(*data)
+    record = record_of(data)
     try:
         case.commit(record)
     except (AccessError, DamagedShard) as error:
@@ -146,7 +157,7 @@ def test_a_refusal_leaves_the_whole_chunk_or_its_existing_files(head, data, call
 @given(heads, parts, st.sampled_from(CALLS[:3]), st.booleans())
 def test_a_lasting_error_exhausts_the_retries_without_a_partial_commit(head, data, call, after):
     case = Case(head, [Event(call, after, 503)] * 40)
-    before, record = chunk_files(case.repo.now), built(*data)
+    before, record = chunk_files(case.repo.now), record_of(data)
     try:
         case.commit(record)
     except RetriesExhausted as error:
@@ -156,13 +167,13 @@ def test_a_lasting_error_exhausts_the_retries_without_a_partial_commit(head, dat
     assert chunk_files(case.repo.now) in (before, expected_files(record, data))
 
 
-@given(st.none() | heads, parts, st.sets(st.integers(0, 3)), st.lists(other_commits, max_size=3))
+@given(st.none() | heads, parts, st.sets(st.integers(0, 4)), st.lists(other_commits, max_size=3))
 def test_lost_content_leaves_the_whole_chunk_or_its_existing_files(head, data, lost, events):
     case = Case(head, events)
     before = chunk_files(case.repo.now) if head is not None else {}
-    record = built(*data)
-    files = [file for part, file in enumerate(record.files) if part in lost]
-    case.repo.lose(replace(record, files=tuple(files)))
+    record = record_of(data)
+    files = [file for part, file in enumerate(record.all_files) if part in lost]
+    case.repo.lose(replace(record, files=tuple(files), index=None))
     try:
         done = case.commit(record)
     except DamagedShard:
@@ -201,8 +212,8 @@ class InterleavedRepo:
 def test_concurrent_commits_all_succeed_in_any_order_of_calls(head, data, chunks, order, events):
     """The same chunk is committed once, different chunks once each."""
     case = Case(head, events)
-    records = [built(*data, number=number, language=language) for number, language in chunks]
-    stems = tuple(f"data/{language}/chunk-{number:05d}" for number, language in chunks)
+    records = [record_of(data, number=number, language=language) for number, language in chunks]
+    stems = tuple(f"{root}/{language}/chunk-{number:05d}" for root in (DATA, METADATA) for number, language in chunks)
     untouched = {path: file for path, file in case.repo.now.items() if not path.startswith(stems)} if head else {}
     interleaving = Interleaving(order, len(records))
     repos = [InterleavedRepo(case.repo, interleaving, worker) for worker in range(len(records))]

@@ -1,6 +1,6 @@
 """A chunk's row groups and parts, for any sizes and any limits: every row once, in order, within the limits.
 
-`build_chunk` builds it from a bucket in memory; missing or empty audio is recorded in the ledger.
+`build_chunk` builds it from a bucket in memory; missing or empty audio is a reject in the index.
 """
 
 import hashlib
@@ -8,9 +8,10 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_intdigest
 
 from r2_hf_assets.bucket.segments import Segment
-from r2_hf_assets.shards.names import part_name, rejects_name, shard_names
+from r2_hf_assets.shards.names import index_path, part_name, path_in_repo, shard_names
 from r2_hf_assets.shards.rowgroup import row_size
 from r2_hf_assets.shards.writer import group_limit
 from r2_hf_assets_tests.support.build_samples import MemoryBuild, audio, build_in_memory, chunk_of, put_episode, segment
@@ -69,12 +70,27 @@ def test_every_row_is_in_one_part_in_order_and_within_the_limits(given_, max_byt
     for group, following in pairwise(groups):
         assert sum(group) + following[0] > limit, "a row group ended before it was full"
     record = built.record
-    assert [file.name for file in record.files] == shard_names(7, len(built.parts))
+    assert [file.path for file in record.files] == [path_in_repo("en", n) for n in shard_names(7, len(built.parts))]
     assert [(file.rows, file.size, file.sha256) for file in record.files] == [
         (file.metadata.num_rows, len(data), hashlib.sha256(data).hexdigest())
         for data, file in zip(built.parts, built.files(), strict=True)
     ]
     assert record.tally.rows == len(rows)
+    check_index(built, rows)
+
+
+def check_index(built: MemoryBuild, rows: list[tuple[Segment, bytes]]) -> None:
+    """Each row of the index names the place of its audio, in order; the others are rejects without one."""
+    files = {recorded.path: file for recorded, file in zip(built.record.files, built.files(), strict=True)}
+    lines = [line for line in built.index_rows() if line["reject_reason"] is None]
+    for line, (row, body) in zip(lines, rows, strict=True):
+        there = files[line["file"]].read_row_group(line["row_group"])["audio"][line["row"]].as_py()
+        assert there == {"path": row.key, "bytes": body} and line["key"] == row.key
+        assert (line["audio_bytes"], line["audio_hash"]) == (len(body), xxh3_64_intdigest(body))
+    for line in built.rejects():
+        assert [line[name] for name in ("file", "row_group", "row", "audio_bytes", "audio_hash")] == [None] * 5
+    assert built.record.index is not None
+    assert built.record.index.rows == len(lines) + len(built.rejects()) == built.record.tally.index_rows
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=2, max_size=2, unique=True), st.integers(0, 200), st.integers(0, 200))
@@ -84,4 +100,4 @@ def test_part_names_are_contiguous_and_differ_from_another_chunks(numbers, one, 
     if one > 1:
         assert shard_names(numbers[0], one) == [part_name(numbers[0], part) for part in range(one)]
         assert not first & set(shard_names(numbers[0], 1)), "the name of a single file is no part name"
-    assert rejects_name(numbers[0]) not in first
+    assert index_path("en", numbers[0]) not in {path_in_repo("en", name) for name in first}

@@ -37,7 +37,7 @@ any_record = st.builds(
     counts,
     words,
     files=st.lists(files, max_size=4).map(tuple),
-    rejects=st.none() | files,
+    index=st.none() | files,
     tally=tallies,
 )
 # Bytes removed and inserted; or one letter replaced, which keeps the JSON valid.

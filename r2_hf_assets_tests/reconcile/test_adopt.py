@@ -184,4 +184,7 @@ def test_a_due_chunk_names_all_its_files_as_replaceable() -> None:
     item = Adopted(chunk_of("fra/a", language="fr", number=0), "fra", True, False, files)
     due = item.as_due("no row in it")
     assert (due.name, due.why) == (("fr", 0), "the script's files: no row in it")
-    assert [(file.name, file.size, file.sha256) for file in due.files] == [("a", 7, "a"), ("b", 7, "b")]
+    assert [(file.path, file.size, file.sha256) for file in due.files] == [
+        ("data/fr/a", 7, "a"),
+        ("data/fr/b", 7, "b"),
+    ]

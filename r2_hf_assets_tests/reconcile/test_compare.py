@@ -10,26 +10,35 @@ from r2_hf_assets.hub.reads import Inventory
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.reconcile.compare import State, compare, update
 from r2_hf_assets.reconcile.report import ADVICE, Due, Kind, Recovered
-from r2_hf_assets.shards.names import path_in_repo, shard_names
+from r2_hf_assets.shards.names import index_path, path_in_repo, shard_names
 from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 
 CHUNK = ChunkRef("en", 7, "digest-7", 3)
 NAME = ("en", 7)
 DONE = {NAME: "digest-7"}
 ONE, TWO = "data/en/chunk-00007-part-00.parquet", "data/en/chunk-00007-part-01.parquet"
-WHOLE = "data/en/chunk-00007.parquet"
+WHOLE, INDEX = "data/en/chunk-00007.parquet", "metadata/en/chunk-00007.parquet"
 
 
 def build(parts: int = 2, digest: str = "digest-7") -> BuildRecord:
-    files = tuple(ShardFile(name, 5, 100 + n, f"sha {n}") for n, name in enumerate(shard_names(7, parts)))
-    return BuildRecord("en", 7, digest, files, None, Tally(rows=5 * parts))
+    paths = [path_in_repo("en", name) for name in shard_names(7, parts)]
+    files = tuple(ShardFile(path, 5, 100 + n, f"sha {n}") for n, path in enumerate(paths))
+    index = ShardFile(index_path("en", 7), 5 * parts + 1, 50, "sha of the index")
+    return BuildRecord("en", 7, digest, files, index, Tally(rows=5 * parts))
 
 
 def on_hub(record: BuildRecord, **changes: Any) -> dict[str, RemoteFile]:
-    """Return the record's files as the Hub lists them, the last one changed."""
-    files = [RemoteFile(path_in_repo("en", file.name), file.size, file.sha256) for file in record.files]
-    files[-1:] = [replace(file, **changes) for file in files[-1:]]
-    return {file.path: file for file in files}
+    """Return the record's files as the Hub lists them, the last part changed."""
+    files = {file.path: RemoteFile(file.path, file.size, file.sha256) for file in record.all_files}
+    if record.files:
+        last = record.files[-1].path
+        files[last] = replace(files[last], **changes)
+    return files
+
+
+def without(*paths: str) -> dict[str, RemoteFile]:
+    """Return the files of a build of two parts as the Hub lists them, without these."""
+    return {path: file for path, file in on_hub(build()).items() if path not in paths}
 
 
 def files(*paths: str) -> dict[str, RemoteFile]:
@@ -51,7 +60,7 @@ def state(
         commits_recorded=recorded,
         builds={NAME: built} if built else {},
         hub=Inventory("head", hub or {}),
-        committed={NAME: committed.files} if committed else {},
+        committed={NAME: committed.all_files} if committed else {},
     )
 
 
@@ -61,28 +70,47 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     "as committed": (state(recorded=DONE, built=build(), hub=on_hub(build())), []),
     "without its build record": (state(recorded=DONE, hub=on_hub(build())), []),
     "unplanned before": (state(recorded={NAME: "unplanned"}), []),
-    "absent": (state(recorded=DONE, built=build()), [(Kind.ABSENT, f"2 of 2 files: {ONE}, {TWO}")]),
+    "absent": (state(recorded=DONE, built=build()), [(Kind.ABSENT, f"3 of 3 files: {ONE}, {TWO}, {INDEX}")]),
     "a part absent": (
-        state(recorded=DONE, built=build(), hub=files(ONE) | {ONE: on_hub(build())[ONE]}),
-        [(Kind.ABSENT, "1 of 2")],
+        state(recorded=DONE, built=build(), hub=without(TWO)),
+        [(Kind.ABSENT, f"1 of 3 files: {TWO}")],
+    ),
+    "its index absent": (
+        state(recorded=DONE, built=build(), hub=without(INDEX)),
+        [(Kind.ABSENT, f"1 of 3 files: {INDEX}")],
+    ),
+    "another index": (
+        state(recorded=DONE, built=build(), hub=without(INDEX) | files(INDEX)),
+        [(Kind.OTHER_CONTENT, f"{INDEX}: 50 bytes, SHA-256 sha of the index were built, 1 bytes, SHA-256 sha are on")],
+    ),
+    "committed before there were indexes": (
+        state(recorded=DONE, committed=replace(build(), index=None), hub=without(INDEX)),
+        [],
+    ),
+    "an index of no planned chunk": (
+        state(hub=files("metadata/en/chunk-00008.parquet", "metadata/en/chunk-00007-part-00.parquet")),
+        [(Kind.UNKNOWN, "metadata/en/chunk-00007-part-00"), (Kind.UNKNOWN, "metadata/en/chunk-00008.parquet")],
     ),
     "absent, no record": (state(recorded=DONE), [(Kind.ABSENT, "no file, and no record")]),
     "a part absent, no record": (state(recorded=DONE, hub=files(TWO)), [(Kind.ABSENT, "not 00 to the last")]),
     "as committed, no build record": (state(recorded=DONE, committed=build(), hub=on_hub(build())), []),
     "the last part absent, no build record": (
-        state(recorded=DONE, committed=build(), hub={ONE: on_hub(build())[ONE]}),
-        [(Kind.ABSENT, f"1 of 2 files: {TWO}")],
+        state(recorded=DONE, committed=build(), hub=without(TWO)),
+        [(Kind.ABSENT, f"1 of 3 files: {TWO}")],
     ),
     "a part replaced, no build record": (
         state(recorded=DONE, committed=build(), hub=on_hub(build(), sha256="other")),
         [(Kind.OTHER_CONTENT, f"{TWO}: 101 bytes, SHA-256 sha 1 were built, 101 bytes, SHA-256 other are on the Hub")],
     ),
-    "all absent, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "2 of 2 files")]),
+    "all absent, no build record": (state(recorded=DONE, committed=build()), [(Kind.ABSENT, "3 of 3 files")]),
     "committed, then built differently": (
         state(recorded=DONE, committed=build(1), built=build(), hub=on_hub(build(1))),
         [],
     ),
-    "without a row, then a file": (state(recorded=DONE, committed=build(0), hub=files(WHOLE)), [(Kind.STALE, WHOLE)]),
+    "without a row, then a file": (
+        state(recorded=DONE, committed=build(0), hub=on_hub(build(0)) | files(WHOLE)),
+        [(Kind.STALE, WHOLE)],
+    ),
     "due again": (state(recorded={NAME: "due"}, shards=DONE), []),
     "other bytes": (
         state(recorded=DONE, built=build(), hub=on_hub(build(), sha256="other")),
@@ -98,22 +126,30 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     ),
     "an older build, to be replaced": (
         state(built=build(), hub=on_hub(build(), sha256="older")),
-        [(Kind.UNRECORDED, "2 files, not those of a build record")],
+        [(Kind.UNRECORDED, "3 files, not those of a build record")],
     ),
     "a stale part": (state(recorded=DONE, built=build(1), hub=on_hub(build(1)) | files(TWO)), [(Kind.STALE, TWO)]),
     "not recorded": (
         state(built=build(), hub=on_hub(build())),
-        [(Kind.UNRECORDED, "2 files as built; not recorded: hub_commit, parquet_shards")],
+        [(Kind.UNRECORDED, "3 files as built; not recorded: hub_commit, parquet_shards")],
     ),
     "only the commit recorded": (
         state(recorded=DONE, shards={}, built=build(), hub=on_hub(build())),
         [(Kind.UNRECORDED, "not recorded: parquet_shards")],
     ),
-    "without a row": (state(built=build(0)), [(Kind.UNRECORDED, "built without a row")]),
+    "without a row": (
+        state(built=build(0), hub=on_hub(build(0))),
+        [(Kind.UNRECORDED, "1 files as built; not recorded: hub_commit, parquet_shards")],
+    ),
+    "without a row, not committed": (state(built=build(0)), []),
+    "without a row, its index absent": (
+        state(recorded=DONE, committed=build(0)),
+        [(Kind.ABSENT, f"1 of 1 files: {INDEX}")],
+    ),
     "neither recorded nor a build record": (state(hub=files(WHOLE)), [(Kind.UNRECORDED, "1 files, not")]),
     "not recorded, a part absent": (
-        state(built=build(), hub={ONE: on_hub(build())[ONE]}),
-        [(Kind.UNRECORDED, "1 files, not those of a build record")],
+        state(built=build(), hub=without(TWO)),
+        [(Kind.UNRECORDED, "2 files, not those of a build record")],
     ),
     "recorded for another digest": (
         state(recorded={NAME: "before"}),
@@ -142,7 +178,8 @@ def test_each_difference_is_reported(case: str) -> None:
 
 def test_every_kind_has_a_case_and_advice() -> None:
     kinds = {kind for _, expected in CASES.values() for kind, _ in expected}
-    assert kinds | {Kind.UNVERIFIABLE} == set(Kind) == set(ADVICE)
+    of_rows = {Kind.ROWS_NOT_PLANNED, Kind.UNREADABLE_INDEX}  # whole.py
+    assert kinds | {Kind.UNVERIFIABLE} | of_rows == set(Kind) == set(ADVICE)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """verify_chunk on real builds in a real store: complete chunks pass, and each problem is reported."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from r2_hf_assets.errors import ShardError
+from r2_hf_assets.plan.amendments import REFRESH, REMOVE, Amendment, Target
 from r2_hf_assets.plan.chunks import ChunkManifest
-from r2_hf_assets.reconcile.verify import Content, verify_chunk
+from r2_hf_assets.reconcile.report import Recovered
+from r2_hf_assets.reconcile.verify import Content, recover, verify_chunk
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets.shards.source import Source
 from r2_hf_assets_tests.reconcile.local_files import as_on_hub
@@ -34,11 +38,12 @@ def bucket() -> MemoryBucket:
 
 
 def parts(bucket: MemoryBucket, tmp_path: Path, **changes: Any) -> list[Path]:
-    """Build the chunk; return its files."""
+    """Build the chunk; return its parts. Its index is `index` in the same folder."""
     built = build_in_memory(CHUNK, bucket, **changes)
     paths = [tmp_path / f"part-{number}" for number in range(len(built.parts))]
     for path, data in zip(paths, built.parts, strict=True):
         path.write_bytes(data)
+    (tmp_path / "index").write_bytes(built.index)
     return paths
 
 
@@ -66,7 +71,7 @@ def test_a_complete_build_passes_in_one_file_and_in_parts(bucket: MemoryBucket, 
     (whole,) = parts(bucket, tmp_path)
     content = check(bucket, whole)
     assert (content.problem, content.segments, content.lost, content.summary) == (None, 9, (), "7 rows")
-    assert [(file.name, file.rows) for file in content.files] == [("chunk-00007.parquet", 7)]
+    assert [(file.path, file.rows) for file in content.files] == [("data/en/chunk-00007.parquet", 7)]
     split = parts(bucket, tmp_path, max_bytes=450, rowgroup_bytes=300)
     assert len(split) > 2
     files, reader = as_on_hub(*split)
@@ -136,3 +141,68 @@ def test_an_episode_still_uploading_is_a_problem(bucket: MemoryBucket, tmp_path:
     (whole,) = parts(bucket, tmp_path)
     files, reader = as_on_hub(whole)
     assert verify_chunk(CHUNK, files, reader, source(bucket, SETTLED)).problem == "en/a is still uploading"
+
+
+INDEX = "metadata/en/chunk-00007.parquet"
+
+
+def recovered(*paths: Path, index: Path, chunk: ChunkManifest = CHUNK) -> Recovered | str:
+    files, reader = as_on_hub(*paths, index=index)
+    return recover(chunk.ref, reader.header(files[INDEX]), list(files.values()))
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_bytes": 450, "rowgroup_bytes": 300}], ids=["one part", "parts"])
+def test_a_chunk_is_recovered_by_its_index_alone(bucket: MemoryBucket, tmp_path: Path, limits: dict[str, Any]) -> None:
+    paths = parts(bucket, tmp_path, **limits)
+    found = recovered(*paths, index=tmp_path / "index")
+    assert isinstance(found, Recovered)
+    *shards, index = found.files
+    assert (index.path, index.rows, sum(file.rows for file in shards), found.rows) == (INDEX, 7 + 3 + 1, 7, 7)
+    assert [file.sha256 for file in found.files] == [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in (*paths, tmp_path / "index")
+    ]
+    assert found.stats is not None and found.stats.rows == 7
+
+
+def test_a_chunk_without_rows_is_recovered(tmp_path: Path) -> None:
+    store, chunk = MemoryBucket(), chunk_of("en/a")
+    put_episode(store, "en/a", 2, without=[0, 1])
+    path = tmp_path / "index"
+    path.write_bytes(build_in_memory(chunk, store).index)
+    found = recovered(index=path, chunk=chunk)
+    assert isinstance(found, Recovered) and [file.path for file in found.files] == [INDEX]
+
+
+def test_other_files_and_other_chunks_are_not_recovered(bucket: MemoryBucket, tmp_path: Path) -> None:
+    (whole,), other = parts(bucket, tmp_path), tmp_path / "other"
+    other.mkdir()
+    several = parts(bucket, other, max_bytes=450, rowgroup_bytes=300)
+    not_named = "its files are not those that its index names"
+    assert recovered(whole, index=other / "index") == not_named
+    assert recovered(*several[:-1], index=other / "index") == not_named
+    assert recovered(change(whole, rows(0, 1)), index=tmp_path / "index") == not_named
+    amended = CHUNK.amended([Amendment(0, REFRESH, (Target("en/a", CHUNK.name),), "", "2026-11-29")])
+    assert "other members or amendments" in str(recovered(whole, index=tmp_path / "index", chunk=amended))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more", b"PAR1" * 40_000], ids=str)
+def test_a_damaged_index_is_one_line(bucket: MemoryBucket, tmp_path: Path, content: bytes | None) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(whole.read_bytes() if content is None else content)
+    with pytest.raises(ShardError, match=f"^{INDEX}: ") as error:
+        recovered(whole, index=damaged)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_what_was_removed_are_a_problem(bucket: MemoryBucket, tmp_path: Path) -> None:
+    (whole,) = parts(bucket, tmp_path)
+    for target, key in (
+        (Target("en/a", CHUNK.name), "en/a/a_000000.mp3"),
+        (Target("en/a", CHUNK.name, segment=3), "en/a/a_000003.mp3"),
+        (Target("en/a", CHUNK.name, speaker="SPEAKER_01"), "en/a/a_000001.mp3"),
+    ):
+        chunk = CHUNK.amended([Amendment(0, REMOVE, (target,), "", "2026-11-29")])
+        content = check(bucket, whole, chunk=chunk)
+        assert content.problem == f"its row {PREFIX}{key} is removed from the dataset"
+        assert content.files, "they may be replaced"

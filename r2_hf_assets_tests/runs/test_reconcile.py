@@ -73,7 +73,14 @@ def test_chunks_are_recorded_again_after_a_lost_database(built: World, monkeypat
     assert metadata["stats"]["rows"] == metadata["dagster/row_count"] > 0
     assert (metadata["recorded_by"], metadata["verified_by"]) == ("reconcile", "the build record")
     assert metadata["revision"] == built.head() == first.revision
-    assert [file["file"] for file in metadata["files"]] == ["data/de/chunk-00000.parquet"]
+    assert [file["file"] for file in metadata["files"]] == [
+        "data/de/chunk-00000.parquet",
+        "metadata/de/chunk-00000.parquet",
+    ]
+    assert (
+        metadata["dagster/row_count"] == metadata["files"][0]["rows"]
+        and metadata["bytes"] == metadata["files"][0]["bytes"]
+    )
 
     lose_the_database(built, monkeypatch, "another_home")  # and the build records too
     shutil.rmtree(built.folder / "state" / "builds")
@@ -87,7 +94,8 @@ def test_chunks_are_recorded_again_after_a_lost_database(built: World, monkeypat
     rows = [event["dagster/row_count"] for event in materializations(built, "hub_commit")]
     assert sum(rows) == built.table().num_rows
     metadata = materializations(built, "parquet_shards", "de|chunk_0000")[0]
-    assert metadata["verified_by"] == "its rows on the Hub, against the bucket"
+    assert metadata["verified_by"] == "its index"
+    assert metadata["stats"]["rows"] == metadata["dagster/row_count"]
     again = reconcile(record=True)
     assert (again.differences, again.recordable, again.as_built) == ([], [], 3)
     assert built.scan() is None
@@ -126,7 +134,7 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
         built.api().upload_file(path_or_fileobj=shorter, path_in_repo=path, repo_id=built.repo_id, repo_type="dataset")
     report = reconcile(record=True)
     assert [line(d) for d in report.differences if d.kind == "unverifiable"] == [
-        f"unverifiable: de|chunk_0000: lacks 1 of {table.num_rows} segments, the first is {lost}"
+        "unverifiable: de|chunk_0000: its files are not those that its index names"
     ]
     assert built.due() == ["de|chunk_0000"]
     assert [run.error for run in built.build_due()] == [None]
@@ -136,20 +144,24 @@ def test_a_chunk_that_lacks_a_segment_stays_due(built: World, monkeypatch: pytes
 def test_missing_changed_and_unknown_files_are_reported(built: World) -> None:
     api, where = built.api(), {"repo_id": built.repo_id, "repo_type": "dataset"}
     api.delete_file("data/de/chunk-00000.parquet", **where)
-    unknown = ("data/en/chunk-00000-part-03.parquet", "data/en/chunk-00099.parquet", "data/notes.txt", "elsewhere.txt")
+    api.delete_file("metadata/en/chunk-00000.parquet", **where)
+    unknown = [f"{folder}/en/chunk-00099.parquet" for folder in ("data", "metadata")]
+    unknown += ["data/en/chunk-00000-part-03.parquet", "data/notes.txt", "elsewhere.txt"]
     for path in unknown:
         api.upload_file(path_or_fileobj=b"unknown", path_in_repo=path, **where)
     api.upload_file(path_or_fileobj=b"other", path_in_repo="data/en/chunk-00001.parquet", **where)
     report = reconcile()
     lines = [line(difference) for difference in report.differences]
-    assert [text.split(";")[0].split(", ")[0] for text in lines][:1] == [
-        "recorded_absent: de|chunk_0000: 1 of 1 files: data/de/chunk-00000.parquet"
+    assert [text.split(";")[0].split(", ")[0] for text in lines][:2] == [
+        "recorded_absent: de|chunk_0000: 1 of 2 files: data/de/chunk-00000.parquet",
+        "recorded_absent: en|chunk_0000: 1 of 2 files: metadata/en/chunk-00000.parquet",
     ]
-    assert lines[1].startswith("other_content: en|chunk_0001: data/en/chunk-00001.parquet: ")
-    assert lines[2:] == [
+    assert lines[2].startswith("other_content: en|chunk_0001: data/en/chunk-00001.parquet: ")
+    assert lines[3:] == [
         "stale_parts: en|chunk_0000: data/en/chunk-00000-part-03.parquet",
         "unknown_file: data/en/chunk-00099.parquet",
         "unknown_file: data/notes.txt",
+        "unknown_file: metadata/en/chunk-00099.parquet",
     ]
     assert [due.name for due in report.lost] == [("de", 0), ("en", 0), ("en", 1)]
     assert report.recordable == []

@@ -17,6 +17,7 @@ from r2_hf_assets.bucket.listing import list_language_folders
 from r2_hf_assets.bucket.pages import list_pages
 from r2_hf_assets.cli.in_process import execute
 from r2_hf_assets.errors import AccessError, RetriesExhausted
+from r2_hf_assets.plan.amendments import REMOVE, Target
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.sensors import new_episodes as module
 from r2_hf_assets.sensors.new_episodes import REPEAT_S, Cursor, new_episodes
@@ -84,6 +85,13 @@ def test_a_full_chunk_is_requested_and_new_episodes_are_counted(
     monkeypatch.setattr(module, "SWEEP_EVERY_S", 900.0)
     ticks.put("fr/1", "fr/2", "fr/3")
     assert ticks.skip_message().startswith("4 episodes listed") and "next sweep in 15 min" in ticks.skip_message()
+
+
+def test_episodes_that_were_removed_beforehand_request_no_scan(ticks: SweepTicks) -> None:
+    ticks.put("en/1", "en/2", "en/3")
+    ticks.plan.check_identity()
+    ticks.plan.amend(REMOVE, [Target("en/3")], "takedown", datetime.now(UTC))
+    assert ticks.skip_message().startswith("3 episodes listed, 2 in no chunk")
 
 
 def test_a_remainder_waits_once_for_sensor_and_scan(ticks: SweepTicks) -> None:

@@ -35,9 +35,9 @@ def build(bucket, *episodes: str, **options) -> MemoryBuild:
     return build_in_memory(chunk_of(*episodes), bucket, **options)
 
 
-def rejects(built: MemoryBuild) -> list[tuple[str, str, str]]:
-    """Return (level, key below the prefix, reason) of each reject."""
-    return [(row["level"], row["key"].removeprefix(PREFIX), row["reason"]) for row in built.rejects()]
+def rejects(built: MemoryBuild) -> list[tuple[int | None, str, str]]:
+    """Return (number of the segment, key below the prefix, reason) of each reject."""
+    return [(row["segment"], row["key"].removeprefix(PREFIX), row["reject_reason"]) for row in built.rejects()]
 
 
 def test_rows_are_in_plan_order_then_segment_order(bucket):
@@ -59,11 +59,13 @@ def test_a_row_has_the_values_of_its_metadata(bucket):
     assert second == dict.fromkeys(["text", "speaker_id", "duration_seconds", "dnsmos"]) | {"language": "en"}
 
 
-def test_a_chunk_without_rejects_has_no_ledger(bucket):
+def test_an_index_without_rejects_has_only_the_rows(bucket):
     put_episode(bucket, "en/a", 4, size=300)
     built = build(bucket, "en/a")
     tally = Tally(episodes=1, episodes_with_rows=1, entries=4, rows=4, audio_bytes=1200)
-    assert (built.record.tally, built.record.rejects, built.build.rejects) == (tally, None, None)
+    assert (built.record.tally, rejects(built)) == (tally, [])
+    assert [row["key"] for row in built.index_rows()] == [row["audio"]["path"] for row in built.rows()]
+    assert built.record.index is not None and built.record.index.rows == 4
     assert (built.record.language, built.record.number) == ("en", 7)
     assert built.record.digest == chunk_of("en/a").digest
 
@@ -88,41 +90,40 @@ def test_every_entry_and_episode_is_counted_once(bucket):
     tally = built.record.tally
     assert (tally.episodes, tally.episodes_with_rows, tally.episodes_rejected) == (12, 4, 8)
     assert (tally.entries, tally.rows, tally.segments_rejected) == (16, 8, 8)
-    assert len(built.rows()) == 8 and len(rejects(built)) == 16
+    assert len(built.rows()) == 8 and len(rejects(built)) == 15
     assert tally.repaired_texts == 1
     assert tally.rejects == {
         "audio_missing": 4,
         "entry_not_an_object": 3,
         "audio_empty": 1,
-        "no_usable_segment": 1,
         "no_segments": 1,
         "metadata_empty": 1,
         "metadata_not_json": 2,
         "metadata_not_a_list": 1,
         "metadata_missing": 2,
     }
-    assert sum(tally.rejects.values()) == built.record.rejects.rows == 16  # type: ignore[union-attr]
+    assert sum(tally.rejects.values()) == 15
+    assert built.record.index is not None and built.record.index.rows == len(built.index_rows()) == 15 + 8
 
 
-def test_the_ledger_has_keys_and_reasons_in_order(bucket):
+def test_rejects_have_keys_and_reasons_in_plan_order(bucket):
     built = build(bucket, *put_awkward(bucket))
     assert rejects(built) == [
-        ("segment", "en/holes/holes_000001.mp3", "audio_missing"),
-        ("segment", "en/holes/holes_000003.mp3", "audio_missing"),
-        ("segment", "en/mixed/mixed_000001.mp3", "entry_not_an_object"),
-        ("segment", "en/mixed/mixed_000002.mp3", "entry_not_an_object"),
-        ("segment", "en/mixed/mixed_000004.mp3", "entry_not_an_object"),
-        ("segment", "en/silent/silent_000001.mp3", "audio_empty"),
-        ("segment", "en/lost/lost_000000.mp3", "audio_missing"),
-        ("segment", "en/lost/lost_000001.mp3", "audio_missing"),
-        ("episode", "en/none/all_segments.json", "no_segments"),
-        ("episode", "en/blank/all_segments.json", "metadata_empty"),
-        ("episode", "en/html/all_segments.json", "metadata_not_json"),
-        ("episode", "en/dict/all_segments.json", "metadata_not_a_list"),
-        ("episode", "en/cut/all_segments.json", "metadata_not_json"),
-        ("episode", "en/headless/all_segments.json", "metadata_missing"),
-        ("episode", "en/gone/all_segments.json", "metadata_missing"),
-        ("episode", "en/lost/all_segments.json", "no_usable_segment"),
+        (1, "en/holes/holes_000001.mp3", "audio_missing"),
+        (3, "en/holes/holes_000003.mp3", "audio_missing"),
+        (1, "en/mixed/mixed_000001.mp3", "entry_not_an_object"),
+        (2, "en/mixed/mixed_000002.mp3", "entry_not_an_object"),
+        (4, "en/mixed/mixed_000004.mp3", "entry_not_an_object"),
+        (1, "en/silent/silent_000001.mp3", "audio_empty"),
+        (0, "en/lost/lost_000000.mp3", "audio_missing"),
+        (1, "en/lost/lost_000001.mp3", "audio_missing"),
+        (None, "en/none/all_segments.json", "no_segments"),
+        (None, "en/blank/all_segments.json", "metadata_empty"),
+        (None, "en/html/all_segments.json", "metadata_not_json"),
+        (None, "en/dict/all_segments.json", "metadata_not_a_list"),
+        (None, "en/cut/all_segments.json", "metadata_not_json"),
+        (None, "en/headless/all_segments.json", "metadata_missing"),
+        (None, "en/gone/all_segments.json", "metadata_missing"),
     ]
 
 
@@ -136,15 +137,18 @@ def test_audio_too_large_for_a_row_group_is_rejected(bucket, monkeypatch):
     put_episode(bucket, "en/a", 2, size=501)
     put_episode(bucket, "en/b", 1, size=500)
     built = build(bucket, "en/a", "en/b")
-    assert built.record.tally.rejects == {"audio_too_large": 2, "no_usable_segment": 1}
+    assert built.record.tally.rejects == {"audio_too_large": 2}
+    assert built.record.tally.episodes_rejected == 1
     assert built.record.tally.rows == 1
 
 
-def test_a_chunk_without_rows_has_only_a_ledger(bucket):
+def test_a_chunk_without_rows_has_only_an_index(bucket):
     put_episode(bucket, "en/a", [None])
     built = build(bucket, "en/a")
     assert (built.parts, built.record.files, built.record.bytes) == ([], (), 0)
-    assert [reason for _, _, reason in rejects(built)] == ["entry_not_an_object", "no_usable_segment"]
+    assert rejects(built) == [(0, "en/a/a_000000.mp3", "entry_not_an_object")]
+    assert (built.record.tally.episodes_with_rows, built.record.tally.episodes_rejected) == (0, 1)
+    assert built.record.all_files == (built.record.index,) and built.record.index is not None
 
 
 @pytest.mark.parametrize("fault", ["audio missing", "audio empty", "metadata missing"])
@@ -188,7 +192,7 @@ def test_a_transient_error_is_no_reject(bucket, monkeypatch, match):
     put_episode(bucket, "en/a", 3)
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=4, match=match))
     built = build(bucket, "en/a")
-    assert (built.record.tally.rows, built.record.rejects) == (3, None)
+    assert (built.record.tally.rows, built.record.tally.rejects, rejects(built)) == (3, {}, [])
     use_obstore(monkeypatch, store_gets, get=Flaky(obstore.get, times=99, match=match))
     with pytest.raises(RetriesExhausted):
         build(bucket, "en/a")

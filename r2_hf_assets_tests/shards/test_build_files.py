@@ -32,29 +32,33 @@ def test_the_same_input_gives_the_same_bytes_with_any_workers(bucket):
     for other in builds[1:]:
         assert other.record == builds[0].record
         assert other.parts == builds[0].parts
-        assert other.build.rejects == builds[0].build.rejects is not None
+        assert other.index == builds[0].index
+    assert len(builds[0].rejects()) == 4
 
 
 def test_the_record_describes_the_files(bucket):
     built = build(bucket, max_bytes=200_000, rowgroup_bytes=30_000)
     record = built.record
-    assert [file.name for file in record.files] == [
-        f"chunk-00007-part-{n:02d}.parquet" for n in range(len(record.files))
+    assert [file.path for file in record.files] == [
+        f"data/en/chunk-00007-part-{n:02d}.parquet" for n in range(len(record.files))
     ]
     for file, data in zip(record.files, built.parts, strict=True):
         assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
         assert file.rows == pq.read_metadata(pa.BufferReader(data)).num_rows
     assert sum(file.rows for file in record.files) == record.tally.rows == 116
     assert record.bytes == sum(map(len, built.parts))
-    assert record.rejects is not None and built.build.rejects is not None
-    data = built.build.rejects
-    assert (record.rejects.name, record.rejects.rows) == ("chunk-00007.rejects.parquet", 4)
-    assert (record.rejects.size, record.rejects.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    data = built.index
+    assert record.index is not None
+    assert (record.index.path, record.index.rows) == ("metadata/en/chunk-00007.parquet", 120)
+    assert pq.read_metadata(pa.BufferReader(data)).num_rows == 120
+    assert (record.index.size, record.index.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert record.all_files == (*record.files, record.index)
+    assert record.sha256s == {file.sha256 for file in record.all_files}
 
 
 def test_a_chunk_that_fits_is_one_file_without_a_part_number(bucket):
     built = build(bucket)
-    assert [file.name for file in built.record.files] == ["chunk-00007.parquet"]
+    assert [file.path for file in built.record.files] == ["data/en/chunk-00007.parquet"]
     assert built.files()[0].num_row_groups == 1
 
 
@@ -73,7 +77,7 @@ def test_parts_and_row_groups_stay_within_their_limits(bucket, max_bytes, rowgro
 def test_rows_larger_than_both_limits_are_files_of_their_own(bucket):
     built = build(bucket, max_bytes=4000, rowgroup_bytes=1000)
     assert [file.rows for file in built.record.files] == [1] * 116
-    assert built.record.files[115].name == "chunk-00007-part-115.parquet"
+    assert built.record.files[115].path == "data/en/chunk-00007-part-115.parquet"
     assert len(built.parts) == 116
 
 

@@ -13,9 +13,9 @@ import obstore
 import pyarrow as pa
 import pytest
 
-from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES
+from r2_hf_assets.bucket.segments import METADATA_MAX_BYTES, Segment
 from r2_hf_assets.errors import AccessError, R2HfError, StillUploading
-from r2_hf_assets.reconcile.verify import filter_usable, segments_of
+from r2_hf_assets.reconcile.verify import filter_usable
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.shards import source as module
 from r2_hf_assets.shards.source import Source
@@ -60,7 +60,7 @@ def rows(built: MemoryBuild) -> list[tuple[str, bytes]]:
 
 def ledger(built: MemoryBuild) -> dict[str, tuple[str, str]]:
     """Return reason and detail by key."""
-    return {row["key"]: (row["reason"], row["detail"]) for row in built.rejects()}
+    return {row["key"]: (row["reject_reason"], row["reject_detail"]) for row in built.rejects()}
 
 
 def responding(responses: Mapping[str, Response]) -> Rule:
@@ -109,8 +109,8 @@ def test_the_age_of_an_episode_uses_the_servers_clock(ahead, missing):
 def test_settling_in_reconcile_uses_the_servers_clock(ahead):
     for ago, settling in ((YOUNG, True), (OLD, False)):
         with ObjectsServer({}, Clock(episode(1), ahead, ago)) as server:
-            (segment,) = segments_of(Source(server.bucket(), timedelta(minutes=SETTLE), QUICK), chunk_of("en/a"))
-        assert segment.settling is settling
+            (segment,) = Source(server.bucket(), timedelta(minutes=SETTLE), QUICK).items(chunk_of("en/a"), 1)
+        assert isinstance(segment, Segment) and segment.settling is settling
 
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
@@ -199,7 +199,8 @@ def test_damaged_gzip_is_rejected_with_a_reason(damage):
     with ObjectsServer(objects, responding({key(1): damaged, key(2): encoded(gzip.compress(b""))})) as server:
         built = build(server)
         source = Source(server.bucket(), timedelta(0), QUICK)
-        assert [segment.key for segment in filter_usable(source, [*segments_of(source, chunk_of("en/a"))])] == [key(0)]
+        segments = [item for item in source.items(chunk_of("en/a"), 1) if isinstance(item, Segment)]
+        assert [segment.key for segment in filter_usable(source, segments)] == [key(0)]
     rejects = ledger(built)
     assert rejects[key(1)][0] == "audio_not_gzip" and rejects[key(1)][1].startswith(f"{len(damaged.body)} bytes; ")
     assert rejects[key(2)][0] == "audio_empty" and [path for path, _ in rows(built)] == [key(0)]

@@ -1,6 +1,6 @@
 """BuildStore in a folder and on S3: a chunk with a record is built, and a record keeps the hashes of earlier builds."""
 
-from collections.abc import Callable
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile, Tally
 from r2_hf_assets.verdict import Severity, Verdict
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, Flaky, use_obstore
 
-RECORD, LEDGER = "en/chunk-00007.json", "en/chunk-00007.rejects.parquet"
+RECORD = "en/chunk-00007.json"
 NAME = ("en", 7)
 DATASET = "https://hub/datasets/me/speech"
-REJECTS = b"the ledger's content"
 
 
 def without_waits(builds: BuildStore) -> BuildStore:
@@ -41,68 +40,36 @@ def builds(request: pytest.FixtureRequest) -> BuildStore:
     return without_waits(open_builds(PlanSettings(f"s3://{world.bucket}/state"), r2))
 
 
-def built(*parts: str, rejects: bool = True, **changes: Any) -> BuildRecord:
-    """Return a record of parts with these SHA-256."""
-    files = tuple(ShardFile(f"chunk-00007-part-{n:02d}.parquet", 5, 100, sha) for n, sha in enumerate(parts))
-    ledger = ShardFile("chunk-00007.rejects.parquet", 1, len(REJECTS), "r") if rejects else None
-    record = BuildRecord("en", 7, "digest", files, ledger, Tally(rows=5 * len(parts)))
+def built(*parts: str, index: str | None = "i", **changes: Any) -> BuildRecord:
+    """Return a record of parts and an index with these SHA-256."""
+    files = tuple(ShardFile(f"data/en/chunk-00007-part-{n:02d}.parquet", 5, 100, sha) for n, sha in enumerate(parts))
+    file = ShardFile("metadata/en/chunk-00007.parquet", 5 * len(parts), 50, index) if index else None
+    record = BuildRecord("en", 7, "digest", files, file, Tally(rows=5 * len(parts)))
     return replace(
         record, **{"verdicts": {"ledger": Verdict(True, Severity.ERROR, "sound")}, "dataset": DATASET, **changes}
     )
-
-
-def write(builds: BuildStore, record: BuildRecord) -> None:
-    builds.write(record, REJECTS if record.rejects else None)
 
 
 def names(builds: BuildStore) -> list[str]:
     return sorted(item["path"] for batch in obstore.list(builds.files.store) for item in batch)
 
 
-def test_a_written_record_is_found_with_its_ledger(builds):
+def test_a_written_record_is_found_and_is_the_only_file(builds):
     record = built("a", "b")
-    write(builds, record)
-    assert names(builds) == [RECORD, LEDGER]
+    builds.write(record)
+    assert names(builds) == [RECORD]
     assert builds.find(*NAME, "digest", DATASET) == record
-    assert bytes(obstore.get(builds.files.store, LEDGER).bytes()) == REJECTS
-    assert builds.ledger_uri(record) == f"{builds.uri}/{LEDGER}"
 
 
 def test_an_unbuilt_chunk_has_no_record(builds):
     assert builds.find(*NAME, "digest", DATASET) is None
-    write(builds, built("a"))
+    builds.write(built("a"))
     assert [builds.find(*name, "digest", DATASET) for name in (("en", 8), ("de", 7), ("en", 70))] == [None] * 3
 
 
-def test_local_paths_of_record_and_ledger(local, tmp_path):
-    write(local, built("a"))
+def test_local_path_of_a_record(local, tmp_path):
+    local.write(built("a"))
     assert (tmp_path / "state" / "builds" / RECORD).exists()
-    assert local.ledger_uri(built("a")) == str(tmp_path / "state" / "builds" / LEDGER)
-    assert local.ledger_uri(built("a", rejects=False)) is None
-
-
-def spied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record writes and deletions in order."""
-    steps: list[str] = []
-
-    def record_step(name: str) -> Callable[..., Any]:
-        def call(store: Any, path: str, *rest: Any) -> Any:
-            steps.append(f"{name} {path}")
-            return getattr(obstore, name)(store, path, *rest)
-
-        return call
-
-    use_obstore(monkeypatch, module, put=record_step("put"), delete=record_step("delete"))
-    return steps
-
-
-def test_the_record_is_written_last(builds, monkeypatch):
-    steps = spied(monkeypatch)
-    write(builds, built("a"))
-    assert steps == [f"put {LEDGER}", f"put {RECORD}"]
-    steps.clear()
-    write(builds, built("a", rejects=False))
-    assert steps == [f"delete {LEDGER}", f"put {RECORD}"]
 
 
 @pytest.mark.parametrize("builds", ["s3"], indirect=True)
@@ -110,54 +77,67 @@ def test_a_chunk_whose_record_is_not_written_is_not_built(builds, monkeypatch):
     with monkeypatch.context() as patch:
         use_obstore(patch, module, put=Flaky(obstore.put, 99, match=".json"))
         with pytest.raises(RetriesExhausted):
-            write(builds, built("a"))
+            builds.write(built("a"))
     assert builds.find(*NAME, "digest", DATASET) is None
-    write(builds, built("a"))
+    builds.write(built("a"))
     assert builds.find(*NAME, "digest", DATASET) == built("a")
 
 
 def test_a_record_keeps_the_hashes_of_earlier_builds(builds):
-    write(builds, built("a", "b"))
-    write(builds, built("c"))
+    builds.write(built("a", "b"))
+    builds.write(built("c"))
     assert builds.find(*NAME, "digest", DATASET) == built("c", earlier=("a", "b"))
-    write(builds, built("b", "d"))
+    builds.write(built("b", "d"))
     assert builds.find(*NAME, "digest", DATASET) == built("b", "d", earlier=("a", "c"))
-    assert builds.built_sha256([NAME, ("en", 8)]) == {NAME: {"a", "b", "c", "d"}}
+    assert builds.built_sha256([NAME, ("en", 8)]) == {NAME: {"a", "b", "c", "d", "i"}}
+
+
+def test_a_record_keeps_the_hashes_of_earlier_indexes(builds):
+    builds.write(built("a", index="i"))
+    builds.write(built("a", index="j"))
+    assert builds.find(*NAME, "digest", DATASET) == built("a", index="j", earlier=("i",))
+    builds.write(built(index="k"))
+    assert builds.built_sha256([NAME]) == {NAME: {"a", "i", "j", "k"}}
+
+
+def test_a_record_of_an_earlier_version_counts_as_unbuilt_and_keeps_its_hashes(builds):
+    old = {"version": 3, "files": [{"name": "chunk-00007.parquet", "sha256": "a"}], "earlier": ["b"]}
+    builds.files.overwrite(RECORD, json.dumps(old).encode())
+    assert builds.find(*NAME, "digest", DATASET) is None
+    assert builds.built_sha256([NAME]) == {NAME: frozenset("ab")}
+    builds.write(built("c"))
+    assert builds.built_sha256([NAME]) == {NAME: frozenset("abci")}
 
 
 def test_a_repeated_build_gives_the_same_record(builds):
-    write(builds, built("a", "b"))
-    write(builds, built("a", "b"))
+    builds.write(built("a", "b"))
+    builds.write(built("a", "b"))
     assert builds.find(*NAME, "digest", DATASET) == built("a", "b")
 
 
 def test_an_invalidated_build_is_not_built_but_keeps_its_hashes(builds):
-    write(builds, built("a"))
-    write(builds, built("b"))
+    builds.write(built("a"))
+    builds.write(built("b"))
     invalidate(builds)
     assert builds.find(*NAME, "digest", DATASET) is None
     assert builds.readable_records([NAME]) == {}
-    assert builds.built_sha256([NAME]) == {NAME: {"a", "b"}}
-    write(builds, built("c"))
+    assert builds.built_sha256([NAME]) == {NAME: {"a", "b", "i"}}
+    builds.write(built("c"))
     assert builds.find(*NAME, "digest", DATASET) == built("c", earlier=("a", "b"))
 
 
 def test_a_build_for_another_dataset_is_not_found(builds):
-    write(builds, built("a", dataset="https://hub/datasets/me/other"))
+    builds.write(built("a", dataset="https://hub/datasets/me/other"))
     assert builds.find(*NAME, "digest", DATASET) is None
-    assert builds.built_sha256([NAME]) == {NAME: {"a"}}
+    assert builds.built_sha256([NAME]) == {NAME: {"a", "i"}}
 
 
 def test_a_later_build_is_not_invalidated(builds):
-    write(builds, built("a"))
+    builds.write(built("a"))
     lost = builds.find(*NAME, "digest", DATASET)
-    write(builds, built("b"))
+    builds.write(built("b"))
     builds.invalidate(lost)
     assert builds.find(*NAME, "digest", DATASET) == built("b", earlier=("a",))
-
-
-def do_nothing(builds: BuildStore) -> None:
-    """Leave the earlier build as it is."""
 
 
 def invalidate(builds: BuildStore) -> None:
@@ -170,28 +150,18 @@ def damage(builds: BuildStore) -> None:
     obstore.put(builds.files.store, RECORD, b"{")
 
 
-@pytest.mark.parametrize("between", [do_nothing, invalidate, damage])
-def test_a_build_without_rejects_deletes_the_old_ledger(builds, between):
-    write(builds, built("a"))
-    between(builds)
-    write(builds, built("b", rejects=False))
-    assert names(builds) == [RECORD]
-    write(builds, built("b", rejects=False))
-    assert names(builds) == [RECORD]
-
-
 def test_a_chunk_without_rows_has_a_record(builds):
-    write(builds, built())
-    assert builds.find(*NAME, "digest", DATASET) == built() and names(builds) == [RECORD, LEDGER]
+    builds.write(built())
+    assert builds.find(*NAME, "digest", DATASET) == built() and names(builds) == [RECORD]
 
 
 def test_files_of_other_chunks_stay_unchanged(builds):
     for number in (6, 70, 700_007):
-        write(builds, built("a", number=number, rejects=False))
-    write(builds, built("a", language="de", rejects=False))
+        builds.write(built("a", number=number))
+    builds.write(built("a", language="de"))
     before = set(names(builds))
-    write(builds, built("b"))
-    write(builds, built("c", rejects=False))
+    builds.write(built("b"))
+    builds.write(built("c"))
     assert set(names(builds)) == before | {RECORD}
     numbers = [6, 7, 8, 70, 700_007]
     assert sorted(builds.readable_records([("en", number) for number in numbers])) == [
@@ -200,27 +170,25 @@ def test_files_of_other_chunks_stay_unchanged(builds):
 
 
 def test_a_damaged_record_is_replaced_by_the_next_build(builds):
-    write(builds, built("a"))
+    builds.write(built("a"))
     damage(builds)
     assert builds.find(*NAME, "digest", DATASET) is None
     assert builds.readable_records([NAME]) == builds.built_sha256([NAME]) == {}
-    write(builds, built("a"))
+    builds.write(built("a"))
     assert builds.find(*NAME, "digest", DATASET) == built("a")
 
 
 def test_a_build_of_another_digest_is_not_found(builds):
-    write(builds, built("a"))
+    builds.write(built("a"))
     assert builds.find(*NAME, "another", DATASET) is None
 
 
 @pytest.mark.parametrize("builds", ["s3"], indirect=True)
 def test_transient_errors_are_retried_and_then_raised(builds, monkeypatch):
-    use_obstore(
-        monkeypatch, module, get=Flaky(obstore.get, 4), put=Flaky(obstore.put, 4), delete=Flaky(obstore.delete, 4)
-    )
-    write(builds, built("a"))
-    write(builds, built("b", rejects=False))
-    assert builds.find(*NAME, "digest", DATASET) == built("b", rejects=False, earlier=("a",))
+    use_obstore(monkeypatch, module, get=Flaky(obstore.get, 4), put=Flaky(obstore.put, 4))
+    builds.write(built("a"))
+    builds.write(built("b"))
+    assert builds.find(*NAME, "digest", DATASET) == built("b", earlier=("a",))
     assert names(builds) == [RECORD]
     use_obstore(monkeypatch, module, get=Flaky(obstore.get, 5))
     with pytest.raises(RetriesExhausted):

@@ -6,7 +6,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from r2_hf_assets.shards.schema import floats, strings
+from r2_hf_assets.shards.schema import numbers, strings
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,40 @@ def test_strings(values):
     ids=lambda values: f"{values[:2]}",
 )
 def test_floats(values):
-    made = floats(values)
+    made = numbers(values, pa.float32())
     made.validate(full=True)
     assert made.equals(pa.array(values, pa.float32()))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (pa.int32(), [0, None, 2**31 - 1, -(2**31)]),
+        (pa.uint64(), [0, None, 2**64 - 1, 2**63] * 5),
+        (pa.float64(), [0.1, None, 1e300, 5]),
+        (pa.int32(), [None] * 9),
+        (pa.uint64(), []),
+    ],
+    ids=str,
+)
+def test_numbers_of_other_types(dtype, values):
+    made = numbers(values, dtype)
+    made.validate(full=True)
+    assert made.equals(pa.array(values, dtype))
+    assert made.null_count == values.count(None)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(pa.int32(), 2**31), (pa.uint64(), -1), (pa.uint64(), 2**64)], ids=str)
+def test_a_number_outside_its_type_is_an_error(dtype, value):
+    with pytest.raises(OverflowError):
+        numbers([value], dtype)
+
+
 def test_a_build_imports_no_pandas():
     code = (
-        "import sys; from r2_hf_assets.shards.schema import floats, strings; strings(['a', None]); floats([1.0]);"
+        "import sys; import pyarrow as pa;"
+        "from r2_hf_assets.shards.schema import numbers, strings; strings(['a', None]);"
+        "numbers([1.0], pa.float32()); numbers([1], pa.int32());"
         "import r2_hf_assets.shards.build; print('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"

@@ -24,8 +24,8 @@ RECORD = BuildRecord(
     language="en",
     number=7,
     digest="d" * 32,
-    files=(ShardFile("a-part-00.parquet", 5, 100, "a" * 64), ShardFile("a-part-01.parquet", 3, 50, "b" * 64)),
-    rejects=ShardFile("a.rejects.parquet", 3, 20, "c" * 64),
+    files=(ShardFile("d/a-part-00.parquet", 5, 100, "a" * 64), ShardFile("d/a-part-01.parquet", 3, 50, "b" * 64)),
+    index=ShardFile("m/a.parquet", 11, 20, "c" * 64),
     tally=TALLY,
     stats=Stats(rows=8, episodes=2, audio_seconds=67.0, speakers=3),
 )
@@ -33,7 +33,7 @@ RECORD = BuildRecord(
 
 @pytest.mark.parametrize(
     "record",
-    [RECORD, replace(RECORD, rejects=None), replace(RECORD, files=(), tally=Tally()), replace(RECORD, stats=Stats())],
+    [RECORD, replace(RECORD, index=None), replace(RECORD, files=(), tally=Tally()), replace(RECORD, stats=Stats())],
 )
 def test_a_record_survives_the_round_trip(record):
     assert decode(encode(record)) == record
@@ -45,8 +45,19 @@ def test_a_record_of_an_earlier_release_is_read():
     assert decode(raw(stats=stats)) == RECORD
 
 
-def test_bytes_are_the_sum_of_its_shards():
+def test_bytes_are_the_sum_of_its_shards_without_the_index():
     assert RECORD.bytes == 150
+
+
+def test_files_to_commit_are_the_shards_and_the_index():
+    assert [file.path for file in RECORD.all_files] == ["d/a-part-00.parquet", "d/a-part-01.parquet", "m/a.parquet"]
+    assert replace(RECORD, index=None).all_files == RECORD.files
+    assert replace(RECORD, earlier=("e",)).sha256s == {"a" * 64, "b" * 64, "c" * 64, "e"}
+
+
+def test_an_index_has_a_row_for_each_row_and_reject():
+    assert TALLY.index_rows == 8 + 3
+    assert (Tally(rows=4).index_rows, Tally().index_rows) == (4, 0)
 
 
 def raw(**changes) -> bytes:
@@ -63,9 +74,11 @@ def raw(**changes) -> bytes:
         b"\xff",
         encode(RECORD)[:-2],
         raw(files=None),
-        raw(files=[{"name": "a"}]),
+        raw(files=[{"path": "a"}]),
         raw(files=[1]),
-        raw(rejects=[1]),
+        raw(index=[1]),
+        raw(index={"name": "a"}),
+        raw(version=3),
         raw(tally=None),
         raw(tally={"unknown": 1}),
         raw(unknown=1),

@@ -76,8 +76,9 @@ STATS = counted([row(), row("b", dnsmos=None)])
 def test_json_round_trip_with_one_line_an_attribute():
     raw = json.loads(json.dumps(STATS.as_json()))
     assert Stats.from_json(raw) == STATS
-    assert list(raw) == ["rows", "episodes", "audio_seconds", "speakers", "duration_s", "dnsmos"]
-    assert raw["duration_s"].startswith("0 2 0 ") and len(json.dumps(raw, indent=2).splitlines()) == 8
+    removed = ["removed_segments", "removed_episodes"]
+    assert list(raw) == ["rows", "episodes", "audio_seconds", "speakers", "duration_s", "dnsmos", *removed]
+    assert raw["duration_s"].startswith("0 2 0 ") and len(json.dumps(raw, indent=2).splitlines()) == 10
 
 
 def test_stats_of_an_earlier_release_are_read():
@@ -92,3 +93,12 @@ def test_stats_of_an_earlier_release_are_read():
 def test_another_number_of_bins_is_an_error(change):
     with pytest.raises((TypeError, ValueError)):
         Stats.from_json(Stats().as_json() | change)
+
+
+def test_removals_are_summed_and_a_record_without_them_has_none():
+    removed = Stats(removed_segments=2, removed_episodes=1)
+    assert removed + removed == Stats(removed_segments=4, removed_episodes=2)
+    raw = removed.as_json()
+    assert Stats.from_json(raw) == removed
+    del raw["removed_segments"], raw["removed_episodes"]
+    assert Stats.from_json(raw) == Stats()

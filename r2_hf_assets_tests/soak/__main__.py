@@ -49,7 +49,9 @@ def main() -> int:
 
 def print_summary(rounds: list[Round], seed: int, seconds: float) -> None:
     kills = Counter((kill.where, kill.target) for done in rounds for kill in done.kills)
-    targets = sorted({target for _, target in kills}, key=["run", "Hub", "code server", "daemon", "host"].index)
+    targets = sorted(
+        {target for _, target in kills}, key=["run", "Hub", "code server", "daemon", "command", "host"].index
+    )
     print(f"\n{'killed':42}" + "".join(f"{target:>13}" for target in targets) + f"{'all':>8}")
     for where in sorted({where for where, _ in kills}):
         row = [kills[where, target] for target in targets]
@@ -67,6 +69,14 @@ def print_summary(rounds: list[Round], seed: int, seconds: float) -> None:
     print(
         f"rows: {sum(r.expected for r in rows)} expected, {sum(r.found for r in rows)} found, "
         f"{sum(r.lost for r in rows)} lost, {sum(r.double for r in rows)} double, {sum(r.wrong for r in rows)} wrong"
+    )
+    kinds = sum((done.removals for done in rounds), Counter[str]())
+    print(
+        f"removals {kinds.total()} ({', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}), "
+        f"refreshes {sum(done.refreshes for done in rounds)}; "
+        f"commands called again {sum(done.called_again for done in rounds)}; "
+        f"kills in runs of amended chunks {sum(kill.detail == 'amended' for done in rounds for kill in done.kills)}; "
+        f"files of later commits read {sum(done.files_read for done in rounds)}"
     )
     print(f"chunks {sum(done.chunks for done in rounds)}, commits {sum(done.commits for done in rounds)}")
     print(f"violations: {sum(len(done.broken) for done in rounds)}; seed {seed}; {seconds:.0f} s")

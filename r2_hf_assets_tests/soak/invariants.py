@@ -9,12 +9,12 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
-import pyarrow as pa
 import pyarrow.parquet as pq
 from dagster import DagsterInstance
 
@@ -23,13 +23,13 @@ from r2_hf_assets.plan.check import check_plan
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.shards.builds import open_builds
-from r2_hf_assets.shards.names import record_name
+from r2_hf_assets.shards.index import decode_header
+from r2_hf_assets.shards.names import index_path, record_name
 from r2_hf_assets.shards.record import decode
 from r2_hf_assets.verdict import Severity
 from r2_hf_assets_tests.soak.site import Site
 from r2_hf_sandbox.hub.repos import Repo
 from r2_hf_sandbox.samples.bucket import SampleSummary
-from r2_hf_sandbox.samples.episode import ExpectedReject
 
 # Dagster's own files in its home.
 _DAGSTER_FILES = {
@@ -44,8 +44,8 @@ _DAGSTER_FILES = {
     "r2_hf_assets",
 }
 _STATE_FILE = re.compile(
-    r"state/plan/(index|identity|id|folders_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json"
-    r"|state/builds/[a-z]+/chunk-\d{5}(\.json|\.rejects\.parquet)"
+    r"state/plan/(index|identity|id|folders_\d{4}|amendments|amendment_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json"
+    r"|state/builds/[a-z]+/chunk-\d{5}\.json"
 )
 
 
@@ -60,18 +60,25 @@ class Rows:
     wrong: int
 
 
-def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
-    """Check that each good segment of the bucket is exactly once in the Hub's head, with its own bytes."""
+@contextmanager
+def _dataset(site: Site) -> Iterator[Path]:
+    """Download the Hub's head."""
     from huggingface_hub import HfApi
 
-    hashes = {row.key: row.sha256 for row in expected.rows}
-    counts: Counter[str] = Counter()
-    wrong: list[str] = []
     with tempfile.TemporaryDirectory(dir=site.folder) as folder:
         HfApi(endpoint=site.env["HF_ENDPOINT"], token=site.env["HF_TOKEN"]).snapshot_download(
             site.repo_id, repo_type="dataset", local_dir=folder, cache_dir=folder
         )
-        for path in sorted(Path(folder).glob("data/*/*.parquet")):
+        yield Path(folder)
+
+
+def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
+    """Check that each good segment of the bucket is exactly once in the Hub's head, with its own bytes."""
+    hashes = {row.key: row.sha256 for row in expected.rows}
+    counts: Counter[str] = Counter()
+    wrong: list[str] = []
+    with _dataset(site) as folder:
+        for path in sorted(folder.glob("data/*/*.parquet")):
             for row in pq.ParquetFile(path).read(columns=["audio"]).column("audio").to_pylist():
                 counts[row["path"]] += 1
                 if hashes.get(row["path"]) != hashlib.sha256(row["bytes"]).hexdigest():
@@ -84,7 +91,7 @@ def rows_on_hub(site: Site, expected: SampleSummary) -> tuple[Rows, list[str]]:
 
 
 def plan_intact(site: Site, before: dict[str, bytes]) -> list[str]:
-    """Check that no manifest of `before` has changed, and that the plan check passes."""
+    """Check that no manifest and no amendment of `before` has changed, and that the plan check passes."""
     now = read_manifests(site)
     broken = [f"the manifest {path} changed or is missing" for path, data in before.items() if now.get(path) != data]
     verdict = check_plan(site.plan())
@@ -96,33 +103,50 @@ def plan_intact(site: Site, before: dict[str, bytes]) -> list[str]:
 def read_manifests(site: Site) -> dict[str, bytes]:
     store = site.plan().store
     paths = [item["path"] for batch in obstore.list(store, "plan/") for item in batch]
-    return {path: bytes(obstore.get(store, path).bytes()) for path in paths if "chunk_" in path}
+    return {path: bytes(obstore.get(store, path).bytes()) for path in paths if "chunk_" in path or "amendment_" in path}
 
 
-def commits(site: Site, planned: Sequence[ChunkRef]) -> tuple[int, list[str]]:
-    """Count commits of chunks; check that each chunk has one, of its own, and that no commit removed data."""
+def commits(site: Site, planned: Sequence[ChunkRef], edited: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """Count commits of chunks; check that each chunk has one, of its own, and that no commit removed data.
+
+    A chunk may have one more for each amendment, and for each of its episodes that was `edited` in the bucket, which
+    a run before the refresh may have found. Only then may a commit remove a part.
+    """
     makers: dict[tuple[str, int], list[str]] = {}
+    allowed = Counter(chunk.name for chunk in planned)
+    for chunk_name in _changes(site, planned, edited):
+        allowed[chunk_name] += 1
     broken: list[str] = []
     count = 0
     for commit in Repo(site.hub_folder / "repos" / site.repo_id, site.repo_id).commits:
         chunks = set()
         for path, file in commit.changes.items():
-            match = re.fullmatch(r"data/([a-z]+)/chunk-(\d{5})(-part-\d\d)?\.parquet", path)
+            match = re.fullmatch(r"(?:data|metadata)/([a-z]+)/chunk-(\d{5})(-part-\d\d)?\.parquet", path)
             if match:
                 chunks.add((match[1], int(match[2])))
-            if match and file is None:
+            if match and file is None and allowed[match[1], int(match[2])] < 2:
                 broken.append(f"commit {commit.oid} removed {path}")
         for chunk in chunks:
             makers.setdefault(chunk, []).append(commit.oid)
-        if len(chunks) != 1 and commit.number > 0:
+        of_log = all(path.startswith("metadata/amendments/") for path in commit.changes)
+        if len(chunks) != 1 and commit.number > 0 and not of_log:
             broken.append(f"commit {commit.oid} ({commit.title}) has files of {len(chunks)} chunks")
         count += bool(chunks)
     for (language, number), made in makers.items():
-        if len(made) > 1:
+        if len(made) > max(1, allowed[language, number]):
             broken.append(f"{language} chunk {number} was committed {len(made)} times: {', '.join(made)}")
     for extra in makers.keys() - {chunk.name for chunk in planned}:
         broken.append(f"{extra} was committed, but is not planned")
     return count, broken
+
+
+def _changes(site: Site, planned: Sequence[ChunkRef], edited: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Yield the chunk of each amendment's target, once an amendment, and the chunk of each edit."""
+    for amendment in site.plan().amendments():
+        yield from {target.chunk for target in amendment.targets if target.chunk}
+    if edited:
+        for chunk in site.plan().read_many(ref.name for ref in planned):
+            yield from (chunk.name for episode in edited if episode in chunk.episodes)
 
 
 def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]:
@@ -138,32 +162,40 @@ def history(instance: DagsterInstance, planned: Sequence[ChunkRef]) -> list[str]
     return broken
 
 
-def build_records(site: Site, expected: Sequence[ExpectedReject], planned: Sequence[ChunkRef]) -> list[str]:
-    """Check that each chunk has a record, and that the ledgers hold exactly the rejects of the samples."""
+def build_records(site: Site, planned: Sequence[ChunkRef]) -> list[str]:
+    """Check that each chunk has a record, and that no other file is beside the records."""
     settings = site.settings()
     store = open_builds(settings.plan, settings.r2).files.store
     listed = {item["path"] for batch in obstore.list(store) for item in batch}
-    named: set[str] = set()
-    broken: list[str] = []
-    rejects: Counter[tuple[str, str, str]] = Counter()
-    for chunk in planned:
-        path = f"{chunk.language}/{record_name(chunk.number)}"
-        if path not in listed:
-            broken.append(f"{path}: the record is missing")
-            continue
+    named = {f"{chunk.language}/{record_name(chunk.number)}": chunk for chunk in planned}
+    broken = [f"{path}: the record is missing" for path in named.keys() - listed]
+    for path in listed & named.keys():
         record = decode(bytes(obstore.get(store, path).bytes()))
-        if record.digest != chunk.digest:
-            broken.append(f"{path}: the record is of digest {record.digest!r}, planned is {chunk.digest}")
-        named.add(path)
-        if record.rejects:
-            named.add(ledger := f"{chunk.language}/{record.rejects.name}")
-            table = pq.read_table(pa.BufferReader(bytes(obstore.get(store, ledger).bytes())))
-            rejects.update((row["level"], row["key"], row["reason"]) for row in table.to_pylist())
-    broken += [f"no record names {path}" for path in listed - named]
-    wanted = Counter((reject.level, reject.key, reject.reason) for reject in expected)
-    rejects = Counter({reject: count for reject, count in rejects.items() if reject[2] != "no_usable_segment"})
-    broken += [f"the ledgers lack {reject}" for reject in (wanted - rejects)]
-    broken += [f"the ledgers have too much: {reject}" for reject in (rejects - wanted)]
+        if record.digest != named[path].digest:
+            broken.append(f"{path}: the record is of digest {record.digest!r}, planned is {named[path].digest}")
+    return broken + [f"of no planned chunk: {path}" for path in listed - named.keys()]
+
+
+def indexes(site: Site, expected: SampleSummary, planned: Sequence[ChunkRef]) -> list[str]:
+    """Check that each chunk has an index, and that they hold exactly the rows and the rejects of the samples."""
+    found: Counter[tuple[str, str, str | None]] = Counter()
+    broken: list[str] = []
+    with _dataset(site) as folder:
+        paths = {index_path(*chunk.name): chunk for chunk in planned}
+        on_hub = {str(path.relative_to(folder)) for path in folder.glob("metadata/*/*.parquet")}
+        broken += [f"index missing: {path}" for path in paths.keys() - on_hub]
+        broken += [f"index of no planned chunk: {path}" for path in on_hub - paths.keys()]
+        for path in on_hub & paths.keys():
+            with pq.ParquetFile(folder / path) as index:
+                if (digest := decode_header(index.metadata.metadata).digest) != paths[path].digest:
+                    broken.append(f"{path}: of digest {digest}, planned is {paths[path].digest}")
+                lines = index.read(columns=["segment", "key", "reject_reason"]).to_pylist()
+            levels = ("episode" if line["segment"] is None else "segment" for line in lines)
+            found.update((level, line["key"], line["reject_reason"]) for level, line in zip(levels, lines, strict=True))
+    wanted: Counter[tuple[str, str, str | None]] = Counter(("segment", row.key, None) for row in expected.rows)
+    wanted.update((reject.level, reject.key, reject.reason) for reject in expected.rejects)
+    broken += [f"the indexes lack {line}" for line in (wanted - found)]
+    broken += [f"the indexes have too much: {line}" for line in (found - wanted)]
     return broken
 
 

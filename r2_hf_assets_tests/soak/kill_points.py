@@ -6,10 +6,11 @@ A point names a function of the product and a moment:
     torn            the kernel ends the process in the middle of a write (RLIMIT_FSIZE and SIGXFSZ)
     during          a thread kills some milliseconds after the call began; listed before the other points of its
                     function, so that they apply before the timer starts and after it ends
+    held            nothing is killed: the process waits there until it is released (`release`), or for _HELD_S
 
-`install` wraps the functions in the processes of the site. The harness puts a file for each kill into the folder
-`armed`. The first process that reaches the point renames the file into `fired`, so each kill is made once. The product
-has no code for this.
+points.py lists them. `install` wraps the functions in the processes of the site. The harness puts a file for each kill
+into the folder `armed`. The first process that reaches the point renames the file into `fired`, so each kill is made
+once. The product has no code for this.
 """
 
 import functools
@@ -26,60 +27,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from r2_hf_assets_tests.soak.targets import CODE_SERVER, DAEMON, HOST, HUB, RUN, find_targets, kill
+from r2_hf_assets_tests.soak.points import POINTS, KillPoint
+from r2_hf_assets_tests.soak.targets import COMMAND, RUN, find_targets, kill
 
 PRODUCT = "r2_hf_assets."
 _RESTARTED_S = 20.0  # a service that was just killed is restarted by then
-_SELF = (RUN, RUN, RUN, RUN, HOST)
-_HUB_TOO = (RUN, HUB, HUB, HOST)
-
-
-@dataclass(frozen=True)
-class KillPoint:
-    """`functions`: module:attribute below the package, one or several; `only`: a filter on the call's arguments."""
-
-    name: str
-    functions: str
-    when: str
-    targets: tuple[str, ...] = _SELF
-    only: str = ""
-
-
-PLAN_POINTS = (
-    KillPoint("before the first manifest", "plan.store:PlanStore.check_identity", "after"),
-    KillPoint("in the middle of a manifest", "plan.store:PlanStore.create", "torn", (RUN,)),
-    KillPoint("between manifests", "plan.store:PlanStore.create", "after"),
-    KillPoint("between manifests and index", "plan.store:PlanStore.write_index", "before"),
-    KillPoint("in the middle of the index", "plan.files:StateFiles.overwrite", "torn", (RUN,), "an_index"),
-    KillPoint("between index and partitions", "plan.store:PlanStore.write_index", "after"),
-    KillPoint("between partitions and event", "assets.work_plan:scan_metadata", "before"),
-    # Reached once, soon after a site's first scan.
-    KillPoint("while the repo is made", "hub.client:HubClient.create_repo", "during", (HUB, HUB, RUN)),
-)
-_PART = "hub.upload_xet:_XetPart.{0} hub.upload_files:_FilePart.{0}"  # over Xet, over LFS
-CHUNK_POINTS = (
-    KillPoint("before the build", "assets.parquet_shards:build_on_hub", "before"),
-    KillPoint("in the middle of a row group", "shards.writer:_Sink.write", "before"),
-    KillPoint("between row groups", "shards.writer:PartWriter.write", "after"),
-    KillPoint("during the upload", _PART.format("write"), "during", _HUB_TOO),
-    KillPoint("while a part is finished", _PART.format("finish"), "during", _HUB_TOO),
-    KillPoint("before a part is finished", _PART.format("finish"), "before", _HUB_TOO),
-    KillPoint("between finish and the end of the upload", _PART.format("finish"), "after", _HUB_TOO),
-    KillPoint("between upload and record", "shards.builds:BuildStore.write", "before", (*_SELF, CODE_SERVER, DAEMON)),
-    KillPoint("in the middle of the rejects ledger", "plan.files:StateFiles.overwrite", "torn", (RUN,), "a_ledger"),
-    KillPoint("between ledger and record", "plan.files:StateFiles.overwrite", "after", only="a_ledger"),
-    KillPoint("in the middle of the record", "plan.files:StateFiles.overwrite", "torn", (RUN,), "a_record"),
-    KillPoint("after the record", "shards.builds:BuildStore.write", "after"),
-    KillPoint("between record and event", "assets.parquet_shards:result_for", "before"),
-    KillPoint("after the shards event", "dagster:DagsterInstance.handle_new_event", "after", only="shards_event"),
-    KillPoint("between the two assets", "assets.hub_commit:open_plan", "before"),
-    KillPoint("during the commit", "hub.client:HubClient.commit", "during", _HUB_TOO),
-    KillPoint("between record and commit", "hub.client:HubClient.commit", "before", _HUB_TOO),
-    KillPoint("after the commit", "hub.client:HubClient.commit", "after", _HUB_TOO),
-    KillPoint("between commit and the event", "assets.hub_commit:result_for", "before", (*_SELF, CODE_SERVER, DAEMON)),
-    KillPoint("after the commit event", "dagster:DagsterInstance.handle_new_event", "after", only="commit_event"),
-)
-POINTS = {point.name: point for point in (*PLAN_POINTS, *CHUNK_POINTS)}
+_HELD_S = 20.0
+HOLDS = 90_000  # numbers from here on are not of kills, but of processes to be held
 
 
 @dataclass(frozen=True)
@@ -111,8 +65,13 @@ def arm(folder: Path, number: int, spec: KillSpec) -> None:
 
 
 def disarm(folder: Path) -> None:
-    for path in (folder / "armed").glob("*"):
-        path.unlink(missing_ok=True)
+    """Disarm all kills."""
+    for number in armed(folder):
+        disarm_one(folder, number)
+
+
+def disarm_one(folder: Path, number: int) -> None:
+    (folder / "armed" / f"{number:05d}").unlink(missing_ok=True)
 
 
 def armed(folder: Path) -> dict[int, float]:
@@ -123,7 +82,7 @@ def armed(folder: Path) -> dict[int, float]:
             times[int(path.name)] = path.stat().st_mtime
         except FileNotFoundError:
             continue  # just fired
-    return times
+    return {number: since for number, since in times.items() if number < HOLDS}
 
 
 def fired(folder: Path) -> dict[int, FiredKill]:
@@ -136,6 +95,15 @@ def fired(folder: Path) -> dict[int, FiredKill]:
         if killed is not None:
             made[int(number)] = FiredKill(KillSpec(**fields), int(pid), tuple(killed))
     return made
+
+
+def held(folder: Path) -> list[int]:
+    """List the processes that wait at a point."""
+    return [int(path.name) for path in (folder / "held").glob("*")]
+
+
+def release(folder: Path, pid: int) -> None:
+    (folder / "held" / str(pid)).unlink(missing_ok=True)
 
 
 def install(site: Path) -> None:
@@ -170,7 +138,7 @@ class _Claim:
 
     def fire(self) -> None:
         """Kill the targets, after a wait for one that is down. Returns only when this process is not among them."""
-        pids = [os.getpid()] if self.spec.target == RUN else find_targets(self.site, self.spec.target)
+        pids = [os.getpid()] if self.spec.target in (RUN, COMMAND) else find_targets(self.site, self.spec.target)
         end = time.monotonic() + _RESTARTED_S
         while not pids and time.monotonic() < end:
             time.sleep(0.1)
@@ -251,7 +219,19 @@ def _during(call: _Call, take: _Take) -> Any:
         timer.join()  # a taken kill is made, however short the call is
 
 
-_MOMENTS = {"before": _before, "after": _after, "torn": _torn, "during": _during}
+def _held(call: _Call, take: _Take) -> Any:
+    if claim := take():
+        claim.record([])
+        waiting, end = claim.site / "points" / "held" / str(os.getpid()), time.monotonic() + _HELD_S
+        waiting.parent.mkdir(exist_ok=True)
+        waiting.touch()
+        while waiting.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        waiting.unlink(missing_ok=True)
+    return call()
+
+
+_MOMENTS = {"before": _before, "after": _after, "torn": _torn, "during": _during, "held": _held}
 
 
 def _wrapped(function: Callable[..., Any], point: KillPoint, kills: _ArmedKills) -> Callable[..., Any]:
@@ -273,10 +253,16 @@ def _event_of(asset: str) -> Callable[[tuple[Any, ...]], bool]:
     return matches
 
 
+def _commit_of(title: str) -> Callable[[tuple[Any, ...]], bool]:
+    return lambda args: str(args[4]).startswith(title)
+
+
 _FILTERS: dict[str, Callable[[tuple[Any, ...]], bool]] = {
     "": lambda _: True,
+    "a_chunk": _commit_of("Add "),
+    "an_amendment": _commit_of("Record amendments"),
+    "the_log": lambda args: args[1] == "plan/amendments.json",
     "an_index": lambda args: args[1] == "plan/index.json",
-    "a_ledger": lambda args: str(args[1]).endswith(".rejects.parquet"),
     "a_record": lambda args: "/chunk-" in args[1] and args[1].endswith(".json"),
     "shards_event": _event_of("parquet_shards"),
     "commit_event": _event_of("hub_commit"),

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from r2_hf_assets.partitions import partition_key
 from r2_hf_assets_tests.soak import kill_points
-from r2_hf_assets_tests.soak.kill_points import CHUNK_POINTS, PLAN_POINTS, POINTS, KillPoint, KillSpec
+from r2_hf_assets_tests.soak.kill_points import KillSpec
+from r2_hf_assets_tests.soak.points import AMEND_POINTS, CHUNK_POINTS, PLAN_POINTS, POINTS, KillPoint
 from r2_hf_assets_tests.soak.requester import RunRequester
 from r2_hf_assets_tests.soak.site import Site
 from r2_hf_assets_tests.soak.targets import CODE_SERVER, DAEMON, HOST, HUB, RUN, find_targets, kill, processes
@@ -18,6 +20,7 @@ from r2_hf_assets_tests.soak.targets import CODE_SERVER, DAEMON, HOST, HUB, RUN,
 _RANDOM_WAIT_S = (2.0, 8.0)
 _RANDOM_TARGETS = {RUN: 40, HUB: 30, CODE_SERVER: 10, DAEMON: 12, HOST: 8}
 _STARTING = 0.1  # share of kills of a run that is still starting, as most are on a busy machine
+_COMMANDS = 0.7  # share of commands that a kill is armed for
 _ARMED_AT_ONCE = 5
 _UNREACHED_S = 25.0  # then a kill at a point that no process reaches is replaced
 AT_RANDOM = "at random"
@@ -64,11 +67,16 @@ class KillSchedule:
     def finished(self) -> bool:
         return len(self.kills) >= self.budget or (self.chosen == [] and not kill_points.armed(self.site.points))
 
+    def arm_for_command(self) -> None:
+        """Arm a kill for a command that is about to start, most of the time."""
+        if self.chosen is None and not self.finished and self.rng.random() < _COMMANDS:
+            self.arm(self._spec(self.rng.choice(AMEND_POINTS)))
+
     def arm_for_scan(self) -> None:
         """Arm kills for the next scan."""
         if self.chosen is None and not self.finished:
             for _ in range(self.rng.choice((1, 1, 2, 3))):
-                self._arm(self._spec(self.rng.choice(PLAN_POINTS)))
+                self.arm(self._spec(self.rng.choice(PLAN_POINTS)))
 
     def tick(self) -> None:
         self._runs |= {
@@ -79,24 +87,27 @@ class KillSchedule:
             kill_points.disarm(self.site.points)
             return
         self._arm_chosen()
-        if self.chosen is None and time.monotonic() >= self._next and self._kill_at_random():
+        # At most half of the kills: on a busy machine no run would reach a point between two of them.
+        at_random = sum(kill.where == AT_RANDOM for kill in self.kills)
+        room = self.chosen is None and at_random <= len(self.kills) / 2 + 1
+        if room and time.monotonic() >= self._next and self._kill_at_random():
             self._next = time.monotonic() + self.rng.uniform(*_RANDOM_WAIT_S)
 
     def _arm_chosen(self) -> None:
         armed = kill_points.armed(self.site.points)
         for number, since in armed.items():
             if time.time() - since > _UNREACHED_S and self.chosen is None:
-                (self.site.points / "armed" / f"{number:05d}").unlink(missing_ok=True)
+                kill_points.disarm_one(self.site.points, number)
         room = min(_ARMED_AT_ONCE - len(armed), self.budget - len(self.kills) - len(armed))
         for _ in range(room):
             if self.chosen is not None:
                 if self.chosen:
-                    self._arm(self.chosen.pop(0))
+                    self.arm(self.chosen.pop(0))
                 continue
             if not self._shuffled:
                 self._shuffled = [self._spec(point) for point in CHUNK_POINTS]
                 self.rng.shuffle(self._shuffled)
-            self._arm(self._shuffled.pop())
+            self.arm(self._shuffled.pop())
 
     def _spec(self, point: KillPoint) -> KillSpec:
         size = self.rng.randint(0, 120) if point.when == "during" else self.rng.choice((4, 40, 90))
@@ -105,7 +116,7 @@ class KillSchedule:
         skip = self.rng.choice((0, 0, self.rng.randint(1, most)))
         return KillSpec(point.name, self.rng.choice(point.targets), skip, size)
 
-    def _arm(self, spec: KillSpec) -> None:
+    def arm(self, spec: KillSpec) -> None:
         assert spec.point in POINTS
         self._number += 1
         kill_points.arm(self.site.points, self._number, spec)
@@ -116,7 +127,8 @@ class KillSchedule:
                 self._recorded.add(number)
                 if fired.killed:  # else the target was down already
                     about = self._runs.get(fired.pid, "")
-                    self._record(Kill(fired.spec.target, fired.spec.point, fired.killed, about))
+                    detail = "amended" if self._is_amended(about) else ""
+                    self._record(Kill(fired.spec.target, fired.spec.point, fired.killed, about, detail))
 
     def _kill_at_random(self) -> bool:
         """Kill one process, if a run is active: else kills only delay the start of services."""
@@ -139,6 +151,11 @@ class KillSchedule:
             about = self._runs.get(pid, "a starting run") if target == RUN else ""
             self._record(Kill(target, AT_RANDOM, (pid,), about, detail))
         return bool(pids)
+
+    def _is_amended(self, about: str) -> bool:
+        """Return whether the run is of a chunk with an amendment."""
+        named = {target.chunk for one in self.site.plan().amendments() for target in one.targets if target.chunk}
+        return about in {str(partition_key(*name)) for name in named}
 
     def _record(self, made: Kill) -> None:
         self.kills.append(made)

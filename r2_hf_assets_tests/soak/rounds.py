@@ -1,7 +1,7 @@
 """Rounds of kills, each on a site of its own.
 
-Episodes are uploaded in waves, and processes are killed until the round's share of kills is made. Then all runs
-complete without kills, and the invariants are checked.
+Episodes are uploaded in waves, content is removed and refreshed (amender.py), and processes are killed until the
+round's share of kills is made. Then all runs complete without kills, and the invariants are checked.
 """
 
 import json
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from r2_hf_assets_tests.soak import invariants
+from r2_hf_assets_tests.soak import amended, invariants
+from r2_hf_assets_tests.soak.amender import KINDS, Amender
 from r2_hf_assets_tests.soak.invariants import Rows
 from r2_hf_assets_tests.soak.kill_points import KillSpec
 from r2_hf_assets_tests.soak.kill_schedule import Kill, KillSchedule
@@ -29,7 +30,7 @@ from r2_hf_sandbox.samples.bucket import SampleSummary
 # The most episodes that a wave adds, by folder. `en` has the damaged ones besides.
 _WAVE = {"en": 3, "en-US": 2, "deu": 2, "fr": 2, "in": 1, "yue": 2, "junk": 1}
 _TICK_S = 0.4
-_WAVE_LIMIT_S = 400.0
+_WAVE_LIMIT_S = 600.0
 
 
 class Stuck(Exception):
@@ -47,6 +48,10 @@ class Round:
     rows: Rows = field(default_factory=lambda: Rows(0, 0, 0, 0, 0))
     chunks: int = 0
     commits: int = 0
+    removals: Counter[str] = field(default_factory=Counter)
+    refreshes: int = 0
+    called_again: int = 0
+    files_read: int = 0
     seconds: float = 0.0
     broken: list[str] = field(default_factory=list)
 
@@ -64,6 +69,7 @@ def run_round(
     state_on_s3: bool = False,
     lfs: bool = False,
     episodes_a_chunk: int = 2,
+    amend: Sequence[str] | None = None,
 ) -> Round:
     """Run one round, in a folder that is created.
 
@@ -71,6 +77,7 @@ def run_round(
         chosen: the only kills, after which the round ends; None: points in turn, and kills at random.
         wave: the episodes that each wave adds, by folder; None: chosen by the seed.
         lfs: whether content is uploaded over LFS, from scratch files.
+        amend: the kinds of the removals and refreshes of each wave; None: chosen by the seed.
     """
     result, started = Round(number, folder), time.monotonic()
 
@@ -85,43 +92,67 @@ def run_round(
         rng = random.Random(f"kills {seed} {number}")
         schedule = KillSchedule(requester, rng, kills, log_kill, None if chosen is None else [*chosen])
         result.kills = schedule.kills
+        amender = Amender(
+            requester,
+            rng,
+            lambda: len(amended.commits_of(site)),
+            schedule.arm_for_command,
+            lambda line: log(f"round {number}, {time.monotonic() - started:5.1f} s, r2-hf {line}"),
+        )
         try:
-            expected = _run_waves(result, schedule, wave)
-            _check_invariants(result, requester, expected)
+            bucket = _run_waves(result, schedule, amender, wave, amend)
+            _check_invariants(result, requester, amender, bucket)
         except (Stuck, RuntimeError) as error:
             result.broken.append(str(error))
+        finally:
+            amender.stop()
+        result.broken += amender.broken
+        result.removals = Counter(removal.kind for removal in amender.removals)
+        result.refreshes, result.called_again = amender.refreshes, amender.again
         result.runs = requester.counts() + Counter(ended_as_lost=requester.ended_as_lost)
     result.seconds = time.monotonic() - started
     return result
 
 
-def _run_waves(result: Round, schedule: KillSchedule, wave: Mapping[str, int] | None) -> SampleSummary:
-    """Upload, scan and build in waves until all kills are made; return what the bucket holds then."""
+def _run_waves(
+    result: Round,
+    schedule: KillSchedule,
+    amender: Amender,
+    wave: Mapping[str, int] | None,
+    amend: Sequence[str] | None,
+) -> SampleSummary:
+    """Upload, scan, build and amend in waves until all kills are made; return what the bucket holds then."""
     requester, rng = schedule.requester, schedule.rng
     site = requester.site
     number, episodes = 0, Counter({"en": 0})
     manifests: dict[str, bytes] = {}
     while True:
         episodes.update(wave or {name: rng.randint(0, most) for name, most in _WAVE.items()})
-        expected = site.upload(episodes)
+        bucket = site.upload(episodes)
+        amender.begin_wave(bucket, rng.sample(KINDS, rng.randint(3, 5)) if amend is None else amend)
         done = requester.done_keys()
         requester.request_scan(f"scan {number}")
         for key in rng.sample(done, min(2, len(done))):
             requester.request_rerun(f"again {number} {key}", key)
         schedule.arm_for_scan()
-        _run_until_done(schedule)
+        _run_until_done(schedule, amender)
         result.broken += invariants.plan_intact(site, manifests)
         manifests = invariants.read_manifests(site)
         number += 1
         if schedule.finished:
-            return expected
+            if amender.edits:
+                amender.refresh_all()
+                _run_until_done(schedule, amender)
+            return bucket
 
 
-def _run_until_done(schedule: KillSchedule) -> None:
-    """Request runs and kill until nothing is due."""
+def _run_until_done(schedule: KillSchedule, amender: Amender) -> None:
+    """Request runs, amend and kill until nothing is due."""
     requester = schedule.requester
     limit = time.monotonic() + _WAVE_LIMIT_S
-    while not requester.tick():
+    while not (amender.idle and requester.tick()):
+        if not amender.idle:
+            amender.tick(quiet=requester.tick())
         if time.monotonic() > limit:
             runs = [f"{run.run_id} {run.status.value} {dict(run.tags)}" for run in requester.open_runs()]
             raise Stuck(f"stuck: due {requester.due_keys()}, extra {requester.extra_runs}, open runs {runs}")
@@ -131,23 +162,27 @@ def _run_until_done(schedule: KillSchedule) -> None:
     schedule.tick()
 
 
-def _check_invariants(result: Round, requester: RunRequester, expected: SampleSummary) -> None:
+def _check_invariants(result: Round, requester: RunRequester, amender: Amender, bucket: SampleSummary) -> None:
     """Check the invariants, make a second pass, and check that it changed nothing."""
-    site = requester.site
+    site, expected = requester.site, amender.expected()
     manifests = invariants.read_manifests(site)
     planned = requester.planned()
     result.chunks = len(planned)
     result.rows, broken = invariants.rows_on_hub(site, expected)
-    commits, twice = invariants.commits(site, planned)
+    commits, twice = invariants.commits(site, planned, amender.edited)
     broken += twice + invariants.history(requester.instance, planned) + invariants.plan_intact(site, manifests)
-    broken += invariants.build_records(site, expected.rejects, planned)
+    broken += invariants.build_records(site, planned) + invariants.indexes(site, expected, planned)
     invariants.age_leftovers(site)
     broken += _second_pass(site)
     result.commits, _ = invariants.commits(site, planned)
     if result.commits != commits:
         broken.append(f"the second pass made {result.commits - commits} commits")
     broken += invariants.plan_intact(site, manifests) + invariants.history(requester.instance, planned)
-    broken += invariants.build_records(site, expected.rejects, planned) + invariants.no_orphans(site)
+    broken += invariants.build_records(site, planned) + invariants.indexes(site, expected, planned)
+    result.files_read, stayed = amended.removed_stays_out(site, amender.removals, bucket)
+    gone = {key for removal in amender.removals for key in removal.keys}
+    broken += stayed + amended.log_copied(site) + amended.edits_arrived(site, amender.edits, gone)
+    broken += amended.restores(site) + invariants.no_orphans(site)
     result.broken += dict.fromkeys(broken)
 
 
@@ -189,7 +224,8 @@ def soak(
         rows = done.rows
         log(
             f"round {number}: {len(done.kills)} kills, {done.runs['runs']} runs, {done.chunks} chunks, {done.commits} "
-            f"commits, {rows.found} of {rows.expected} rows, {len(done.broken)} violations, {done.seconds:.0f} s"
+            f"commits, {rows.found} of {rows.expected} rows, {done.removals.total()} removals, "
+            f"{done.refreshes} refreshes, {len(done.broken)} violations, {done.seconds:.0f} s"
         )
         for line in done.broken:
             log(f"VIOLATED in round {number}: {line}")

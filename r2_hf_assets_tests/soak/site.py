@@ -17,6 +17,7 @@ from pathlib import Path
 
 import yaml
 from dagster import DagsterInstance
+from obstore.store import S3Store
 
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import Settings, load
@@ -76,6 +77,16 @@ class Site:
         """Upload sample episodes, damaged ones too; the same ones for the same seed."""
         return upload_samples(
             self.s3, self.bucket, seed=self.seed, episodes=episodes, awkward=True, segments=(3, 5), seconds=(3.0, 6.0)
+        )
+
+    def store(self) -> S3Store:
+        return S3Store(
+            self.bucket,
+            endpoint=self.s3.endpoint_url,
+            access_key_id=self.s3.access_key,
+            secret_access_key=self.s3.secret_key,
+            region="auto",
+            client_options={"allow_http": True},
         )
 
     def check_services(self) -> None:

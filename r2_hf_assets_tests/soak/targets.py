@@ -12,10 +12,17 @@ from pathlib import Path
 
 MARK = "R2_HF_KILLS_SITE"
 RUN, CODE_SERVER, DAEMON, HUB, HOST = "run", "code server", "daemon", "Hub", "host"
+COMMAND = "command"  # a `r2-hf remove` or `refresh` of command.py
 OTHER = "other"  # what Dagster starts beside a run: it tails its logs, and may outlive it
 # What a crash of the host kills; the Hub and the bucket are elsewhere.
-ON_HOST = (CODE_SERVER, DAEMON, RUN, OTHER)
-_KINDS = {b"spawn_main": RUN, b"\0api\0grpc": CODE_SERVER, b"dagster-daemon": DAEMON, b"r2_hf_sandbox.hub.app": HUB}
+ON_HOST = (CODE_SERVER, DAEMON, RUN, COMMAND, OTHER)
+_KINDS = {
+    b"spawn_main": RUN,
+    b"\0api\0grpc": CODE_SERVER,
+    b"dagster-daemon": DAEMON,
+    b"r2_hf_sandbox.hub.app": HUB,
+    b"soak.command": COMMAND,
+}
 
 
 def processes(site: Path) -> dict[int, str]:

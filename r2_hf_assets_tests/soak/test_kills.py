@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from r2_hf_assets_tests.soak import kill_points
-from r2_hf_assets_tests.soak.kill_points import POINTS, KillSpec
+from r2_hf_assets_tests.soak.amender import HOLD
+from r2_hf_assets_tests.soak.kill_points import KillSpec
+from r2_hf_assets_tests.soak.points import POINTS
 from r2_hf_assets_tests.soak.rounds import run_round
-from r2_hf_assets_tests.soak.targets import HOST, HUB
+from r2_hf_assets_tests.soak.targets import COMMAND, HOST, HUB
 from r2_hf_sandbox.hub.repos import Repos
 from r2_hf_sandbox.sandbox import Sandbox
 
@@ -27,6 +29,8 @@ CHUNKS = [
     KillSpec("during the commit", HUB, size=20),
     KillSpec("after the commit"),
 ]
+# Of a removal of an episode that a run holds, right before its commit.
+COMMANDS = [KillSpec("after the amendment is stored", COMMAND), KillSpec("before the copy's commit", HUB)]
 
 
 @pytest.mark.slow
@@ -41,17 +45,19 @@ def test_every_row_arrives_once_when_processes_are_killed_at_chosen_points(sandb
         tmp_path / "site",
         sandbox.s3,
         seed=SEED,
-        kills=len(SCAN) + len(CHUNKS),
+        kills=len(SCAN) + len(CHUNKS) + len(COMMANDS),
         log=lines.append,
-        chosen=[*SCAN, *CHUNKS],
+        chosen=[*COMMANDS, *SCAN, *CHUNKS],
         wave=EPISODES,
         episodes_a_chunk=3,
+        amend=[HOLD],
     )
     print("\n".join([*lines, *done.broken]))
     assert done.broken == []
     assert Counter((kill.where, kill.target) for kill in done.kills) == Counter(
-        (spec.point, spec.target) for spec in (*SCAN, *CHUNKS)
+        (spec.point, spec.target) for spec in (*SCAN, *CHUNKS, *COMMANDS)
     )
+    assert done.removals[HOLD] == 1 and done.files_read > 0
     assert done.rows.found == done.rows.expected > 0
     assert done.runs["retries"] > 0
 

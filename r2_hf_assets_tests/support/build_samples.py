@@ -29,6 +29,7 @@ from r2_hf_assets.shards.record import BuildRecord, Tally
 from r2_hf_assets.shards.writer import Content
 
 PREFIX = "processed/"
+PLAN_ID = "0" * 32
 NO_WAIT = Retry(attempts=5, sleep=lambda seconds: None, jitter=lambda: 0.0)
 
 
@@ -84,9 +85,12 @@ def segment(index: int = 0, **changes: Any) -> Segment:
     """Return a Segment like those of `to_segment`."""
     defaults: dict[str, Any] = {
         "episode": "en/ep",
+        "number": index,
         "key": f"processed/en/ep/ep_{index:06d}.mp3",
         "text": f"words of segment {index}",
         "speaker_id": "SPEAKER_00",
+        "start": float(index),
+        "end": index + 1.5,
         "duration": 1.5,
         "dnsmos": 3.25,
         "language": "en",
@@ -134,10 +138,11 @@ class MemoryPart:
 
 @dataclass(frozen=True)
 class MemoryBuild:
-    """A build whose parts are in memory."""
+    """A build whose parts and index are in memory."""
 
     build: Build
     parts: list[bytes]
+    index: bytes
 
     @property
     def record(self) -> BuildRecord:
@@ -149,9 +154,12 @@ class MemoryBuild:
     def rows(self) -> list[dict[str, Any]]:
         return [row for file in self.files() for row in file.read().to_pylist()]
 
+    def index_rows(self) -> list[dict[str, Any]]:
+        return pq.read_table(pa.BufferReader(self.index)).to_pylist()
+
     def rejects(self) -> list[dict[str, Any]]:
-        """The lines of the rejects ledger."""
-        return pq.read_table(pa.BufferReader(self.build.rejects)).to_pylist() if self.build.rejects else []
+        """The rejects of the index: episode, segment, key, reject_reason, reject_detail and what is known besides."""
+        return [row for row in self.index_rows() if row["reject_reason"] is not None]
 
 
 def build_in_memory(
@@ -166,10 +174,13 @@ def build_in_memory(
 ) -> MemoryBuild:
     """Build a chunk with the settings `changes`, and check its ledger."""
     upload, settings = upload or MemoryUpload(), limits(Path(), **changes)
-    build = build_chunk(chunk, bucket, upload, settings, workers=workers, retry=retry, progress=progress)
+    build = build_chunk(
+        chunk, bucket, upload, settings, plan_id=PLAN_ID, workers=workers, retry=retry, progress=progress
+    )
     ledger = build.record.verdicts["ledger"]
     assert ledger.passed, ledger.summary
-    return MemoryBuild(build, upload.parts)
+    *parts, index = upload.parts
+    return MemoryBuild(build, parts, index)
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """An HTTP server for a bucket's objects that delays, alters, breaks or withholds responses as a test requires.
 
-It ignores signatures. It runs in threads of this process, on a free loopback port, until the `with` block ends.
+It ignores signatures. A HEAD gets the response to a GET without its body. It runs in threads of this process, on a free
+loopback port, until the `with` block ends.
 """
 
+import hashlib
 import ssl
 import threading
 import time
@@ -39,6 +41,10 @@ class Response:
     drip_s: float = 0.0  # seconds between two bytes
 
 
+def etag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
 def error(status: int, code: str) -> Response:
     return Response(status, f'<?xml version="1.0"?><Error><Code>{code}</Code></Error>'.encode())
 
@@ -54,7 +60,7 @@ class _Quiet(ThreadingHTTPServer):
 
 
 class ObjectsServer:
-    """Serves `objects`. `rule(key, n)` returns the response to the n-th GET of a key, from 1; None is the default.
+    """Serves `objects`. `rule(key, n)` returns the response to the n-th request of a key, from 1; None is the default.
 
     The key of a request to the bucket itself is its query: "?list-type=2&prefix=". With a `certificate` (a PEM file
     with its key) the server uses https.
@@ -115,11 +121,15 @@ class ObjectsServer:
                 response = server._respond(key)
                 headers = {"Content-Length": str(len(response.body)), "Last-Modified": formatdate(WRITTEN, usegmt=True)}
                 headers["Date"] = formatdate(usegmt=True)
+                if response.status == 200:
+                    headers["ETag"] = f'"{etag(response.body)}"'
                 self.send_response_only(response.status)
                 for name, value in {**headers, **response.headers}.items():
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
+                if self.command == "HEAD":
+                    return
                 body = response.body if response.sent is None else response.body[: response.sent]
                 size = 1 if response.drip_s else len(body) or 1
                 for start in range(0, len(body), size):
@@ -129,6 +139,8 @@ class ObjectsServer:
                 while response.endless and server.endless_bytes < ENDLESS_BYTES:
                     self.wfile.write(response.endless)
                     server.endless_bytes += len(response.endless)
+
+            do_HEAD = do_GET
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -3,6 +3,7 @@
 Bytes in flight are not bounded here; `bucket/test_fetch*.py` test the real transfers over HTTP.
 """
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +60,8 @@ class StoreGets(Transfers):
         if size > limit:
             return Unusable("too_large", f"{size} bytes")
         age = max(server_time() - result.meta["last_modified"], timedelta(0))
-        return Fetched([bytes(result.bytes())], size, age)
+        body = bytes(result.bytes())
+        return Fetched([body], size, age, etag=hashlib.md5(body).hexdigest())  # as S3's of an object in one part
 
     def _list(self, what: str, prefix: str, folders: bool) -> Page:
         if folders:

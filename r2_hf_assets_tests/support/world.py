@@ -143,8 +143,15 @@ class World:
 
     def files(self) -> list[str]:
         """Return the paths of the data files at the head."""
+        return self._files("data/")
+
+    def indexes(self) -> list[str]:
+        """Return the paths of the indexes at the head."""
+        return self._files("metadata/")
+
+    def _files(self, folder: str) -> list[str]:
         paths = self.api().list_repo_files(self.repo_id, repo_type="dataset")
-        return sorted(path for path in paths if path.startswith("data/"))
+        return sorted(path for path in paths if path.startswith(folder))
 
     @contextmanager
     def dataset_folder(self) -> Iterator[Path]:
@@ -162,6 +169,13 @@ class World:
     def row_keys(self) -> list[str]:
         """Return `audio.path` of every row of the dataset, sorted."""
         return sorted(row["path"] for row in self.table()["audio"].to_pylist())
+
+    def index_rows(self) -> list[dict[str, Any]]:
+        """Return all rows of the indexes, in file order."""
+        with self.dataset_folder() as folder:
+            return [
+                row for path in sorted(folder.glob("metadata/*/*.parquet")) for row in pq.read_table(path).to_pylist()
+            ]
 
     def commits(self) -> list[str]:
         """Return the titles of the commits of data, newest first."""

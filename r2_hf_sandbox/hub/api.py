@@ -1,6 +1,7 @@
-"""The local Hub's API routes for dataset repositories: create, delete, describe, preupload, commit, history, tokens.
+"""The local Hub's API routes for dataset repositories: create, delete, describe, preupload, commit, tokens.
 
-Paths, fields and statuses are the real Hub's, as far as huggingface_hub (0.36 and 2.x) uses them.
+Paths, fields and statuses are the real Hub's, as far as huggingface_hub (0.36 and 2.x) uses them. The routes of tags
+and history are in releases.py, those that delete content for good in purge.py.
 """
 
 import base64
@@ -13,10 +14,9 @@ from starlette.routing import Route
 
 from r2_hf_sandbox.hub.commits import MAX_REGULAR_BYTES, card_metadata, is_binary, is_lfs_path, make_commit
 from r2_hf_sandbox.hub.disk import HubRefusal
-from r2_hf_sandbox.hub.repos import GITATTRIBUTES, Commit, Repo, RepoFile
-from r2_hf_sandbox.hub.web import Hub, hub_of, repo_of, require_writer, role_of, xet_token
-
-COMMITS_PER_PAGE = 50
+from r2_hf_sandbox.hub.history import MAIN, Commit, RepoFile
+from r2_hf_sandbox.hub.repos import GITATTRIBUTES, Repo
+from r2_hf_sandbox.hub.web import Hub, flag, hub_of, repo_of, require_writer, role_of, xet_token
 
 
 async def create_repo(request: Request) -> Response:
@@ -125,53 +125,33 @@ async def preupload(request: Request) -> Response:
         large = is_lfs_path(gitattributes, file["path"]) or file["size"] > MAX_REGULAR_BYTES or is_binary(sample)
         entry = {"path": file["path"], "uploadMode": "lfs" if large and file["size"] else "regular"}
         existing = tree.get(file["path"])
-        files.append(entry | {"shouldIgnore": False} | ({"oid": existing.content_id} if existing else {}))
+        known = {"oid": existing.content_id} if existing and repo.has_content(existing) else {}
+        files.append(entry | {"shouldIgnore": False} | known)
     return JSONResponse({"files": files, "commitOid": repo.head.oid})
 
 
 async def commit(request: Request) -> Response:
     repo = repo_of(request, write=True)
-    if request.path_params["rev"] != "main":
-        raise HubRefusal(404, f"Invalid rev id: {request.path_params['rev']}", "RevisionNotFound")
-    if request.query_params.get("create_pr"):
-        raise HubRefusal(400, "this local Hub has no pull requests")
+    revision: str = request.path_params["rev"]
+    if revision != "main" and revision not in repo.pull_requests:
+        raise HubRefusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+    ref = None if flag(request.query_params.get("create_pr")) else MAIN if revision == "main" else revision
     hub = hub_of(request)
-    created = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user)
-    url = f"{hub.endpoint}/datasets/{repo.repo_id}/commit/{created.oid}"
-    return JSONResponse({"success": True, "commitUrl": url, "commitOid": created.oid, "hookOutput": ""})
-
-
-def commits(request: Request) -> Response:
-    repo = repo_of(request)
-    newest = repo.resolve(request.path_params["rev"]).number
-    page = int(request.query_params.get("p", "0"))
-    history = repo.commits[newest::-1]
-    shown = history[page * COMMITS_PER_PAGE : (page + 1) * COMMITS_PER_PAGE]
-    headers = {"X-Total-Count": str(len(history))}
-    if (page + 1) * COMMITS_PER_PAGE < len(history):
-        headers["Link"] = f'<{request.url.include_query_params(p=page + 1)}>; rel="next"'
-    return JSONResponse(
-        [
-            {"id": entry.oid, "title": entry.title, "message": entry.message, "date": entry.date}
-            | {"authors": [{"user": entry.author}], "formatted": {"title": entry.title, "message": entry.message}}
-            for entry in shown
-        ],
-        headers=headers,
-    )
-
-
-def refs(request: Request) -> Response:
-    main = {"name": "main", "ref": "refs/heads/main", "targetCommit": repo_of(request).head.oid}
-    return JSONResponse({"branches": [main], "converts": [], "tags": [], "pullRequests": []})
+    created = await run_in_threadpool(make_commit, repo, hub.content, await request.body(), hub.config.user, ref)
+    page = f"{hub.endpoint}/datasets/{repo.repo_id}"
+    made = {"success": True, "commitUrl": f"{page}/commit/{created.oid}", "commitOid": created.oid, "hookOutput": ""}
+    if ref is None:
+        made["pullRequestUrl"] = f"{page}/discussions/{created.ref.rpartition('/')[2]}"
+    return JSONResponse(made)
 
 
 def xet_token_route(request: Request) -> Response:
     kind = request.path_params["kind"]
-    repo_of(request, write=kind == "write")
+    repo = repo_of(request, write=kind == "write")
     hub = hub_of(request)
     if not hub.config.xet:
         raise HubRefusal(404, "Not found")
-    token, expires = xet_token(hub.config, kind)
+    token, expires = xet_token(hub.config, kind, repo.internal_id)
     headers = {
         "X-Xet-Cas-Url": hub.cas_url,
         "X-Xet-Access-Token": token,
@@ -190,7 +170,5 @@ ROUTES = [
     Route(REPO + "/revision/{rev:path}", repo_info),
     Route(REPO + "/preupload/{rev:path}", preupload, methods=["POST"]),
     Route(REPO + "/commit/{rev:path}", commit, methods=["POST"]),
-    Route(REPO + "/commits/{rev:path}", commits),
-    Route(REPO + "/refs", refs),
     Route(REPO + "/xet-{kind}-token/{rev:path}", xet_token_route),
 ]

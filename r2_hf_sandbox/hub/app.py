@@ -17,6 +17,8 @@ from r2_hf_sandbox.hub import cas as hub_cas
 from r2_hf_sandbox.hub import files as hub_files
 from r2_hf_sandbox.hub import lfs as hub_lfs
 from r2_hf_sandbox.hub import pages as hub_pages
+from r2_hf_sandbox.hub import purge as hub_purge
+from r2_hf_sandbox.hub import releases as hub_releases
 from r2_hf_sandbox.hub.disk import HubRefusal
 from r2_hf_sandbox.hub.faults import FaultsAndLog
 from r2_hf_sandbox.hub.web import Hub, open_hub, refusal_response
@@ -30,7 +32,8 @@ async def _handle_refusal(_: Request, refusal: Exception) -> Response:
 
 
 def make_app(hub: Hub) -> ASGIApp:
-    routes = [*hub_api.ROUTES, *hub_files.ROUTES, *hub_lfs.ROUTES, *hub_cas.ROUTES, *hub_pages.ROUTES]
+    modules = (hub_api, hub_releases, hub_purge, hub_files, hub_lfs, hub_cas, hub_pages)
+    routes = [route for module in modules for route in module.ROUTES]
     app = Starlette(routes=routes, exception_handlers={HubRefusal: _handle_refusal})
     app.state.hub = hub
     return FaultsAndLog(app)

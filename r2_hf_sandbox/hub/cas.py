@@ -26,8 +26,13 @@ async def upload_xorb(request: Request) -> Response:
 
 
 async def upload_shard(request: Request) -> Response:
+    """Store a shard. Its files become objects of the token's repository."""
     hub = _cas(request, "write")
-    await run_in_threadpool(hub.xet.put_shard, await request.body())
+    repo = hub.repos.of_internal_id(check_xet_token(hub.config, request.headers.get("authorization"), ("write",)))
+    if repo is None:
+        raise HubRefusal(404, "Repository not found", "RepoNotFound")
+    for sha256 in await run_in_threadpool(hub.xet.put_shard, await request.body()):
+        repo.push_object(sha256)
     return JSONResponse({"result": 1})
 
 

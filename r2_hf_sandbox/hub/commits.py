@@ -19,15 +19,16 @@ import yaml
 
 from r2_hf_sandbox.hub.content import Content
 from r2_hf_sandbox.hub.disk import HubRefusal, git_blob_oid, lfs_pointer
-from r2_hf_sandbox.hub.repos import Commit, Repo, RepoFile, Tree
+from r2_hf_sandbox.hub.history import MAIN, Changes, Commit, RepoFile, Tree
+from r2_hf_sandbox.hub.repos import Repo
 
 MAX_REGULAR_BYTES = 10 * 1024 * 1024  # the real Hub's limit for content within a commit
 SHA256 = re.compile(r"[0-9a-f]{64}")
 README_METADATA = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|\Z)", re.DOTALL)
 
 
-def make_commit(repo: Repo, content: Content, body: bytes, author: str) -> Commit:
-    """Check and write the commit of a request body.
+def make_commit(repo: Repo, content: Content, body: bytes, author: str, ref: str | None = MAIN) -> Commit:
+    """Check and write the commit of a request body to `ref`; None opens a pull request from the parent.
 
     Raises:
         HubRefusal: see above; the repository is unchanged.
@@ -38,19 +39,21 @@ def make_commit(repo: Repo, content: Content, body: bytes, author: str) -> Commi
         raise HubRefusal(400, "the first line must be a header with a summary")
     parent = header[1].get("parentCommit")
     with repo.lock:
-        if parent is not None and parent != repo.head.oid:
+        base = repo.resolve((parent if ref is None else ref) or MAIN)
+        if parent not in (None, base.oid):
             raise HubRefusal(412, "A commit has happened since. Please refresh and try again.")
-        before = repo.tree(repo.head)
+        before = repo.tree(base)
         tree = dict(before)
         for key, value in lines:
-            _apply(tree, key, value, content)
+            _apply(tree, key, value, repo, content)
         _check_tree(tree)
-        changes: dict[str, RepoFile | None] = {
+        changes: Changes = {
             path: file for path, file in tree.items() if path not in before or not file.same_content(before[path])
         }
         changes |= dict.fromkeys(sorted(before.keys() - tree.keys()))
-        message = header[1].get("description") or ""
-        return repo.commit(title=header[1]["summary"], message=message, author=author, changes=changes)
+        title, message = header[1]["summary"], header[1].get("description") or ""
+        ref = ref or f"refs/pr/{len(repo.pull_requests) + 1}"
+        return repo.commit(title=title, message=message, author=author, changes=changes, parent=base, ref=ref)
 
 
 def _lines(body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -62,12 +65,12 @@ def _lines(body: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             raise HubRefusal(400, "a line of the commit is not {key, value} JSON") from error
 
 
-def _apply(tree: Tree, key: str, value: dict[str, Any], content: Content) -> None:
+def _apply(tree: Tree, key: str, value: dict[str, Any], repo: Repo, content: Content) -> None:
     path = _safe_path(value.get("path"))
     if key == "file":
         tree[path] = _regular_file(path, value, content)
     elif key == "lfsFile":
-        tree[path] = _lfs_file(path, value, content)
+        tree[path] = _lfs_file(path, value, repo, content)
     elif key == "deletedFile":
         if tree.pop(path, None) is None:
             raise HubRefusal(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
@@ -105,11 +108,11 @@ def _regular_file(path: str, value: dict[str, Any], content: Content) -> RepoFil
     return RepoFile(path, len(data), content.put_blob(data))
 
 
-def _lfs_file(path: str, value: dict[str, Any], content: Content) -> RepoFile:
+def _lfs_file(path: str, value: dict[str, Any], repo: Repo, content: Content) -> RepoFile:
     sha256 = value.get("oid")
     if value.get("algo") != "sha256" or not isinstance(sha256, str) or not SHA256.fullmatch(sha256):
         raise HubRefusal(400, f"no sha256 for {path}")
-    size = content.size_of(sha256)
+    size = content.size_of(sha256) if repo.has_object(sha256) else None
     if size is None or value.get("size") not in (None, size):
         raise HubRefusal(
             400,

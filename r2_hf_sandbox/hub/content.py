@@ -5,14 +5,15 @@ exists as chunks, which Xet clients fetch; the first plain read writes it to `lf
 """
 
 import hashlib
+import shutil
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from r2_hf_sandbox.hub.disk import HubRefusal, git_blob_oid, publish, temporary_beside, write_whole
-from r2_hf_sandbox.hub.repos import RepoFile
+from r2_hf_sandbox.hub.history import RepoFile
 from r2_hf_sandbox.hub.xet import XetStore
 from r2_hf_sandbox.hub.xet_shards import XetFile
 
@@ -53,6 +54,19 @@ class Content:
         path = self.lfs_path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
         publish(temporary, path)
+
+    def delete(self, sha256s: Collection[str]) -> None:
+        """Remove files for good. A repeated call completes one that was killed."""
+        self.xet.delete(sha256s)
+        for sha256 in sha256s:
+            with self._locks[sha256]:
+                self.lfs_path(sha256).unlink(missing_ok=True)
+            for parts in self.parts_of(sha256).parent.glob(f"{sha256}-*"):  # of uploads that were never completed
+                shutil.rmtree(parts, ignore_errors=True)
+
+    def parts_of(self, sha256: str, upload_id: str = "") -> Path:
+        """Return the folder of a multipart upload."""
+        return self.folder / "lfs-parts" / f"{sha256}-{upload_id}"
 
     def path_of(self, file: RepoFile) -> Path:
         """Return the path of a whole file with this content, written from Xet chunks if needed."""

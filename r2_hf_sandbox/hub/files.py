@@ -9,12 +9,14 @@ import hashlib
 from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from r2_hf_sandbox.hub.disk import HubRefusal
-from r2_hf_sandbox.hub.repos import Repo, RepoFile, Tree
+from r2_hf_sandbox.hub.history import RepoFile, Tree
+from r2_hf_sandbox.hub.repos import Repo
 from r2_hf_sandbox.hub.web import flag, hub_of, refusal_response, repo_of
 
 TREE_PAGE = 1000  # entries a page, as on the real Hub
@@ -96,7 +98,7 @@ async def resolve(request: Request) -> Response:
     commit = repo.resolve(request.path_params["rev"])
     file = repo.tree(commit).get(request.path_params["path"])
     headers = {"X-Repo-Commit": commit.oid, "Accept-Ranges": "bytes"}
-    if file is None:
+    if file is None or not repo.has_content(file):
         return refusal_response(HubRefusal(404, "Entry not found", "EntryNotFound"), headers)
     headers["ETag"] = f'"{file.content_id}"'
     if file.sha256:
@@ -113,10 +115,18 @@ async def resolve(request: Request) -> Response:
     return FileResponse(path, headers=headers, media_type=media_type)
 
 
+class Revision(StringConvertor):
+    """A revision before a path. The server decodes %2F, so `refs/pr/1` arrives with its slashes."""
+
+    regex = "refs/[^/]+/[^/]+|[^/]+"
+
+
+register_url_convertor("revision", Revision())
+
 REPO = "/api/datasets/{ns}/{name}"
 ROUTES = [
-    Route(REPO + "/tree/{rev}", tree),
-    Route(REPO + "/tree/{rev}/{path:path}", tree),
+    Route(REPO + "/tree/{rev:revision}", tree),
+    Route(REPO + "/tree/{rev:revision}/{path:path}", tree),
     Route(REPO + "/paths-info/{rev:path}", paths_info, methods=["POST"]),
-    Route("/datasets/{ns}/{name}/resolve/{rev}/{path:path}", resolve, methods=["GET", "HEAD"]),
+    Route("/datasets/{ns}/{name}/resolve/{rev:revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
 ]

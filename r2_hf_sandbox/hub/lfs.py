@@ -1,8 +1,8 @@
 """The local Hub's LFS routes: the batch, its signed upload URLs, and verification.
 
-A batch lists sha256s and sizes. Stored content gets no action, the rest a signed PUT, or above `lfs_part_bytes` the
-Hub's multipart upload: a `chunk_size` header, numbered part URLs, a completion POST. Complete content is checked
-against its sha256 and size.
+A batch lists sha256s and sizes. An object of the repository gets no action, the rest a signed PUT, or above
+`lfs_part_bytes` the Hub's multipart upload: a `chunk_size` header, numbered part URLs, a completion POST. Complete
+content is checked against its sha256 and size.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from r2_hf_sandbox.hub.commits import SHA256
 from r2_hf_sandbox.hub.disk import HubRefusal, temporary_beside
+from r2_hf_sandbox.hub.repos import Repo
 from r2_hf_sandbox.hub.web import Hub, hub_of, repo_of, signature
 
 LFS_JSON = "application/vnd.git-lfs+json"
@@ -41,29 +42,29 @@ def _object(request: Request, oid: str, size: int, multipart: bool) -> dict[str,
     hub = hub_of(request)
     if not SHA256.fullmatch(oid) or not isinstance(size, int) or size < 0:
         return {"oid": oid, "size": size, "error": {"code": 422, "message": "malformed oid or size"}}
-    if hub.content.size_of(oid) == size:
+    repo = repo_of(request, write=True)
+    if repo.has_object(oid) and hub.content.size_of(oid) == size:
         return {"oid": oid, "size": size}
-    repo = f"{request.path_params['ns']}/{request.path_params['name']}"
-    verify = {"href": f"{hub.endpoint}/datasets/{repo}.git/info/lfs/objects/verify"}
-    upload: dict[str, object] = {"href": _url(hub, oid, size, "whole")}
+    verify = {"href": f"{hub.endpoint}/datasets/{repo.repo_id}.git/info/lfs/objects/verify"}
+    upload: dict[str, object] = {"href": _url(hub, repo, oid, size, "whole")}
     if multipart and size > hub.config.lfs_part_bytes:
         upload_id = secrets.token_hex(8)
         count = -(-size // hub.config.lfs_part_bytes)
-        parts = {str(number): _url(hub, oid, size, upload_id, number) for number in range(1, count + 1)}
+        parts = {str(number): _url(hub, repo, oid, size, upload_id, number) for number in range(1, count + 1)}
         header = {"chunk_size": str(hub.config.lfs_part_bytes), **parts}
-        upload = {"href": _url(hub, oid, size, upload_id), "header": header}
+        upload = {"href": _url(hub, repo, oid, size, upload_id), "header": header}
     return {"oid": oid, "size": size, "authenticated": True, "actions": {"upload": upload, "verify": verify}}
 
 
-def _url(hub: Hub, oid: str, size: int, upload_id: str, number: int = 0) -> str:
-    sig = signature(hub.config, "lfs", oid, size, upload_id, number)
-    return f"{hub.endpoint}/_lfs/{oid}/{size}/{upload_id}/{number}?sig={sig}"
+def _url(hub: Hub, repo: Repo, oid: str, size: int, upload_id: str, number: int = 0) -> str:
+    sig = signature(hub.config, "lfs", repo.repo_id, oid, size, upload_id, number)
+    return f"{hub.endpoint}/_lfs/{repo.repo_id}/{oid}/{size}/{upload_id}/{number}?sig={sig}"
 
 
 async def verify(request: Request) -> Response:
-    repo_of(request, write=True)
+    repo = repo_of(request, write=True)
     body = await request.json()
-    if hub_of(request).content.size_of(body["oid"]) != body["size"]:
+    if not repo.has_object(body["oid"]) or hub_of(request).content.size_of(body["oid"]) != body["size"]:
         raise HubRefusal(404, "the object was not uploaded")
     return JSONResponse({})
 
@@ -73,11 +74,14 @@ async def upload(request: Request) -> Response:
     hub = hub_of(request)
     oid, upload_id = request.path_params["oid"], request.path_params["upload_id"]
     size, number = request.path_params["size"], request.path_params["number"]
-    if request.query_params.get("sig") != signature(hub.config, "lfs", oid, size, upload_id, number):
+    repo = hub.repos.get(f"{request.path_params['ns']}/{request.path_params['name']}")
+    signed = repo and signature(hub.config, "lfs", repo.repo_id, oid, size, upload_id, number)
+    if repo is None or request.query_params.get("sig") != signed:
         raise HubRefusal(403, "bad signature")
-    parts = hub.content.folder / "lfs-parts" / f"{oid}-{upload_id}"
+    parts = hub.content.parts_of(oid, upload_id)
     if request.method == "POST":
         await run_in_threadpool(_complete, hub, parts, oid, size, (await request.json())["parts"])
+        repo.push_object(oid)
         return JSONResponse({"success": True})
     temporary = temporary_beside(parts / "part" if number else hub.content.lfs_path(oid))
     digest = await _receive(request, temporary)
@@ -85,6 +89,7 @@ async def upload(request: Request) -> Response:
         os.replace(temporary, parts / f"{number}-{digest}")
     else:
         await run_in_threadpool(hub.content.put_lfs, temporary, oid, size)
+        repo.push_object(oid)
     return Response(headers={"ETag": f'"{digest}"'})
 
 
@@ -122,5 +127,5 @@ LFS = "/datasets/{ns}/{name}.git/info/lfs/objects"
 ROUTES = [
     Route(LFS + "/batch", batch, methods=["POST"]),
     Route(LFS + "/verify", verify, methods=["POST"]),
-    Route("/_lfs/{oid}/{size:int}/{upload_id}/{number:int}", upload, methods=["PUT", "POST"]),
+    Route("/_lfs/{ns}/{name}/{oid}/{size:int}/{upload_id}/{number:int}", upload, methods=["PUT", "POST"]),
 ]

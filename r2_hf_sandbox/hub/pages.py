@@ -33,7 +33,9 @@ def dataset(request: Request) -> Response:
         f"<td>{file.size:,} bytes<td>{_commit_link(repo, repo.commits[file.commit].oid)}"
         for path, file in sorted(repo.tree(commit).items())
     )
-    about = f"<p>{len(repo.commits)} commits, the last: {_commit_link(repo, commit.oid)} of {escape(commit.date)}"
+    about = (
+        f"<p>{len(repo.history(commit))} commits, the last: {_commit_link(repo, commit.oid)} of {escape(commit.date)}"
+    )
     return page(repo.repo_id, f"{about}<table><tr><th>File<th>Size<th>Last commit{rows}</table>")
 
 

@@ -2,8 +2,9 @@
 
 `start_hub(folder)` runs it as a process of its own on a free loopback port, with generated tokens. Its state is in
 `folder`: after a kill at any moment, a new start there has every acknowledged commit. It refuses what the real Hub
-refuses (see commits.py, web.py), stores uploads over Xet and over LFS, and serves reads over both. It has no models or
-Spaces, no branch but `main`, no pull requests, gated repositories or dataset viewer.
+refuses (see commits.py, web.py), stores uploads over Xet and over LFS, and serves reads over both. It has tags, pull
+requests as refs (without discussions), super-squash, and deletion of content for good. It has no models or Spaces, no
+branch but `main`, no gated repositories or dataset viewer.
 
 Beyond the real Hub, tests inject faults and read the log of requests by `/_sandbox/faults` and `/_sandbox/requests`.
 """

@@ -123,17 +123,16 @@ def signature(config: HubConfig, *parts: object) -> str:
     return hmac.new(config.secret.encode(), text, hashlib.sha256).hexdigest()[:40]
 
 
-def xet_token(config: HubConfig, kind: str) -> tuple[str, int]:
-    """Return a CAS token (`read` or `write`) and its expiry in Unix seconds."""
+def xet_token(config: HubConfig, kind: str, repo: str = "") -> tuple[str, int]:
+    """Return a CAS token (`read` or `write`) for a repository, by its internal id, and its expiry in Unix seconds."""
     expires = int(time.time()) + XET_TOKEN_LIFETIME_S
-    return f"xet.{kind}.{expires}.{signature(config, 'xet', kind, expires)}", expires
+    return f"xet.{kind}.{expires}.{signature(config, 'xet', kind, expires, repo)}.{repo}", expires
 
 
-def check_xet_token(config: HubConfig, header: str | None, kinds: tuple[str, ...]) -> None:
-    for kind in kinds:
-        prefix, _, given = (header or "").rpartition(".")
-        expires = prefix.rpartition(".")[2]
-        valid = prefix == f"Bearer xet.{kind}.{expires}" and expires.isdigit() and int(expires) > time.time()
-        if valid and hmac.compare_digest(given, signature(config, "xet", kind, expires)):
-            return
+def check_xet_token(config: HubConfig, header: str | None, kinds: tuple[str, ...]) -> str:
+    """Return the internal id of the token's repository."""
+    prefix, kind, expires, given, repo = ((header or "").split(".") + [""] * 5)[:5]
+    valid = prefix == "Bearer xet" and kind in kinds and expires.isdigit() and int(expires) > time.time()
+    if valid and hmac.compare_digest(given, signature(config, "xet", kind, expires, repo)):
+        return repo
     raise HubRefusal(401, "Xet token missing, expired or without the scope needed")

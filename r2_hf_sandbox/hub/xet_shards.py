@@ -12,6 +12,7 @@ footer's key for hidden chunk hashes (BLAKE3's keyed hash) is zero, which means 
 """
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from r2_hf_sandbox.hub.disk import HubRefusal
@@ -106,6 +107,21 @@ def parse_shard(content: bytes) -> Shard:
     while (entry := entries.next()) != BOOKEND:
         xorbs.append(_xorb(entry, entries))
     return Shard(tuple(files), tuple(xorbs), slice(start, entries.offset))
+
+
+def without(content: bytes, files: Collection[str], xorbs: Collection[str]) -> bytes | None:
+    """Return an uploaded shard without these files and xorbs, by their Xet hashes; None when nothing is left."""
+    entries = _Entries(content)
+    header = entries.next()
+    kept: list[list[bytes]] = []
+    for read, dropped in ((_file, files), (_xorb, xorbs)):
+        kept.append([])
+        start = entries.offset
+        while (entry := entries.next()) != BOOKEND:
+            if read(entry, entries).hash not in dropped:
+                kept[-1].append(content[start : entries.offset])
+            start = entries.offset
+    return header + BOOKEND.join(b"".join(section) for section in kept) + BOOKEND if any(kept) else None
 
 
 def dedup_response(xorb_section: bytes, now: int) -> bytes:

@@ -1,7 +1,7 @@
 """The defects of real buckets, one damaged sample episode each, with the expected outcome.
 
 `DEFECTS` maps a name to a function that damages a valid episode of three segments. A damaged segment or episode is in
-`rejects`, with the reason that the rejects ledger records; all else stays in `rows`. Missing audio is rejected only
+`rejects`, with the reason that the index records; all else stays in `rows`. Missing audio is rejected only
 once the metadata is older than SETTLE_MINUTES, which tests set to 0.
 """
 

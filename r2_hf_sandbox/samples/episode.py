@@ -31,7 +31,7 @@ class ExpectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedReject:
-    """A segment, or with level `episode` a whole episode, that must be rejected with the ledger's `reason`."""
+    """A segment, or with level `episode` a whole episode, that must be rejected with the index's `reason`."""
 
     level: str
     key: str

@@ -6,29 +6,19 @@ and the card states how many.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, reduce
 from operator import add
 
+from r2_hf_assets.hub.releases import Release
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.stats import Stats
 
 
 @dataclass(frozen=True)
-class ChunkFacts:
-    """A committed chunk. `bytes` are of its Parquet files."""
-
-    language: str
-    number: int
-    digest: str
-    rows: int
-    bytes: int
-    stats: Stats | None = None
-
-
-@dataclass(frozen=True)
 class Figures:
-    """Sums over `chunks`, of which `counted` have Stats; `stats` is the sum over these."""
+    """Sums over `chunks`, of which `counted` have Stats, summed in `stats`. `bytes` are of the Parquet files."""
 
     chunks: int = 0
     rows: int = 0
@@ -42,15 +32,33 @@ class Figures:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """The input of the card. `planned` counts the chunks of the plan, `digest` is of the committed ones (digest_of)."""
+    """The input of the card.
+
+    Attributes:
+        planned: number of chunks of the plan.
+        digest: of the committed chunks (digest_of).
+        indexed: a committed chunk has an index.
+        chunks: committed ones, also of languages without a row.
+        removed_segments, removed_episodes: what they leave out by amendments, also in languages without a row.
+        releases: newest first.
+    """
 
     repo_id: str
     languages: dict[str, Figures]
     planned: int
     digest: str
+    indexed: bool
     title: str = ""
     license: str = ""
     endpoint: str = "https://huggingface.co"
+    removed_segments: int = 0
+    removed_episodes: int = 0
+    releases: tuple[Release, ...] = ()
+    chunks: int = 0
+
+    @property
+    def committed(self) -> int:
+        return max(self.chunks, self.all.chunks)
 
     @cached_property
     def all(self) -> Figures:
@@ -58,17 +66,20 @@ class CardFacts:
         return reduce(add, self.languages.values(), Figures())
 
 
-def digest_of(chunks: Iterable[ChunkFacts]) -> str:
+def figures_of(rows: int, size: int, stats: Stats | None) -> Figures:
+    """Return the figures of one chunk."""
+    return Figures(1, rows, size, int(stats is not None), stats or Stats())
+
+
+def digest_of(chunks: Mapping[Name, str]) -> str:
     """Return 128 bits of SHA-256 over the sorted names and digests of the chunks."""
-    lines = sorted(f"{chunk.language} {chunk.number} {chunk.digest}\n" for chunk in chunks)
+    lines = sorted(f"{language} {number} {digest}\n" for (language, number), digest in chunks.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
-def by_language(chunks: Iterable[ChunkFacts]) -> dict[str, Figures]:
+def by_language(chunks: Mapping[Name, Figures]) -> dict[str, Figures]:
     """Return the figures of each language that has rows: one without rows has no files to load."""
     sums: dict[str, Figures] = {}
-    for chunk in sorted(chunks, key=lambda chunk: (chunk.language, chunk.number)):
-        counted = chunk.stats is not None
-        figures = Figures(1, chunk.rows, chunk.bytes, int(counted), chunk.stats or Stats())
-        sums[chunk.language] = sums.get(chunk.language, Figures()) + figures
+    for (language, _), figures in sorted(chunks.items(), key=lambda item: item[0]):
+        sums[language] = sums.get(language, Figures()) + figures
     return {language: figures for language, figures in sums.items() if figures.rows}

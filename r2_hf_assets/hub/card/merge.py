@@ -1,9 +1,10 @@
 """Merge the generated part of the dataset card with the text that people wrote into it.
 
 The section between the markers is generated; the text around it stays. Of the YAML on top, `owned` keys are set,
-`defaults` only where the card sets none, and all others stay, as do configs and dataset_info of other names. Only the
-lines of keys that change are replaced, so comments and formatting stay. A YAML that can't be split by lines is dumped
-again with the same values. A card that can't be read is refused, so a missing colon loses no text.
+`defaults` only where the card sets none, and all others stay, as do configs and dataset_info of other names; one that a
+user called `all`, `metadata` or like a language is replaced. Only the lines of keys that change are replaced, so
+comments and formatting stay. A YAML that can't be split by lines is dumped again with the same values. A card that
+can't be read is refused, so a missing colon loses no text.
 """
 
 import re
@@ -19,9 +20,10 @@ from r2_hf_assets.languages import LANGUAGES
 CARD_PATH = "README.md"
 BEGIN = "<!-- r2_hf_assets: begin -->"
 END = "<!-- r2_hf_assets: end -->"
-# The config of all languages; each language has one with its name.
+# The config of all languages, and that of the indexes; each language has one with its name.
 ALL = "all"
-_GENERATED = frozenset({ALL, *LANGUAGES})
+INDEX = "metadata"
+_GENERATED = frozenset({ALL, INDEX, *LANGUAGES})
 _MARKER = re.compile(f"{re.escape(BEGIN)}|{re.escape(END)}")
 # The start of a key or a comment; a list may follow its key without indentation.
 _TOP_LEVEL_LINE = re.compile(r"^(?=[^\s\-])", re.MULTILINE)

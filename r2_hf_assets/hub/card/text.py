@@ -2,10 +2,14 @@
 
 `datasets` reads an Audio feature from a file only when the struct is <bytes, path>, and the shards' is <path, bytes>;
 but it casts either to the features that the card declares. So the first commit to a repo without a README adds CARD:
-without it load_dataset and the viewer do not play the audio. `dataset_info` has no splits: `datasets` rejects more rows
-than they declare, so loading would fail between a chunk's commit and the next card.
+without it load_dataset and the viewer do not play the audio, and take indexes for data. `dataset_info` has no splits:
+`datasets` rejects more rows than they declare, so loading would fail between a chunk's commit and the next card.
 
-The section ends with its stamp: the time and the revision of its figures. A new stamp alone is not committed.
+`datasets` resolves the files of the first config, whichever is loaded, and raises without any. So CARD begins with the
+indexes, which even a chunk without rows has; a card with figures, which has rows, ends with them, if there are any.
+
+The stamp is the time and the revision of the figures. A new stamp alone is not committed. The changelog comes after it,
+so that no note of a release can be taken for the stamp.
 """
 
 import hashlib
@@ -16,10 +20,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from r2_hf_assets.hub.card.changelog import changelog
 from r2_hf_assets.hub.card.facts import CardFacts
-from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, dump
+from r2_hf_assets.hub.card.merge import ALL, BEGIN, END, INDEX, dump
 from r2_hf_assets.languages import UNKNOWN
-from r2_hf_assets.shards.names import path_in_repo
+from r2_hf_assets.shards.index import INDEX_SCHEMA
+from r2_hf_assets.shards.names import INDEX_FILES, path_in_repo
 from r2_hf_assets.shards.schema import COLUMNS
 
 PICTURE_PATH = "assets/quality.svg"
@@ -32,15 +38,40 @@ _CHUNKS = re.compile(r"^([\d,]+) chunks of the plan, by digest", re.MULTILINE)
 _START_TEXT = """\
 Podcast speech, one row a segment: the MP3 with its source key, transcript, speaker, duration, DNSMOS and language.
 Files are `data/<language>/chunk-NNNNN[-part-NN].parquet`.
+The config `metadata` has a row without audio for each segment read, rejects with their reason included.
 
 ```python
 from datasets import load_dataset
 
 speech = load_dataset("<this repo>", split="train", streaming=True)
 ```"""
-_ABOUT, _FILES = _START_TEXT.splitlines()[:2]
+_ABOUT, _FILES, _INDEXES = _START_TEXT.splitlines()[:3]
 _FEATURES = [{"name": column.name, "dtype": column.dtype} for column in COLUMNS]
-_START_YAML = {"dataset_info": {"features": _FEATURES}, "task_categories": _TASKS, "tags": _TAGS}
+# The names of these Arrow types are those of `datasets`, but for "double".
+_INDEX_FEATURES = [
+    {"name": one.name, "dtype": {"double": "float64", "float": "float32"}.get(str(one.type), str(one.type))}
+    for one in INDEX_SCHEMA
+]
+
+
+def _config(name: str, path: str, **more: Any) -> dict[str, Any]:
+    return {"config_name": name, **more, "data_files": [{"split": "train", "path": path}]}
+
+
+def _info(name: str, **more: Any) -> dict[str, Any]:
+    features = _INDEX_FEATURES if name == INDEX else _FEATURES
+    # Copies: YAML would refer to a shared list by an alias.
+    return {"config_name": name, "features": [{**one} for one in features], **more}
+
+
+_INDEX_CONFIG = _config(INDEX, INDEX_FILES)
+_ALL_CONFIG = _config(ALL, path_in_repo("*", "*.parquet"), default=True)
+_START_YAML = {
+    "configs": [_INDEX_CONFIG, _ALL_CONFIG],
+    "dataset_info": [_info(INDEX), _info(ALL)],
+    "task_categories": _TASKS,
+    "tags": _TAGS,
+}
 # The card of a new dataset.
 CARD = f"---\n{dump(_START_YAML)}---\n\n{BEGIN}\n{_START_TEXT}\n{END}\n".encode()
 
@@ -74,19 +105,16 @@ def read_chunk_count(section: str | None) -> int:
 def owned_yaml(facts: CardFacts) -> dict[str, Any]:
     """Return the generated keys, which replace those of the card."""
     names = [name for name in facts.languages if name != UNKNOWN]
-    configs: list[dict[str, Any]] = [{"config_name": ALL, "default": True, **_files("*")}]
-    configs += [{"config_name": name, **_files(name)} for name in facts.languages]
+    configs = [_ALL_CONFIG, *(_config(name, path_in_repo(name, "*.parquet")) for name in facts.languages)]
     infos = []
     for name, figures in {ALL: facts.all, **facts.languages}.items():
-        size = {"download_size": figures.bytes, "dataset_size": figures.bytes}  # Parquet does not compress the audio
-        features = [{**one} for one in _FEATURES]  # copies: YAML would refer to a shared list by an alias
-        infos.append({"config_name": name, "features": features, **size})
+        # Parquet does not compress the audio.
+        infos.append(_info(name, download_size=figures.bytes, dataset_size=figures.bytes))
+    if facts.indexed:
+        configs.append(_INDEX_CONFIG)
+        infos.append(_info(INDEX))
     owned = {"size_categories": [size_category(facts.all.rows)], "configs": configs, "dataset_info": infos}
     return {"language": names, **owned} if names else owned
-
-
-def _files(folder: str) -> dict[str, Any]:
-    return {"data_files": [{"split": "train", "path": path_in_repo(folder, "*.parquet")}]}
 
 
 def default_yaml(facts: CardFacts) -> dict[str, Any]:
@@ -118,8 +146,9 @@ def section(facts: CardFacts, stamp: Stamp, *, alone: bool) -> str:
         "## Loading",
         _loading(facts),
         "## Provenance",
-        f"{facts.all.chunks:,} chunks of the plan, by digest `{facts.digest}`. As of {stamp.at}, at revision "
+        f"{facts.committed:,} chunks of the plan, by digest `{facts.digest}`. As of {stamp.at}, at revision "
         f"[`{stamp.revision}`]({facts.endpoint}/datasets/{facts.repo_id}/tree/{stamp.revision}).",
+        changelog(facts),
         f"<!-- r2_hf_assets: figures {fingerprint(facts)} -->",
     ]
     return "\n\n".join(filter(None, parts))
@@ -149,8 +178,8 @@ def _notes(facts: CardFacts) -> str:
         )
     if UNKNOWN in facts.languages:
         notes.append(f"`{UNKNOWN}`: the source names no language.")
-    if whole.chunks < facts.planned:
-        notes.append(f"The dataset still grows: {whole.chunks:,} of {facts.planned:,} planned chunks are here.")
+    if facts.committed < facts.planned:
+        notes.append(f"The dataset still grows: {facts.committed:,} of {facts.planned:,} planned chunks are here.")
     return "\n".join(notes)
 
 
@@ -160,6 +189,7 @@ def has_picture(facts: CardFacts) -> bool:
 
 def _loading(facts: CardFacts) -> str:
     name = next((name for name in facts.languages if name != UNKNOWN), UNKNOWN)
+    indexes = f"\n{_INDEXES}" if facts.indexed else ""
     return f"""```python
 from datasets import load_dataset
 
@@ -168,7 +198,7 @@ one_language = load_dataset("{facts.repo_id}", "{name}", split="train", streamin
 print(next(iter(one_language))["text"])
 ```
 
-Without `streaming=True` all files are fetched first ({_size(facts.all.bytes)}). {_FILES}"""
+Without `streaming=True` all files are fetched first ({_size(facts.all.bytes)}). {_FILES}{indexes}"""
 
 
 def fingerprint(facts: CardFacts) -> str:

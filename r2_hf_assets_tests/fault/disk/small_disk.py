@@ -4,19 +4,22 @@
 disk, and the kernel unmounts it at their end. This requires a user namespace or root, and drops the capabilities that
 override file permissions, so that they apply to root.
 
-Steps: `scan` and `build` (both return the error's line or null), `fill [BYTES LEFT]`, `free`, `read-only`, `writable`,
-`chmod MODE PATH`, `file PATH` (in place of a folder) and `files` (returns the files on the disk). Paths are relative to
-the disk.
+Steps: `scan`, `build` and `rows` (all return the error's line or null; the last one is of `r2-hf reconcile --rows` for
+a million rows), `fill [BYTES LEFT]`, `free`, `read-only`, `writable`, `chmod MODE PATH`, `file PATH` (in place of a
+folder) and `files` (returns the files on the disk). Paths are relative to the disk.
 """
 
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from r2_hf_assets_tests.support.world import ROOT
 
@@ -79,6 +82,22 @@ def _work(verb: str) -> str | None:
         return f"{type(error).__name__}: {error}"
 
 
+def _look_at_rows(scratch: Path) -> str | None:
+    """Return the error of looking at ten synthetic indexes, or None."""
+    from r2_hf_assets.errors import DiskError
+    from r2_hf_assets.reconcile.whole import COMPARED, Index, summarize
+
+    count = 100_000
+    noise = pa.py_buffer(random.Random(1).randbytes(8 * count))  # it can't be compressed
+    hashes = pa.Array.from_buffers(pa.uint64(), count, [None, noise])
+    table = pa.table({"episode": ["en/a"] * count, "audio_bytes": [5000] * count, "audio_hash": hashes}, COMPARED)
+    try:
+        summarize([Index(("en", number), table, None) for number in range(10)], scratch)
+    except DiskError as error:
+        return str(error)
+    return None
+
+
 def _fill(disk: Path, left: int) -> None:
     with (disk / _FILLER).open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while filler.write(bytes(4096)):
@@ -94,6 +113,8 @@ def _step(disk: Path, verb: str, arguments: list[str]) -> Any:
     match verb, arguments:
         case "scan" | "build", []:
             return _work(verb)
+        case "rows", []:
+            return _look_at_rows(disk / "scratch")
         case "files", []:
             return _files(disk)
         case "fill", _:

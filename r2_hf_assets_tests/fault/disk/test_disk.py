@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import duckdb
 import obstore
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, GenericError
 from obstore.store import LocalStore
 
 from r2_hf_assets.bucket.client import call_with_retry
-from r2_hf_assets.disk import disk_error, on_disk
+from r2_hf_assets.disk import disk_error, on_disk, scratch_folder
 from r2_hf_assets.errors import DiskError, DiskFull, RetriesExhausted
 from r2_hf_assets.retry import Retry
 from r2_hf_assets.runs.outcome import report_user_errors
@@ -76,6 +77,31 @@ def test_arrows_error_of_a_full_disk_is_recognized():
         pytest.skip("no /dev/full here")
     with pytest.raises(DiskFull, match="/data/state"), on_disk(FOLDER), pa.OSFile("/dev/full", "wb") as file:
         file.write(bytes(100_000))
+
+
+def test_duckdbs_errors_of_a_disk_are_recognized(tmp_path):
+    spilled = "failed to offload data block\nThis limit was set by the 'max_temp_directory_size' setting.\n..."
+    with pytest.raises(DiskFull, match="/data/state: no space"), on_disk(FOLDER):
+        raise duckdb.OutOfMemoryException(spilled)
+    with pytest.raises(duckdb.OutOfMemoryException), on_disk(FOLDER):
+        raise duckdb.OutOfMemoryException("failed to pin block")  # of the memory limit
+    with pytest.raises(DiskError, match="/data/state: it does not exist"), on_disk(FOLDER):
+        duckdb.connect(str(tmp_path / "absent" / "rows.duckdb"))
+    with pytest.raises(duckdb.ParserException), on_disk(FOLDER), duckdb.connect() as database:
+        database.execute("SELEC 1")
+
+
+def test_a_scratch_folder_is_removed_and_so_are_those_of_killed_processes(tmp_path):
+    orphan, young = tmp_path / "rows-orphan", tmp_path / "rows-young"
+    for folder in (orphan, young):
+        folder.mkdir()
+    (tmp_path / "file").write_bytes(b"PAR1")
+    with scratch_folder(tmp_path, "rows-") as used:
+        for path in (orphan, used, tmp_path / "file"):
+            os.utime(path, (0, 0))
+        with scratch_folder(tmp_path, "rows-") as second:
+            assert {path for path in tmp_path.iterdir()} == {young, used, second}
+    assert {path.name for path in tmp_path.iterdir()} == {"rows-young"}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)

@@ -76,6 +76,14 @@ def test_the_scratch_of_an_upload_over_lfs(world: World, namespace: tuple[str, .
     check_whole(world, keys)
 
 
+def test_the_scratch_of_a_look_at_all_rows(world: World, disk: SmallDisk) -> None:
+    results = disk.run(world.env, "rows", "files", "read-only", "rows", "writable")
+    scratch = disk.folder / "scratch"
+    assert results == [line(scratch, FULL), [], line(scratch, READ_ONLY)]
+    roomy = SmallDisk(world.folder / "roomy", "32m", disk.command)
+    assert roomy.run(world.env, "rows", "files") == [None, []]
+
+
 def test_the_caches_of_the_hubs_clients(world: World, disk: SmallDisk, keys: set[str]) -> None:
     env = {**world.env, "HF_HOME": str(disk.folder / "hf_home")}
     name = f"HF_HOME ({disk.folder / 'hf_home'})"

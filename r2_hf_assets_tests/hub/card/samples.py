@@ -1,11 +1,23 @@
 """Facts and cards for tests."""
 
-from r2_hf_assets.hub.card.facts import CardFacts, ChunkFacts, by_language, digest_of
+from dataclasses import dataclass
+
+from r2_hf_assets.hub.card.facts import CardFacts, Figures, by_language, digest_of, figures_of
 from r2_hf_assets.hub.card.text import Stamp
+from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.shards.stats import DNSMOS_EDGES, DURATION_EDGES_S, Stats
 
 THEN = Stamp("2026-11-25 15:04 UTC", "abc123")
 LATER = Stamp("2026-11-26 09:00 UTC", "def456")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A committed chunk."""
+
+    name: Name
+    digest: str
+    figures: Figures
 
 
 def stats(rows: int = 100) -> Stats:
@@ -16,12 +28,15 @@ def stats(rows: int = 100) -> Stats:
     return Stats(rows, rows // 10, rows * 4.5, rows // 5, tuple(durations), tuple(scores))
 
 
-def chunk(language: str, number: int = 0, rows: int = 100, *, counted: bool = True) -> ChunkFacts:
+def chunk(language: str, number: int = 0, rows: int = 100, *, counted: bool = True) -> Chunk:
     """Return a committed chunk; 100 rows have a megabyte."""
-    return ChunkFacts(language, number, f"{language}-{number}", rows, rows * 10_000, stats(rows) if counted else None)
+    figures = figures_of(rows, rows * 10_000, stats(rows) if counted else None)
+    return Chunk((language, number), f"{language}-{number}", figures)
 
 
-def facts(*chunks: ChunkFacts, planned: int | None = None, title: str = "", license: str = "") -> CardFacts:
+def facts(*chunks: Chunk, planned: int | None = None, title: str = "", license: str = "") -> CardFacts:
     """Return the facts of these chunks; `planned` is their number by default."""
     total = len(chunks) if planned is None else planned
-    return CardFacts("me/speech", by_language(chunks), total, digest_of(chunks), title, license)
+    languages = by_language({one.name: one.figures for one in chunks})
+    digest = digest_of({one.name: one.digest for one in chunks})
+    return CardFacts("me/speech", languages, total, digest, True, title, license)

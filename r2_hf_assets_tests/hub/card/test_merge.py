@@ -46,7 +46,7 @@ def test_a_persons_text_and_yaml_do_not_change():
     assert body.endswith(f"{END}\n")
     yaml_keys = keys(text)
     assert [yaml_keys[name] for name in ("license", "pretty_name", "tags")] == ["cc0-1.0", "Theirs", ["podcasts"]]
-    assert [config["config_name"] for config in yaml_keys["configs"]] == ["all", "de", "en"]
+    assert [config["config_name"] for config in yaml_keys["configs"]] == ["all", "de", "en", "metadata"]
 
 
 @pytest.mark.parametrize(
@@ -137,17 +137,32 @@ def test_a_persons_configs_stay_and_their_default_wins():
     configs = "configs:\n- config_name: short\n  data_files: short/*.parquet\n- config_name: en\n  data_files: mine\n"
     infos = "dataset_info:\n- config_name: short\n  features: []\n- config_name: default\n  features: []\n"
     result = keys(merged(f"---\n{configs}{infos}---\n"))
-    assert [config["config_name"] for config in result["configs"]] == ["all", "de", "en", "short"]
+    assert [config["config_name"] for config in result["configs"]] == ["all", "de", "en", "metadata", "short"]
     assert result["configs"][0]["default"] is True
     assert result["configs"][2]["data_files"] == [{"split": "train", "path": "data/en/*.parquet"}]
-    assert [info["config_name"] for info in result["dataset_info"]] == ["all", "de", "en", "short", "default"]
+    assert [info["config_name"] for info in result["dataset_info"]] == [
+        "all",
+        "de",
+        "en",
+        "metadata",
+        "short",
+        "default",
+    ]
     result = keys(merged(f"---\n{configs}- config_name: best\n  default: true\n  data_files: best/*\n---\n"))
-    assert [config.get("default") for config in result["configs"]] == [None, None, None, None, True]
+    assert [config.get("default") for config in result["configs"]] == [None, None, None, None, None, True]
+
+
+def test_a_persons_config_with_the_name_of_the_indexes_is_replaced():
+    for named in ("data_files: mine/*.csv", "default: true\n  data_files: mine/*.csv"):
+        result = keys(merged(f"---\nconfigs:\n- config_name: metadata\n  {named}\n---\n"))
+        assert [config["config_name"] for config in result["configs"]] == ["all", "de", "en", "metadata"]
+        assert [config.get("default") for config in result["configs"]] == [True, None, None, None]
+        assert result["configs"][3]["data_files"] == [{"split": "train", "path": "metadata/*/chunk-*.parquet"}]
 
 
 def test_the_config_of_a_removed_language_is_removed():
     result = keys(merged(merged("", MORE), facts(chunk("de"), chunk("no"))))
-    assert [config["config_name"] for config in result["configs"]] == ["all", "de", "no"]
+    assert [config["config_name"] for config in result["configs"]] == ["all", "de", "no", "metadata"]
     assert result["language"] == ["de", "no"]
 
 

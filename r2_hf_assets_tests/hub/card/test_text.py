@@ -14,6 +14,7 @@ from r2_hf_assets.hub.card.commit import update_card
 from r2_hf_assets.hub.card.facts import by_language, digest_of
 from r2_hf_assets.hub.card.text import CARD, fingerprint, read_chunk_count, read_stamp, section, size_category
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.shards.index import INDEX_SCHEMA
 from r2_hf_assets.shards.schema import SCHEMA
 from r2_hf_assets_tests.hub.card.samples import LATER, THEN, chunk, facts, stats
 
@@ -27,10 +28,32 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_new_card_declares_the_features_of_the_shards():
-    declared = Features._from_yaml_list(DatasetCard(CARD.decode()).data.to_dict()["dataset_info"]["features"])
+def features(data, name: str) -> Features:
+    declared = DatasetInfosDict.from_dataset_card_data(data)[name].features
+    assert isinstance(declared, Features)
+    return declared
+
+
+def test_a_new_card_declares_the_features_of_the_shards_and_of_the_index():
+    data = DatasetCard(CARD.decode()).data
+    declared = features(data, "all")
     assert declared == Features.from_dict(json.loads(SCHEMA.metadata[b"huggingface"])["info"]["features"])
     assert list(declared) == SCHEMA.names
+    assert features(data, "metadata").arrow_schema.equals(INDEX_SCHEMA)
+    configs = MetadataConfigs.from_dataset_card_data(data)
+    # The indexes are first: every chunk has one, and `datasets` raises if the first config has no files.
+    assert list(configs) == ["metadata", "all"] and configs.get_default_config_name() == "all"
+    assert configs["metadata"]["data_files"] == [{"split": "train", "path": "metadata/*/chunk-*.parquet"}]
+
+
+def test_the_index_is_the_last_config_where_a_chunk_has_one():
+    data = card(chunk("de")).data
+    assert features(data, "metadata").arrow_schema.equals(INDEX_SCHEMA)
+    text = update_card(None, replace(facts(chunk("de")), indexed=False), THEN).decode()
+    bare = DatasetCard(text).data
+    assert [entry["config_name"] for entry in bare.configs] == ["all", "de"]
+    assert list(DatasetInfosDict.from_dataset_card_data(bare)) == ["all", "de"]
+    assert "config `metadata`" in update_card(None, facts(chunk("de")), THEN).decode() and "`metadata`" not in text
 
 
 def test_datasets_reads_a_config_for_each_language_and_one_for_all():
@@ -41,10 +64,12 @@ def test_datasets_reads_a_config_for_each_language_and_one_for_all():
         "de": [{"split": "train", "path": "data/de/*.parquet"}],
         "no": [{"split": "train", "path": "data/no/*.parquet"}],
         "unknown": [{"split": "train", "path": "data/unknown/*.parquet"}],
+        "metadata": [{"split": "train", "path": "metadata/*/chunk-*.parquet"}],
     }
     assert configs.get_default_config_name() == "all"
     infos: dict[str, DatasetInfo] = DatasetInfosDict.from_dataset_card_data(data)
     assert list(infos) == list(configs)
+    infos.pop("metadata")
     for info in infos.values():
         assert isinstance(info.features, Features)
         assert list(info.features) == SCHEMA.names
@@ -107,7 +132,7 @@ def test_chunks_without_stats_count_in_rows_and_bytes():
 
 def test_a_language_without_rows_has_no_config():
     """A config without a file can't be loaded."""
-    assert [c["config_name"] for c in card(chunk("de"), chunk("fr", rows=0)).data.configs] == ["all", "de"]
+    assert [c["config_name"] for c in card(chunk("de"), chunk("fr", rows=0)).data.configs] == ["all", "de", "metadata"]
 
 
 def test_the_provenance_reads_back():
@@ -122,16 +147,16 @@ def test_the_provenance_reads_back():
 
 
 def test_the_digest_depends_on_names_and_digests_but_not_on_the_order():
-    de, en = chunk("de"), chunk("en")
-    assert digest_of([de, en]) == digest_of([en, de])
-    others = ([de], [de, chunk("en", 1)], [de, replace(en, digest="other")])
-    assert len({digest_of(chunks) for chunks in ([de, en], *others)}) == 4
+    de, en = ("de", 0), ("en", 0)
+    assert digest_of({de: "a", en: "b"}) == digest_of({en: "b", de: "a"})
+    others = ({de: "a"}, {de: "a", ("en", 1): "b"}, {de: "a", en: "other"})
+    assert len({digest_of(chunks) for chunks in ({de: "a", en: "b"}, *others)}) == 4
 
 
 def test_the_fingerprint_depends_on_figures_of_the_picture():
     one = facts(chunk("de"))
     moved = replace(stats(), dnsmos=(100, *(0,) * (len(stats().dnsmos) - 1)))
-    other = replace(one, languages=by_language([replace(chunk("de"), stats=moved)]))
+    other = replace(one, languages=by_language({("de", 0): replace(chunk("de").figures, stats=moved)}))
     assert section(one, THEN, alone=True).splitlines()[:-1] == section(other, THEN, alone=True).splitlines()[:-1]
     assert fingerprint(one) != fingerprint(other)
     assert update_card(update_card(None, one, THEN), other, LATER).count(b"def456") == 2
@@ -140,6 +165,6 @@ def test_the_fingerprint_depends_on_figures_of_the_picture():
 def test_a_card_of_every_language_is_valid():
     text = update_card(None, facts(*(chunk(name) for name in LANGUAGES)), THEN).decode()
     found = yaml.safe_load(text.split("---")[1])
-    assert [config["config_name"] for config in found["configs"]] == ["all", *sorted(LANGUAGES)]
+    assert [config["config_name"] for config in found["configs"]] == ["all", *sorted(LANGUAGES), "metadata"]
     assert all(isinstance(name, str) for name in found["language"])
     assert update_card(text.encode(), facts(*(chunk(name) for name in LANGUAGES)), LATER) == text.encode()

@@ -14,7 +14,7 @@ from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets.settings import PlanSettings
 from r2_hf_assets.shards.build import build_chunk
 from r2_hf_assets.shards.builds import open_builds
-from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, MemoryUpload, limits, put_episode
+from r2_hf_assets_tests.support.build_samples import NO_WAIT, PLAN_ID, PREFIX, MemoryUpload, limits, put_episode
 from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 HOSTILE = {
@@ -33,7 +33,7 @@ HOSTILE = {
 }
 OURS = re.compile(
     r"state/plan/(identity|id|index|folders_\d{4}|(en/chunk_\d{4}))\.json"
-    r"|state/builds/en/chunk-\d{5}(\.json|\.rejects\.parquet)"
+    r"|state/builds/en/chunk-\d{5}\.json"
 )
 
 
@@ -55,11 +55,11 @@ def test_a_hostile_episode_name_creates_no_file_elsewhere(name: str, tmp_path: P
     plan = PlanStore(open_store(str(inside / "state"), None), "b", PREFIX)
     assert plan.create(chunk) and plan.read("en", 7) == chunk
     try:
-        built = build_chunk(chunk, bucket, MemoryUpload(), limits(inside), workers=2, retry=NO_WAIT)
+        built = build_chunk(chunk, bucket, MemoryUpload(), limits(inside), plan_id=PLAN_ID, workers=2, retry=NO_WAIT)
     except Exception as error:
         assert "\n" not in str(error).splitlines()[0]
     else:
-        open_builds(PlanSettings(str(inside / "state")), None).write(built.record, built.rejects)
+        open_builds(PlanSettings(str(inside / "state")), None).write(built.record)
     assert unexpected(inside) == []
     assert sorted(os.listdir(tmp_path)) == ["deep"] and os.listdir(tmp_path / "deep" / "er") == ["home"]
 
