@@ -4,6 +4,7 @@ Removals are counted. No removed episode, speaker or key is named.
 """
 
 import html
+from itertools import zip_longest
 
 from r2_hf_assets.hub.card.facts import CardFacts
 from r2_hf_assets.hub.releases import Changes, Release
@@ -11,23 +12,25 @@ from r2_hf_assets.hub.releases import Changes, Release
 
 def changelog(facts: CardFacts) -> str:
     """Return the part "Releases", "" without any release and removal."""
-    parts = [_removed_since(facts), *(_entry(release, facts.repo_id) for release in facts.releases)]
+    releases = facts.releases
+    last = releases[0] if releases else None
+    removed = _removed(facts, last)
+    parts = [f"Removed {f'since {last.tag}' if last else 'so far'}: {removed}." if removed else ""]
+    parts += [_entry(one, before, facts.repo_id) for one, before in zip_longest(releases, releases[1:])]
     text = "\n\n".join(filter(None, parts))
     return f"## Releases\n\n{text}" if text else ""
 
 
-def _removed_since(facts: CardFacts) -> str:
-    last = facts.releases[0] if facts.releases else None
-    segments = facts.removed_segments - (last.removed_segments if last else 0)
-    episodes = facts.removed_episodes - (last.removed_episodes if last else 0)
-    if segments <= 0 and episodes <= 0:
-        return ""
+def _removed(now: CardFacts | Release, before: Release | None) -> str:
+    """Return what amendments removed since `before`, "" for nothing."""
+    segments = now.removed_segments - (before.removed_segments if before else 0)
+    episodes = now.removed_episodes - (before.removed_episodes if before else 0)
     what = [_count(segments, "segment")] if segments > 0 else []
     what += [_count(episodes, "whole episode")] if episodes > 0 else []
-    return f"Removed {f'since {last.tag}' if last else 'so far'}: {' and '.join(what)}."
+    return " and ".join(what)
 
 
-def _entry(release: Release, repo_id: str) -> str:
+def _entry(release: Release, before: Release | None, repo_id: str) -> str:
     lines = [f"### {release.tag}, {release.date}"]
     if release.note:
         lines.append(html.escape(release.note, quote=False))  # no note can end the generated section
@@ -36,6 +39,8 @@ def _entry(release: Release, repo_id: str) -> str:
     lines.append(f"{figures}; episodes: {by_language or 'none'}.")
     if release.changes is not None:
         lines.append(f"Since {release.since}: {_changes(release.changes)}.")
+    if removed := _removed(release, before):
+        lines.append(f"Removed on request: {removed}.")
     if release.lacking:
         lines.append(f"Incomplete: {html.escape(release.lacking, quote=False)}.")
     lines.append(f'```python\nload_dataset("{repo_id}", revision="{release.tag}")\n```')

@@ -32,10 +32,12 @@ def test_releases_are_listed_with_their_figures_as_they_were():
         "### v2.0, 2026-12-24\n\n"
         "1,234 segments, 12.2 hours; episodes: `de` 1, `en` 2,000.\n\n"
         "Since v1.0: 1 segment and 1 episode added; 2,000 segments and 3 episodes removed.\n\n"
+        "Removed on request: 6 segments.\n\n"
         '```python\nload_dataset("me/speech", revision="v2.0")\n```\n\n'
         "### v1.0, 2026-11-29\n\n"
         "The first\n\n"
         "1,234 segments, 9.50 hours; episodes: `de` 1, `en` 2,000.\n\n"
+        "Removed on request: 4 segments and 1 whole episode.\n\n"
         '```python\nload_dataset("me/speech", revision="v1.0")\n```'
     )
 
@@ -43,7 +45,7 @@ def test_releases_are_listed_with_their_figures_as_they_were():
 def test_removals_since_the_last_release_are_counted():
     def line(segments: int, episodes: int, *releases: Release) -> str:
         text = changelog(replace(FACTS, removed_segments=segments, removed_episodes=episodes, releases=releases))
-        return next((line for line in text.splitlines() if line.startswith("Removed")), "")
+        return next((line for line in text.splitlines() if line.startswith(("Removed so", "Removed since"))), "")
 
     assert line(0, 0) == line(4, 1, V1) == line(0, 0, V1) == ""
     assert line(2, 1) == "Removed so far: 2 segments and 1 whole episode."
