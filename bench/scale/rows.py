@@ -41,14 +41,14 @@ def _tables(chunks: int, episodes: int) -> Iterator[Index]:
     """Make the indexes one by one."""
     rows, random_bytes = episodes * _SEGMENTS, random.Random(1).randbytes
     copies = rows // _COPIED * 8
-    sizes = pa.array(_SIZES * episodes, pa.int32())
+    sizes, places = pa.array(_SIZES * episodes, pa.int32()), pa.array(range(rows), pa.int32())
     earlier = b""
     for number in range(chunks):
         noise = earlier + random_bytes(8 * rows - len(earlier))
         earlier = noise[-copies:]
         hashes = pa.Array.from_buffers(pa.uint64(), rows, [None, pa.py_buffer(noise)])
         names = [f"en/{number:06d}{place:06d}aBcDeFgHiJ" for place in range(episodes) for _ in range(_SEGMENTS)]
-        yield Index(("en", number), pa.table([pa.array(names), sizes, hashes], schema=COMPARED), None)
+        yield Index(("en", number), pa.table([pa.array(names), sizes, hashes, places], schema=COMPARED), None)
 
 
 def main() -> int:

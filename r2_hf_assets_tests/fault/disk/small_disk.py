@@ -90,7 +90,8 @@ def _look_at_rows(scratch: Path) -> str | None:
     count = 100_000
     noise = pa.py_buffer(random.Random(1).randbytes(8 * count))  # it can't be compressed
     hashes = pa.Array.from_buffers(pa.uint64(), count, [None, noise])
-    table = pa.table({"episode": ["en/a"] * count, "audio_bytes": [5000] * count, "audio_hash": hashes}, COMPARED)
+    columns = {"episode": ["en/a"] * count, "audio_bytes": [5000] * count, "audio_hash": hashes, "row": [0] * count}
+    table = pa.table(columns, COMPARED)
     try:
         summarize([Index(("en", number), table, None) for number in range(10)], scratch)
     except DiskError as error:
