@@ -1,7 +1,8 @@
 """A backfill during which a machine crashes, and its outcome.
 
 A fault makes one commit hang on the Hub. Every process of the machine whose run waits for it is killed, so none is left
-to report the end of the run. `lost_runs` must end it, Dagster retry it, and another worker complete it.
+to report the end of the run. `lost_runs` must end it, and another worker complete the partition: by Dagster's retry,
+or by another launch where Dagster missed that.
 """
 
 import re
@@ -23,6 +24,7 @@ from r2_hf_sandbox.samples.bucket import SampleSummary
 _HANG_S = 300
 _SURELY_HANGS_S = 2.0
 _MACHINE_DIES_S, _BACKFILL_S = 200.0, 400.0
+_RETRIED_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,15 @@ def backfill_and_kill(
         log(f"{name} is started again")
     ended = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
     _wait(on, lambda: on.webserver.backfill_status(backfill) in ended, "the backfill does not end")
+
+    def again() -> list[Run]:
+        return [run for run in on.webserver.runs() if run.key == hanging.key and run.id != hanging.id]
+
+    if not wait_until(lambda: bool(again()), _RETRIED_S, 1.0):
+        # Dagster missed the retry (docs/upstream-notes.md), and planned_chunks, which is off here, repeats it.
+        log(f"the run of {hanging.key} is launched again, because Dagster did not retry it")
+        on.webserver.backfill([hanging.key])
+        _wait(on, lambda: bool(again()), "the run is not launched")
     _wait(on, lambda: all(run.finished for run in on.webserver.runs()), "a run does not end")
     status = on.webserver.backfill_status(backfill)
     runs: dict[str, list[Run]] = {key: [] for key in keys}
@@ -81,8 +92,6 @@ def backfill_and_kill(
     broken += [] if recorded == len(keys) else [f"{recorded} of {len(keys)} partitions are recorded as committed"]
     broken += [f"{key} was committed {commits[key]} times" for key in keys if commits[key] != 1]
     broken += [f"{key}: {[run.status for run in runs[key]]}" for key in keys if runs[key][-1].status != "SUCCESS"]
-    again = [run for run in runs[hanging.key] if run.tags.get("dagster/parent_run_id") == hanging.id]
-    broken += [] if again else [f"the run of {hanging.key} was not retried"]
     took = time.monotonic() - started
     return Outcome(keys, name, hanging.id, lost_s, took, status, runs, dict(commits), rows, broken)
 
