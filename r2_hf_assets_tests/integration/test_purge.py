@@ -3,7 +3,6 @@
 import importlib
 import random
 import shutil
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from r2_hf_assets.settings import load
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, entry, put_episode
-from r2_hf_assets_tests.support.world import World
+from r2_hf_assets_tests.support.world import World, run_between
 
 KEY, NEXT = "en|chunk_0000", "en|chunk_0001"
 PIECE_BYTES = 48
@@ -101,18 +100,6 @@ def revisions(world: World) -> list[str]:
 def differences() -> list[Any]:
     with DagsterInstance.get() as instance:
         return examine(instance, load()).differences
-
-
-def run_between(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, action: Callable[[], object]) -> None:
-    """Call `action` once, right before `where.name` runs for the first time."""
-    real = getattr(where, name)
-
-    def first(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(where, name, real)
-        action()
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(where, name, first)
 
 
 def killed(*_: object, **__: object) -> None:

@@ -2,7 +2,6 @@
 
 import importlib
 import shutil
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.support.build_samples import entry, put_episode
-from r2_hf_assets_tests.support.world import World, materializations
+from r2_hf_assets_tests.support.world import World, materializations, run_between
 
 KEY = "en|chunk_0000"
 hub_commit_module = importlib.import_module("r2_hf_assets.assets.hub_commit")
@@ -150,18 +149,6 @@ def test_a_killed_removal_of_an_episode_that_was_planned_meanwhile_is_completed_
     assert [run.error for run in speech.build_due()] == [None]
     assert "e" not in episodes(speech)
     assert remove("en/e").amendment is None
-
-
-def run_between(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, action: Callable[[], object]) -> None:
-    """Call `action` once, right before `where.name` runs for the first time."""
-    real = getattr(where, name)
-
-    def first(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(where, name, real)
-        action()
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(where, name, first)
 
 
 @pytest.mark.parametrize(

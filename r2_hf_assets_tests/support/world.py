@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from dagster import DagsterInstance, MetadataValue, TableMetadataValue
 from obstore.store import S3Store
 
@@ -181,6 +182,18 @@ class World:
         """Return the titles of the commits of data, newest first."""
         commits = self.api().list_repo_commits(self.repo_id, repo_type="dataset")
         return [commit.title for commit in commits if commit.title.startswith("Add ")]
+
+
+def run_between(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, action: Callable[[], object]) -> None:
+    """Call `action` once, right before `where.name` runs for the first time."""
+    real = getattr(where, name)
+
+    def first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(where, name, real)
+        action()
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(where, name, first)
 
 
 def materializations(world: World, asset: str, partition: str | None = None) -> list[dict[str, Any]]:
