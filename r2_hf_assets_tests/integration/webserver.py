@@ -38,11 +38,12 @@ mutation ($id: String!) { terminateRun(runId: $id) { __typename ... on Terminate
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the UI shows it; `started` is a Unix time, None before the start."""
+    """A run as the UI shows it; `started` and `ended` are Unix times, None before."""
 
     id: str
     status: str
     started: float | None
+    ended: float | None
     tags: dict[str, str]
 
     @property
@@ -93,7 +94,13 @@ class Webserver:
         """Return every run, oldest first."""
         results = self.query(_RUNS)["runsOrError"]["results"]
         return [
-            Run(run["runId"], run["status"], run["startTime"], {tag["key"]: tag["value"] for tag in run["tags"]})
+            Run(
+                run["runId"],
+                run["status"],
+                run["startTime"],
+                run["endTime"],
+                {tag["key"]: tag["value"] for tag in run["tags"]},
+            )
             for run in reversed(results)
         ]
 
