@@ -18,6 +18,12 @@ from dagster_shared.error import SerializableErrorInfo
 from r2_hf_assets_tests.sensors.ticks import HERE
 
 
+def tick_error(text: str, message: str = "") -> SerializableErrorInfo:
+    """Return the error of a tick whose function raised SettingsError(text), or an error with this message."""
+    cause = SerializableErrorInfo(message or f"r2_hf_assets.errors.SettingsError: {text}\n", [], "SettingsError")
+    return SerializableErrorInfo("dagster.SensorExecutionError: Error in sensor", [], "SensorExecutionError", cause)
+
+
 class Instigator:
     """Its state is stored as the UI's switch does it, and its ticks as the daemon does."""
 
@@ -30,15 +36,13 @@ class Instigator:
         instance.add_instigator_state(self.state)
 
     def tick(self, error: str | None = None) -> None:
-        cause = SerializableErrorInfo(f"r2_hf_assets.errors.SettingsError: {error}\n", [], "SettingsError")
-        info = SerializableErrorInfo("dagster.SensorExecutionError: Error in sensor", [], "SensorExecutionError", cause)
         data = TickData(
             self.origin.get_id(),
             self.name,
             self.kind,
             TickStatus.FAILURE if error else TickStatus.SKIPPED,
             time.time(),
-            error=info if error else None,
+            error=tick_error(error) if error else None,
             selector_id=self.state.selector_id,
         )
         self.instance.create_tick(data)
