@@ -37,6 +37,12 @@ from dagster._core.instance.ref import InstanceRef as InstanceRef
 from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
 from dagster._core.launcher import WorkerStatus as WorkerStatus
 
+# Types of what `all_instigator_state` and `get_ticks` return; the instance has both calls, and neither is public.
+from dagster._core.scheduler.instigation import InstigatorState as InstigatorState
+from dagster._core.scheduler.instigation import InstigatorTick as InstigatorTick
+from dagster._core.scheduler.instigation import InstigatorType as InstigatorType
+from dagster._core.scheduler.instigation import TickStatus as TickStatus
+
 # Final statuses: our own list would miss a new one.
 from dagster._core.storage.dagster_run import FINISHED_STATUSES as FINISHED_STATUSES
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES as NOT_FINISHED_STATUSES
@@ -50,6 +56,7 @@ from dagster._core.storage.event_log import SqlEventLogStorageTable as SqlEventL
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus as AssetPartitionStatus
 
 # Tags that Dagster sets on runs or reads from them; their texts are documented, the constants are private.
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG as AUTO_RETRY_RUN_ID_TAG
 from dagster._core.storage.tags import BACKFILL_ID_TAG as BACKFILL_ID_TAG
 from dagster._core.storage.tags import MAX_RETRIES_TAG as MAX_RETRIES_TAG
 from dagster._core.storage.tags import PARTITION_NAME_TAG as PARTITION_NAME_TAG
@@ -58,6 +65,9 @@ from dagster._core.storage.tags import SENSOR_NAME_TAG as SENSOR_NAME_TAG
 
 # The id of a run without code: `DagsterInstance.add_run` requires one.
 from dagster._core.utils import make_new_run_id as make_new_run_id
+
+# The type of an error in events and ticks.
+from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 
 # Check specifications with partitions are in preview and warn at import; the filter needs the class.
 from dagster_shared.utils.warnings import PreviewWarning as PreviewWarning

@@ -18,13 +18,21 @@ class SettingsResource(dg.ConfigurableResource):
 
     variables: dict[str, str] = Field(default={}, repr=False)
 
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, **self.variables}
+
     def load(self) -> core.Settings:
         """Return the checked settings."""
-        return core.load({**os.environ, **self.variables})
+        return core.load(self.environ)
 
     def load_for_scan(self) -> core.ScanSettings:
         """Return the checked settings, where the Hub's may be missing."""
-        return core.load_for_scan({**os.environ, **self.variables})
+        return core.load_for_scan(self.environ)
+
+    def load_alerts(self) -> core.AlertSettings:
+        """Return the checked settings of alerts; the others may be missing or wrong."""
+        return core.load_alerts(self.environ)
 
 
 settings_resource = SettingsResource(

@@ -12,7 +12,7 @@ from r2_hf_assets.settings import VARIABLES
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 # Read by Dagster and huggingface_hub; the last two only by an earlier release.
-OTHERS = {"DAGSTER_HOME", "HF_HUB_DISABLE_XET", "SHARD_URL", "CHUNKS_PER_COMMIT"}
+OTHERS = {"DAGSTER_HOME", "DAGSTER_MODULE_NAME", "HF_HUB_DISABLE_XET", "SHARD_URL", "CHUNKS_PER_COMMIT"}
 
 REPOSITORY = defs.get_repository_def()
 

@@ -31,7 +31,7 @@ from r2_hf_assets.preflight import first_line
 from r2_hf_assets.runs.build_progress import Watch, watched_by
 from r2_hf_assets.runs.databases import fewer_syncs
 from r2_hf_assets.runs.history import recorded_digests
-from r2_hf_assets.runs.outcome import outcome_of
+from r2_hf_assets.runs.outcome import failure_line, outcome_of
 from r2_hf_assets.sensors import stale_card
 from r2_hf_assets.settings import dagster_home, load_for_scan, load_partial
 
@@ -171,14 +171,7 @@ def execute(
 
 
 def _error(result: ExecuteInProcessResult) -> str | None:
-    if result.success:
-        return None
-    for failure in (event.step_failure_data for event in result.all_events if event.is_step_failure):
-        if failure.user_failure_data is not None and failure.user_failure_data.description:
-            return failure.user_failure_data.description
-        if failure.error is not None:
-            return (failure.error.cause or failure.error).message.strip().splitlines()[-1]
-    return "the run failed; see its log"
+    return None if result.success else failure_line(result.all_events)
 
 
 # Dagster logs this of each step after a failed one, and unlike its other messages without an event.

@@ -13,7 +13,7 @@ def _languages(context: click.Context, option: click.Parameter, values: Sequence
     """Return the languages of --language; () where it is not given."""
     if not values:
         return ()
-    from r2_hf_assets.settings import parse_languages
+    from r2_hf_assets.parsers import parse_languages
 
     if not (named := ",".join(values).strip(", ")):
         raise click.BadParameter("it names no language", context, option)

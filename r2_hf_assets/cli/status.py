@@ -15,7 +15,14 @@ _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "
 
 @click.command()
 @json_option
-def status(as_json: bool) -> None:
+@click.option(
+    "--prometheus",
+    metavar="[FILE]",
+    is_flag=False,
+    flag_value="-",
+    help="Metrics in Prometheus' text format, on stdout or atomically to FILE.prom.",
+)
+def status(as_json: bool, prometheus: str | None) -> None:
     """Show the progress of each language.
 
     In chunks: planned, built, committed, failed (of the due ones), due; then the hours of audio committed, and the next
@@ -25,6 +32,7 @@ def status(as_json: bool) -> None:
     \b
       r2-hf status
       r2-hf status --json | jq '.total.due'
+      r2-hf status --prometheus /var/lib/prometheus/node-exporter/r2_hf.prom
     """
     from r2_hf_assets.settings import load_for_scan
 
@@ -36,9 +44,16 @@ def status(as_json: bool) -> None:
         from r2_hf_assets.plan.store import open_plan
         from r2_hf_assets.runs.progress import read_progress
 
+        if prometheus:
+            from r2_hf_assets.cli.metrics import write_metrics
+            from r2_hf_assets.runs.metrics import metrics
+
         with open_instance() as instance:
             planned = open_plan(settings.plan, settings.r2).planned()
             progress = read_progress(instance, planned, settings.plan.languages, settings.dataset)
+            if prometheus:
+                write_metrics(metrics(instance, progress), prometheus)
+                return
     if as_json:
         click.echo(json.dumps(asdict(progress), indent=1))
         return

@@ -54,11 +54,13 @@ class AttemptHistory:
         attempts: runs that the sensor requested for the chunk's digest.
         ended: when the newest run ended, in epoch seconds, including runs that the sensor did not request.
         terminated: a person terminated the newest run by itself, not with its backfill.
+        run_id: of the newest run.
     """
 
     attempts: int
     ended: float
     terminated: bool = False
+    run_id: str = ""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from r2_hf_assets.checks import check_result
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
-from r2_hf_assets.runs.history import data_version
+from r2_hf_assets.runs.history import QUOTA_WAIT, data_version
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
@@ -90,7 +90,9 @@ def build_metadata(record: BuildRecord, seconds: float) -> Metadata:
     return metadata
 
 
-def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
+def commit_metadata(
+    commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float, quota_wait_s: float = 0.0
+) -> Metadata:
     """Return the location, sizes and statistics of a committed chunk."""
     return {
         **_chunk_metadata(record, seconds),
@@ -99,6 +101,7 @@ def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, sec
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
+        QUOTA_WAIT: round(quota_wait_s, 3),
         "removed": dg.MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
         STATS: dg.MetadataValue.json(record.stats.as_json()),

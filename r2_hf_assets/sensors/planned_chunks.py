@@ -116,9 +116,9 @@ def attempt_histories(
                 continue
             attempts = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
             terminated = canceled and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
-            newest = histories.get(name) or AttemptHistory(0, ended, terminated)
+            newest = histories.get(name) or AttemptHistory(0, ended, terminated, run.run_id)
             attempts, ended = max(newest.attempts, attempts), max(newest.ended, ended)
-            histories[name] = AttemptHistory(attempts, ended, newest.terminated)
+            histories[name] = AttemptHistory(attempts, ended, newest.terminated, newest.run_id)
     return histories
 
 

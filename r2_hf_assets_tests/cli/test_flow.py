@@ -72,11 +72,13 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
     assert result.stderr[-1] == "1 chunks done, 1 failed; the failed ones are still due"
     assert shell.files() == ["data/en/chunk-00000.parquet"]
     shown = json.loads("\n".join(call(capfd, "status", "--json").stdout))
-    assert list(shown) == ["languages", "total", "pace", "left_out"]
+    assert list(shown) == ["languages", "total", "pace", "left_out", "last_commit"]
     assert (shown["total"]["planned"], shown["total"]["due"], shown["total"]["next"]) == (2, 1, "de|chunk_0000")
     assert shown["pace"] is None  # one chunk is no pace
     hours = shown["languages"][1].pop("hours")
     assert 0 < hours == shown["total"]["hours"]
+    rows, size = (shown["languages"][1].pop(name) for name in ("rows", "bytes"))
+    assert rows == shown["total"]["rows"] == shell.table().num_rows and size == shown["total"]["bytes"] > 0
     assert shown["languages"] == [
         {
             "language": "de",
@@ -88,6 +90,9 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
             "due": 1,
             "hours": 0.0,
             "hours_unknown": 0,
+            "rows": 0,
+            "bytes": 0,
+            "quota_wait_s": 0.0,
             "next": "de|chunk_0000",
         },
         {
@@ -99,6 +104,7 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
             "failed": 0,
             "due": 0,
             "hours_unknown": 0,
+            "quota_wait_s": 0.0,
             "next": None,
         },
     ]
