@@ -272,11 +272,3 @@ def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
         r2=None if "r2" in incomplete else BucketSettings(**values["r2"]),
         hub=None if "hub" in incomplete else HubSettings(**values["hub"]),
     )
-
-
-def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the languages that are partitions; all for a wrong value, which `load` reports."""
-    try:
-        return parse_languages(environ.get("LANGUAGES", ""))
-    except ValueError:
-        return LANGUAGES
