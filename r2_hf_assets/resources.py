@@ -6,11 +6,18 @@ An unset variable is left out: an unset EnvVar would fail the run with a traceba
 """
 
 import os
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import dagster as dg
 from pydantic import Field
 
 from r2_hf_assets import settings as core
+from r2_hf_assets.errors import SettingsError
+
+S = TypeVar("S", bound=core.PartialSettings)
+
+RESTART = "dagster dev reads .env when it starts, so start it again after a change"
 
 
 class SettingsResource(dg.ConfigurableResource):
@@ -20,11 +27,17 @@ class SettingsResource(dg.ConfigurableResource):
 
     def load(self) -> core.Settings:
         """Return the checked settings."""
-        return core.load({**os.environ, **self.variables})
+        return self._load(core.load)
 
     def load_for_scan(self) -> core.ScanSettings:
         """Return the checked settings, where the Hub's may be missing."""
-        return core.load_for_scan({**os.environ, **self.variables})
+        return self._load(core.load_for_scan)
+
+    def _load(self, load: Callable[[Mapping[str, str]], S]) -> S:
+        try:
+            return load({**os.environ, **self.variables})
+        except SettingsError as error:
+            raise SettingsError(f"{error}; {RESTART}") from None
 
 
 settings_resource = SettingsResource(
