@@ -67,7 +67,7 @@ class RefreshConfig(dg.Config):
 
     languages: list[str] = Field(default=[], description="Only these, e.g. [en, de]; empty: all.")
     episodes: list[str] = Field(default=[], description="Only these, e.g. [en/0a1b]; empty: all.")
-    since: str = Field(default="", description="Only changes since this date, e.g. 2026-11-01, in UTC.")
+    since: str | None = Field(default=None, description="Only changes since this date, e.g. 2026-11-01, in UTC.")
     rejected: bool = Field(default=False, description="Ask only for what was missing or empty when it was built.")
     dry_run: bool = Field(default=False, description="Say what changed; change nothing.")
 

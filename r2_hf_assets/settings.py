@@ -17,7 +17,6 @@ import certifi
 
 from r2_hf_assets import parsers
 from r2_hf_assets.errors import SettingsError
-from r2_hf_assets.languages import LANGUAGES
 from r2_hf_assets.parsers import parse_languages
 
 T = TypeVar("T")
@@ -282,11 +281,3 @@ def _parse(
 
 def _problem(lines: Sequence[str]) -> SettingsError:
     return SettingsError(f"settings: {'; '.join(lines)} (put them into .env, see .env.example)")
-
-
-def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the languages that are partitions; all for a wrong value, which `load` reports."""
-    try:
-        return parse_languages(environ.get("LANGUAGES", ""))
-    except ValueError:
-        return LANGUAGES

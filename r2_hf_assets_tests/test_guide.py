@@ -52,7 +52,7 @@ def test_every_name_in_code_style_exists() -> None:
     checks = {key.name for key in REPOSITORY.asset_graph.asset_check_keys}
     known = {*assets, *checks, *REPOSITORY.job_names}
     known |= {sensor.name for sensor in REPOSITORY.sensor_defs} | {s.name for s in REPOSITORY.schedule_defs}
-    # Reasons of rejects, entries of metadata, Dagster's settings.
+    # Reasons of rejects, entries of metadata, a dimension of partitions, Dagster's settings.
     known |= {"pictures", "audio_missing", "rejects_by_reason", "max_concurrent_runs", "may_shrink"}
-    known |= {"commit_oid"}
+    known |= {"commit_oid", "plan_chunk"}
     assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", GUIDE)) <= known

@@ -12,7 +12,6 @@ from r2_hf_assets.settings import (
     AlertSettings,
     PartialSettings,
     data_home,
-    grid_languages,
     load,
     load_alerts,
     load_for_scan,
@@ -250,12 +249,6 @@ def test_state_url_replaces_the_default_folder(tmp_path):
 )
 def test_languages_are_normalized_and_in_grid_order(value, expected):
     assert load_partial({"LANGUAGES": value}).plan.languages == expected
-    assert grid_languages({"LANGUAGES": value}) == expected
-
-
-def test_a_wrong_languages_value_keeps_the_full_grid():
-    assert grid_languages({"LANGUAGES": "en,klingon"}) == LANGUAGES
-    assert grid_languages({}) == LANGUAGES
 
 
 def test_variables_of_an_earlier_release_are_ignored():

@@ -12,7 +12,8 @@ from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.ownership import refuse_dataset_without_plan, start_over
 from r2_hf_assets.languages import UNKNOWN, normalize
-from r2_hf_assets.partitions import add_partitions, partition_key
+from r2_hf_assets.partitions import add_partitions, describe_grid, partition_key, remember_languages
+from r2_hf_assets.plan.due import in_grid
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
 from r2_hf_assets.resources import SettingsResource
@@ -31,7 +32,7 @@ class ScanConfig(dg.Config):
     """Options of a scan."""
 
     languages: list[str] = Field(
-        default=[], description="Plan only these, e.g. [en, de]; empty: all languages of the grid."
+        default=[], description="Plan only these, e.g. [en, de]; empty: all that LANGUAGES allows."
     )
     automatic: bool = Field(
         default=False,
@@ -51,7 +52,7 @@ def work_plan(
     """The chunk of each episode: append-only, one immutable manifest per chunk.
 
     Lists the episode folders of the bucket, not all objects, and puts new episodes into new chunks of
-    EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
+    EPISODES_PER_CHUNK. Each chunk is a partition of parquet_shards and hub_commit, `en|chunk_0007`.
     """
     instance = context.instance
     with report_user_errors(context):
@@ -69,7 +70,10 @@ def work_plan(
             record_unplanned(instance, unplanned_chunks(instance, plan))
     # After the manifests: if a scan dies in between, the next one adds the partitions.
     add_partitions(instance, (chunk.number for chunk in report.planned))
-    metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
+    remember_languages(report.planned)
+    grid = describe_grid(in_grid(report.planned, loaded.plan.languages))
+    context.log.info(f"the grid in the UI: {grid}")
+    metadata = {**scan_metadata(report), "grid": grid, "dagster/uri": loaded.plan.state_url}
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(PLAN_VERSION))
 
 

@@ -38,7 +38,7 @@ def adopt(
     from r2_hf_assets.hub.commit import rename_files
     from r2_hf_assets.hub.ownership import refuse_other_plan
     from r2_hf_assets.hub.reads import require_repo, take_inventory
-    from r2_hf_assets.partitions import add_partitions, partition_key
+    from r2_hf_assets.partitions import add_partitions, partition_key, remember_languages
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
     from r2_hf_assets.reconcile.report import Due, Recovered
@@ -68,6 +68,7 @@ def adopt(
             rename_files(client, [item.renames for item in chunks if item.renames])
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
+            remember_languages(plan.planned())
         done, lost, left_due = 0, 0, list[Due]()
         # At this revision the files still have their old paths.
         for item, content in script.check_chunks(settings, head, to_check, print_status):

@@ -1,7 +1,10 @@
 """Shared by the commands: status lines on stderr, and common options."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -48,6 +51,14 @@ def format_size(size: int) -> str:
 
     text: str = tqdm.format_sizeof(size, "B")
     return text
+
+
+@contextmanager
+def copy_of_stderr() -> Iterator[TextIO]:
+    """A handle of stderr of its own, because Dagster redirects stderr into the run's log during a step."""
+    descriptor = os.dup(sys.stderr.fileno())
+    with os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace") as stderr:
+        yield stderr
 
 
 def print_status(line: str) -> None:

@@ -10,7 +10,6 @@ known in advance, and advances with each row group:
     62%|██████    | 620/1000 [02:05<01:16,  4.96 episodes/s, 12.3GB]
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.output import language_option, print_status
+from r2_hf_assets.cli.output import copy_of_stderr, language_option, print_status
 
 if TYPE_CHECKING:
     from r2_hf_assets.cli.in_process import ChunkRun
@@ -187,11 +186,9 @@ def show_progress(chunks: Sequence["ChunkRef"]) -> Iterator[Progress]:
     """Show the progress of these chunks on stderr."""
     from tqdm import tqdm
 
-    # A descriptor of its own, because Dagster redirects stderr into the run's log during a step.
-    descriptor = os.dup(sys.stderr.fileno())
     episodes = sum(chunk.episodes for chunk in chunks)
     with (
-        os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace") as stderr,
+        copy_of_stderr() as stderr,
         # `disable` None: no bar in a pipe.
         tqdm(total=episodes, file=stderr, unit=" episodes", disable=None, dynamic_ncols=True, leave=False) as bar,
     ):

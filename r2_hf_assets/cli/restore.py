@@ -25,7 +25,7 @@ def restore() -> None:
     settings = load()
     from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.cli.in_process import open_instance
-    from r2_hf_assets.partitions import add_partitions
+    from r2_hf_assets.partitions import add_partitions, remember_languages
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile.restore import restore as restore_plan
     from r2_hf_assets.runs.history import recorded_digests, unplanned_chunks
@@ -37,8 +37,10 @@ def restore() -> None:
         new = [item for item in result.recovered if recorded.get(item.chunk.name) != item.chunk.digest]
         add_partitions(instance, (chunk.number for chunk in result.chunks))
         record_done(instance, new, result.revision, settings.hub.repo_id, "restore")
+        plan = open_plan(settings.plan, settings.r2)
         # Else a history that was not lost would refuse the next scan.
-        record_unplanned(instance, unplanned_chunks(instance, open_plan(settings.plan, settings.r2)))
+        record_unplanned(instance, unplanned_chunks(instance, plan))
+        remember_languages(plan.planned())
     print_status(
         f"plan {result.plan_id}: {len(result.chunks)} chunks and {result.amendments} amendments restored; "
         f"{len(new)} chunks recorded as done, {len(result.chunks) - len(result.recovered)} are due; next: r2-hf scan"

@@ -17,8 +17,6 @@ from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
 from r2_hf_assets.verdict import Severity, Verdict
 
-# Run tag: the digest of the run's chunk.
-DIGEST_TAG = "r2_hf_assets/chunk_digest"
 # Metadata key of Stats.as_json: the card sums it over hub_commit's latest materializations.
 STATS = "stats"
 # work_plan's data version. Constant, because sealed chunks never change: a scan must not make built chunks stale.
@@ -31,7 +29,7 @@ _COLUMN_SCHEMA = dg.TableSchema(
 Metadata = dict[str, Any]
 
 # For a partition without a planned chunk.
-UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
+UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False, "note": "the plan has no chunk here"}
 
 
 def scan_metadata(report: ScanReport) -> Metadata:
@@ -71,7 +69,8 @@ def build_metadata(record: BuildRecord, seconds: float) -> Metadata:
     """Return the ledger's counts, sizes, files and histograms of a built chunk."""
     tally = record.tally
     metadata = {
-        **_chunk_metadata(record, seconds),
+        **_chunk_metadata(record),
+        "build_seconds": round(seconds, 3),
         "episodes": tally.episodes,
         "episodes_with_rows": tally.episodes_with_rows,
         "episodes_rejected": tally.episodes_rejected,
@@ -95,7 +94,8 @@ def commit_metadata(
 ) -> Metadata:
     """Return the location, sizes and statistics of a committed chunk."""
     return {
-        **_chunk_metadata(record, seconds),
+        **_chunk_metadata(record),
+        "commit_seconds": round(seconds, 3),
         "dagster/uri": commit.url,
         "commit": dg.MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
@@ -108,15 +108,13 @@ def commit_metadata(
     }
 
 
-def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
+def _chunk_metadata(record: BuildRecord) -> Metadata:
     return {
         "dagster/row_count": record.tally.rows,
         "dagster/column_schema": _COLUMN_SCHEMA,
-        "planned": True,
         "chunk_digest": record.digest,
         "hours": round(record.stats.hours, 4),
         "bytes": record.bytes,
-        "seconds": round(seconds, 3),
         "files": files_table(record.all_files),
     }
 

@@ -13,7 +13,7 @@ import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
-from r2_hf_assets.partitions import chunk_partitions, partition_key
+from r2_hf_assets.partitions import grid_with, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.runs.history import CommitSummary, commit_summaries, recorded_digests
@@ -137,6 +137,6 @@ def _failed(instance: dg.DagsterInstance, planned: Sequence[ChunkRef]) -> set[Na
     names = {str(partition_key(*chunk.name)): chunk.name for chunk in planned}
     failed = set()
     for asset in (SHARDS, COMMIT):
-        statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
+        statuses = instance.get_status_by_partition(asset, list(names), grid_with(planned)) or {}
         failed |= {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}
     return failed

@@ -11,7 +11,7 @@ import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.hub.reads import Inventory
-from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.partitions import partition_key, remember_languages
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.reconcile.compare import Log, collect_state, compare, update
 from r2_hf_assets.reconcile.report import Difference, Due, Recovered, Report
@@ -48,6 +48,7 @@ def examine(
     dataset = settings.hub.repo_id
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     state = collect_state(settings, shards, commits, committed_files(instance), log)
+    remember_languages(state.planned)  # DAGSTER_HOME may be new
     report = compare(state)
     if mark_lost and (report.revision is not None or record_found):
         record_due(instance, report.lost, dataset, "reconcile")

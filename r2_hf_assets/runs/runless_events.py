@@ -42,7 +42,6 @@ def record_done(
         key = partition_key(*item.chunk.name)
         metadata: Metadata = {
             "dagster/row_count": item.rows,
-            "planned": True,
             "chunk_digest": item.chunk.digest,
             "recorded_by": by,
             "verified_by": item.how,
@@ -79,7 +78,6 @@ def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str
                 tags=_tags(COMMIT, DUE_AGAIN, key, by),
                 metadata={
                     "dagster/row_count": 0,
-                    "planned": True,
                     "recorded_by": by,
                     "dataset": dataset,
                     "due_because": due.why,
