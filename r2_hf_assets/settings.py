@@ -189,10 +189,17 @@ def data_home(environ: Mapping[str, str]) -> Path:
 def dagster_home(value: str) -> Path:
     """Return DAGSTER_HOME as a path; SettingsError unless it is the absolute path of an existing folder."""
     home = Path(value).expanduser()
-    if not home.is_absolute() or not home.is_dir():
-        problem = f"={value} is not the absolute path of an existing folder" if value else " is not set"
-        raise SettingsError(f"DAGSTER_HOME{problem}: create a folder for the history, and set its path in .env")
-    return home
+    if not value:
+        problem = " is not set: create a folder for the history, and set its absolute path in .env"
+    elif not home.is_absolute():
+        problem = f"={value} is a relative path: set the absolute one, {home.absolute()}, in .env"
+    elif not home.exists():
+        problem = f"={value} does not exist: create this folder, or correct .env"
+    elif not home.is_dir():
+        problem = f"={value} is a file: set the path of a folder in .env"
+    else:
+        return home
+    raise SettingsError(f"DAGSTER_HOME{problem}")
 
 
 def hub_home() -> str:
@@ -259,11 +266,11 @@ def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
             values[group][attribute] = variable.parse(raw)
         except ValueError as problem:
             shown = "" if variable.secret or "@" in raw else f"={raw!r}"
-            wrong.append(f"{variable.name}{shown} {problem}")
+            wrong.append(f"{variable.name}{shown}: {problem}")
     if wrong or incomplete.intersection(needs):
         # Variables of the other groups too, so that .env is completed in one step.
-        unset = [f"not set: {', '.join(missing)}"] if missing else []
-        raise SettingsError(f"settings: {'; '.join(unset + wrong)} (put them into .env, see .env.example)")
+        unset = [f"not set: {', '.join(missing)} (add to .env, see .env.example)"] if missing else []
+        raise SettingsError(f"settings: {'; '.join(unset + [f'{one} (correct in .env)' for one in wrong])}")
     home = data_home(environ)
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     return kind(
