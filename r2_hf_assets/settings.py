@@ -175,10 +175,17 @@ def data_home(environ: Mapping[str, str]) -> Path:
 def dagster_home(value: str) -> Path:
     """Return DAGSTER_HOME as a path; SettingsError unless it is the absolute path of an existing folder."""
     home = Path(value).expanduser()
-    if not home.is_absolute() or not home.is_dir():
-        problem = f"={value} is not the absolute path of an existing folder" if value else " is not set"
-        raise SettingsError(f"DAGSTER_HOME{problem}: create a folder for the history, and set its path in .env")
-    return home
+    if not value:
+        problem = " is not set: create a folder for the history, and set its absolute path in .env"
+    elif not home.is_absolute():
+        problem = f"={value} is a relative path: set the absolute one, {home.absolute()}, in .env"
+    elif not home.exists():
+        problem = f"={value} does not exist: create this folder, or correct .env"
+    elif not home.is_dir():
+        problem = f"={value} is a file: set the path of a folder in .env"
+    else:
+        return home
+    raise SettingsError(f"DAGSTER_HOME{problem}")
 
 
 def hub_home() -> str:
@@ -234,7 +241,7 @@ def load_alerts(environ: Mapping[str, str] = os.environ) -> AlertSettings:
     """Read the settings of alerts alone, so that an alert can name what is wrong with the others."""
     values, _, wrong = _parse(environ, ["alerts"])
     if wrong:
-        raise _problem(wrong)
+        raise _problem([], wrong)
     return AlertSettings(**values["alerts"])
 
 
@@ -242,8 +249,7 @@ def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
     values, missing, wrong = _parse(environ, _GROUPS)
     if wrong or missing.keys() & set(needs):
         # Variables of the other groups too, so that .env is completed in one step.
-        names = [name for group in missing.values() for name in group]
-        raise _problem([*([f"not set: {', '.join(names)}"] if names else []), *wrong])
+        raise _problem([name for group in missing.values() for name in group], wrong)
     home = data_home(environ)
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     return kind(
@@ -272,12 +278,13 @@ def _parse(
             values[group][attribute] = variable.parse(raw)
         except ValueError as problem:
             shown = "" if variable.secret or "@" in raw else f"={raw!r}"
-            wrong.append(f"{variable.name}{shown} {problem}")
+            wrong.append(f"{variable.name}{shown}: {problem}")
     for name, other in _TOGETHER:
         if environ.get(name, "").strip() and not environ.get(other, "").strip():
-            wrong.append(f"{name} needs {other}")
+            wrong.append(f"{name}: it needs {other} too")
     return values, missing, wrong
 
 
-def _problem(lines: Sequence[str]) -> SettingsError:
-    return SettingsError(f"settings: {'; '.join(lines)} (put them into .env, see .env.example)")
+def _problem(unset: Sequence[str], wrong: Sequence[str]) -> SettingsError:
+    lines = [f"not set: {', '.join(unset)} (add to .env, see .env.example)"] if unset else []
+    return SettingsError(f"settings: {'; '.join(lines + [f'{one} (correct in .env)' for one in wrong])}")

@@ -26,7 +26,7 @@ def calls() -> list[list[str]]:
 def test_every_call_has_a_command_and_its_options() -> None:
     assert len(calls()) > 20
     for command, *words in calls():
-        called = commands.commands.get(command)
+        _, called, _ = commands.resolve_command(click.Context(commands), [command])
         assert isinstance(called, click.Command), command
         options = {option for parameter in called.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options, (command, words)

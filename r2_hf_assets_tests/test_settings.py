@@ -154,7 +154,7 @@ def test_an_error_names_the_missing_variables_of_every_group():
 )
 def test_a_wrong_value_is_rejected_with_its_name(name, value):
     message = problem(FULL | {name: value})
-    assert f"{name}={value!r} " in message
+    assert f"{name}={value!r}: " in message
     assert "\n" not in message and "not set" not in message
 
 
@@ -217,7 +217,7 @@ def test_wrong_settings_of_alerts_are_named_before_any_work(change: dict[str, st
 @pytest.mark.parametrize("token", ["session-to-hide\nX-Header: 1", "session-to-hide é"])
 def test_a_session_token_that_breaks_a_header_is_rejected(token):
     message = problem(FULL | {"R2_SESSION_TOKEN": token})
-    assert "R2_SESSION_TOKEN must be printable ASCII" in message and "session-to-hide" not in message
+    assert "R2_SESSION_TOKEN: must be printable ASCII" in message and "session-to-hide" not in message
 
 
 def test_plan_and_files_are_in_dagster_home(tmp_path):

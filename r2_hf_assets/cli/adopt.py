@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from r2_hf_assets.cli.output import load_settings, print_status
+from r2_hf_assets.plural import plural
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -83,13 +84,16 @@ def adopt(
             renamed = f", from data/{item.code}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
             click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {content.summary}{renamed}")
-            print_status(f"checked {done + len(left_due)} of {len(to_check)} chunks on the Hub")
+            print_status(f"checked {done + len(left_due)} of {plural(len(to_check), 'chunk')} on the Hub")
         if not dry_run:
             record_due(instance, left_due, repo, "import")
     if lost:
         print_status(
-            f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
-            "r2-hf process --partition builds a recorded one again"
+            f"recorded chunks lack {plural(lost, 'segment')} with audio in the bucket: --rebuild-incomplete leaves "
+            "such chunks due, r2-hf process --partition builds a recorded one again"
         )
-    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left_due)} checked ones left due"
-    print_status(f"would be: {counts}" if dry_run else counts)
+    planned, now = ("would be planned", "would be recorded") if dry_run else ("newly planned", "recorded now")
+    print_status(
+        f"{plural(len(chunks), 'chunk')} of the script: {len(new)} {planned}, {len(chunks) - len(due)} recorded "
+        f"before, {done} {now}, {len(due) - done} due"
+    )

@@ -45,6 +45,14 @@ def load_settings() -> "Settings":
     return load()
 
 
+def print_misspelt() -> None:
+    """Print a line for each variable in .env or the shell that resembles a setting's name and is none."""
+    from r2_hf_assets.preflight.misspelt import find_misspelt
+
+    for name, meant in find_misspelt():
+        print_status(f"{name} is no setting; did you mean {meant}?")
+
+
 def format_size(size: int) -> str:
     """Format bytes as 1.50GB."""
     from tqdm import tqdm

@@ -3,6 +3,7 @@
 import click
 
 from r2_hf_assets.cli.output import print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -41,8 +42,9 @@ def restore() -> None:
         # Else a history that was not lost would refuse the next scan.
         record_unplanned(instance, unplanned_chunks(instance, plan))
         remember_languages(plan.planned())
+    chunks = plural(len(result.chunks), "chunk")
     print_status(
-        f"plan {result.plan_id}: {len(result.chunks)} chunks and {result.amendments} amendments restored; "
-        f"{len(new)} chunks recorded as done, {len(result.chunks) - len(result.recovered)} are due; next: r2-hf scan"
+        f"plan {result.plan_id}: {chunks} and {plural(result.amendments, 'amendment')} restored; {len(new)} recorded "
+        f"as done, {len(result.chunks) - len(result.recovered)} due; next: r2-hf scan"
     )
-    click.echo(f"{len(result.chunks)} chunks planned")
+    click.echo(f"{chunks} planned")

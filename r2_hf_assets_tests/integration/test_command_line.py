@@ -45,8 +45,9 @@ def test_missing_settings_are_named_in_one_line_before_any_work(world: World) ->
     run = world.dagster(*MATERIALIZE, "work_plan")
     assert run.returncode != 0
     line = (
-        "settings: not set: R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, HF_REPO_ID, HF_TOKEN; "
-        "DOWNLOAD_WORKERS='many' must be a whole number, 1 or more"
+        "settings: not set: R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY, HF_REPO_ID, HF_TOKEN "
+        "(add to .env, see .env.example); "
+        "DOWNLOAD_WORKERS='many': must be a whole number, 1 or more"
     )
     assert [text for text in run.stderr.splitlines() if line in text]
 
