@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo style lock bench scale dev home clean
+.PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo contract image style lock bench scale dev home clean
 
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,6 +53,14 @@ soak: env  ## Kill every process repeatedly, and check that nothing is lost. ARG
 
 cluster-demo: env  ## Run a local cluster (PostgreSQL, Redis, two Celery workers), and kill a worker. Installs what is missing.
 	@$(BIN)/python -m r2_hf_assets_tests.integration.cluster $(ARGS)
+
+CONTRACTS := $(if $(BUCKET)$(REPO),$(if $(BUCKET),test_bucket.py) $(if $(REPO),test_hub_repo.py),test_bucket.py test_strict_r2.py test_hub_repo.py)
+contract: env  ## Test the contracts of S3 and Hub on local servers, or on your own. BUCKET=name REPO=owner/name
+	@CONTRACT_BUCKET="$(BUCKET)" CONTRACT_REPO="$(REPO)" $(BIN)/python -m pytest -o addopts= -v --no-header \
+		--timeout 900 $(addprefix r2_hf_assets_tests/contract/,$(CONTRACTS))
+
+image: env  ## Build deploy/Dockerfile with buildah, and run it and the services of compose.yaml. Needs root.
+	@$(BIN)/python -m r2_hf_assets_tests.integration.image $(ARGS)
 
 style: env  ## Format the code, and apply ruff's fixes.
 	@$(BIN)/ruff format .

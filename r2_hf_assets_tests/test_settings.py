@@ -200,12 +200,12 @@ def test_alerts_are_read_although_other_settings_are_wrong_or_missing() -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"ALERT_EMAIL_TO": "nobody"}, "ALERT_EMAIL_TO='nobody' must be mail addresses, separated by commas"),
-        ({"ALERT_EMAIL_TO": "a@b.de c@d.de"}, "ALERT_EMAIL_TO must be mail addresses"),
-        ({"ALERT_SMTP_URL": "mail.b.de:to-hide"}, "ALERT_SMTP_URL must be smtp[s]://[user:password@]host[:port]"),
-        ({"ALERT_SMTP_URL": "smtp://me:to-hide@"}, "ALERT_SMTP_URL must be smtp[s]://"),
-        ({"ALERT_SMTP_URL": ""}, "ALERT_EMAIL_TO needs ALERT_SMTP_URL"),
-        ({"ALERT_SLACK_TOKEN": ""}, "ALERT_SLACK_CHANNEL needs ALERT_SLACK_TOKEN"),
+        ({"ALERT_EMAIL_TO": "nobody"}, "ALERT_EMAIL_TO='nobody': must be mail addresses, separated by commas"),
+        ({"ALERT_EMAIL_TO": "a@b.de c@d.de"}, "ALERT_EMAIL_TO: must be mail addresses"),
+        ({"ALERT_SMTP_URL": "mail.b.de:to-hide"}, "ALERT_SMTP_URL: must be smtp[s]://[user:password@]host[:port]"),
+        ({"ALERT_SMTP_URL": "smtp://me:to-hide@"}, "ALERT_SMTP_URL: must be smtp[s]://"),
+        ({"ALERT_SMTP_URL": ""}, "ALERT_EMAIL_TO: it needs ALERT_SMTP_URL too"),
+        ({"ALERT_SLACK_TOKEN": ""}, "ALERT_SLACK_CHANNEL: it needs ALERT_SLACK_TOKEN too"),
     ],
 )
 def test_wrong_settings_of_alerts_are_named_before_any_work(change: dict[str, str], line: str) -> None:

@@ -1,7 +1,8 @@
 """Make obstore's clients, for the plan and for build records, and call them with retries.
 
 Episodes are listed and fetched by libcurl instead (transfers.py). Clients use path-style addresses and no checksum
-trailers, which R2 requires and any S3 accepts. Only obstore's sync calls are used, because its async calls sometimes
+trailers, which R2 requires and any S3 accepts. Objects are deleted one by one, because obstore's bulk deletion sends a
+checksum. Only obstore's sync calls are used, because its async calls sometimes
 abort the interpreter at exit. A local folder can replace a bucket.
 """
 
@@ -43,6 +44,7 @@ def object_store(r2: BucketSettings, bucket: str | None = None, prefix: str = ""
             config={"session_token": r2.session_token} if r2.session_token else {},
             region=r2.region,
             virtual_hosted_style_request=False,
+            disable_bulk_delete=True,
             client_options={
                 "allow_http": plain_http,
                 **({} if plain_http else {"root_certificate": authorities}),

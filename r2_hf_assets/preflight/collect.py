@@ -24,13 +24,15 @@ from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.preflight.misspelt import find_misspelt
-from r2_hf_assets.retry import ONCE
+from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
 # Longer than the clients' timeouts (PATIENCE_S), for what these don't bound, such as a DNS query.
 _DEADLINE_S = 12.0
+# R2 accepts one write a second to a key, and else responds with 429.
+_SECOND_WRITE = Retry(attempts=2, base=2.0)
 
 
 def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
@@ -128,7 +130,7 @@ def _rejects_second_create(store: Store) -> bool:
     create = partial(obstore.put, store, path, b"", mode="create")
     call_with_retry(ONCE, f"creating {path}", create, store)
     try:
-        create()
+        call_with_retry(_SECOND_WRITE, f"creating {path} again", create, store)
         return False
     except (AlreadyExistsError, PreconditionError):
         return True

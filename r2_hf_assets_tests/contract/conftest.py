@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from r2_hf_assets_tests.contract.places import PLACES, Place, bucket_of, emptied, moto_place, own_place
 from r2_hf_sandbox import HubServer, S3Server, start_hub, start_s3
 from r2_hf_sandbox.hub.server import PACKAGE_ROOT
 
@@ -38,6 +39,26 @@ def bucket(s3: S3Server) -> str:
     name = f"bucket-{next(_numbers)}"
     s3.create_bucket(name)
     return name
+
+
+@pytest.fixture(scope="session", params=PLACES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Each of the buckets, with its server."""
+    if request.param == "own":
+        with own_place() as place:
+            yield place
+        return
+    moto = request.param == "moto"
+    folder = tmp_path_factory.mktemp("moto") if moto else None
+    opened = moto_place(folder) if folder else bucket_of(request.getfixturevalue("s3"), request.param)
+    with opened as bucket, emptied(bucket) as place:
+        yield place
+
+
+@pytest.fixture
+def place(server: Place) -> Place:
+    """The bucket with an empty prefix of this test's own."""
+    return server.below(f"test-{next(_numbers)}")
 
 
 @pytest.fixture(scope="session")

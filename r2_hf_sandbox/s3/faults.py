@@ -15,9 +15,10 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from r2_hf_sandbox.faults import Fault, next_fault
@@ -54,6 +55,16 @@ class S3Fault(Fault):
             return self.body
         error = f"<Error><Code>{self.code}</Code><Message>injected fault</Message></Error>"
         return f'<?xml version="1.0" encoding="UTF-8"?>{error}'.encode()
+
+
+@dataclass(frozen=True)
+class S3Request:
+    """A request as it arrived; names of headers may have any case."""
+
+    method: str
+    path: str  # and query
+    headers: Message
+    body: bytes = field(repr=False)
 
 
 class S3Faults:
@@ -108,7 +119,7 @@ class S3Faults:
         for thread in connections.values():
             thread.join()
 
-    def __enter__(self) -> "S3Faults":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,11 +147,11 @@ class S3Faults:
                 self._connections.pop(connection, None)
             connection.close()
 
-    def log_request(self, method: str, path: str) -> S3Fault | None:
+    def choose(self, request: "S3Request") -> S3Fault | None:
         """Log a request and return its fault."""
         with self._lock:
-            self.requests.append((method, path))
-            return next_fault(self._faults, method, path)
+            self.requests.append((request.method, request.path))
+            return next_fault(self._faults, request.method, request.path)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -153,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_request(self) -> None:
         proxy: S3Faults = self.server.proxy  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = proxy.log_request(self.command, self.path)
+        fault = proxy.choose(S3Request(self.command, self.path, self.headers, body))
         if fault and fault.delay_s:
             self.server.closing.wait(fault.delay_s)  # type: ignore[attr-defined]
         if fault is None or fault.kind == "delay":

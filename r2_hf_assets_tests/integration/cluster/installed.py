@@ -36,12 +36,17 @@ def programs() -> tuple[Path, Path]:
     """
     with _locked():
         missing = [name for name, path in (("postgresql", _postgres()), ("redis-server", _redis())) if not path]
-        if missing:
-            _apt(missing)
+        _apt(missing)
         postgres, redis = _postgres(), _redis()
     if postgres is None or redis is None:
         raise NotInstalled(f"apt-get installed {' and '.join(missing)}, and the programs are still missing")
     return postgres, redis
+
+
+def install(packages: list[str]) -> None:
+    """Install packages of Debian without their services. Raises NotInstalled."""
+    with _locked():
+        _apt(packages)
 
 
 def python() -> Path:
@@ -75,6 +80,8 @@ def _redis() -> Path | None:
 
 
 def _apt(packages: list[str]) -> None:
+    if not packages:
+        return
     wanted = " and ".join(packages)
     if shutil.which("apt-get") is None:
         raise NotInstalled(f"{wanted} is not installed, and this is not Debian: install it")
