@@ -18,9 +18,9 @@ _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 def doctor(context: click.Context, as_json: bool) -> None:
     """Check settings, bucket, Hub and DAGSTER_HOME.
 
-    Also .env, the database, STATE_URL, an episode in the bucket, the token's rights and the repo. It takes up to 15
-    seconds. What to do follows the arrow. Nothing is changed, but for an empty object that is created in STATE_URL and
-    removed.
+    Also .env, the database, STATE_URL, an episode in the bucket, the token's rights, the repo and the Hub's limits. It
+    takes up to 15 seconds. What to do follows the arrow. Nothing is changed, but for an empty object that is created in
+    STATE_URL and removed.
 
     \b
       r2-hf doctor

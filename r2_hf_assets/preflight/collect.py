@@ -23,8 +23,9 @@ from r2_hf_assets.errors import R2HfError, SettingsError
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
+from r2_hf_assets.preflight.limits import check_limits
 from r2_hf_assets.retry import ONCE
-from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, Settings, is_enabled, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
@@ -47,6 +48,8 @@ def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding
         collectors["bucket"] = partial(check_bucket, settings.r2)
     if settings and settings.hub:
         collectors["hub"] = partial(check_hub, settings.hub)
+    if isinstance(settings, Settings):
+        collectors["limits"] = partial(check_limits, settings)
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
     return [mask(finding, secrets) for finding in run(collectors)]
 

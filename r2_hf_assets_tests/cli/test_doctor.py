@@ -25,7 +25,7 @@ def test_every_finding_is_a_line(shell: World, capfd: pytest.CaptureFixture[str]
     names = [line[6:20].strip() for line in result.stdout]
     assert names == [
         *("settings", "DAGSTER_HOME", "dagster.yaml", "database"),
-        *("STATE_URL", "bucket", "episode", "hub", "token", "repo"),
+        *("STATE_URL", "bucket", "episode", "hub", "token", "repo", "files", "commits"),
     ]
     assert [line for line in result.stdout if line.startswith("FAIL")] == []
     assert result.stderr[-1].endswith("0 failed")
