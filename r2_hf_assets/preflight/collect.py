@@ -20,10 +20,12 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, call_with_retry, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
+from r2_hf_assets.hub.reader import LIMIT_S
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
 from r2_hf_assets.preflight.limits import check_limits
+from r2_hf_assets.preflight.reader import check_as_reader
 from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, Settings, is_enabled, load, load_partial
 
@@ -33,8 +35,11 @@ Collector = Callable[[], list[Finding]]
 _DEADLINE_S = 12.0
 
 
-def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
-    """Return all findings about the job of `environ`, which has the variables of `env_file` already."""
+def collect_findings(environ: Mapping[str, str], env_file: Path, *, as_reader: bool = False) -> list[Finding]:
+    """Return all findings about the job of `environ`, which has the variables of `env_file` already.
+
+    `as_reader`: also read the dataset as its users do, which takes minutes.
+    """
     from r2_hf_assets.preflight.dagster_home import check_home  # loads Dagster
 
     setting, settings = check_settings(environ)
@@ -50,8 +55,11 @@ def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding
         collectors["hub"] = partial(check_hub, settings.hub)
     if isinstance(settings, Settings):
         collectors["limits"] = partial(check_limits, settings)
+    findings = run(collectors)
+    if as_reader and settings and settings.hub:
+        findings += run({"reader": partial(check_as_reader, settings.hub)}, LIMIT_S + _DEADLINE_S)
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
-    return [mask(finding, secrets) for finding in run(collectors)]
+    return [mask(finding, secrets) for finding in findings]
 
 
 def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) -> list[Finding]:
