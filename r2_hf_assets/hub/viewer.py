@@ -41,7 +41,7 @@ def ask_viewer(hub: HubSettings, base: str = VIEWER) -> ViewerAnswer | None:
     failed = size.get("failed") or []
     if failed:
         named = sorted({str(one.get("config")) for one in failed})
-        problem = f"{len(named)} configs failed there: {', '.join(named[:5])}"
+        problem = f"configs that failed there: {', '.join(named[:5])}{', ...' if len(named) > 5 else ''}"
     rows = size.get("size", {}).get("dataset", {}).get("num_rows")
     return ViewerAnswer(", ".join(works), rows if isinstance(rows, int) else None, problem)
 

@@ -33,6 +33,8 @@ configs:
   data_files: data/en/*.parquet
 - config_name: de
   data_files: data/de/*.parquet
+- config_name: of-a-user
+  data_files: notes/*.csv
 ---
 """
 
@@ -165,7 +167,7 @@ def test_the_viewer_of_a_public_dataset_is_asked(
 
     def ask(settings: HubSettings, base: str) -> ViewerAnswer:
         asked.append(base)
-        return ViewerAnswer("preview", 7, "1 configs failed there: en")
+        return ViewerAnswer("preview", 7, "configs that failed there: en")
 
     monkeypatch.setattr(reader, "ask_viewer", ask)
     monkeypatch.setattr(reader, "_read_in_process", lambda *_: [reader.Reading("en", "", "key")])

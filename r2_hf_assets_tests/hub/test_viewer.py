@@ -70,7 +70,7 @@ def stand_in(is_valid: Response, size: Response) -> Iterator[tuple[str, list[str
         (
             (200, VALID),
             (200, SIZE | {"failed": FAILED}),
-            ViewerAnswer("preview, viewer, filter, statistics", 2000, "2 configs failed there: de, fr"),
+            ViewerAnswer("preview, viewer, filter, statistics", 2000, "configs that failed there: de, fr"),
         ),
         ((200, NOTHING), (200, SIZE), ViewerAnswer(problem="it shows no rows")),
         ((404, GONE), (404, GONE), ViewerAnswer(problem=f"HTTP 404: {GONE['error']}")),
