@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+READERS := .readers
+TORCH ?= torch
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: help env demo demo-down test browser lint check audit fuzz soak cluster-demo contract image style lock bench scale dev home clean
+.PHONY: help env demo demo-down test browser readers lint check audit fuzz soak cluster-demo contract image style lock bench scale dev home clean
 
 help:  ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +33,11 @@ test: env  ## Run the tests.
 browser: env  ## Test the UI in a real browser. SCREENSHOTS=1 renews the pictures in docs/.
 	@sh scripts/get-chromium.sh
 	@$(BIN)/python -m pytest -s --timeout 600 $(addprefix r2_hf_assets_tests/browser/,test_clicks.py large.py empty.py)
+
+readers:  ## Create .readers, a reader's environment with torch and Lhotse, in which tests run more of docs/reading.md.
+	@# No lock: torch's build differs by machine. PyPI's brings CUDA, 6 GB; TORCH= names another that pip can find.
+	@$(PYTHON) -m venv $(READERS)
+	@$(READERS)/bin/pip install --quiet --disable-pip-version-check "$(TORCH)" lhotse urllib3 'datasets>=5' duckdb polars soundfile
 
 lint: env  ## Check lint, format, types, and that Dagster loads the definitions.
 	@$(BIN)/ruff check .
@@ -92,4 +99,4 @@ $(VENV)/.bench: bench/requirements.lock $(STAMP)
 	@touch $@
 
 clean:  ## Remove the environment and the demo's files.
-	@rm -rf $(VENV) .demo
+	@rm -rf $(VENV) $(READERS) .demo

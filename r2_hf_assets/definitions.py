@@ -3,7 +3,7 @@
 import dagster as dg
 
 from r2_hf_assets.assets.dataset_card import card_job, dataset_card
-from r2_hf_assets.assets.external import dataset, episodes, whole_dataset
+from r2_hf_assets.assets.external import dataset, episodes, reader, whole_dataset
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.assets.parquet_shards import parquet_shards
 from r2_hf_assets.assets.work_plan import work_plan
@@ -20,7 +20,7 @@ from r2_hf_assets.sensors.stale_card import stale_card
 
 defs = dg.Definitions(
     assets=[episodes, work_plan, parquet_shards, hub_commit, dataset, dataset_card],
-    asset_checks=[plan, whole_dataset],
+    asset_checks=[plan, whole_dataset, reader],
     jobs=[scan_job, build_job, card_job, check_job, remove_job, refresh_job],
     schedules=[scan_schedule, check_schedule, refresh_schedule],
     sensors=[new_episodes, planned_chunks, stale_card, lost_runs, alerts],

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from r2_hf_assets.assets.external import READER
 from r2_hf_assets.assets.hub_commit import hub_commit
 from r2_hf_assets.hub.card.commit import CardRecord, commit_card
 from r2_hf_assets.hub.card.facts import CardFacts
@@ -61,8 +62,8 @@ def dataset_card(
 
 card_job = dg.define_asset_job(
     CARD_JOB,
-    selection=dg.AssetSelection.assets(dataset_card),
-    description="Updates the dataset card if a figure changed.",
+    selection=dg.AssetSelection.assets(dataset_card) | dg.AssetSelection.checks(READER.key),
+    description="Updates the dataset card if a figure changed, and reads the dataset by it: the check reader.",
 )
 
 

@@ -1,14 +1,18 @@
-"""External assets: `episodes` in the bucket, and `dataset`, the repo on the Hub, with the check `whole_dataset`.
+"""External assets: `episodes` in the bucket, and `dataset`, the repo on the Hub, with two checks that block nothing.
 
-The check compares plan, history and Hub as `reconcile --rows` does, and blocks nothing. It belongs to `dataset`,
-because a check on hub_commit would compare everything again in the run of each chunk. check_job and its schedule run
-it.
+`whole_dataset` compares plan, history and Hub as `reconcile --rows` does; check_job and its schedule run it. `reader`
+reads the dataset as its users do; card_job runs it after the card, from which readers know the configs. They belong to
+`dataset`, because a check on hub_commit would look at everything again in the run of each chunk.
 """
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
-from r2_hf_assets.asset_keys import COMMIT
+from r2_hf_assets.asset_keys import CARD, COMMIT, DATASET
 from r2_hf_assets.checks import check_result
+from r2_hf_assets.hub.reader import NothingToRead, advice, check_reader
 from r2_hf_assets.reconcile.report import check_report
 from r2_hf_assets.reconcile.whole import check_rows, look_at_rows
 from r2_hf_assets.resources import SettingsResource
@@ -24,11 +28,11 @@ episodes = dg.AssetSpec(
 )
 
 dataset = dg.AssetSpec(
-    dg.AssetKey("dataset"),
+    DATASET,
     deps=[COMMIT],
     group_name="speech_dataset",
     kinds={"huggingface"},
-    description="The dataset repo on the Hub. hub_commit adds to it; its check compares it with the plan.",
+    description="The dataset repo on the Hub. hub_commit adds to it; its checks compare it with the plan, and read it.",
 )
 
 
@@ -50,3 +54,28 @@ def whole_dataset(
     verdict = check_rows(verdict, rows)
     context.log.info(verdict.summary)
     return check_result(next(iter(whole_dataset.check_specs)), verdict)
+
+
+READER = dg.AssetCheckSpec(
+    "reader",
+    asset=DATASET,
+    additional_deps=[CARD],
+    description="A row of each config on the card is streamed by `datasets`, and its audio decoded; on huggingface.co "
+    "the viewer shows the dataset. Warns. Not evaluated while there is no card, or `datasets` is not installed.",
+)
+
+
+@dg.multi_asset_check(specs=[READER], can_subset=True)  # so that it may have no result
+def reader(
+    context: dg.AssetCheckExecutionContext, settings: SettingsResource, run_heartbeat: RunHeartbeat
+) -> Iterator[dg.AssetCheckResult]:
+    with report_user_errors(context):
+        try:
+            verdict = check_reader(settings.load().hub)
+        except NothingToRead as nothing:
+            context.log.warning(str(nothing))
+            return
+    if not verdict.passed:
+        verdict = replace(verdict, summary=f"{verdict.summary} -> {advice(verdict)}")
+    context.log.info(verdict.summary)
+    yield check_result(READER, verdict)

@@ -14,17 +14,19 @@ _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
 
 @click.command()
+@click.option("--reader", is_flag=True, help="Also stream a row of each config on the card, and ask the viewer.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, reader: bool, as_json: bool) -> None:
     """Check settings, bucket, Hub and DAGSTER_HOME.
 
-    Also .env, the database, STATE_URL, an episode in the bucket, the token's rights and the repo. It takes up to 15
-    seconds. What to do follows the arrow. Nothing is changed, but for an empty object that is created in STATE_URL and
-    removed.
+    Also .env, the database, STATE_URL, an episode in the bucket, the token's rights, the repo and the Hub's limits. It
+    takes up to 15 seconds, and with --reader, which needs the package `datasets`, some more for each language. What to
+    do follows the arrow. Nothing is changed, but for an empty object that is created in STATE_URL and removed.
 
     \b
       r2-hf doctor
+      r2-hf doctor --reader
       r2-hf doctor --json | jq '.findings[] | select(.level != "ok")'
 
     \b
@@ -34,7 +36,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     """
     from r2_hf_assets.preflight.collect import collect_findings
 
-    findings = collect_findings(os.environ, Path(".env"))
+    findings = collect_findings(os.environ, Path(".env"), as_reader=reader)
     failed, warned = (sum(finding.level == level for finding in findings) for level in ("FAIL", "warn"))
     if as_json:
         rows = [asdict(finding) for finding in findings]

@@ -20,12 +20,15 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, call_with_retry, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError
+from r2_hf_assets.hub.reader import LIMIT_S
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
+from r2_hf_assets.preflight.limits import check_limits
 from r2_hf_assets.preflight.misspelt import find_misspelt
+from r2_hf_assets.preflight.reader import check_as_reader
 from r2_hf_assets.retry import ONCE, Retry
-from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
+from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, Settings, is_enabled, load, load_partial
 
 Collector = Callable[[], list[Finding]]
 
@@ -35,8 +38,11 @@ _DEADLINE_S = 12.0
 _SECOND_WRITE = Retry(attempts=2, base=2.0)
 
 
-def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
-    """Return all findings about the job of `environ`, which has the variables of `env_file` already."""
+def collect_findings(environ: Mapping[str, str], env_file: Path, *, as_reader: bool = False) -> list[Finding]:
+    """Return all findings about the job of `environ`, which has the variables of `env_file` already.
+
+    `as_reader`: also read the dataset as its users do, which takes minutes.
+    """
     from r2_hf_assets.preflight.dagster_home import check_home  # loads Dagster
 
     setting, settings = check_settings(environ)
@@ -50,8 +56,13 @@ def collect_findings(environ: Mapping[str, str], env_file: Path) -> list[Finding
         collectors["bucket"] = partial(check_bucket, settings.r2)
     if settings and settings.hub:
         collectors["hub"] = partial(check_hub, settings.hub)
+    if isinstance(settings, Settings):
+        collectors["limits"] = partial(check_limits, settings)
+    findings = run(collectors)
+    if as_reader and settings and settings.hub:
+        findings += run({"reader": partial(check_as_reader, settings.hub)}, LIMIT_S + _DEADLINE_S)
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
-    return [mask(finding, secrets) for finding in run(collectors)]
+    return [mask(finding, secrets) for finding in findings]
 
 
 def run(collectors: Mapping[str, Collector], deadline_s: float = _DEADLINE_S) -> list[Finding]:

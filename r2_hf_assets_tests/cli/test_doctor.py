@@ -25,10 +25,22 @@ def test_every_finding_is_a_line(shell: World, capfd: pytest.CaptureFixture[str]
     names = [line[6:20].strip() for line in result.stdout]
     assert names == [
         *("settings", "DAGSTER_HOME", "dagster.yaml", "database"),
-        *("STATE_URL", "bucket", "episode", "hub", "token", "repo"),
+        *("STATE_URL", "bucket", "episode", "hub", "token", "repo", "files", "commits"),
     ]
     assert [line for line in result.stdout if line.startswith("FAIL")] == []
     assert result.stderr[-1].endswith("0 failed")
+
+
+def test_the_dataset_is_read_as_its_users_do(shell: World, capfd: pytest.CaptureFixture[str]) -> None:
+    shell.upload(episodes={"en": 1}, segments=(2, 2), seconds=(0.3, 0.4))
+    assert shell.scan() is None
+    result = call(capfd, "doctor", "--reader")
+    assert "warn  reader        no row is read, because the card of" in result.stdout[-1]
+    assert result.stdout[-1].endswith("names no configs yet -> r2-hf process")
+    assert call(capfd, "process").code == 0
+    result = call(capfd, "doctor", "--reader")
+    assert result.code == 0
+    assert result.stdout[-1] == ("ok    reader        a row of each of 3 configs was streamed, and its audio decoded")
 
 
 def test_a_failure_is_reported_the_rest_is_checked_and_the_exit_code_is_1(

@@ -1,0 +1,125 @@
+"""The Hub's limits: files and commits of the dataset now, and with the chunks that are planned but not committed.
+
+Two requests: the repo's information, which lists every file, and the number of commits. A chunk that is to come counts
+with as many files as those of its language have on average.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from huggingface_hub.utils import build_hf_headers, get_session
+
+from r2_hf_assets.errors import R2HfError
+from r2_hf_assets.hub import limits
+from r2_hf_assets.hub.client import BRANCH
+from r2_hf_assets.hub.errors import classify
+from r2_hf_assets.plan.chunks import Name
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.preflight import Finding, ok, warn
+from r2_hf_assets.preflight.bucket import PATIENCE_S
+from r2_hf_assets.retry import ONCE
+from r2_hf_assets.settings import HubSettings, Settings
+from r2_hf_assets.shards.names import DATA, METADATA, is_index, parse_path
+
+# A warning comes when a limit is this much used up.
+_NEAR = 0.8
+_LARGER_CHUNKS = "raise EPISODES_PER_CHUNK for what is not planned yet (guide, Hub limits)"
+
+
+@dataclass(frozen=True)
+class RepoUse:
+    """The paths of the repo's files, and its number of commits."""
+
+    files: tuple[str, ...] = ()
+    commits: int = 0
+
+
+def check_limits(settings: Settings) -> list[Finding]:
+    """Return findings `files` and `commits`, and `file size` for a PARQUET_MAX_BYTES that is too large.
+
+    Only the last if the Hub does not respond, which is the finding `hub`.
+    """
+    findings = check_file_size(settings.shards.max_bytes)
+    if (use := _read_use(settings.hub)) is None:
+        return findings
+    planned = _read_plan(settings)
+    return [check_files(use, planned), check_commits(use, planned), *findings]
+
+
+def _read_plan(settings: Settings) -> set[Name]:
+    """Return the planned chunks; none for a plan that does not exist, or that can't be read (finding STATE_URL)."""
+    url = settings.plan.state_url
+    if urlsplit(url).scheme != "s3" and not Path(url).exists():
+        return set()  # opening it would create the folder
+    try:
+        numbers = replace(open_plan(settings.plan, settings.r2), retry=ONCE).numbers()
+    except R2HfError:
+        return set()
+    return {(language, number) for language in numbers for number in numbers[language]}
+
+
+def _read_use(hub: HubSettings) -> RepoUse | None:
+    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
+    url = f"{hub.endpoint}/api/datasets/{hub.repo_id}"
+    try:
+        info = get(url, timeout=PATIENCE_S)
+        if info.status_code == 404:
+            return RepoUse()
+        history = get(f"{url}/commits/{BRANCH}?limit=1", timeout=PATIENCE_S)
+        files = tuple(str(sibling["rfilename"]) for sibling in info.json()["siblings"])
+        return RepoUse(files, int(history.headers["X-Total-Count"]))
+    except Exception as error:  # a KeyError: another response than the Hub's
+        if classify(error) is None and not isinstance(error, OSError | ValueError | LookupError | TypeError):
+            raise
+        return None
+
+
+def check_files(use: RepoUse, planned: Iterable[Name]) -> Finding:
+    """Check the fullest folder and all files, now and when every planned chunk is committed."""
+    now = Counter(path.rpartition("/")[0] for path in use.files)
+    committed = Counter(name for path in use.files if not is_index(path) and (name := parse_path(path)))
+    average = committed.total() / len(committed) if committed else 1.0
+    to_come = Counter(language for language, _ in set(planned) - committed.keys())
+    later = now.copy()
+    for language, chunks in to_come.items():
+        own = [files for name, files in committed.items() if name[0] == language]
+        later[f"{DATA}/{language}"] += math.ceil(chunks * (sum(own) / len(own) if own else average))
+        later[f"{METADATA}/{language}"] += chunks
+    (folder, files), *_ = later.most_common(1) or [("", 0)]
+    seen = f"{now[folder]:,} in the fullest folder ({folder or 'the root'}), {now.total():,} in all"
+    if to_come:
+        seen += f"; with {_chunks(to_come.total())} to come {files:,} and {later.total():,}"
+    if files < _NEAR * limits.FOLDER_FILES and later.total() < _NEAR * limits.REPO_FILES:
+        return ok("files", seen)
+    advice = f"the Hub wants fewer than {limits.FOLDER_FILES:,} and {limits.REPO_FILES:,}: raise PARQUET_MAX_BYTES, or "
+    return warn("files", seen, advice + _LARGER_CHUNKS)
+
+
+def check_commits(use: RepoUse, planned: Iterable[Name]) -> Finding:
+    """Check the number of commits, and say how long the quota makes those take that are to come."""
+    to_come = len(set(planned) - {parse_path(path) for path in use.files})
+    seen = f"{use.commits:,} so far"
+    if to_come:
+        hours = to_come / limits.COMMITS_AN_HOUR
+        wait = f"at least {hours:,.0f} hours by" if hours > 1 else "within"
+        seen += f"; {_chunks(to_come)} to come, {wait} the quota of {limits.COMMITS_AN_HOUR} an hour"
+    if use.commits + to_come < _NEAR * limits.COMMITS:
+        return ok("commits", seen)
+    return warn("commits", seen, f"a repo becomes slow after a few thousand commits: {_LARGER_CHUNKS}")
+
+
+def check_file_size(max_bytes: int) -> list[Finding]:
+    """Return a warning if files of PARQUET_MAX_BYTES are larger than the Hub recommends."""
+    if max_bytes <= limits.FILE_BYTES:
+        return []
+    seen = f"PARQUET_MAX_BYTES={max_bytes}; the Hub refuses files of more than {limits.FILE_BYTES_MAX // 10**9} GB"
+    return [warn("file size", seen, f"it recommends less than {limits.FILE_BYTES // 10**9} GB: lower it")]
+
+
+def _chunks(count: int) -> str:
+    return f"{count:,} chunk{'' if count == 1 else 's'}"
