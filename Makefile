@@ -63,7 +63,7 @@ cluster-demo: env  ## Run a local cluster (PostgreSQL, Redis, two Celery workers
 
 CONTRACTS := $(if $(BUCKET)$(REPO),$(if $(BUCKET),test_bucket.py) $(if $(REPO),test_hub_repo.py),test_bucket.py test_strict_r2.py test_hub_repo.py)
 contract: env  ## Test the contracts of S3 and Hub on local servers, or on your own. BUCKET=name REPO=owner/name
-	@CONTRACT_BUCKET="$(BUCKET)" CONTRACT_REPO="$(REPO)" $(BIN)/python -m pytest -o addopts= -v --no-header \
+	@CONTRACT_BUCKET="$(BUCKET)" CONTRACT_REPO="$(REPO)" $(BIN)/python -m pytest -o addopts= -v -W default --no-header \
 		--timeout 900 $(addprefix r2_hf_assets_tests/contract/,$(CONTRACTS))
 
 image: env  ## Build deploy/Dockerfile with buildah, and run it and the services of compose.yaml. Needs root.

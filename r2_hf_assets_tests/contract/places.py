@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import obstore
@@ -99,7 +100,8 @@ def new_repo(settings: HubSettings) -> Iterator[HubSettings]:
     try:
         yield settings
     finally:
-        client.api.delete_repo(settings.repo_id, repo_type=REPO_TYPE, missing_ok=True)
+        delete = partial(client.api.delete_repo, settings.repo_id, repo_type=REPO_TYPE, missing_ok=True)
+        client.call_with_retry("delete", delete)
 
 
 def _environment() -> dict[str, str]:
