@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Return the languages that the grid lists."""
     allowed = _allowed_languages(environ)
-    if len(allowed) < len(LANGUAGES):
+    if len(allowed) < len(LANGUAGES) or not environ.get("DAGSTER_HOME"):
         return allowed
     try:
         return parse_languages(_grid_file(environ).read_text())
@@ -54,6 +54,8 @@ def _allowed_languages(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def remember_languages(planned: Iterable[ChunkRef], environ: Mapping[str, str] = os.environ) -> None:
     """Write the languages of the whole plan, for the next load of the code. Without a plan the grid has all."""
+    if not environ.get("DAGSTER_HOME"):
+        return  # a history that is deleted at exit
     file, languages = _grid_file(environ), ",".join(_languages_of(planned)).encode()
     try:
         if (file.read_bytes() if file.exists() else b"") == languages:

@@ -13,6 +13,8 @@ from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 # Before huggingface_hub is imported: no test uses a user's cache or token, or requests anything from the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+# Before the definitions are imported: the grid has all languages, whatever is planned in a developer's home.
+os.environ.pop("DAGSTER_HOME", None)
 
 # Valid settings, for tests that connect to nothing.
 REQUIRED = {

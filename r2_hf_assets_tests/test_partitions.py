@@ -51,6 +51,12 @@ def test_the_grid_has_the_languages_of_the_plan_after_the_next_load(tmp_path: Pa
     assert grid_languages(home(tmp_path)) == LANGUAGES, "the plan is gone"
 
 
+def test_without_a_home_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    remember_languages(PLAN, {})
+    assert grid_languages({}) == LANGUAGES and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("languages", "grid"), [("en,klingon", ("de", "en", "unknown")), ("fr", ("fr",)), (" ", ("de", "en", "unknown"))]
 )
