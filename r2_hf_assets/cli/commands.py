@@ -25,6 +25,7 @@ from r2_hf_assets.cli.refresh import refresh
 from r2_hf_assets.cli.release import release, releases
 from r2_hf_assets.cli.remove import remove
 from r2_hf_assets.cli.restore import restore
+from r2_hf_assets.cli.sandbox import sandbox
 from r2_hf_assets.cli.scan import scan
 from r2_hf_assets.cli.status import status
 from r2_hf_assets.errors import R2HfError, SettingsError
@@ -33,7 +34,10 @@ _BY_SIGNAL = 128  # a shell adds the signal's number
 
 
 @click.group(
-    commands=[doctor, scan, process, status, reconcile, remove, purge, refresh, release, releases, restore, adopt],
+    commands=[
+        *(doctor, scan, process, status, reconcile, remove, purge, refresh, release, releases, restore, adopt),
+        sandbox,
+    ],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def commands() -> None:
@@ -54,6 +58,7 @@ def commands() -> None:
       r2-hf refresh                     find what changed in the bucket
       r2-hf release v1.0                name the dataset as it is now
       r2-hf import --work-plan work_plan.json --progress progress.log
+      r2-hf sandbox up                  start local servers with sample episodes
 
     Calls of the replaced script do the same:
 
