@@ -74,7 +74,7 @@ def up(context: click.Context, folder: Path, seed: int, episodes: int | None) ->
             state.stop()
         state = _start(folder, seed, DEFAULT_EPISODES if episodes is None else scaled_episodes(episodes))
     print("".join(env_lines(state.env)), end="")
-    print(f"the same is in {folder / 'sandbox.env'}; as the project's settings: cp that file .env", file=sys.stderr)
+    print(f"as the project's settings: cp {folder / 'sandbox.env'} .env", file=sys.stderr)
 
 
 def _start(folder: Path, seed: int, episodes: Mapping[str, int]) -> State:
