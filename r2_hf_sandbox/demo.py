@@ -44,7 +44,7 @@ def demo(folder: Path, *, keep: bool) -> None:
     """
     state = read_state(folder)
     if state and any(state.alive().values()):
-        raise SandboxError("an earlier demo is still up: `make demo-down` stops it")
+        raise SandboxError(f"a sandbox is up in {folder}: `make demo-down` stops it, and removes its files")
     if keep and _ENV_FILE.exists() and not _is_ours(_ENV_FILE):
         raise SandboxError(".env exists and is not the demo's: move it away, it would be overwritten")
     started = time.monotonic()
