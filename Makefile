@@ -59,7 +59,7 @@ style: env  ## Format the code, and apply ruff's fixes.
 	@$(BIN)/ruff check --fix .
 
 dev: env home  ## Open the Dagster UI with the settings in .env.
-	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(BIN)/dagster dev
+	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/dg dev
 
 home: env  ## Create a persistent DAGSTER_HOME (.dagster_home unless set) from the template.
 	@mkdir -p "$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}"

@@ -27,15 +27,27 @@ from dagster._core.definitions.partitions.utils.multi import (
 from dagster._core.events import AssetMaterializationPlannedData as AssetMaterializationPlannedData
 from dagster._core.events import RunFailureReason as RunFailureReason
 
+# A step's stdout and stderr go to files. That Dagster's manager copies them to the terminal has no setting.
+from dagster._core.execution.compute_logs import redirect_to_file as redirect_to_file
+
 # Type of a status in `DagsterInstance.get_run_step_stats`.
 from dagster._core.execution.stats import StepEventStatus as StepEventStatus
 
-# Reads DAGSTER_HOME without opening its databases, which would create them.
+# Reads DAGSTER_HOME without opening its databases, which would create them; opens it with another compute log manager.
 from dagster._core.instance.ref import InstanceRef as InstanceRef
 
 # Types of a run launcher's health check.
 from dagster._core.launcher import CheckRunHealthResult as CheckRunHealthResult
 from dagster._core.launcher import WorkerStatus as WorkerStatus
+
+# Types of what `all_instigator_state` and `get_ticks` return; the instance has both calls, and neither is public.
+from dagster._core.scheduler.instigation import InstigatorState as InstigatorState
+from dagster._core.scheduler.instigation import InstigatorTick as InstigatorTick
+from dagster._core.scheduler.instigation import InstigatorType as InstigatorType
+from dagster._core.scheduler.instigation import TickStatus as TickStatus
+
+# With redirect_to_file.
+from dagster._core.storage.compute_log_manager import CapturedLogContext as CapturedLogContext
 
 # Final statuses: our own list would miss a new one.
 from dagster._core.storage.dagster_run import FINISHED_STATUSES as FINISHED_STATUSES
@@ -46,10 +58,14 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES as NOT_FINIS
 from dagster._core.storage.event_log import SqlEventLogStorage as SqlEventLogStorage
 from dagster._core.storage.event_log import SqlEventLogStorageTable as SqlEventLogStorageTable
 
+# With redirect_to_file.
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager as LocalComputeLogManager
+
 # Type of a status in `DagsterInstance.get_status_by_partition`.
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus as AssetPartitionStatus
 
 # Tags that Dagster sets on runs or reads from them; their texts are documented, the constants are private.
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG as AUTO_RETRY_RUN_ID_TAG
 from dagster._core.storage.tags import BACKFILL_ID_TAG as BACKFILL_ID_TAG
 from dagster._core.storage.tags import MAX_RETRIES_TAG as MAX_RETRIES_TAG
 from dagster._core.storage.tags import PARTITION_NAME_TAG as PARTITION_NAME_TAG
@@ -58,6 +74,12 @@ from dagster._core.storage.tags import SENSOR_NAME_TAG as SENSOR_NAME_TAG
 
 # The id of a run without code: `DagsterInstance.add_run` requires one.
 from dagster._core.utils import make_new_run_id as make_new_run_id
+
+# With redirect_to_file.
+from dagster._serdes import ConfigurableClassData as ConfigurableClassData
+
+# The type of an error in events and ticks.
+from dagster_shared.error import SerializableErrorInfo as SerializableErrorInfo
 
 # Check specifications with partitions are in preview and warn at import; the filter needs the class.
 from dagster_shared.utils.warnings import PreviewWarning as PreviewWarning

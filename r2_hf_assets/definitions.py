@@ -12,6 +12,7 @@ from r2_hf_assets.jobs import build_job, check_job, refresh_job, remove_job, sca
 from r2_hf_assets.resources import settings_resource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.schedules import check_schedule, refresh_schedule, scan_schedule
+from r2_hf_assets.sensors.alerts import alerts
 from r2_hf_assets.sensors.lost_runs import lost_runs
 from r2_hf_assets.sensors.new_episodes import new_episodes
 from r2_hf_assets.sensors.planned_chunks import planned_chunks
@@ -22,7 +23,7 @@ defs = dg.Definitions(
     asset_checks=[plan, whole_dataset],
     jobs=[scan_job, build_job, card_job, check_job, remove_job, refresh_job],
     schedules=[scan_schedule, check_schedule, refresh_schedule],
-    sensors=[new_episodes, planned_chunks, stale_card, lost_runs],
+    sensors=[new_episodes, planned_chunks, stale_card, lost_runs, alerts],
     resources={"settings": settings_resource, "run_heartbeat": RunHeartbeat()},
     # A run's two steps are sequential: a process per step would only repeat the imports.
     executor=dg.in_process_executor,

@@ -16,6 +16,7 @@ from r2_hf_assets.asset_keys import COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.assets.external import whole_dataset
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.plural import plural
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
 from r2_hf_assets.runs.outcome import report_user_errors
@@ -59,7 +60,9 @@ def remove_op(
         result = remove(settings.load(), config.targets, config.reason, dry_run=config.dry_run, log=context.log.warning)
     chunks = ", ".join(partition_key(*name) for name in result.chunks) or "none"
     done = "would be removed" if config.dry_run else "removed"
-    context.log.info(f"{len(result.matches)} targets {done}, {result.already} were before; chunks due again: {chunks}")
+    context.log.info(
+        f"{plural(len(result.matches), 'target')} {done}, {result.already} before; chunks due again: {chunks}"
+    )
 
 
 class RefreshConfig(dg.Config):
@@ -67,7 +70,7 @@ class RefreshConfig(dg.Config):
 
     languages: list[str] = Field(default=[], description="Only these, e.g. [en, de]; empty: all.")
     episodes: list[str] = Field(default=[], description="Only these, e.g. [en/0a1b]; empty: all.")
-    since: str = Field(default="", description="Only changes since this date, e.g. 2026-11-01, in UTC.")
+    since: str | None = Field(default=None, description="Only changes since this date, e.g. 2026-11-01, in UTC.")
     rejected: bool = Field(default=False, description="Ask only for what was missing or empty when it was built.")
     dry_run: bool = Field(default=False, description="Say what changed; change nothing.")
 
@@ -82,7 +85,8 @@ def refresh_op(
         report = refresh(settings.load(), selection, dry_run=config.dry_run, log=context.log.info)
     chunks = ", ".join(partition_key(*name) for name in report.chunks) or "none"
     context.log.info(
-        f"asked for {report.asked} objects: {len(report.changes)} changed, {report.gone} are gone; chunks due: {chunks}"
+        f"asked for {plural(report.asked, 'object')}: {len(report.changes)} changed, {report.gone} gone; "
+        f"chunks due again: {chunks}"
     )
 
 

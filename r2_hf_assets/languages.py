@@ -4,12 +4,10 @@ langcodes normalizes (BCP 47 parsing, ISO 639-2/3 to 639-1, deprecated codes, ma
 `en`, deu is `de`, iw is `he`. Its result is accepted if it is in LANGUAGES, a list fixed in code, because partitions
 must not depend on the bucket's content; all else is `unknown`. The plan stores each decision (plan/folders.py), so a
 change of this rule moves no folder. As in CLDR, Tagalog (tl) is Filipino (fil) and Serbo-Croatian (sh) is Serbian (sr).
+langcodes is imported when a name is no member of LANGUAGES itself, because its tables take as long as a command's rest.
 """
 
 from functools import lru_cache
-
-from langcodes import Language, standardize_tag
-from langcodes.tag_parser import LanguageTagError
 
 UNKNOWN = "unknown"
 
@@ -35,10 +33,14 @@ _KNOWN = frozenset(LANGUAGES) - {UNKNOWN}
 @lru_cache(maxsize=4096)
 def normalize(tag: str) -> str:
     """Return the member of LANGUAGES for a folder name or a segment's language field, else UNKNOWN."""
+    if (tag := tag.strip()) in _KNOWN:
+        return tag
+    from langcodes import Language, standardize_tag
+
     try:
-        base = Language.get(tag.strip()).language or ""
+        base = Language.get(tag).language or ""
         if base not in _KNOWN:
             base = standardize_tag(base, macro=True).split("-")[0] if base else ""
-    except (LanguageTagError, ValueError):
+    except ValueError:  # a LanguageTagError is one
         return UNKNOWN
     return base if base in _KNOWN else UNKNOWN

@@ -58,6 +58,7 @@ class Retry:
         limit: from the first failure to the end of the last wait. The first attempt may take any time.
         silence: time without a byte that ends an attempt; None: the client's own.
         quota_limit: waits for a quota in all. Quotas are hourly: an error that lasts longer than a day is none.
+        on_quota: called with the seconds of each wait for a quota, before it.
     """
 
     attempts: int = 12
@@ -69,6 +70,7 @@ class Retry:
     jitter: Callable[[], float] = field(default=random.random, repr=False)
     silence: float | None = None
     quota_limit: float = 24 * 3600.0
+    on_quota: Callable[[float], None] | None = field(default=None, repr=False)
 
     def call(
         self,
@@ -95,6 +97,8 @@ class Retry:
                 if on_retry:
                     count = "waiting for the quota" if failure.quota else f"attempt {state.failed} of {self.attempts}"
                     on_retry(f"{what}: {failure.reason}, {count}, again in {wait:.1f} s")
+                if self.on_quota and failure.quota:
+                    self.on_quota(wait)
                 self.sleep(wait)
 
     def backoff(self, failures: int) -> float:

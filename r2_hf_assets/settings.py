@@ -6,9 +6,8 @@ objects. Secrets appear in no repr and no error.
 """
 
 import os
-import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -16,61 +15,11 @@ from typing import Any, TypeVar
 
 import certifi
 
+from r2_hf_assets import parsers
 from r2_hf_assets.errors import SettingsError
-from r2_hf_assets.languages import LANGUAGES, UNKNOWN, normalize
+from r2_hf_assets.parsers import parse_languages
 
 T = TypeVar("T")
-
-# Arrow's `binary` column has 32-bit offsets, so one row group's audio must stay below 2 GiB.
-MAX_ROWGROUP_BYTES = 2**31 - 2**20
-
-
-def _matching(pattern: str, problem: str, convert: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser of texts that match `pattern`; its ValueError is shown after the variable's name."""
-
-    def parse(value: str) -> T:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(problem)
-        return convert(value)
-
-    return parse
-
-
-_ORIGIN = r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
-_endpoint = _matching(f"{_ORIGIN}/?", "must be https://host[:port], without bucket or key", lambda url: url.rstrip("/"))
-_http_url = _matching(rf"{_ORIGIN}(/\S*)?", "must be an http(s) URL", lambda url: url.rstrip("/"))
-_count = _matching(r"0*[1-9]\d{0,14}", "must be a whole number, 1 or more", int)
-_amount = _matching(r"\d{1,9}(\.\d+)?", "must be a number, 0 or more", float)
-_flag = _matching(
-    r"(?i:1|true|yes|on|0|false|no|off)", "must be 1 or 0", lambda value: value.lower() in ("1", "true", "yes", "on")
-)
-_bucket = _matching(r"(?!\.+$)[A-Za-z0-9._-]{1,255}", "must be a bucket's name alone, without a path", str)
-_region = _matching(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", "must be the name of a region, e.g. auto or eu-central-1", str)
-# A header of every request.
-_token = _matching(r"[!-~]*", "must be printable ASCII without spaces", str)
-_license = _matching(r"([a-z0-9][a-z0-9.-]*)?", "must be one of the Hub's names, e.g. cc-by-4.0", str)
-_repo_id = _matching(r"[\w.-]+/[\w.-]+", "must look like owner/name", str)
-_store_url = _matching(r"s3://[^/]+(/.*)?|(?![A-Za-z][\w+.-]*:).*", "must be a folder or s3://bucket/prefix", str)
-
-
-def _rowgroup_bytes(value: str) -> int:
-    if _count(value) > MAX_ROWGROUP_BYTES:
-        raise ValueError(f"must be at most {MAX_ROWGROUP_BYTES}")
-    return _count(value)
-
-
-def _prefix(value: str) -> str:
-    return f"{value.strip('/')}/".lstrip("/")
-
-
-def parse_languages(value: str) -> tuple[str, ...]:
-    """Return the named languages in the order of LANGUAGES; all of them for none."""
-    tags = [tag for part in value.split(",") if (tag := part.strip())]
-    for tag in tags:
-        if normalize(tag) == UNKNOWN != tag:
-            raise ValueError(f"{tag!r} is no known language")
-    wanted = {normalize(tag) for tag in tags} or set(LANGUAGES)
-    return tuple(language for language in LANGUAGES if language in wanted)
 
 
 @dataclass(frozen=True)
@@ -94,37 +43,43 @@ def _env(name: str, parse: Callable[[str], T], help: str, default: str | None = 
 class BucketSettings:
     """Where the episodes are, and how many requests may be in flight."""
 
-    endpoint_url: str = _env("R2_ENDPOINT_URL", _endpoint, "https://<account>.r2.cloudflarestorage.com")
-    access_key_id: str = _env("R2_ACCESS_KEY_ID", _token, "Read access is enough.", secret=True)
-    secret_access_key: str = _env("R2_SECRET_ACCESS_KEY", _token, "Its secret.", secret=True)
-    name: str = _env("R2_BUCKET", _bucket, "The bucket that holds the episodes.")
-    prefix: str = _env("PROCESSED_PREFIX", _prefix, "Key prefix above the language folders.", "processed/")
-    workers: int = _env("DOWNLOAD_WORKERS", _count, "GET requests in flight.", "128")
-    region: str = _env("R2_REGION", _region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1.", "auto")
-    session_token: str = _env("R2_SESSION_TOKEN", _token, "The token of temporary credentials.", "", secret=True)
+    endpoint_url: str = _env("R2_ENDPOINT_URL", parsers.endpoint, "https://<account>.r2.cloudflarestorage.com")
+    access_key_id: str = _env("R2_ACCESS_KEY_ID", parsers.token, "Read access is enough.", secret=True)
+    secret_access_key: str = _env("R2_SECRET_ACCESS_KEY", parsers.token, "Its secret.", secret=True)
+    name: str = _env("R2_BUCKET", parsers.bucket, "The bucket that holds the episodes.")
+    prefix: str = _env("PROCESSED_PREFIX", parsers.prefix, "Key prefix above the language folders.", "processed/")
+    workers: int = _env("DOWNLOAD_WORKERS", parsers.count, "GET requests in flight.", "128")
+    region: str = _env("R2_REGION", parsers.region, "auto for R2; elsewhere the bucket's, e.g. eu-central-1.", "auto")
+    session_token: str = _env("R2_SESSION_TOKEN", parsers.token, "The token of temporary credentials.", "", secret=True)
 
 
 @dataclass(frozen=True)
 class HubSettings:
     """The dataset repo and how to reach it."""
 
-    repo_id: str = _env("HF_REPO_ID", _repo_id, "owner/name of the dataset; created when missing.")
+    repo_id: str = _env("HF_REPO_ID", parsers.repo_id, "owner/name of the dataset; created when missing.")
     token: str = _env("HF_TOKEN", str, "A token that may write to it.", secret=True)
-    endpoint: str = _env("HF_ENDPOINT", _http_url, "The Hub.", "https://huggingface.co")
-    private: bool = _env("HF_PRIVATE", _flag, "1: a repo that is created is private.", "0")
-    fast_transfer: bool = _env("HF_HUB_ENABLE_HF_TRANSFER", _flag, "1: full speed (HF_XET_HIGH_PERFORMANCE).", "0")
+    endpoint: str = _env("HF_ENDPOINT", parsers.http_url, "The Hub.", "https://huggingface.co")
+    private: bool = _env("HF_PRIVATE", parsers.flag, "1: a repo that is created is private.", "0")
+    fast_transfer: bool = _env(
+        "HF_HUB_ENABLE_HF_TRANSFER", parsers.flag, "1: full speed (HF_XET_HIGH_PERFORMANCE).", "0"
+    )
     title: str = _env("DATASET_TITLE", lambda value: " ".join(value.split()), "The dataset's name on its card.", "")
-    license: str = _env("DATASET_LICENSE", _license, "Its license on the card, e.g. cc-by-4.0.", "")
+    license: str = _env("DATASET_LICENSE", parsers.license, "Its license on the card, e.g. cc-by-4.0.", "")
 
 
 @dataclass(frozen=True)
 class PlanSettings:
     """How episodes become chunks, and where the plan is stored."""
 
-    state_url: str = _env("STATE_URL", _store_url, "Where plan and build records are stored: a folder or s3://...", "")
-    episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", _count, "Episodes in a new chunk.", "1000")
+    state_url: str = _env(
+        "STATE_URL", parsers.store_url, "Where plan and build records are stored: a folder or s3://...", ""
+    )
+    episodes_per_chunk: int = _env("EPISODES_PER_CHUNK", parsers.count, "Episodes in a new chunk.", "1000")
     languages: tuple[str, ...] = _env("LANGUAGES", parse_languages, "Only these, e.g. en,de; empty: all.", "")
-    max_wait_hours: float = _env("PLAN_MAX_WAIT_HOURS", _amount, "Hours until a sensor plans a partial chunk.", "24")
+    max_wait_hours: float = _env(
+        "PLAN_MAX_WAIT_HOURS", parsers.amount, "Hours until a sensor plans a partial chunk.", "24"
+    )
 
 
 @dataclass(frozen=True)
@@ -133,13 +88,44 @@ class ShardSettings:
 
     scratch: str  # the folder of the part being built, for uploads without Xet
     kept_folder: str  # the folder of uploaded files, if `keep` is set
-    max_bytes: int = _env("PARQUET_MAX_BYTES", _count, "A chunk larger than this is split into parts.", "2147483648")
-    rowgroup_bytes: int = _env("PARQUET_ROWGROUP_BYTES", _rowgroup_bytes, "Audio bytes in a row group.", "33554432")
-    settle_minutes: float = _env("SETTLE_MINUTES", _amount, "Audio beside younger metadata may still arrive.", "15")
-    keep: bool = _env("KEEP_SHARDS", _flag, "1: keep the files in DAGSTER_HOME too.", "0")
+    max_bytes: int = _env(
+        "PARQUET_MAX_BYTES", parsers.count, "A chunk larger than this is split into parts.", "2147483648"
+    )
+    rowgroup_bytes: int = _env(
+        "PARQUET_ROWGROUP_BYTES", parsers.rowgroup_bytes, "Audio bytes in a row group.", "33554432"
+    )
+    settle_minutes: float = _env(
+        "SETTLE_MINUTES", parsers.amount, "Audio beside younger metadata may still arrive.", "15"
+    )
+    keep: bool = _env("KEEP_SHARDS", parsers.flag, "1: keep the files in DAGSTER_HOME too.", "0")
 
 
-_GROUPS: dict[str, type] = {"r2": BucketSettings, "hub": HubSettings, "plan": PlanSettings, "shards": ShardSettings}
+@dataclass(frozen=True)
+class AlertSettings:
+    """Whom the sensor `alerts` tells what needs a person."""
+
+    email_to: tuple[str, ...] = _env(
+        "ALERT_EMAIL_TO", parsers.mails, "Mail addresses for alerts, separated by commas.", ""
+    )
+    smtp_url: str = _env(
+        "ALERT_SMTP_URL", parsers.smtp_url, "smtp[s]://user:password@host:port for alerts.", "", secret=True
+    )
+    email_from: str = _env(
+        "ALERT_EMAIL_FROM", parsers.mail, "Their sender; empty: the first address that gets them.", ""
+    )
+    slack_channel: str = _env("ALERT_SLACK_CHANNEL", str, "A Slack channel for alerts, e.g. #speech.", "")
+    slack_token: str = _env("ALERT_SLACK_TOKEN", parsers.token, "A bot's token with chat:write there.", "", secret=True)
+    ui_url: str = _env("ALERT_UI_URL", parsers.http_url, "Dagster's UI, for links in alerts.", "http://127.0.0.1:3000")
+
+
+_GROUPS: dict[str, type] = {
+    "r2": BucketSettings,
+    "hub": HubSettings,
+    "plan": PlanSettings,
+    "shards": ShardSettings,
+    "alerts": AlertSettings,
+}
+_TOGETHER = (("ALERT_EMAIL_TO", "ALERT_SMTP_URL"), ("ALERT_SLACK_CHANNEL", "ALERT_SLACK_TOKEN"))
 # Each variable with its group and the attribute there.
 _DECLARED: list[tuple[str, str, Variable]] = [
     (group, attribute.name, attribute.metadata["variable"])
@@ -189,10 +175,17 @@ def data_home(environ: Mapping[str, str]) -> Path:
 def dagster_home(value: str) -> Path:
     """Return DAGSTER_HOME as a path; SettingsError unless it is the absolute path of an existing folder."""
     home = Path(value).expanduser()
-    if not home.is_absolute() or not home.is_dir():
-        problem = f"={value} is not the absolute path of an existing folder" if value else " is not set"
-        raise SettingsError(f"DAGSTER_HOME{problem}: create a folder for the history, and set its path in .env")
-    return home
+    if not value:
+        problem = " is not set: create a folder for the history, and set its absolute path in .env"
+    elif not home.is_absolute():
+        problem = f"={value} is a relative path: set the absolute one, {home.absolute()}, in .env"
+    elif not home.exists():
+        problem = f"={value} does not exist: create this folder, or correct .env"
+    elif not home.is_dir():
+        problem = f"={value} is a file: set the path of a folder in .env"
+    else:
+        return home
+    raise SettingsError(f"DAGSTER_HOME{problem}")
 
 
 def hub_home() -> str:
@@ -244,39 +237,54 @@ def load_partial(environ: Mapping[str, str] = os.environ) -> PartialSettings:
     return _load(PartialSettings, environ)
 
 
+def load_alerts(environ: Mapping[str, str] = os.environ) -> AlertSettings:
+    """Read the settings of alerts alone, so that an alert can name what is wrong with the others."""
+    values, _, wrong = _parse(environ, ["alerts"])
+    if wrong:
+        raise _problem([], wrong)
+    return AlertSettings(**values["alerts"])
+
+
 def _load(kind: type[P], environ: Mapping[str, str], *needs: str) -> P:
-    values: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
-    missing: list[str] = []
-    wrong: list[str] = []
-    incomplete: set[str] = set()
-    for group, attribute, variable in _DECLARED:
-        raw = environ.get(variable.name, "").strip() or variable.default
-        if raw is None:
-            incomplete.add(group)
-            missing.append(variable.name)
-            continue
-        try:
-            values[group][attribute] = variable.parse(raw)
-        except ValueError as problem:
-            shown = "" if variable.secret or "@" in raw else f"={raw!r}"
-            wrong.append(f"{variable.name}{shown} {problem}")
-    if wrong or incomplete.intersection(needs):
+    values, missing, wrong = _parse(environ, _GROUPS)
+    if wrong or missing.keys() & set(needs):
         # Variables of the other groups too, so that .env is completed in one step.
-        unset = [f"not set: {', '.join(missing)}"] if missing else []
-        raise SettingsError(f"settings: {'; '.join(unset + wrong)} (put them into .env, see .env.example)")
+        raise _problem([name for group in missing.values() for name in group], wrong)
     home = data_home(environ)
     values["plan"]["state_url"] = values["plan"]["state_url"] or str(home / "state")
     return kind(
         plan=PlanSettings(**values["plan"]),
         shards=ShardSettings(str(home / "scratch"), str(home / "shards"), **values["shards"]),
-        r2=None if "r2" in incomplete else BucketSettings(**values["r2"]),
-        hub=None if "hub" in incomplete else HubSettings(**values["hub"]),
+        r2=None if "r2" in missing else BucketSettings(**values["r2"]),
+        hub=None if "hub" in missing else HubSettings(**values["hub"]),
     )
 
 
-def grid_languages(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """Return the languages that are partitions; all for a wrong value, which `load` reports."""
-    try:
-        return parse_languages(environ.get("LANGUAGES", ""))
-    except ValueError:
-        return LANGUAGES
+def _parse(
+    environ: Mapping[str, str], groups: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]], list[str]]:
+    """Return values by group and attribute, the names of missing variables by group, and what is wrong."""
+    values: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    missing: dict[str, list[str]] = {}
+    wrong: list[str] = []
+    for group, attribute, variable in _DECLARED:
+        if group not in groups:
+            continue
+        raw = environ.get(variable.name, "").strip() or variable.default
+        if raw is None:
+            missing.setdefault(group, []).append(variable.name)
+            continue
+        try:
+            values[group][attribute] = variable.parse(raw)
+        except ValueError as problem:
+            shown = "" if variable.secret or "@" in raw else f"={raw!r}"
+            wrong.append(f"{variable.name}{shown}: {problem}")
+    for name, other in _TOGETHER:
+        if environ.get(name, "").strip() and not environ.get(other, "").strip():
+            wrong.append(f"{name}: it needs {other} too")
+    return values, missing, wrong
+
+
+def _problem(unset: Sequence[str], wrong: Sequence[str]) -> SettingsError:
+    lines = [f"not set: {', '.join(unset)} (add to .env, see .env.example)"] if unset else []
+    return SettingsError(f"settings: {'; '.join(lines + [f'{one} (correct in .env)' for one in wrong])}")

@@ -151,6 +151,13 @@ def test_a_quota_wait_uses_up_neither_attempts_nor_time():
     assert lines == ["commit: rate limited, waiting for the quota, again in 3600.0 s"] * 5
 
 
+@pytest.mark.parametrize(("quota", "waits"), [(3600.0, [3600.0] * 2), (None, [])])
+def test_quota_waits_are_reported_and_others_are_not(quota: float | None, waits: list[float]) -> None:
+    clock, call, seen = Clock(), Call(2), list[float]()
+    assert clock.retry(on_quota=seen.append).call("commit", call, classify_as(quota)) == "done"
+    assert seen == waits and len(clock.slept) == 2
+
+
 def test_quota_waits_between_attempts_do_not_change_the_backoff():
     clock, kinds = Clock(), iter([None, 3600.0, 3600.0, None, None])
     with pytest.raises(RetriesExhausted, match="busy, still failing after 3 attempts"):

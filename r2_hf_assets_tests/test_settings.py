@@ -6,13 +6,14 @@ import pytest
 
 from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.languages import LANGUAGES
+from r2_hf_assets.parsers import MAX_ROWGROUP_BYTES
 from r2_hf_assets.settings import (
-    MAX_ROWGROUP_BYTES,
     VARIABLES,
+    AlertSettings,
     PartialSettings,
     data_home,
-    grid_languages,
     load,
+    load_alerts,
     load_for_scan,
     load_partial,
 )
@@ -153,7 +154,7 @@ def test_an_error_names_the_missing_variables_of_every_group():
 )
 def test_a_wrong_value_is_rejected_with_its_name(name, value):
     message = problem(FULL | {name: value})
-    assert f"{name}={value!r} " in message
+    assert f"{name}={value!r}: " in message
     assert "\n" not in message and "not set" not in message
 
 
@@ -173,13 +174,50 @@ def test_secrets_are_in_no_repr_and_no_error():
         "R2_SECRET_ACCESS_KEY",
         "R2_SESSION_TOKEN",
         "HF_TOKEN",
+        "ALERT_SMTP_URL",
+        "ALERT_SLACK_TOKEN",
     }
+
+
+ALERTS = {
+    "ALERT_EMAIL_TO": "a@b.de, c@d.de",
+    "ALERT_SMTP_URL": "smtps://me%40b.de:to-hide@mail.b.de:465",
+    "ALERT_EMAIL_FROM": "bot@b.de",
+    "ALERT_SLACK_CHANNEL": "#speech",
+    "ALERT_SLACK_TOKEN": "xoxb-to-hide",
+    "ALERT_UI_URL": "https://dagster.b.de/",
+}
+
+
+def test_alerts_are_read_although_other_settings_are_wrong_or_missing() -> None:
+    loaded = load_alerts({**ALERTS, "DOWNLOAD_WORKERS": "many"})
+    assert (loaded.email_to, loaded.email_from) == (("a@b.de", "c@d.de"), "bot@b.de")
+    assert (loaded.slack_channel, loaded.ui_url) == ("#speech", "https://dagster.b.de")
+    assert "to-hide" in loaded.smtp_url and "to-hide" in loaded.slack_token and "to-hide" not in repr(loaded)
+    assert load_alerts({}) == AlertSettings()
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"ALERT_EMAIL_TO": "nobody"}, "ALERT_EMAIL_TO='nobody' must be mail addresses, separated by commas"),
+        ({"ALERT_EMAIL_TO": "a@b.de c@d.de"}, "ALERT_EMAIL_TO must be mail addresses"),
+        ({"ALERT_SMTP_URL": "mail.b.de:to-hide"}, "ALERT_SMTP_URL must be smtp[s]://[user:password@]host[:port]"),
+        ({"ALERT_SMTP_URL": "smtp://me:to-hide@"}, "ALERT_SMTP_URL must be smtp[s]://"),
+        ({"ALERT_SMTP_URL": ""}, "ALERT_EMAIL_TO needs ALERT_SMTP_URL"),
+        ({"ALERT_SLACK_TOKEN": ""}, "ALERT_SLACK_CHANNEL needs ALERT_SLACK_TOKEN"),
+    ],
+)
+def test_wrong_settings_of_alerts_are_named_before_any_work(change: dict[str, str], line: str) -> None:
+    for loader, others in ((load_alerts, {}), (load, FULL)):
+        message = problem({**others, **ALERTS, **change}, loader)
+        assert line in message and "to-hide" not in message and "not set" not in message
 
 
 @pytest.mark.parametrize("token", ["session-to-hide\nX-Header: 1", "session-to-hide é"])
 def test_a_session_token_that_breaks_a_header_is_rejected(token):
     message = problem(FULL | {"R2_SESSION_TOKEN": token})
-    assert "R2_SESSION_TOKEN must be printable ASCII" in message and "session-to-hide" not in message
+    assert "R2_SESSION_TOKEN: must be printable ASCII" in message and "session-to-hide" not in message
 
 
 def test_plan_and_files_are_in_dagster_home(tmp_path):
@@ -211,12 +249,6 @@ def test_state_url_replaces_the_default_folder(tmp_path):
 )
 def test_languages_are_normalized_and_in_grid_order(value, expected):
     assert load_partial({"LANGUAGES": value}).plan.languages == expected
-    assert grid_languages({"LANGUAGES": value}) == expected
-
-
-def test_a_wrong_languages_value_keeps_the_full_grid():
-    assert grid_languages({"LANGUAGES": "en,klingon"}) == LANGUAGES
-    assert grid_languages({}) == LANGUAGES
 
 
 def test_variables_of_an_earlier_release_are_ignored():

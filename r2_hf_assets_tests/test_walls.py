@@ -15,7 +15,7 @@ PACKAGE = Path(r2_hf_assets.__file__).parent
 PACKAGES = ("bucket", "plan", "shards", "hub", "amend", "reconcile", "preflight")
 WITH_DAGSTER = "r2_hf_assets.preflight.dagster_home"
 DAGSTER = ("assets", "runs", "sensors", "checks", "jobs", "partitions", "resources", "schedules", "definitions")
-SINGLE = ("settings", "languages", "retry", "errors", "disk", "memory", "verdict")
+SINGLE = ("settings", "parsers", "languages", "retry", "errors", "disk", "memory", "verdict")
 
 
 def modules() -> list[str]:

@@ -23,6 +23,7 @@ from r2_hf_assets.hub.storage import delete_lfs_files, lfs_files, squash_history
 from r2_hf_assets.plan.amendments import REMOVE, Amendment, Name
 from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.builds import open_builds
 from r2_hf_assets.shards.names import parse_path
@@ -122,8 +123,8 @@ def purge(
     removed = _chunks_of(one for one in amendments if one.kind == REMOVE)
     if due := [chunk for chunk in find_due(planned, recorded) if chunk.name in removed]:
         raise R2HfError(
-            f"{len(due)} chunks from which something was removed are due, so {repo.repo_id} still has it: "
-            "run r2-hf process first; nothing was purged"
+            f"{plural(len(due), 'chunk')} from which something was removed must be built again first, as "
+            f"{repo.repo_id} still has it: run r2-hf process; nothing was purged"
         )
     builds, digests = open_builds(settings.plan, settings.r2), {chunk.name: chunk.digest for chunk in planned}
     list_stored = partial(repo.call_with_retry, "list the storage of", lambda: lfs_files(repo))

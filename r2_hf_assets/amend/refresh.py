@@ -26,6 +26,7 @@ from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.hub.reads import READERS, HubReader, require_repo, take_inventory
 from r2_hf_assets.plan.amendments import REFRESH, Amendment, Name, Target, removals_of
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.index import IndexHeader
 from r2_hf_assets.shards.source import ABSENT, METADATA_MISSING
@@ -142,7 +143,7 @@ def refresh(
         if why := _difference(question, answer, selection, report):
             report.changes.append(Change(name, question.episode, why))
         if log and report.asked % 100_000 == 0:
-            log(f"asked for {report.asked:,} objects; {len(report.changes):,} changed")
+            log(f"asked for {plural(report.asked, 'object')}; {len(report.changes):,} changed")
     report.rebuild_bytes = sum(sizes[name] for name in report.chunks)
     if not dry_run:
         if report.changes:

@@ -79,8 +79,8 @@ def _metadata(facts: CardFacts, record: CardRecord) -> dict[str, Any]:
         "speakers": total.stats.speakers,
         "bytes": total.bytes,
         "languages": len(facts.languages),
-        "chunks": facts.committed,
-        "chunks_counted": total.counted,
         "chunks_planned": facts.planned,
-        "plan_digest": facts.digest,
+        "chunks_committed": facts.committed,
+        "chunks_with_hours": total.counted,
+        "committed_digest": facts.digest,
     }

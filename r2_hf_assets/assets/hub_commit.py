@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import dagster as dg
@@ -48,7 +49,9 @@ def hub_commit(
             yield unplanned_result([ON_HUB])
             return
         # A backoff keeps the pool's slot, so queued runs wait too; a terminated run frees it.
-        repo = HubClient(loaded.hub, context.log.warning, run_heartbeat.commit_retry())
+        waits: list[float] = []
+        retry = replace(run_heartbeat.commit_retry(), on_quota=waits.append)
+        repo = HubClient(loaded.hub, context.log.warning, retry)
         record = builds.find(*chunk.name, chunk.digest, repo.dataset)
         if record is None:
             raise ShardError(
@@ -68,4 +71,5 @@ def hub_commit(
             yield check
             raise ShardError(f"{context.partition_key}: the files on the Hub differ from the build: {on_hub.summary}")
         context.log.info(f"{'committed' if done.committed else 'nothing to commit'}: {done.url}")
-        yield result_for(record.digest, commit_metadata(done, record, repo.repo_id, seconds), [check], repo.repo_id)
+        metadata = commit_metadata(done, record, repo.repo_id, seconds, sum(waits))
+        yield result_for(record.digest, metadata, [check], repo.repo_id)

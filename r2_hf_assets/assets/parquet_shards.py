@@ -40,7 +40,8 @@ def parquet_shards(
     """A chunk's segments as Parquet with embedded MP3, uploaded while they are written; hub_commit makes them visible.
 
     Each segment becomes a row or a reject in the index; a build whose ledger does not balance is not recorded.
-    The same input gives byte-identical files. A partition without a planned chunk succeeds with no file.
+    The same input gives byte-identical files. A partition without a planned chunk succeeds with no file: a backfill of
+    all languages and all chunks launches a run for each of these too. `planned_chunks` and `r2-hf process` do not.
     """
     with report_user_errors(context):
         loaded = settings.load()

@@ -12,9 +12,11 @@ from r2_hf_assets.errors import PlanError, SettingsError
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.ownership import refuse_dataset_without_plan, start_over
 from r2_hf_assets.languages import UNKNOWN, normalize
-from r2_hf_assets.partitions import add_partitions, partition_key
+from r2_hf_assets.partitions import add_partitions, describe_grid, partition_key, remember_languages
+from r2_hf_assets.plan.due import in_grid
 from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.runs.claim import claim_of
 from r2_hf_assets.runs.heartbeat import RunHeartbeat
@@ -31,7 +33,7 @@ class ScanConfig(dg.Config):
     """Options of a scan."""
 
     languages: list[str] = Field(
-        default=[], description="Plan only these, e.g. [en, de]; empty: all languages of the grid."
+        default=[], description="Plan only these, e.g. [en, de]; empty: all that LANGUAGES allows."
     )
     automatic: bool = Field(
         default=False,
@@ -51,7 +53,7 @@ def work_plan(
     """The chunk of each episode: append-only, one immutable manifest per chunk.
 
     Lists the episode folders of the bucket, not all objects, and puts new episodes into new chunks of
-    EPISODES_PER_CHUNK. The chunks become the partitions `<language>|chunk_NNNN` of parquet_shards and hub_commit.
+    EPISODES_PER_CHUNK. Each chunk is a partition of parquet_shards and hub_commit, `en|chunk_0007`.
     """
     instance = context.instance
     with report_user_errors(context):
@@ -69,7 +71,10 @@ def work_plan(
             record_unplanned(instance, unplanned_chunks(instance, plan))
     # After the manifests: if a scan dies in between, the next one adds the partitions.
     add_partitions(instance, (chunk.number for chunk in report.planned))
-    metadata = {**scan_metadata(report), "dagster/uri": loaded.plan.state_url}
+    remember_languages(report.planned)
+    grid = describe_grid(in_grid(report.planned, loaded.plan.languages))
+    context.log.info(f"the grid in the UI: {grid}")
+    metadata = {**scan_metadata(report), "grid": grid, "dagster/uri": loaded.plan.state_url}
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(PLAN_VERSION))
 
 
@@ -78,9 +83,9 @@ def _check_plan_is_complete(context: dg.AssetExecutionContext, plan: PlanStore, 
     lost = [str(partition_key(*name)) for name in unplanned_chunks(context.instance, plan)]
     if lost:
         raise PlanError(
-            f"plan: {len(lost)} chunks were built that {settings.plan.state_url} (STATE_URL) does not hold "
-            f"({', '.join(lost[:3])}); restore it, or import the script's plan with `r2-hf import`, or start over "
-            "with `r2-hf scan --start-anew` (start_anew: true)"
+            f"plan: {plural(len(lost), 'chunk was', 'chunks were')} built that {settings.plan.state_url} (STATE_URL) "
+            f"does not hold ({', '.join(lost[:3])}); restore it, or import the script's plan with `r2-hf import`, or "
+            "start over with `r2-hf scan --start-anew` (start_anew: true)"
         )
     plan_id, empty = plan.find_id(), not plan.numbers()
     if settings.hub is not None and (empty or plan_id is None):  # no id: an interrupted restore, or a plan of 0.1.0
@@ -104,19 +109,22 @@ def _start_over(context: dg.AssetExecutionContext, plan: PlanStore, settings: Sc
     repo, claim = HubClient(settings.hub, warn), claim_of(instance, plan, open_builds(settings.plan, settings.r2))
     removed, revision = repo.call_with_retry("start over in", lambda: start_over(repo, claim, committed))
     if removed:
-        warn(f"removed {removed} files of an earlier plan from {repo.repo_id}; revision {revision} still has them")
+        what = plural(removed, "file")
+        warn(f"removed {what} of an earlier plan from {repo.repo_id}; they are still in revision {revision}")
     # Another plan may have removed or replaced committed files.
     complete = Settings(settings.plan, settings.shards, settings.r2, settings.hub)
     if lost := examine(instance, complete, mark_lost=True, log=warn).lost:
-        warn(f"{len(lost)} committed chunks are missing in {repo.repo_id} and due again")
+        chunks = plural(len(lost), "committed chunk is", "committed chunks are")
+        warn(f"{chunks} missing in {repo.repo_id}, and due again")
 
 
 def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
     grid = frozenset(settings.plan.languages)
     requested = {tag: normalize(tag) for tag in config.languages}
-    invalid = [tag for tag, name in requested.items() if name not in grid or (name == UNKNOWN and tag != UNKNOWN)]
-    if invalid:
-        raise SettingsError(f"languages: {', '.join(invalid)} can't be planned: no known language, or not in LANGUAGES")
+    if unknown := [tag for tag, name in requested.items() if name == UNKNOWN != tag]:
+        raise SettingsError(f"languages: {', '.join(unknown)}: no known language; nothing was planned")
+    if left_out := sorted(set(requested.values()) - grid):
+        raise SettingsError(f"LANGUAGES leaves out {', '.join(left_out)}: add it there; nothing was planned")
     return ScanRules(
         languages=frozenset(requested.values()) or grid,
         episodes_per_chunk=settings.plan.episodes_per_chunk,
@@ -127,9 +135,9 @@ def _rules(config: ScanConfig, settings: ScanSettings) -> ScanRules:
 def _warn(context: dg.AssetExecutionContext, report: ScanReport) -> None:
     decided = [f"{name} ({language}, rule {rule})" for name, (language, rule) in report.changed_rules.items()]
     for problem, folders in (
-        ("name no known language", report.unknown_folders),
-        ("keep their recorded language; the current rule gives another", decided),
-        ("have names that can't be read", [ascii(name) for name in report.unreadable_folders]),
+        ("without a known language, planned as unknown", report.unknown_folders),
+        ("with another language by this release's rule, left as recorded", decided),
+        ("with an unreadable name, not planned", [ascii(name) for name in report.unreadable_folders]),
     ):
         if folders:
-            context.log.warning(f"{len(folders)} folders {problem}: {', '.join(folders[:20])}")
+            context.log.warning(f"{plural(len(folders), 'folder')} {problem}: {', '.join(folders[:20])}")

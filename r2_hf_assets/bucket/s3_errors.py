@@ -5,6 +5,7 @@ recorded as a reject. Every error that is neither a missing object nor a refusal
 """
 
 import re
+from collections.abc import Mapping
 
 import pycurl
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError, UnauthenticatedError
@@ -13,21 +14,23 @@ from r2_hf_assets.errors import AccessError
 from r2_hf_assets.retry import TransientError
 
 NO_SUCH_KEY = "NoSuchKey"
-# S3 error codes that a user can act on.
+# S3 error codes that a user can act on. {bucket} and {rights} are of _EPISODES or of _STATE.
 _ADVICE = {
-    "NoSuchBucket": "there is no such bucket; check R2_BUCKET",
-    "InvalidBucketName": "no bucket can have this name; check R2_BUCKET",
+    "NoSuchBucket": "there is no such bucket; check {bucket}",
+    "InvalidBucketName": "no bucket can have this name; check {bucket}",
     "InvalidArgument": "the request is rejected; check R2_ACCESS_KEY_ID (R2's have 32 characters) and R2_REGION",
     "InvalidRegionName": "there is no such region; set R2_REGION (auto for R2)",
     "InvalidAccessKeyId": "the access key is unknown; check R2_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret does not match the access key; check R2_SECRET_ACCESS_KEY",
-    "AccessDenied": "the token does not allow this in this bucket; check R2_ACCESS_KEY_ID and its rights (Object Read)",
+    "AccessDenied": "the token does not allow this in this bucket; check R2_ACCESS_KEY_ID and its rights ({rights})",
     "ExpiredToken": "the credentials have expired; set a new R2_SESSION_TOKEN and its keys",
     "InvalidToken": "the session token is wrong; check R2_SESSION_TOKEN and that it belongs to R2_ACCESS_KEY_ID",
     "AuthorizationHeaderMalformed": "the region is wrong; set R2_REGION to the bucket's",
     "PermanentRedirect": "the bucket is in another region; set R2_ENDPOINT_URL and R2_REGION to its own",
     "Unauthorized": "the token is refused; check R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY",
 }
+_EPISODES = {"bucket": "R2_BUCKET", "rights": "Object Read"}
+_STATE = {"bucket": "STATE_URL", "rights": "Object Read & Write"}
 _REFUSED = "the bucket refuses the credentials; check R2_ACCESS_KEY_ID and its rights"
 _UNTRUSTED = "its certificate is not trusted: name the authority in AWS_CA_BUNDLE or SSL_CERT_FILE"
 
@@ -54,7 +57,9 @@ _OBSTORE_ERRORS = {
 }
 
 
-def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) -> TransientError | None:
+def classify_response(
+    what: str, status: int, code: str, wait_s: float = 0.0, place: Mapping[str, str] = _EPISODES
+) -> TransientError | None:
     """Return the transient error of an error response; None when the object does not exist.
 
     `code` is its S3 error code or "", `wait_s` its Retry-After in seconds. A refusal of `what` raises AccessError.
@@ -64,7 +69,7 @@ def classify_response(what: str, status: int, code: str, wait_s: float = 0.0) ->
     if code == "RequestTimeTooSkewed":
         return TransientError(f"this machine's clock is wrong ({code}); set it")
     if code in _ADVICE or status in (401, 403):
-        raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED)}") from None
+        raise AccessError(f"{what}: {_ADVICE.get(code, _REFUSED).format_map(place)}") from None
     if code:
         return TransientError(f"the bucket returned HTTP {status} {code}", wait_s)
     return request_failed(f"HTTP {status}", wait_s)
@@ -87,14 +92,14 @@ def error_code(body: str) -> str:
 
 
 def classify_obstore_error(what: str, error: BaseException) -> TransientError | None:
-    """Classify an exception of obstore; None for a missing object and for any that is not transient.
+    """Classify an exception of obstore, the client of the state; None for a missing object, and if not transient.
 
     obstore raises GenericError for 5xx, 429, timeouts, resets and truncated bodies. A refusal raises AccessError.
     """
     message = str(error)
     response = re.search(r"status code: (\d{3})\b(.*)", message, re.S)
     if response and isinstance(error, (GenericError, *NOT_FOUND, *_DENIED)):
-        failure = classify_response(what, int(response[1]), error_code(response[2]))
+        failure = classify_response(what, int(response[1]), error_code(response[2]), place=_STATE)
         missing = isinstance(error, NOT_FOUND)
         return failure if failure or missing else request_failed(f"HTTP {response[1]} to a listing")
     if isinstance(error, _DENIED):

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from r2_hf_assets.cli.output import load_settings, print_status
+from r2_hf_assets.plural import plural
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -38,7 +39,7 @@ def adopt(
     from r2_hf_assets.hub.commit import rename_files
     from r2_hf_assets.hub.ownership import refuse_other_plan
     from r2_hf_assets.hub.reads import require_repo, take_inventory
-    from r2_hf_assets.partitions import add_partitions, partition_key
+    from r2_hf_assets.partitions import add_partitions, partition_key, remember_languages
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile import adopt as script
     from r2_hf_assets.reconcile.report import Due, Recovered
@@ -68,6 +69,7 @@ def adopt(
             rename_files(client, [item.renames for item in chunks if item.renames])
             script.append_chunks(plan, new)
             add_partitions(instance, (item.chunk.number for item in chunks))
+            remember_languages(plan.planned())
         done, lost, left_due = 0, 0, list[Due]()
         # At this revision the files still have their old paths.
         for item, content in script.check_chunks(settings, head, to_check, print_status):
@@ -82,13 +84,16 @@ def adopt(
             renamed = f", from data/{item.code}/" if item.renames else ""
             outcome = "recorded" if accepted else "left due"
             click.echo(f"{partition_key(*item.chunk.name)}: {outcome}: {content.summary}{renamed}")
-            print_status(f"checked {done + len(left_due)} of {len(to_check)} chunks on the Hub")
+            print_status(f"checked {done + len(left_due)} of {plural(len(to_check), 'chunk')} on the Hub")
         if not dry_run:
             record_due(instance, left_due, repo, "import")
     if lost:
         print_status(
-            f"recorded chunks lack {lost:,} segments whose audio exists: --rebuild-incomplete leaves such chunks due, "
-            "r2-hf process --partition builds a recorded one again"
+            f"recorded chunks lack {plural(lost, 'segment')} with audio in the bucket: --rebuild-incomplete leaves "
+            "such chunks due, r2-hf process --partition builds a recorded one again"
         )
-    counts = f"{len(new)} chunks planned, {done} recorded as done, {len(left_due)} checked ones left due"
-    print_status(f"would be: {counts}" if dry_run else counts)
+    planned, now = ("would be planned", "would be recorded") if dry_run else ("newly planned", "recorded now")
+    print_status(
+        f"{plural(len(chunks), 'chunk')} of the script: {len(new)} {planned}, {len(chunks) - len(due)} recorded "
+        f"before, {done} {now}, {len(due) - done} due"
+    )

@@ -1,7 +1,7 @@
 """`r2-hf`: the whole job from the command line, on the same plan, assets and history as the UI.
 
-Commands import what they need when they run, so that `r2-hf --help` loads neither Dagster nor Arrow. stdout is data,
-stderr is status and errors, one line each. The exit codes are in the help.
+A command's module is imported when it is called, and imports what it needs when it runs. So `r2-hf --help` loads click
+and this module alone. stdout is data, stderr is status and errors, one line each. The exit codes are in the help.
 """
 
 import atexit
@@ -11,33 +11,50 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from io import RawIOBase
 
 import click
 
-from r2_hf_assets.cli.adopt import adopt
-from r2_hf_assets.cli.doctor import doctor
 from r2_hf_assets.cli.output import print_status
-from r2_hf_assets.cli.process import process
-from r2_hf_assets.cli.purge import purge
-from r2_hf_assets.cli.reconcile import reconcile
-from r2_hf_assets.cli.refresh import refresh
-from r2_hf_assets.cli.release import release, releases
-from r2_hf_assets.cli.remove import remove
-from r2_hf_assets.cli.restore import restore
-from r2_hf_assets.cli.sandbox import sandbox
-from r2_hf_assets.cli.scan import scan
-from r2_hf_assets.cli.status import status
 from r2_hf_assets.errors import R2HfError, SettingsError
 
 _BY_SIGNAL = 128  # a shell adds the signal's number
 
+# Each command, its line in the help, and where it is: "<module>.<function>" in this package.
+_COMMANDS = {
+    "doctor": ("Check settings, bucket, Hub and DAGSTER_HOME.", "doctor.doctor"),
+    "import": ("Continue the dataset of the replaced script.", "adopt.adopt"),
+    "process": ("Build and commit every due chunk.", "process.process"),
+    "purge": ("Make what was removed from the dataset unrecoverable.", "purge.purge"),
+    "reconcile": ("Compare plan, history and Hub.", "reconcile.reconcile"),
+    "refresh": ("Find what changed in the bucket since it was built.", "refresh.refresh"),
+    "release": ("Name the dataset as it is now: a changelog entry and a tag.", "release.release"),
+    "releases": ("List the releases, newest first.", "release.releases"),
+    "remove": ("Take episodes, segments or speakers out of the dataset.", "remove.remove"),
+    "restore": ("Restore a lost plan and history from the dataset alone.", "restore.restore"),
+    "sandbox": ("Start local servers to try everything on.", "sandbox.sandbox"),
+    "scan": ("Plan what is new in the bucket.", "scan.scan"),
+    "status": ("Show the progress of each language.", "status.status"),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose `commands` have a name and a short help; the called one is imported."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command:
+            module, _, function = _COMMANDS[name][1].partition(".")
+            command = getattr(import_module(f"r2_hf_assets.cli.{module}"), function)
+        return name, command, rest
+
 
 @click.group(
-    commands=[
-        *(doctor, scan, process, status, reconcile, remove, purge, refresh, release, releases, restore, adopt),
-        sandbox,
-    ],
+    cls=_LazyGroup,
+    commands=[click.Command(name, short_help=text) for name, (text, _) in _COMMANDS.items()],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 def commands() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from r2_hf_assets.cli.output import json_option, print_status
+from r2_hf_assets.plural import plural
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -44,6 +45,6 @@ def doctor(context: click.Context, as_json: bool) -> None:
             level = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
             advice = f" -> {finding.advice}" if finding.advice else ""
             click.echo(f"{level}  {finding.name:{width}}  {finding.seen}{advice}")
-    print_status(f"{len(findings) - failed - warned} ok, {warned} to read, {failed} failed")
+    print_status(f"{len(findings) - failed - warned} ok, {plural(warned, 'warning')}, {failed} failed")
     if failed:
         context.exit(1)

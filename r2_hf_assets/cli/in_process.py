@@ -16,22 +16,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import click
 from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, Field, InitLoggerContext, logger
 
 from r2_hf_assets.asset_keys import CARD, COMMIT, SHARDS, WORK_PLAN
-from r2_hf_assets.cli.output import print_status
-from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG, RunFailureReason
+from r2_hf_assets.cli.output import copy_of_stderr, print_status
+from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG
 from r2_hf_assets.errors import SettingsError
-from r2_hf_assets.partitions import add_partitions, partition_key
+from r2_hf_assets.partitions import add_partitions, partition_key, remember_languages
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, RunOutcome, repeated_failure
 from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.preflight import first_line
 from r2_hf_assets.runs.build_progress import Watch, watched_by
+from r2_hf_assets.runs.compute_logs import open_without_copies
 from r2_hf_assets.runs.databases import fewer_syncs
 from r2_hf_assets.runs.history import recorded_digests
-from r2_hf_assets.runs.outcome import outcome_of
+from r2_hf_assets.runs.outcome import cancel_interrupted, failure_line, outcome_of
 from r2_hf_assets.sensors import stale_card
 from r2_hf_assets.settings import dagster_home, load_for_scan, load_partial
 
@@ -45,7 +47,7 @@ def open_instance() -> Iterator[DagsterInstance]:
     with ExitStack() as stack:
         stack.enter_context(fewer_syncs())
         try:
-            instance = stack.enter_context(DagsterInstance.get())
+            instance = stack.enter_context(open_without_copies(home))
         except Exception as error:  # of dagster.yaml, or of the database that it names
             problem = f"the Dagster instance in DAGSTER_HOME={home} can't be opened: {first_line(error)}"
             raise SettingsError(f"{problem}; run r2-hf doctor") from error
@@ -84,9 +86,11 @@ def last_scan(instance: DagsterInstance) -> dict[str, Any]:
 
 
 def planned_chunks() -> list[ChunkRef]:
-    """Return the planned chunks of the grid's languages."""
+    """Return the planned chunks of LANGUAGES."""
     settings = load_for_scan()
-    return in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
+    planned = open_plan(settings.plan, settings.r2).planned()
+    remember_languages(planned)
+    return in_grid(planned, settings.plan.languages)
 
 
 def due_chunks(instance: DagsterInstance) -> list[ChunkRef]:
@@ -156,7 +160,7 @@ def execute(
 
     job = defs.resolve_implicit_job_def_def_for_assets(assets)
     assert job is not None, "the assets share one partitions definition"
-    with watched_by(watch):
+    with watched_by(watch), _console_of_its_own():
         result = job.with_logger_defs({"console": console_logger}).execute_in_process(
             run_config={"ops": ops or {}, "loggers": _QUIET},
             instance=instance,
@@ -164,21 +168,13 @@ def execute(
             asset_selection=assets,
             raise_on_error=False,
         )
-    for event in result.all_events:  # Dagster records a Ctrl-C and swallows it
-        if event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION:
-            raise KeyboardInterrupt
+    if cancel_interrupted(instance, result.run_id, result.all_events):  # Dagster records a Ctrl-C and swallows it
+        raise KeyboardInterrupt
     return result
 
 
 def _error(result: ExecuteInProcessResult) -> str | None:
-    if result.success:
-        return None
-    for failure in (event.step_failure_data for event in result.all_events if event.is_step_failure):
-        if failure.user_failure_data is not None and failure.user_failure_data.description:
-            return failure.user_failure_data.description
-        if failure.error is not None:
-            return (failure.error.cause or failure.error).message.strip().splitlines()[-1]
-    return "the run failed; see its log"
+    return None if result.success else failure_line(result.all_events)
 
 
 # Dagster logs this of each step after a failed one, and unlike its other messages without an event.
@@ -197,6 +193,16 @@ def redirect_console(write_line: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _write_line = before
+
+
+@contextmanager
+def _console_of_its_own() -> Iterator[None]:
+    """Write console lines past a step's stderr, which goes to a file; a redirected console stays so."""
+    if _write_line is not print_status:
+        yield
+        return
+    with copy_of_stderr() as stderr, redirect_console(lambda line: click.echo(line, file=stderr)):
+        yield
 
 
 class _Lines(logging.Handler):

@@ -10,7 +10,6 @@ known in advance, and advances with each row group:
     62%|██████    | 620/1000 [02:05<01:16,  4.96 episodes/s, 12.3GB]
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.output import language_option, print_status
+from r2_hf_assets.cli.output import copy_of_stderr, language_option, print_misspelt, print_status
+from r2_hf_assets.plural import plural
 
 if TYPE_CHECKING:
     from r2_hf_assets.cli.in_process import ChunkRun
@@ -70,6 +70,7 @@ def process(
         raise click.UsageError(f"--chunk-rem must be below --chunk-mod: 0 to {chunk_mod - 1}")
     from r2_hf_assets.settings import load
 
+    print_misspelt()
     load()
     from r2_hf_assets.cli.in_process import due_chunks, open_instance
     from r2_hf_assets.partitions import partition_key
@@ -82,7 +83,8 @@ def process(
         elif dry_run:
             for chunk in chunks:
                 click.echo(partition_key(*chunk.name))
-            print_status(f"would do {len(chunks)} chunks, {sum(chunk.episodes for chunk in chunks):,} episodes")
+            episodes = sum(chunk.episodes for chunk in chunks)
+            print_status(f"would do {plural(len(chunks), 'chunk')}, {plural(episodes, 'episode')}")
         elif not _run(instance, chunks, only_due=not keys, with_card=not no_card and chunk_mod is None):
             context.exit(1)
 
@@ -154,7 +156,7 @@ class Progress:
         elif run.run_id:
             self.done += 1
             size = self.bar.format_sizeof(self._built - self._size, "B")
-            outcome = f"done, {run.chunk.episodes:,} episodes, {size} in {seconds:.1f} s"
+            outcome = f"done, {plural(run.chunk.episodes, 'episode')}, {size} in {seconds:.1f} s"
         else:
             self.skipped += 1
             outcome = "skipped, another run has committed it"
@@ -168,18 +170,18 @@ class Progress:
 
     def _draw(self, episodes: int, size: int) -> None:
         self.bar.n = episodes
-        failed = f", {self.failed} chunks FAILED" if self.failed else ""
+        failed = f", {plural(self.failed, 'chunk')} FAILED" if self.failed else ""
         self.bar.set_postfix_str(f"{self.bar.format_sizeof(size, 'B')}{failed}")
 
     def summary(self) -> str:
         """Return the counts as a line."""
-        line = f"{self.done} chunks done, {self.failed} failed"
+        line = f"{plural(self.done, 'chunk')} done, {self.failed} failed"
         if self.skipped:
             line += f", {self.skipped} committed by other runs"
         if self._stop:
             left = self._total - self.done - self.skipped
-            return f"{line}; stopped, because {self._stop}; {left} are not done"
-        return line + ("; the failed ones are still due" if self.failed else "")
+            return f"{line}; stopped, because {self._stop}; {left} not done"
+        return line + ("; what failed is still due" if self.failed else "")
 
 
 @contextmanager
@@ -187,11 +189,9 @@ def show_progress(chunks: Sequence["ChunkRef"]) -> Iterator[Progress]:
     """Show the progress of these chunks on stderr."""
     from tqdm import tqdm
 
-    # A descriptor of its own, because Dagster redirects stderr into the run's log during a step.
-    descriptor = os.dup(sys.stderr.fileno())
     episodes = sum(chunk.episodes for chunk in chunks)
     with (
-        os.fdopen(descriptor, "w", buffering=1, encoding="utf-8", errors="replace") as stderr,
+        copy_of_stderr() as stderr,
         # `disable` None: no bar in a pipe.
         tqdm(total=episodes, file=stderr, unit=" episodes", disable=None, dynamic_ncols=True, leave=False) as bar,
     ):

@@ -3,6 +3,7 @@
 import click
 
 from r2_hf_assets.cli.output import format_size, print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -43,16 +44,17 @@ def purge(confirmed: str | None) -> None:
         repo = HubClient(settings.hub)
         for one in result.holders:
             size = format_size(sum(file.size for file in one.files))
-            what = f"{one.ref.kind.replace('_', ' ')} {one.ref.name}: {len(one.files)} files, {size}"
+            what = f"{one.ref.kind.replace('_', ' ')} {one.ref.name}: {plural(len(one.files), 'file')}, {size}"
             click.echo(f"{what}, that may hold what was removed: {remedy(one.ref, repo)}")
         if not dry_run and (error := renew_card(instance)):
             print_status(f"the card still names a revision that is gone: {error}")
     print_status(
-        f"{'would be purged' if dry_run else 'purged'}: {result.revisions} old revisions of main, and "
-        f"{len(result.files)} files ({format_size(sum(file.size for file in result.files))}) that nothing names"
+        f"{'would be purged' if dry_run else 'purged'}: {plural(result.revisions, 'old revision')} of main, and "
+        f"{plural(len(result.files), 'unreferenced file')} ({format_size(sum(file.size for file in result.files))})"
         + (f": r2-hf purge --yes {repo_id}" if dry_run else "")
     )
     if result.young:
-        print_status(f"{result.young} files that nothing names are left for a day: builds may be under way")
+        print_status(f"{plural(result.young, 'unreferenced file')} left for a day, as a build may be under way")
     if result.holders:
-        print_status(f"{len(result.holders)} refs may hold what was removed: delete them, then r2-hf purge again")
+        refs = plural(len(result.holders), "ref")
+        print_status(f"{refs} that may hold what was removed: delete as shown above, then r2-hf purge again")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from r2_hf_assets.cli.output import format_size, language_option, print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -43,15 +44,17 @@ def refresh(
     for change in report.changes:
         click.echo(f"{partition_key(*change.chunk)}: {change.episode}: {change.why}")
     for count, what in (
-        (report.gone, "are gone from the bucket, and stay in the dataset; r2-hf remove takes episodes out"),
-        (report.unknown, "have no ETag in the index: --since DATE builds those again that were written since"),
+        (report.gone, "gone from the bucket, still in the dataset; r2-hf remove takes episodes out"),
+        (report.unknown, "without an ETag in the index; --since DATE builds again what was written since"),
     ):
         if count:
-            print_status(f"{count:,} objects {what}")
+            print_status(f"{plural(count, 'object')} {what}")
     if report.chunks_without_index:
-        print_status(f"{report.chunks_without_index} chunks have no index: r2-hf reconcile --write-index makes it")
+        chunks = plural(report.chunks_without_index, "chunk")
+        print_status(f"{chunks} without an index, not compared: r2-hf reconcile --write-index makes it")
     print_status(
-        f"asked for {report.asked:,} objects: {len(report.changes):,} changed; {len(report.chunks)} chunks "
-        f"{'would be' if dry_run else 'are'} due again, {format_size(report.rebuild_bytes)} on the Hub; "
-        f"{report.chunks_due} chunks are due anyway" + ("" if dry_run or not report.changes else ": r2-hf process")
+        f"asked for {plural(report.asked, 'object')}: {len(report.changes):,} changed; "
+        f"{plural(len(report.chunks), 'chunk')} {'would be ' if dry_run else ''}due again, "
+        f"{format_size(report.rebuild_bytes)} on the Hub; {report.chunks_due} due anyway"
+        + ("" if dry_run or not report.changes else ": r2-hf process")
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from r2_hf_assets.cli.output import json_option, print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -34,7 +35,7 @@ def release(tag: str, note: str, anyway: bool) -> None:
         made = make_release(instance, settings, tag, note, datetime.now(UTC), anyway=anyway, log=print_status)
     one = made.release
     click.echo(f"{one.tag} {made.revision}")
-    line = f"released {one.rows:,} segments, {one.hours:,.2f} hours"
+    line = f"released {plural(one.rows, 'segment')}, {one.hours:,.2f} hours"
     if one.changes is not None:
         line += f"; since {one.since}: {one.changes.added_rows:,} added, {one.changes.removed_rows:,} removed"
     print_status(line)

@@ -5,6 +5,7 @@ from typing import TextIO
 import click
 
 from r2_hf_assets.cli.output import format_size, print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -45,13 +46,15 @@ def remove(targets: tuple[str, ...], listed: TextIO | None, reason: str, dry_run
         elif match.rows is None:
             outcome = f"{partition_key(*target.chunk)}: not committed yet, or without an index"
         else:
-            outcome = f"{partition_key(*target.chunk)}: {match.rows} segments, {format_size(match.audio_bytes)}"
+            outcome = (
+                f"{partition_key(*target.chunk)}: {plural(match.rows, 'segment')}, {format_size(match.audio_bytes)}"
+            )
         click.echo(f"{what}: {outcome}")
     if result.already:
-        print_status(f"{result.already} of them were removed before")
+        print_status(f"{result.already} of {len(result.matches)} removed before")
     number = f"amendment {result.amendment.number}" if result.amendment else "no amendment"
     print_status(
-        f"{'would be removed' if dry_run else 'removed'}: {len(result.matches)} targets ({number}); "
-        f"{len(result.chunks)} chunks to build again"
+        f"{'would be removed' if dry_run else 'removed'}: {plural(len(result.matches), 'target')} ({number}); "
+        f"{plural(len(result.chunks), 'chunk')} to build again"
         + ("" if dry_run or not result.chunks else ": r2-hf process; then r2-hf purge clears the old revisions")
     )

@@ -3,6 +3,7 @@
 import click
 
 from r2_hf_assets.cli.output import print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -25,7 +26,7 @@ def restore() -> None:
     settings = load()
     from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.cli.in_process import open_instance
-    from r2_hf_assets.partitions import add_partitions
+    from r2_hf_assets.partitions import add_partitions, remember_languages
     from r2_hf_assets.plan.store import open_plan
     from r2_hf_assets.reconcile.restore import restore as restore_plan
     from r2_hf_assets.runs.history import recorded_digests, unplanned_chunks
@@ -37,10 +38,13 @@ def restore() -> None:
         new = [item for item in result.recovered if recorded.get(item.chunk.name) != item.chunk.digest]
         add_partitions(instance, (chunk.number for chunk in result.chunks))
         record_done(instance, new, result.revision, settings.hub.repo_id, "restore")
+        plan = open_plan(settings.plan, settings.r2)
         # Else a history that was not lost would refuse the next scan.
-        record_unplanned(instance, unplanned_chunks(instance, open_plan(settings.plan, settings.r2)))
+        record_unplanned(instance, unplanned_chunks(instance, plan))
+        remember_languages(plan.planned())
+    chunks = plural(len(result.chunks), "chunk")
     print_status(
-        f"plan {result.plan_id}: {len(result.chunks)} chunks and {result.amendments} amendments restored; "
-        f"{len(new)} chunks recorded as done, {len(result.chunks) - len(result.recovered)} are due; next: r2-hf scan"
+        f"plan {result.plan_id}: {chunks} and {plural(result.amendments, 'amendment')} restored; {len(new)} recorded "
+        f"as done, {len(result.chunks) - len(result.recovered)} due; next: r2-hf scan"
     )
-    click.echo(f"{len(result.chunks)} chunks planned")
+    click.echo(f"{chunks} planned")

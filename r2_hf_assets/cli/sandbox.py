@@ -15,7 +15,7 @@ _BESIDE = Path(__file__).parents[2]
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def sandbox(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Start local servers to try everything on: S3, a Hub, sample episodes."""
+    """Start local servers to try everything on."""
     sys.path.append(str(_BESIDE))  # an editable install finds the product alone
     try:
         verbs = import_module("r2_hf_sandbox.__main__").verbs

@@ -2,7 +2,8 @@
 
 import click
 
-from r2_hf_assets.cli.output import language_option, print_status
+from r2_hf_assets.cli.output import language_option, print_misspelt, print_status
+from r2_hf_assets.plural import plural
 
 
 @click.command()
@@ -25,6 +26,7 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
     """
     from r2_hf_assets.settings import load_for_scan
 
+    print_misspelt()
     load_for_scan()
     from r2_hf_assets.cli.in_process import last_scan, open_instance, run_scan
 
@@ -39,7 +41,7 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
             f"folder {folder} stays {languages['decided']}, as decided; this release maps it to {languages['rule']}"
         )
     print_status(
-        f"{metadata['episodes_seen']} episodes seen, {metadata['episodes_newly_planned']} newly planned in "
-        f"{metadata['chunks_new']} chunks; a grid that fits this bucket: {metadata['languages_that_fit']}"
+        f"{plural(metadata['episodes_seen'], 'episode')} seen, {metadata['episodes_newly_planned']:,} newly planned in "
+        f"{plural(metadata['chunks_new'], 'chunk')}; a grid that fits this bucket: {metadata['languages_that_fit']}"
     )
-    click.echo(f"{metadata['chunks_planned']} chunks planned")
+    click.echo(f"{plural(metadata['chunks_planned'], 'chunk')} planned")

@@ -16,6 +16,7 @@ from r2_hf_assets.hub.card.text import CARD
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.errors import BAD_REQUEST, NotVisibleYet, server_message, status_of
 from r2_hf_assets.hub.ownership import OWNER_PATH, Claim, check_ownership, refuse_unknown
+from r2_hf_assets.plural import plural
 from r2_hf_assets.shards.index import IndexHeader
 from r2_hf_assets.shards.names import index_path, part_name, path_in_repo, stem
 from r2_hf_assets.shards.record import BuildRecord
@@ -65,7 +66,9 @@ def commit_chunk(repo: HubClient, record: BuildRecord, claim: Claim) -> CommitRe
             contents[CARD_PATH] = CARD  # without its YAML the viewer does not play the audio
         files = [expected[path] for path in added]
         try:
-            oid, url = repo.commit(files, stale, head, f"Add {chunk} ({record.tally.rows} segments)", contents)
+            oid, url = repo.commit(
+                files, stale, head, f"Add {chunk} ({plural(record.tally.rows, 'segment')})", contents
+            )
         except Exception as error:
             if status_of(error) != BAD_REQUEST:
                 raise
@@ -100,7 +103,7 @@ def commit_indexes(repo: HubClient, indexes: Mapping[RemoteFile, IndexHeader], c
     added = [index for index in valid if existing.get(index.path) != index]
     if added:
         contents = {} if owned else {OWNER_PATH: claim.owner_file}
-        repo.commit(added, [], head, f"Add {len(added)} indexes of existing chunks", contents)
+        repo.commit(added, [], head, f"Add {plural(len(added), 'index', 'indexes')} of existing chunks", contents)
     return valid
 
 

@@ -17,6 +17,7 @@ from r2_hf_assets.hub.card.merge import CARD_PATH
 from r2_hf_assets.hub.card.text import without_figures
 from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.plan.chunks import Name
+from r2_hf_assets.plural import plural
 from r2_hf_assets.shards.names import CHUNK_FILE, DATA, METADATA, parse_path
 
 OWNER_PATH = ".r2_hf_assets.json"
@@ -68,9 +69,9 @@ def check_ownership(repo: HubClient, revision: str, claim: Claim) -> bool:
     ]
     if unknown:
         raise ForeignDataset(
-            f"{repo.repo_id} names no plan and holds {len(unknown)} chunk files that neither this history nor a build "
-            f"record names ({_shorten(unknown)}): record them with `r2-hf reconcile --record`; if that does not name "
-            f"them, {_OR_IMPORT}"
+            f"{repo.repo_id} names no plan and holds {plural(len(unknown), 'chunk file')} that neither this history "
+            f"nor a build record names ({_shorten(unknown)}): record them with `r2-hf reconcile --record`; if that "
+            f"does not name them, {_OR_IMPORT}"
         )
     return False
 
@@ -106,7 +107,8 @@ def refuse_dataset_without_plan(repo: HubClient, plan_id: str | None, *, empty: 
     advice = _ADVICE if refuse_other_plan(repo, revision, plan_id) else _OR_IMPORT
     if empty and (existing := sorted(_chunk_files(repo, revision))):
         raise ForeignDataset(
-            f"{repo.repo_id} holds {len(existing)} chunk files ({_shorten(existing)}), and this plan is empty: {advice}"
+            f"{repo.repo_id} holds {plural(len(existing), 'chunk file')} ({_shorten(existing)}), and this plan is "
+            f"empty: {advice}"
         )
 
 
@@ -132,7 +134,9 @@ def start_over(repo: HubClient, claim: Claim, committed: Mapping[Name, Collectio
         contents = {} if owned else {OWNER_PATH: claim.owner_file}
         if removed and (card := repo.read(CARD_PATH, head)) is not None:
             contents[CARD_PATH] = without_figures(card)
-        repo.commit([], removed, head, f"Start over: remove {len(removed)} files of an earlier plan", contents)
+        repo.commit(
+            [], removed, head, f"Start over: remove {plural(len(removed), 'file')} of an earlier plan", contents
+        )
     return len(removed), head
 
 

@@ -20,6 +20,7 @@ from r2_hf_assets.hub.client import BRANCH, LFS_ATTRIBUTES, HubClient, RemoteFil
 from r2_hf_assets.hub.commit import files_of_chunk, files_of_record
 from r2_hf_assets.hub.errors import one_line, revision_is_gone
 from r2_hf_assets.plan.chunks import Name
+from r2_hf_assets.plural import plural
 from r2_hf_assets.retry import T
 from r2_hf_assets.shards.index import INDEX_SCHEMA, IndexHeader, decode_header
 from r2_hf_assets.shards.names import DATA, METADATA, index_path, is_index, parse_path
@@ -94,7 +95,7 @@ def check_on_hub(repo: HubClient, record: BuildRecord, revision: str) -> Verdict
         problems.add("stale", path)
     size, on_hub = (sum(file.size for file in files.values()) for files in (expected, existing))
     numbers = {"files": len(expected), "files_on_hub": len(existing), "bytes": size, "bytes_on_hub": on_hub}
-    return problems.verdict(f"{len(expected)} files, {size} bytes: SHA-256 as built", numbers)
+    return problems.verdict(f"{plural(len(expected), 'file')}, {size:,} bytes: SHA-256 as built", numbers)
 
 
 def refuse_lost_sources(repo: HubClient, record: BuildRecord) -> None:

@@ -14,6 +14,7 @@ from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
+from r2_hf_assets.plural import plural
 from r2_hf_assets.verdict import Problems, Severity, Verdict
 
 _MAX_FOLDERS = 100
@@ -53,11 +54,16 @@ def check_plan(plan: PlanStore) -> Verdict:
         "episodes_in_unknown_folders": unknown.total(),
         "episodes_by_unknown_folder": dict(unknown.most_common(_MAX_FOLDERS)),
     }
-    good = f"{episodes.total()} episodes in {counts.total()} chunks of {len(counts)} languages, each planned once"
+    good = (
+        f"{plural(episodes.total(), 'episode')} in {plural(counts.total(), 'chunk')} of "
+        f"{plural(len(counts), 'language')}, each planned once"
+    )
     verdict = problems.verdict(good, numbers)
     if verdict.passed and unknown:
-        named = ", ".join(f"{folder} ({count} episodes)" for folder, count in unknown.most_common(5))
-        return Verdict(False, Severity.WARN, f"{good}; {len(unknown)} folders name no known language: {named}", numbers)
+        named = ", ".join(f"{folder} ({plural(count, 'episode')})" for folder, count in unknown.most_common(5))
+        return Verdict(
+            False, Severity.WARN, f"{good}; {plural(len(unknown), 'folder')} without a known language: {named}", numbers
+        )
     return verdict
 
 

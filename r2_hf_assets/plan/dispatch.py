@@ -54,11 +54,13 @@ class AttemptHistory:
         attempts: runs that the sensor requested for the chunk's digest.
         ended: when the newest run ended, in epoch seconds, including runs that the sensor did not request.
         terminated: a person terminated the newest run by itself, not with its backfill.
+        run_id: of the newest run.
     """
 
     attempts: int
     ended: float
     terminated: bool = False
+    run_id: str = ""
 
 
 @dataclass
@@ -107,13 +109,13 @@ def select_runs(
             selection.terminated.append(chunk.name)
         elif attempts >= RUN_ATTEMPTS:
             selection.exhausted.append(chunk.name)
-        elif history and (wait := history.ended + _wait_after(attempts) - now) > 0:
+        elif history and (wait := history.ended + wait_after(attempts) - now) > 0:
             selection.waits.append(wait)
         elif len(selection.runs) < room:
             selection.runs.append((chunk, attempts + 1))
     return selection
 
 
-def _wait_after(attempts: int) -> float:
+def wait_after(attempts: int) -> float:
     """Return the seconds between an attempt's end and the next; a run that the sensor did not request counts as one."""
     return RUN_FIRST_WAIT_S * float(RUN_WAIT_FACTOR) ** max(0, attempts - 1)

@@ -13,7 +13,7 @@ DUE_AGAIN = "due"
 
 
 def in_grid(planned: Iterable[ChunkRef], languages: Collection[str]) -> list[ChunkRef]:
-    """Return the chunks that are partitions under LANGUAGES, in plan order. Dagster can't run or query the others."""
+    """Return the chunks of these languages, which are those of LANGUAGES, in plan order."""
     return [chunk for chunk in planned if chunk.language in languages]
 
 

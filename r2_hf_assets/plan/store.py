@@ -101,17 +101,22 @@ class PlanStore:
         if existing is None and self.numbers():
             existing = (self._files.read_json(_RESTORED) or {}).get("id", "one without an id")
         if existing not in (None, plan_id):
-            raise PlanError(f"plan: STATE_URL holds another plan ({existing}); set STATE_URL to an empty place")
+            raise PlanError(
+                f"plan: STATE_URL holds another plan ({existing}) than the dataset's; set it to an empty place"
+            )
         self._files.create(_RESTORED, json.dumps({"id": plan_id}).encode())
 
     def _require_plan(self) -> None:
-        existing, own = self._files.read_json(_IDENTITY), {"bucket": self.bucket, "prefix": self.prefix}
+        existing = self._files.read_json(_IDENTITY)
         if existing is None:
-            raise PlanError("plan: STATE_URL holds none; restore it if there was one, else materialize work_plan")
-        if existing != own:
-            raise PlanError(
-                f"plan: STATE_URL holds the plan of {existing}, not of {own}; set STATE_URL to another place"
-            )
+            raise PlanError("plan: STATE_URL holds none; restore it if there was one, else run r2-hf scan")
+        own = (("R2_BUCKET", "bucket", self.bucket), ("PROCESSED_PREFIX", "prefix", self.prefix))
+        for variable, name, value in own:
+            if (other := existing.get(name)) != value:
+                raise PlanError(
+                    f"plan: {variable}={value}, and STATE_URL holds the plan of {other}: correct {variable} in .env; "
+                    "another dataset needs its own STATE_URL and HF_REPO_ID"
+                )
 
     def numbers(self) -> dict[str, list[int]]:
         """Return chunk numbers by language, ascending. A missing number is a PlanError: a manifest was lost.
@@ -163,7 +168,9 @@ class PlanStore:
         with closing(map_in_order(lambda name: self.read(*name), wanted, _READERS, "plan")) as chunks:
             for chunk in chunks:
                 if chunk is None:
-                    raise PlanError("plan: a chunk vanished while the plan was read; manifests must not be deleted")
+                    raise PlanError(
+                        "plan: a chunk vanished while the plan was read; restore its manifest from a backup"
+                    )
                 yield chunk
 
     def create(self, chunk: ChunkManifest) -> bool:

@@ -13,6 +13,7 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.languages import UNKNOWN, normalize
 from r2_hf_assets.plan.chunks import ChunkManifest
+from r2_hf_assets.plural import plural
 from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import BucketSettings
@@ -67,7 +68,7 @@ def _check_an_episode(bucket: Bucket, prefix: str, folders: list[str], once: Ret
         try:
             entries = read_metadata(metadata)[0] if metadata else []
             if entries and not audio_fault(audio):
-                return ok("episode", f"{where} can be read: {len(entries)} segments")
+                return ok("episode", f"{where} can be read: {plural(len(entries), 'segment')}")
             problem = f"{where} lacks {METADATA_NAME}, an entry in it, or its first audio"
         except UnusableMetadata as error:
             problem = f"{where}: {error}"

@@ -23,6 +23,7 @@ from r2_hf_assets.errors import R2HfError, SettingsError
 from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_hub
+from r2_hf_assets.preflight.misspelt import find_misspelt
 from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, is_enabled, load, load_partial
 
@@ -90,8 +91,11 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Finding, PartialSettings
 
 
 def check_shell(environ: Mapping[str, str], env_file: Path) -> list[Finding]:
-    """Return a finding `.env` if other users may read it, and `shell` for each harmful variable."""
-    findings: list[Finding] = []
+    """Return findings `settings` and `shell` for misspelt and harmful variables, `.env` if other users may read it."""
+    findings = [
+        warn("settings", f"{name} is no setting", f"did you mean {meant}?")
+        for name, meant in find_misspelt(environ, env_file)
+    ]
     if env_file.is_file() and (mode := env_file.stat().st_mode & 0o777) & 0o077:
         findings.append(warn(".env", f"others may read or write it (mode {mode:o})", "chmod 600 .env"))
     if module := environ.get("DAGSTER_MODULE_NAME"):

@@ -91,7 +91,7 @@ def read_progress(text: str, script: WorkPlan, episodes_per_chunk: int) -> set[N
     for row, line in enumerate(text.splitlines(), 1):
         match = _FINISHED.fullmatch(line)
         if match is None:
-            raise R2HfError(f"progress log, line {row}: {line[:80]!r} is not of the form de-0")
+            raise R2HfError(f"progress log, line {row}: {line[:80]!r} is not <language>-<number>, as de-0; remove it")
         language, number = match[1], int(match[2])
         if number * episodes_per_chunk >= len(script.get(language, ())):
             raise R2HfError(f"progress log, line {row}: {line[:80]!r} is not in the work plan; {_SIZE_ADVICE}")
@@ -124,7 +124,9 @@ def adopt_chunks(
             raise R2HfError(f"LANGUAGES leaves out {language}, the work plan has {code}: import with LANGUAGES empty")
         for folder in {episode.partition("/")[0] for episode in script[code]}:
             if (other := decided.get(folder, language)) != language:
-                raise R2HfError(f"{folder} is of {code} in the work plan, and planned as {other} here")
+                raise R2HfError(
+                    f"{folder} is of {code} in the work plan, but planned as {other} here: import into a new plan"
+                )
         for number, start in enumerate(range(0, len(script[code]), episodes_per_chunk)):
             members = tuple(script[code][start : start + episodes_per_chunk])
             chunk = ChunkManifest(language, numbers[language], plan.prefix, members)

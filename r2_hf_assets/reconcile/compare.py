@@ -16,6 +16,7 @@ from r2_hf_assets.hub.reads import Inventory, take_inventory
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import find_unplanned, is_digest
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Difference, Due, Kind, Recovered, Report
 from r2_hf_assets.settings import Settings
 from r2_hf_assets.shards.builds import open_builds
@@ -118,11 +119,11 @@ def _compare_chunk(chunk: ChunkRef, state: State, on_hub: Mapping[str, RemoteFil
     elif expected is not None and not problems:
         report.as_built += 1
         if missing := [asset for asset, digest in recorded.items() if digest != chunk.digest]:
-            add(Kind.UNRECORDED, f"{len(expected)} files as built; not recorded: {', '.join(missing)}")
+            add(Kind.UNRECORDED, f"{plural(len(expected), 'file')} as built; not recorded: {', '.join(missing)}")
             how = "the build record" if build else "the record of its commit"
             report.recordable.append(Recovered(chunk, expected, how, build.stats if build else None))
     elif on_hub:
-        add(Kind.UNRECORDED, f"{len(on_hub)} files, not those of a build record")
+        add(Kind.UNRECORDED, f"{plural(len(on_hub), 'file')}, not those of a build record")
         report.unproven.append(chunk)
     else:
         report.nothing += build is None
@@ -140,7 +141,7 @@ def _compare_files(
         return
     by_path = {file.path: file for file in expected}
     if absent := sorted(by_path.keys() - on_hub.keys()):
-        yield Kind.ABSENT, f"{len(absent)} of {len(by_path)} files: {', '.join(absent[:5])}"
+        yield Kind.ABSENT, f"{len(absent)} of {plural(len(by_path), 'file')}: {', '.join(absent[:5])}"
     for path, file in sorted(by_path.items()):
         remote = on_hub.get(path)
         if remote is not None and (remote.size, remote.sha256 or "") != (file.size, file.sha256):

@@ -19,6 +19,7 @@ from r2_hf_assets.hub.reads import HubReader, require_repo, take_inventory
 from r2_hf_assets.plan.amendments import Amendment, amended_digest
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.reconcile.verify import recover
 from r2_hf_assets.settings import Settings
@@ -58,16 +59,24 @@ def restore(settings: Settings, log: Callable[[str], None] | None = None) -> Res
         raise ForeignDataset(f"{repo.repo_id} names no plan, so there is none to restore; see `r2-hf import`")
     indexes, files = hub.indexes(), hub.by_chunk()
     if without := sorted(path for path in hub.files if not is_index(path) and parse_path(path) not in indexes):
-        raise PlanError(f"{without[0]} has no index, so its plan can't be restored ({len(without)} such files)")
+        raise PlanError(
+            f"{without[0]} has no index, so its plan can't be restored ({plural(len(without), 'such file')}): bring "
+            "the plan back from a backup, or start over by r2-hf scan --start-anew"
+        )
     plan.begin_restore(owner)
     amendments = _restore_amendments(plan, read_amendments(repo, head))
     chunks, recovered = list[ChunkRef](), list[Recovered]()
     for name, header in HubReader(repo, head).headers(indexes):
         manifest = header.manifest
         if (manifest.name, header.plan_id, header.prefix) != (name, owner, plan.prefix):
-            raise PlanError(f"{indexes[name].path} is of plan {header.plan_id}, prefix {header.prefix}: not restored")
+            raise PlanError(
+                f"{indexes[name].path} is of plan {header.plan_id}, prefix {header.prefix}, and the dataset of "
+                f"{owner}, {plan.prefix}: check PROCESSED_PREFIX, else "
+                "delete the chunk's files on the Hub and run it again"
+            )
         if not plan.create(manifest):
-            raise PlanError(f"plan: {name[0]} chunk {name[1]} has other members in STATE_URL than in the dataset")
+            where = f"plan: {name[0]} chunk {name[1]}"
+            raise PlanError(f"{where} has other members in STATE_URL than in the dataset; set it to an empty place")
         ref = ChunkRef(*name, amended_digest(manifest.digest, name, amendments), len(manifest.episodes))
         chunks.append(manifest.ref)
         if isinstance(found := recover(ref, header, files[name]), Recovered):

@@ -21,6 +21,7 @@ from r2_hf_assets.hub.client import HubClient, RemoteFile
 from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.retry import default_retry
 from r2_hf_assets.settings import Settings
@@ -58,8 +59,8 @@ class Content:
         if self.problem:
             return self.problem
         if self.lost:
-            return f"lacks {len(self.lost):,} of {self.segments:,} segments, the first is {self.lost[0]}"
-        return f"{sum(file.rows for file in self.files):,} rows"
+            return f"lacks {len(self.lost):,} of {plural(self.segments, 'segment')}, the first is {self.lost[0]}"
+        return plural(sum(file.rows for file in self.files), "row")
 
 
 def open_source(settings: Settings) -> Source:

@@ -28,6 +28,7 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.plan.chunks import ChunkManifest, Name
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Difference, Kind
 from r2_hf_assets.reconcile.verify import PARALLEL_CHUNKS
 from r2_hf_assets.settings import Settings
@@ -118,8 +119,10 @@ class AllRows:
     @property
     def summary(self) -> str:
         return (
-            f"{self.rows:,} rows in {self.indexes:,} indexes; chunks without one: {self.without_index:,}; "
-            f"{self.redundant_rows:,} rows ({self.redundant_bytes:,} bytes) repeat audio of another episode; "
+            f"{plural(self.rows, 'row')} in {plural(self.indexes, 'index', 'indexes')}; "
+            f"chunks without one: {self.without_index:,}; "
+            f"{plural(self.redundant_rows, 'row repeats', 'rows repeat')} audio of another episode "
+            f"({self.redundant_bytes:,} bytes); "
             f"episodes in two languages: {self.in_two_languages:,}"
         )
 
@@ -230,12 +233,13 @@ def find_unplanned_rows(index: Index) -> tuple[int, str]:
     """Return the number of rows and rejects that no plan names, and what they are."""
     if index.manifest is None:
         count = index.table.num_rows
-        return count, f"{count:,} rows, and the plan has no such chunk"
+        return count, f"{plural(count, 'row')}, and the plan has no such chunk"
     members = frozenset(index.manifest.episodes)
     counted = pc.value_counts(index.table["episode"]).to_pylist()
     foreign = {one["values"]: one["counts"] for one in counted if one["values"] not in members}
     count, first = sum(foreign.values()), next(iter(foreign), "")
-    return count, f"{count:,} rows of {len(foreign):,} episodes that its manifest lacks, the first is {first}"
+    what = f"{plural(count, 'row')} of {plural(len(foreign), 'episode')} that its manifest lacks"
+    return count, f"{what}, the first is {first}"
 
 
 def check_rows(verdict: Verdict, rows: AllRows) -> Verdict:

@@ -18,6 +18,7 @@ from r2_hf_assets.hub.ownership import Claim
 from r2_hf_assets.hub.reads import HubReader, Inventory
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Recovered
 from r2_hf_assets.reconcile.verify import PARALLEL_CHUNKS, shard_file
 from r2_hf_assets.settings import Settings
@@ -66,7 +67,7 @@ def write_indexes(
             for file, one in uploaded.items()
             if file in committed
         ]
-        log(f"wrote {len(done)} indexes; {first + len(group)} of {len(chunks)} chunks read")
+        log(f"wrote {plural(len(done), 'index', 'indexes')}; {first + len(group)} of {len(chunks)} chunks read")
         yield done
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from r2_hf_assets.plural import plural
 from r2_hf_assets.shards.record import Tally
 
 _EVERY_S = 15.0
@@ -50,6 +51,7 @@ class BuildProgress:
         self._last, self._share = now, share
         megabytes = tally.audio_bytes / 1e6
         self._write(
-            f"{self._key}: {tally.episodes_read} of {tally.episodes} episodes, {tally.rows} rows, {megabytes:.0f} MB, "
+            f"{self._key}: {tally.episodes_read} of {plural(tally.episodes, 'episode')}, "
+            f"{plural(tally.rows, 'row')}, {megabytes:.0f} MB, "
             f"{megabytes / (now - self._started):.0f} MB/s"
         )

@@ -24,6 +24,8 @@ from r2_hf_assets.shards.names import path_in_repo
 from r2_hf_assets.shards.record import ShardFile
 
 PAGE = 1000  # records per query, some kilobytes each
+# Metadata key: the seconds that a commit waited for the Hub's quota.
+QUOTA_WAIT = "quota_wait_seconds"
 
 _COMMIT_URL = re.compile(r"/datasets/([^/]+/[^/]+)/commit/")
 
@@ -93,7 +95,9 @@ def _by_id(instance: dg.DagsterInstance, ids: Iterable[int]) -> Iterator[Recorde
 @dataclass(frozen=True)
 class CommitSummary:
     """A few values of a hub_commit materialization: its event id, its time in Unix seconds, and from the metadata the
-    hours of audio and the URI, None where it has none; `by_run` is False for records of reconcile and import.
+    rows, bytes, hours of audio and URI, None where it has none; `by_run` is False for records of reconcile and import.
+
+    `quota_wait_s`: how long the commit waited for the Hub's quota.
     """
 
     event: int
@@ -102,6 +106,9 @@ class CommitSummary:
     hours: float | None
     uri: str | None
     by_run: bool
+    rows: int | None = None
+    bytes: int | None = None
+    quota_wait_s: float = 0.0
 
 
 def commit_summaries(instance: dg.DagsterInstance) -> Iterator[CommitSummary]:
@@ -124,6 +131,7 @@ def _summary(event_id: int, name: Name, stored: Mapping[str, Any]) -> CommitSumm
     materialization = stored["dagster_event"]["event_specific_data"]["materialization"]
     metadata = {entry["label"]: entry["entry_data"] for entry in materialization["metadata_entries"]}
     hours, uri = metadata.get("hours"), metadata.get("dagster/uri")
+    rows, size, waited = (metadata.get(label) for label in ("dagster/row_count", "bytes", QUOTA_WAIT))
     return CommitSummary(
         event_id,
         name,
@@ -131,6 +139,9 @@ def _summary(event_id: int, name: Name, stored: Mapping[str, Any]) -> CommitSumm
         float(hours["value"]) if hours else None,
         uri["text"] if uri else None,
         "recorded_by" not in metadata,
+        int(rows["value"]) if rows else None,
+        int(size["value"]) if size else None,
+        float(waited["value"]) if waited else 0.0,
     )
 
 

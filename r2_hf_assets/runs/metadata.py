@@ -11,14 +11,12 @@ from r2_hf_assets.checks import check_result
 from r2_hf_assets.hub.commit import CommitRecord
 from r2_hf_assets.plan.due import UNPLANNED
 from r2_hf_assets.plan.scan import ScanReport
-from r2_hf_assets.runs.history import data_version
+from r2_hf_assets.runs.history import QUOTA_WAIT, data_version
 from r2_hf_assets.shards.picture import draw
 from r2_hf_assets.shards.record import BuildRecord, ShardFile
 from r2_hf_assets.shards.schema import COLUMNS
 from r2_hf_assets.verdict import Severity, Verdict
 
-# Run tag: the digest of the run's chunk.
-DIGEST_TAG = "r2_hf_assets/chunk_digest"
 # Metadata key of Stats.as_json: the card sums it over hub_commit's latest materializations.
 STATS = "stats"
 # work_plan's data version. Constant, because sealed chunks never change: a scan must not make built chunks stale.
@@ -31,7 +29,7 @@ _COLUMN_SCHEMA = dg.TableSchema(
 Metadata = dict[str, Any]
 
 # For a partition without a planned chunk.
-UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False}
+UNPLANNED_METADATA: Metadata = {"dagster/row_count": 0, "planned": False, "note": "the plan has no chunk here"}
 
 
 def scan_metadata(report: ScanReport) -> Metadata:
@@ -71,7 +69,8 @@ def build_metadata(record: BuildRecord, seconds: float) -> Metadata:
     """Return the ledger's counts, sizes, files and histograms of a built chunk."""
     tally = record.tally
     metadata = {
-        **_chunk_metadata(record, seconds),
+        **_chunk_metadata(record),
+        "build_seconds": round(seconds, 3),
         "episodes": tally.episodes,
         "episodes_with_rows": tally.episodes_with_rows,
         "episodes_rejected": tally.episodes_rejected,
@@ -90,30 +89,32 @@ def build_metadata(record: BuildRecord, seconds: float) -> Metadata:
     return metadata
 
 
-def commit_metadata(commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float) -> Metadata:
+def commit_metadata(
+    commit: CommitRecord, record: BuildRecord, dataset: str, seconds: float, quota_wait_s: float = 0.0
+) -> Metadata:
     """Return the location, sizes and statistics of a committed chunk."""
     return {
-        **_chunk_metadata(record, seconds),
+        **_chunk_metadata(record),
+        "commit_seconds": round(seconds, 3),
         "dagster/uri": commit.url,
         "commit": dg.MetadataValue.url(commit.url),
         "commit_oid": commit.oid,
         "dataset": dataset,
         "committed": commit.committed,
+        QUOTA_WAIT: round(quota_wait_s, 3),
         "removed": dg.MetadataValue.json(list(commit.removed)),
         "episodes": record.tally.episodes_with_rows,
         STATS: dg.MetadataValue.json(record.stats.as_json()),
     }
 
 
-def _chunk_metadata(record: BuildRecord, seconds: float) -> Metadata:
+def _chunk_metadata(record: BuildRecord) -> Metadata:
     return {
         "dagster/row_count": record.tally.rows,
         "dagster/column_schema": _COLUMN_SCHEMA,
-        "planned": True,
         "chunk_digest": record.digest,
         "hours": round(record.stats.hours, 4),
         "bytes": record.bytes,
-        "seconds": round(seconds, 3),
         "files": files_table(record.all_files),
     }
 

@@ -13,10 +13,10 @@ import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.dagster_internals import AssetPartitionStatus
-from r2_hf_assets.partitions import chunk_partitions, partition_key
+from r2_hf_assets.partitions import grid_with, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import find_due, in_grid
-from r2_hf_assets.runs.history import commit_summaries, recorded_digests
+from r2_hf_assets.runs.history import CommitSummary, commit_summaries, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
 _PACE_MIN_CHUNKS = 3
@@ -27,7 +27,8 @@ class LanguageProgress:
     """Counts of chunks; `failed` are due chunks whose last run failed.
 
     `built` counts recorded shards, committed or not; `next` is the first due partition; `hours` is the audio of the
-    committed chunks except `hours_unknown` of them, which no run recorded.
+    committed chunks except `hours_unknown` of them, which no run recorded. `rows` and `bytes` are theirs too, and
+    `quota_wait_s` is how long their commits waited for the Hub's quota.
     """
 
     language: str
@@ -40,6 +41,9 @@ class LanguageProgress:
     next: str | None
     hours: float = 0.0
     hours_unknown: int = 0
+    rows: int = 0
+    bytes: int = 0
+    quota_wait_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,15 @@ class Pace:
 class Progress:
     """Progress of each planned language of the grid in plan order, their total, and the pace if known.
 
-    `left_out`: planned chunks by language that LANGUAGES excludes; no other figure counts them.
+    `left_out`: planned chunks by language that LANGUAGES excludes; no other figure counts them. `last_commit`: when the
+    latest of the committed chunks was recorded, in Unix seconds.
     """
 
     languages: list[LanguageProgress]
     total: LanguageProgress
     pace: Pace | None
     left_out: dict[str, int]
+    last_commit: float | None = None
 
 
 def read_progress(
@@ -74,8 +80,11 @@ def read_progress(
     failed = _failed(instance, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
     hours: dict[Name, float] = {}
+    commits: dict[Name, CommitSummary] = {}
     by_runs: list[tuple[float, int]] = []
     for commit in commit_summaries(instance):
+        if commit.name in done:
+            commits[commit.name] = commit
         if commit.name in done and commit.hours is not None:
             hours[commit.name] = commit.hours
         if commit.name in done and commit.by_run:
@@ -84,6 +93,7 @@ def read_progress(
     def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
         left = find_due(chunks, committed)
         known = [hours[chunk.name] for chunk in chunks if chunk.name in hours]
+        recorded = [commits[chunk.name] for chunk in chunks if chunk.name in commits]
         return LanguageProgress(
             language=language,
             planned=len(chunks),
@@ -95,6 +105,9 @@ def read_progress(
             next=str(partition_key(*left[0].name)) if left else None,
             hours=round(sum(known, 0.0), 2),
             hours_unknown=len(chunks) - len(left) - len(known),
+            rows=sum(commit.rows or 0 for commit in recorded),
+            bytes=sum(commit.bytes or 0 for commit in recorded),
+            quota_wait_s=sum((commit.quota_wait_s for commit in recorded), 0.0),
         )
 
     return Progress(
@@ -102,6 +115,7 @@ def read_progress(
         total=count("total", planned),
         pace=pace_of(by_runs, sum(chunk.episodes for chunk in find_due(planned, committed)), time.time()),
         left_out=dict(Counter(chunk.language for chunk in chunks if chunk.language not in languages)),
+        last_commit=max((commit.at for commit in commits.values()), default=None),
     )
 
 
@@ -123,6 +137,6 @@ def _failed(instance: dg.DagsterInstance, planned: Sequence[ChunkRef]) -> set[Na
     names = {str(partition_key(*chunk.name)): chunk.name for chunk in planned}
     failed = set()
     for asset in (SHARDS, COMMIT):
-        statuses = instance.get_status_by_partition(asset, list(names), chunk_partitions) or {}
+        statuses = instance.get_status_by_partition(asset, list(names), grid_with(planned)) or {}
         failed |= {names[key] for key, status in statuses.items() if status is AssetPartitionStatus.FAILED}
     return failed

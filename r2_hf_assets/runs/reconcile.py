@@ -11,8 +11,9 @@ import dagster as dg
 
 from r2_hf_assets.asset_keys import COMMIT, SHARDS
 from r2_hf_assets.hub.reads import Inventory
-from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.partitions import partition_key, remember_languages
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.compare import Log, collect_state, compare, update
 from r2_hf_assets.reconcile.report import Difference, Due, Recovered, Report
 from r2_hf_assets.reconcile.verify import verify_remote
@@ -48,6 +49,7 @@ def examine(
     dataset = settings.hub.repo_id
     shards, commits = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     state = collect_state(settings, shards, commits, committed_files(instance), log)
+    remember_languages(state.planned)  # DAGSTER_HOME may be new
     report = compare(state)
     if mark_lost and (report.revision is not None or record_found):
         record_due(instance, report.lost, dataset, "reconcile")
@@ -88,10 +90,11 @@ def summary(report: Report) -> str:
     """Return the counts of a report in one line."""
     counts = ", ".join(f"{count} {kind}" for kind, count in report.counts.items()) or "no difference"
     if report.unindexed:
-        counts += f"; {len(report.unindexed)} chunks without an index"
+        counts += f"; {plural(len(report.unindexed), 'chunk')} without an index"
     return (
-        f"{report.planned} chunks planned: {report.recorded} recorded, {report.due} due ({report.nothing} of them "
-        f"nowhere yet); {report.files} files on the Hub, {report.as_built} chunks as built; {counts}"
+        f"{plural(report.planned, 'chunk')} planned: {report.recorded} recorded, {report.due} due ({report.nothing} of "
+        f"them nowhere yet); {plural(report.files, 'file')} on the Hub, {plural(report.as_built, 'chunk')} as built; "
+        f"{counts}"
     )
 
 

@@ -21,6 +21,7 @@ from r2_hf_assets.hub.reads import HubReader, Inventory, require_repo
 from r2_hf_assets.hub.releases import RELEASES_PATH, Changes, Release, Tagged, check_tag, clean_note, encode, read_log
 from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import PlanStore, open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.compare import Log
 from r2_hf_assets.reconcile.report import Report
 from r2_hf_assets.retry import CARD_RETRY
@@ -70,7 +71,7 @@ def release(
             )
         if unindexed := _chunks_without_index(report.hub):
             raise R2HfError(
-                f"{unindexed} chunks have no index, so a release can't count them: r2-hf reconcile --write-index; "
+                f"{plural(unindexed, 'chunk has', 'chunks have')} no index to count: r2-hf reconcile --write-index; "
                 "nothing was changed"
             )
         facts = read_facts(instance, plan, settings, repo, checked)
@@ -90,7 +91,7 @@ def release(
             contents = {**contents, RELEASES_PATH: encode(entries)}
         if not contents:
             return Tagged(entry, checked)
-        oid, _ = repo.commit([], [], checked, f"Release {tag}: {entry.rows} segments", contents)
+        oid, _ = repo.commit([], [], checked, f"Release {tag}: {plural(entry.rows, 'segment')}", contents)
         return Tagged(entry, oid)
 
     # Repeating an attempt is safe: it begins by reading the head, where it also finds a commit whose response was lost.
@@ -105,7 +106,7 @@ def _find_lacking(instance: dg.DagsterInstance, plan: PlanStore, settings: Setti
     due = len(find_due(planned, recorded_digests(instance, COMMIT, settings.dataset)))
     problems = [f"{due} of {len(planned)} planned chunks are due"] if due else []
     if report.differences:
-        problems.append(f"{len(report.differences)} differences between plan, history and Hub")
+        problems.append(f"{plural(len(report.differences), 'difference')} between plan, history and Hub")
     return "; ".join(problems)
 
 

@@ -27,6 +27,7 @@ from r2_hf_assets.dagster_internals import (
 from r2_hf_assets.partitions import add_partitions, partition_key
 from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.due import DUE_AGAIN, UNPLANNED
+from r2_hf_assets.plural import plural
 from r2_hf_assets.reconcile.report import Due, Recovered
 from r2_hf_assets.runs.history import data_version
 from r2_hf_assets.runs.metadata import PLAN_VERSION, STATS, UNPLANNED_METADATA, Metadata, files_table
@@ -42,7 +43,6 @@ def record_done(
         key = partition_key(*item.chunk.name)
         metadata: Metadata = {
             "dagster/row_count": item.rows,
-            "planned": True,
             "chunk_digest": item.chunk.digest,
             "recorded_by": by,
             "verified_by": item.how,
@@ -79,7 +79,6 @@ def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str
                 tags=_tags(COMMIT, DUE_AGAIN, key, by),
                 metadata={
                     "dagster/row_count": 0,
-                    "planned": True,
                     "recorded_by": by,
                     "dataset": dataset,
                     "due_because": due.why,
@@ -96,7 +95,9 @@ def record_due(instance: dg.DagsterInstance, chunks: Sequence[Due], dataset: str
         planned = AssetMaterializationPlannedData(COMMIT, partition=key)
         event = dg.DagsterEvent.build_asset_materialization_planned_event(by, COMMIT.to_user_string(), planned)
         instance.report_dagster_event(event, run.run_id)
-    instance.report_run_failed(run, f"{len(chunks)} chunks are missing or changed on the Hub, and due.")
+    instance.report_run_failed(
+        run, f"{plural(len(chunks), 'chunk is', 'chunks are')} missing or changed on the Hub, and due."
+    )
 
 
 def record_unplanned(instance: dg.DagsterInstance, chunks: Iterable[Name]) -> None:

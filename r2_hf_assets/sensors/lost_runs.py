@@ -44,9 +44,12 @@ def select_lost(
     return now, [run for run, current in now.items() if current.unchanged >= max_unchanged]
 
 
-@dg.sensor(minimum_interval_seconds=TICK_EVERY_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=TICK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends runs without a heartbeat for ten minutes, so that they are retried. Starts none itself.",
+)
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-    """Ends runs without a heartbeat for ten minutes, so that they are retried. Starts none itself."""
     started = context.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     heartbeats = {run.run_id: run.tags.get(ALIVE_TAG, "") for run in started if _is_ours(run, context)}
     observed = {run_id: Observed(*values) for run_id, values in json.loads(context.cursor or "{}").items()}

@@ -55,9 +55,13 @@ class Cursor(BaseModel, frozen=True):
     status: str = ""
 
 
-@dg.sensor(job=scan_job, minimum_interval_seconds=TICK_EVERY_S)
+@dg.sensor(
+    job=scan_job,
+    minimum_interval_seconds=TICK_EVERY_S,
+    description="Lists the bucket every 15 minutes, and requests a scan when new episodes fill a chunk or have waited "
+    "PLAN_MAX_WAIT_HOURS. A tick a minute continues the listing of a large bucket, or waits for the next one.",
+)
 def new_episodes(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
-    """Finds new episodes; requests a scan when they fill a chunk, or a remainder has waited long enough."""
     cursor = Cursor.model_validate_json(context.cursor or "{}")
     try:
         return _tick(context, settings.load_for_scan(), cursor, time.time())
@@ -73,7 +77,8 @@ def _tick(context: dg.SensorEvaluationContext, settings: ScanSettings, cursor: C
         return _skip(f"{len(scans)} scans are queued or running ({scans[0].run_id[:8]}); sweeping again then", Cursor())
     since = now - cursor.ended
     if not cursor.folder and 0 <= since < SWEEP_EVERY_S:  # below 0: the clock was set back
-        return _skip(f"{cursor.status}; next sweep in {(SWEEP_EVERY_S - since) / 60:.0f} min", cursor)
+        wait = (SWEEP_EVERY_S - since) / 60
+        return _skip(f"next sweep in {wait:.0f} min; the last one, {since / 60:.0f} min ago: {cursor.status}", cursor)
     plan = replace(open_plan(settings.plan, settings.r2), retry=SENSOR_RETRY)
     plan.check_identity()
     sweep = _continue_sweep(cursor, settings, plan)

@@ -10,7 +10,8 @@ Dagster retries a run whose process dies at once. A run whose step fails is requ
 and a limit (plan/dispatch.py); the tick then names the partition.
 
 A run that a user terminated holds its chunk until a user materializes it by hand or the chunk's digest changes. A
-canceled run of a backfill holds nothing: most are canceled along with their backfill.
+canceled run of a backfill holds nothing: most are canceled along with their backfill. Nor does a command that Ctrl-C
+ended: its chunk is requested at once.
 
 At most twice as many runs are queued and running as may run at once (max_concurrent_runs): this keeps all slots busy,
 and a run that a user launches waits behind few. While a large backfill is queued, the sensor requests nothing.
@@ -32,7 +33,12 @@ from r2_hf_assets.dagster_internals import (
     SENSOR_NAME_TAG,
 )
 from r2_hf_assets.jobs import build_job
-from r2_hf_assets.partitions import add_partitions, partition_key, read_key
+from r2_hf_assets.partitions import (
+    add_partitions,
+    partition_key,
+    read_key,
+    remember_languages,
+)
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.dispatch import (
     MAX_CONSECUTIVE_FAILURES,
@@ -47,26 +53,28 @@ from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.history import Loss, losses, recorded_digests
-from r2_hf_assets.runs.metadata import DIGEST_TAG
-from r2_hf_assets.runs.outcome import outcome_of
+from r2_hf_assets.runs.outcome import ATTEMPT_TAG, DIGEST_TAG, INTERRUPTED_TAG, outcome_of, tag_of
 
 TICK_EVERY_S = 30
 # Dagster takes some tenths of a second to create a run, and a tick times out after a minute.
 PER_TICK = 20
-ATTEMPT_TAG = "r2_hf_assets/attempt"
 _KEYS_PER_QUERY = 5000
 _MAX_NAMED = 5
 
 
-@dg.sensor(job=build_job, minimum_interval_seconds=TICK_EVERY_S)
+@dg.sensor(
+    job=build_job,
+    minimum_interval_seconds=TICK_EVERY_S,
+    description="Builds and commits planned chunks: requests a run of each due partition, and again after a failure.",
+)
 def planned_chunks(context: dg.SensorEvaluationContext, settings: SettingsResource) -> dg.SensorResult:
-    """Builds and commits planned chunks: requests a run of each due partition, and again after a failure."""
     loaded, instance = settings.load(), context.instance
     # Active runs are read before the history: a run that ends in between is then busy, and not requested again.
     busy = active_partitions(instance)
-    planned = in_grid(open_plan(loaded.plan, loaded.r2).planned(), loaded.plan.languages)
+    planned = open_plan(loaded.plan, loaded.r2).planned()
+    remember_languages(planned)  # where another machine scans too
     recorded = recorded_digests(instance, COMMIT, loaded.dataset)
-    left, lost = find_due(planned, recorded), losses(instance, recorded)
+    left, lost = find_due(in_grid(planned, loaded.plan.languages), recorded), losses(instance, recorded)
     limit = max_in_flight(instance.get_concurrency_config().run_queue_config)
     circuit = open_circuit(instance, context.sensor_name)
     selection = select_runs(
@@ -112,13 +120,15 @@ def attempt_histories(
         for record in instance.get_run_records(dg.RunsFilter(statuses=FINISHED_STATUSES, tags=tags)):  # newest first
             run, ended = record.dagster_run, _ended(record)
             name, canceled = _partition_of(run), run.status is dg.DagsterRunStatus.CANCELED
-            if name is None or (canceled and BACKFILL_ID_TAG in run.tags) or (name in lost and ended <= lost[name].at):
+            holds_nothing = canceled and not run.tags.keys().isdisjoint((BACKFILL_ID_TAG, INTERRUPTED_TAG))
+            if name is None or holds_nothing or (name in lost and ended <= lost[name].at):
                 continue
-            attempts = int(run.tags.get(ATTEMPT_TAG, "0")) if run.tags.get(DIGEST_TAG) == digests[name] else 0
-            terminated = canceled and run.tags.get(DIGEST_TAG, digests[name]) == digests[name]
-            newest = histories.get(name) or AttemptHistory(0, ended, terminated)
+            digest = tag_of(run, DIGEST_TAG)
+            attempts = int(tag_of(run, ATTEMPT_TAG) or 0) if digest == digests[name] else 0
+            terminated = canceled and digest in (None, digests[name])
+            newest = histories.get(name) or AttemptHistory(0, ended, terminated, run.run_id)
             attempts, ended = max(newest.attempts, attempts), max(newest.ended, ended)
-            histories[name] = AttemptHistory(attempts, ended, newest.terminated)
+            histories[name] = AttemptHistory(attempts, ended, newest.terminated, newest.run_id)
     return histories
 
 

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from xxhash import xxh3_64
 
 from r2_hf_assets.plan.chunks import ChunkManifest
+from r2_hf_assets.plural import plural
 from r2_hf_assets.shards.record import BuildRecord, Tally
 from r2_hf_assets.verdict import Problems, Verdict
 
@@ -180,7 +181,8 @@ def check_ledger(audit: Audit, record: BuildRecord, index: bytes) -> Verdict:
     excluded = ("episodes", "rejects", "repaired_texts")
     numbers |= {name: count for name, count in asdict(counted).items() if name not in excluded}
     good = (
-        f"{counted.episodes} episodes = {counted.episodes_with_rows} with rows + {counted.episodes_rejected} rejected; "
-        f"{counted.entries} entries = {counted.rows} rows + {counted.segments_rejected} rejected"
+        f"{plural(counted.episodes, 'episode')} = {counted.episodes_with_rows} with rows "
+        f"+ {counted.episodes_rejected} rejected; {plural(counted.entries, 'entry', 'entries')} = "
+        f"{plural(counted.rows, 'row')} + {counted.segments_rejected} rejected"
     )
     return problems.verdict(good, numbers)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from r2_hf_assets.plural import plural
 from r2_hf_assets.shards.observe import DNSMOS_RANGE, MAX_DURATION_S, MIN_DURATION_S, Observer, Sampled
 from r2_hf_assets.verdict import Problems, Severity, Verdict
 
@@ -98,7 +99,7 @@ def check_audio(sample: Sequence[Sampled], decoder: Callable[[bytes], Decoded]) 
         "largest_difference_s": round(largest, 3),
         "kinds": dict(kinds.most_common()),
     }
-    good = f"{len(sample)} segments decoded, lengths within {largest:.3f} s of duration_seconds"
+    good = f"{plural(len(sample), 'segment')} decoded, lengths within {largest:.3f} s of duration_seconds"
     return problems.verdict(good, numbers, Severity.WARN)
 
 
@@ -112,7 +113,8 @@ def check_ranges(counts: Counter[str]) -> Verdict:
         if counts[kind] > _MAX_NULL_SHARE * rows:
             problems.add(kind, f"{counts[kind] / rows:.1%} of the rows, above {_MAX_NULL_SHARE:.0%}", counts[kind])
     numbers = {kind: counts[kind] for kind in ("rows", *_OUT_OF_RANGE, *nulls)}
-    good = f"durations and DNSMOS of {rows} rows in range; null: {' and '.join(str(counts[kind]) for kind in nulls)}"
+    null = " and ".join(str(counts[kind]) for kind in nulls)
+    good = f"durations and DNSMOS of {plural(rows, 'row')} in range; null: {null}"
     return problems.verdict(good, numbers, Severity.WARN)
 
 
@@ -137,7 +139,7 @@ def check_duplicates(hashes: "array[int]", key_of: Callable[[int], str]) -> Verd
         if digest in repeated and (first := first_of.setdefault(digest, row)) != row:
             problems.add("duplicate", f"{key_of(row)} is {key_of(first)}")
     numbers = {"rows": len(hashes), "duplicates": problems.counts["duplicate"]}
-    return problems.verdict(f"no audio is repeated in {len(hashes)} rows", numbers, Severity.WARN)
+    return problems.verdict(f"no audio is repeated in {plural(len(hashes), 'row')}", numbers, Severity.WARN)
 
 
 def check_all(observer: Observer, key_of: Callable[[int], str]) -> dict[str, Verdict]:

@@ -17,9 +17,9 @@ from r2_hf_assets.bucket.segments import (
     to_segment,
 )
 from r2_hf_assets.bucket.transfers import Bucket
+from r2_hf_assets.parsers import MAX_ROWGROUP_BYTES
 from r2_hf_assets.plan.chunks import ChunkManifest
 from r2_hf_assets.retry import Retry
-from r2_hf_assets.settings import MAX_ROWGROUP_BYTES
 
 _LOOKAHEAD_BYTES = 32 * 2**20
 METADATA_MISSING = "metadata_missing"

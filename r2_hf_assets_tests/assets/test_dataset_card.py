@@ -174,8 +174,11 @@ def test_the_card_has_the_recorded_chunks_and_is_updated_after_commits(
     world = committed
     assert refresh() is None
     (first,) = materializations(world, "dataset_card")
-    figures = {name: first[name] for name in ("segments", "episodes", "chunks", "chunks_counted", "chunks_planned")}
-    assert figures == {"segments": 9, "episodes": 3, "chunks": 2, "chunks_counted": 2, "chunks_planned": 2}
+    figures = {
+        name: first[name]
+        for name in ("segments", "episodes", "chunks_committed", "chunks_with_hours", "chunks_planned")
+    }
+    assert figures == {"segments": 9, "episodes": 3, "chunks_committed": 2, "chunks_with_hours": 2, "chunks_planned": 2}
     assert first["committed"] and first["commit_oid"] == world.head()
     recorded = materializations(world, "hub_commit")
     assert first["bytes"] == sum(row["bytes"] for row in recorded)
@@ -245,7 +248,7 @@ def test_user_text_is_kept_damaged_markers_are_reported_and_a_lost_history_chang
         examine(instance, load(), record_found=True)
         assert refresh_card(instance) is None
     metadata = materializations(world, "dataset_card")[0]
-    assert (metadata["chunks"], metadata["segments"], metadata["chunks_counted"]) == (2, 9, 2)
+    assert (metadata["chunks_committed"], metadata["segments"], metadata["chunks_with_hours"]) == (2, 9, 2)
     assert readme(world) == text, "the indexes have the figures"
 
 

@@ -97,7 +97,7 @@ def test_repeated_audio_warns(copied: World) -> None:
     rows = json.loads(done.stdout)["rows"]
     assert rows == {name: values[name] for name in rows}
     about_rows, about_files = done.stderr.splitlines()
-    repeated = f"4 rows ({size:,} bytes) repeat audio of another episode; episodes in two languages: 2"
+    repeated = f"4 rows repeat audio of another episode ({size:,} bytes); episodes in two languages: 2"
     assert about_rows == f"8 rows in 3 indexes; chunks without one: 0; {repeated}"
     assert about_files.startswith("3 chunks planned")
 

@@ -8,11 +8,8 @@ from r2_hf_assets_tests.browser.ui import open_ui
 from r2_hf_assets_tests.support.world import World
 
 
-def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path, monkeypatch) -> None:
+def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path) -> None:
     world = in_process
-    # The grid has no other cells, so that an asset is green when all chunks are done.
-    world.env["LANGUAGES"] = "en,de"
-    monkeypatch.setenv("LANGUAGES", "en,de")
     world.upload(episodes={"en": 2, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)
     assert world.scan() is None
     with open_ui(world, chromium) as ui:
@@ -21,6 +18,9 @@ def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chrom
             expect(ui.button(f"{icon} {asset}")).to_be_visible()
         ui.launch_backfill(["en", "de"], ["chunk_0000"])
         ui.expect_backfill_done(2)
+        ui.open("/assets/hub_commit?view=partitions")
+        expect(ui.text("Materialized (2)")).to_be_visible()
+        expect(ui.text("Missing (0)")).to_be_visible()  # the grid has the languages of the plan
         ui.open("/asset-groups")
         for asset in ("parquet_shards", "hub_commit"):
             expect(ui.button(f"run_success {asset}")).to_be_visible()

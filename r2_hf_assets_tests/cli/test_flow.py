@@ -33,7 +33,7 @@ def test_the_whole_job_by_calls_of_the_script(shell: World, capfd: pytest.Captur
     assert (share.code, share.stdout) == (0, [])
     assert shell.files() == ["data/en/chunk-00001.parquet"]
     assert [line for line in share.stderr if line.startswith("en|chunk_0001: done, 3 episodes, ")]
-    assert share.stderr[-1] == "1 chunks done, 0 failed"
+    assert share.stderr[-1] == "1 chunk done, 0 failed"
     assert call(capfd, "process", "--language", "de", "--lang", "es, en", "--dry-run").stdout == [
         "de|chunk_0000",
         "en|chunk_0000",
@@ -69,14 +69,16 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
     (failed,) = [line for line in result.stderr if "FAILED" in line]
     assert [line for line in result.stderr if line.startswith((" ", "Traceback"))] == []
     assert failed.startswith("de|chunk_0000: FAILED: ")
-    assert result.stderr[-1] == "1 chunks done, 1 failed; the failed ones are still due"
+    assert result.stderr[-1] == "1 chunk done, 1 failed; what failed is still due"
     assert shell.files() == ["data/en/chunk-00000.parquet"]
     shown = json.loads("\n".join(call(capfd, "status", "--json").stdout))
-    assert list(shown) == ["languages", "total", "pace", "left_out"]
+    assert list(shown) == ["languages", "total", "pace", "left_out", "last_commit"]
     assert (shown["total"]["planned"], shown["total"]["due"], shown["total"]["next"]) == (2, 1, "de|chunk_0000")
     assert shown["pace"] is None  # one chunk is no pace
     hours = shown["languages"][1].pop("hours")
     assert 0 < hours == shown["total"]["hours"]
+    rows, size = (shown["languages"][1].pop(name) for name in ("rows", "bytes"))
+    assert rows == shown["total"]["rows"] == shell.table().num_rows and size == shown["total"]["bytes"] > 0
     assert shown["languages"] == [
         {
             "language": "de",
@@ -88,6 +90,9 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
             "due": 1,
             "hours": 0.0,
             "hours_unknown": 0,
+            "rows": 0,
+            "bytes": 0,
+            "quota_wait_s": 0.0,
             "next": "de|chunk_0000",
         },
         {
@@ -99,6 +104,7 @@ def test_a_failed_chunk_is_reported_and_the_rest_completes(
             "failed": 0,
             "due": 0,
             "hours_unknown": 0,
+            "quota_wait_s": 0.0,
             "next": None,
         },
     ]
@@ -168,7 +174,7 @@ def test_a_lost_database_and_a_lost_file_are_restored(
     report = call(capfd, "reconcile")
     assert report.stdout == ["recorded_absent: de|chunk_0000: 1 of 2 files: data/de/chunk-00000.parquet"]
     assert report.stderr[-1] == "due again; r2-hf process builds them: de|chunk_0000"
-    left = "present_unrecorded: de|chunk_0000: 1 files, not those of a build record"
+    left = "present_unrecorded: de|chunk_0000: 1 file, not those of a build record"
     assert call(capfd, "reconcile").stdout == [left], "it is due like any other chunk; its index is there"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     assert call(capfd, "process", "--partition", "-").code == 0

@@ -5,15 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from r2_hf_assets.cli import main
+from r2_hf_assets.cli.commands import commands
 from r2_hf_assets.settings import VARIABLES
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.conftest import REQUIRED
 from r2_hf_assets_tests.support.world import BIN, ROOT
 
-COMMANDS = ["doctor", "scan", "process", "status", "reconcile", "release", "releases", "import", "sandbox"]
 LARGE = ["dagster", "pyarrow", "duckdb", "boto3", "obstore", "huggingface_hub", "pydantic", "langcodes"]
 
 
@@ -34,28 +35,56 @@ def test_the_garbage_collection_at_exit_is_skipped_by_the_command_only(called: s
     assert done.stdout.splitlines()[-1] == str(frozen)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
-def test_help_loads_no_large_library(arguments: list[str]) -> None:
+def loaded_by(*arguments: str, folder: Path = ROOT, **env: str) -> list[str]:
+    """Return the modules that a successful call loads in a process of its own."""
     code = (
         f"import sys\nfrom r2_hf_assets.cli import main\ncode = main({arguments!r})\n"
-        f"print(*sorted(set({LARGE!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+        "print(*sys.modules, file=sys.stderr)\nsys.exit(code)"
     )
+    path = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
-        check=False,
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, env=path | env, check=False
     )
-    assert (done.returncode, done.stderr.strip()) == (0, "")
-    assert done.stdout.startswith("Usage: r2-hf")
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()[-1].split()
+
+
+def test_help_loads_no_command() -> None:
+    ours = [name for name in loaded_by("--help") if name.startswith("r2_hf_assets.")]
+    assert sorted(ours) == [f"r2_hf_assets.{name}" for name in ("cli", "cli.commands", "cli.output", "errors")]
+
+
+@pytest.mark.parametrize("command", commands.commands)
+def test_help_of_a_command_loads_it_alone_and_no_large_library(command: str) -> None:
+    loaded = set(loaded_by(command, "--help"))
+    assert loaded & set(LARGE) == set()
+    ours = {name for name in loaded if name.startswith("r2_hf_assets.")} - {"r2_hf_assets.plural"}
+    assert len(ours) == 5
+
+
+def test_status_loads_dagster_and_nothing_else_that_is_large(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    home = {"DAGSTER_HOME": str(tmp_path / "home"), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    loaded = set(loaded_by("status", folder=tmp_path, **REQUIRED, LANGUAGES="en,de", **home))
+    # obstore reads the plan, pydantic is Dagster's.
+    assert loaded & {*LARGE, "r2_hf_assets.definitions", "dagster_webserver", "soundfile", "numpy"} == {
+        "dagster",
+        "obstore",
+        "pydantic",
+    }
+
+
+def test_each_command_has_a_line_in_the_help() -> None:
+    for name, shown in commands.commands.items():
+        _, called, _ = commands.resolve_command(click.Context(commands), [name])
+        assert called is not None and called.name == name and called.help
+        assert shown.short_help and len(shown.short_help) <= 65, "it fits into 80 columns"
 
 
 def test_the_help_names_every_command_and_the_exit_codes(capfd: pytest.CaptureFixture[str]) -> None:
     result = call(capfd, "--help")
     text = "\n".join(result.stdout)
-    assert all(f"\n  {name} " in text for name in COMMANDS)
+    assert all(f"\n  {name} " in text for name in commands.commands)
     for code in (
         "0    done",
         "1    something failed",
@@ -128,8 +157,9 @@ SET = REQUIRED | {"STATE_URL": "state"}
     ("home", "message"),
     [
         ("", "DAGSTER_HOME is not set"),
-        ("relative", "DAGSTER_HOME=relative is not the absolute path"),
-        ("/no/such/folder", "DAGSTER_HOME=/no/such/folder is not the absolute path of an existing folder"),
+        ("relative", "DAGSTER_HOME=relative is a relative path: set the absolute one, /"),
+        ("/dev/null", "DAGSTER_HOME=/dev/null is a file"),
+        ("/no/such/folder", "DAGSTER_HOME=/no/such/folder does not exist: create this folder, or correct .env"),
     ],
 )
 def test_commands_refuse_a_missing_dagster_home(

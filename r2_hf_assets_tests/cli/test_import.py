@@ -61,13 +61,16 @@ def test_finished_chunks_are_recorded_and_the_others_are_built(world: World, cap
     assert script.progress_file.read_text() == "de-0\nde-2\nde-4\nde-6\n"
     result = run(capfd, *IMPORT)
     assert [line.partition(": ")[0] for line in result.stdout] == [f"de|chunk_{number:04d}" for number in (0, 2, 4, 6)]
-    assert result.stderr[-1] == "8 chunks planned, 4 recorded as done, 0 checked ones left due"
+    assert result.stderr[-1] == "8 chunks of the script: 8 newly planned, 0 recorded before, 4 recorded now, 4 due"
     assert world.due() == [f"de|chunk_{number:04d}" for number in (1, 3, 5, 7)]
     complete(capfd)
     assert file_hashes(world).items() >= script_files.items()
     assert rows(world) == count_names(audio_in_bucket(world))
     again = run(capfd, *IMPORT)
-    assert (again.stdout, again.stderr[-1]) == ([], "0 chunks planned, 0 recorded as done, 0 checked ones left due")
+    assert (again.stdout, again.stderr[-1]) == (
+        [],
+        "8 chunks of the script: 0 newly planned, 8 recorded before, 0 recorded now, 0 due",
+    )
 
 
 def test_files_of_other_language_codes_are_renamed(world: World, capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,8 +168,8 @@ def test_lost_segments_are_reported_and_can_be_rebuilt(world: World, capfd: pyte
         "en|chunk_0001: left due: no file on the Hub",
         "en|chunk_0002: recorded: 12 rows",
     ]
-    assert any("recorded chunks lack 3 segments whose audio exists" in line for line in result.stderr)
-    assert result.stderr[-1] == "3 chunks planned, 2 recorded as done, 1 checked ones left due"
+    assert any("recorded chunks lack 3 segments with audio in the bucket" in line for line in result.stderr)
+    assert result.stderr[-1] == "3 chunks of the script: 3 newly planned, 0 recorded before, 2 recorded now, 1 due"
     recorded = materializations(world, "hub_commit", "en|chunk_0000")
     assert [event["recorded_by"] for event in recorded] == ["import"]
 

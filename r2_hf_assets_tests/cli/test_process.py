@@ -47,11 +47,20 @@ def test_languages_left_out_are_reported_and_not_built(
     assert process.returncode == 0 and "Traceback" not in stderr, stderr
     assert four.files() == ["data/en/chunk-00000.parquet"]
     table = call(capfd, "status")
-    assert "LANGUAGES leaves out 1 planned chunks: de 1" in table.stderr
+    assert "LANGUAGES leaves out 1 planned chunk: de 1" in table.stderr
     assert [line.split()[0] for line in table.stdout] == ["language", "en", "total"]
     numbers = json.loads("\n".join(call(capfd, "status", "--json").stdout))
     assert (numbers["left_out"], numbers["total"]["planned"], numbers["total"]["due"]) == ({"de": 1}, 3, 2)
     assert call(capfd, "process", "--dry-run").stdout == ["en|chunk_0001", "en|chunk_0002"]
+
+
+def test_a_misspelt_setting_is_named(
+    four: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EPISODE_PER_CHUNK", "500")
+    line = "EPISODE_PER_CHUNK is no setting; did you mean EPISODES_PER_CHUNK?"
+    assert call(capfd, "process", "--dry-run").stderr == [line, "would do 4 chunks, 4 episodes"]
+    assert call(capfd, "scan").stderr[0] == line
 
 
 @pytest.mark.parametrize(
@@ -77,8 +86,7 @@ def test_a_systemic_failure_stops_it_at_the_first_chunk(
     assert result.code == 1
     assert first.startswith("de|chunk_0000: FAILED: ") and message in first
     assert result.stderr[-1] == (
-        "0 chunks done, 1 failed; stopped, because the last failure is of a kind that every run would meet; "
-        "4 are not done"
+        "0 chunks done, 1 failed; stopped, because the last failure is of a kind that every run would meet; 4 not done"
     )
     assert count_builds(four) == 1
     assert call(capfd, "process").code == 0 and four.due() == []
@@ -95,7 +103,7 @@ def test_a_series_of_failures_stops_it(
         patch.setattr(parquet_shards, "build_on_hub", fails)
         result = call(capfd, "process")
     assert result.code == 1
-    assert result.stderr[-1] == "0 chunks done, 2 failed; stopped, because the last 2 runs failed; 4 are not done"
+    assert result.stderr[-1] == "0 chunks done, 2 failed; stopped, because the last 2 runs failed; 4 not done"
     assert count_builds(four) == 2
 
 
@@ -129,7 +137,7 @@ def test_a_named_partition_is_built_again(
     assert call(capfd, "process", "--language", "de", "--no-card").code == 0
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"de|chunk_0000\n")))
     result = call(capfd, "process", "--partition", "-", "--no-card")
-    assert (result.code, result.stderr[-1]) == (0, "1 chunks done, 0 failed")
+    assert (result.code, result.stderr[-1]) == (0, "1 chunk done, 0 failed")
     assert len(materializations(four, "hub_commit", "de|chunk_0000")) == 2
 
 

@@ -49,9 +49,9 @@ def test_the_bar_and_a_line_for_each_chunk() -> None:
     ("runs", "summary"),
     [
         ([run(0), run(1)], "2 chunks done, 0 failed"),
-        ([run(0), run(1, "")], "1 chunks done, 0 failed, 1 committed by other runs"),
-        ([run(0, error="x"), run(1)], "1 chunks done, 1 failed; the failed ones are still due"),
-        ([run(0, error="x", stop="a reason")], "0 chunks done, 1 failed; stopped, because a reason; 2 are not done"),
+        ([run(0), run(1, "")], "1 chunk done, 0 failed, 1 committed by other runs"),
+        ([run(0, error="x"), run(1)], "1 chunk done, 1 failed; what failed is still due"),
+        ([run(0, error="x", stop="a reason")], "0 chunks done, 1 failed; stopped, because a reason; 2 not done"),
     ],
 )
 def test_the_summary(runs: list[ChunkRun], summary: str) -> None:

@@ -195,4 +195,4 @@ def test_the_commit_message_names_the_chunk(monkeypatch):
 
     monkeypatch.setattr(FakeRepo, "commit", recorded)
     commit(FakeRepo(), built(b"rows", language="de"))
-    assert messages == ["Add de chunk-00007 (1 segments)"]
+    assert messages == ["Add de chunk-00007 (1 segment)"]

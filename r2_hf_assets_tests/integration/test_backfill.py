@@ -18,19 +18,21 @@ STATS = """
 query { assetNodeOrError(assetKey: {path: ["hub_commit"]}) { ... on AssetNode {
   partitionStats { numMaterialized numFailed } } } }
 """
+LOCATIONS = "{ workspaceOrError { ... on Workspace { locationEntries { name loadStatus } } } }"
 ENDED = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
 
 
 @contextmanager
-def dagster_dev(world: World) -> Iterator[Webserver]:
-    """`dagster dev` on a free port, ready."""
+def dagster_dev(world: World, program: str = "dagster") -> Iterator[Webserver]:
+    """`dagster dev` or `dg dev` on a free port, ready."""
     shutil.copy(ROOT / "workspace.yaml", world.folder)
+    world.make_project()
     port = free_port()
-    command = [str(BIN / "dagster"), "dev", "-h", LOOPBACK, "-p", str(port)]
+    command, env = [str(BIN / program), "dev", "-h", LOOPBACK, "-p", str(port)], world.command_env()
+    if program == "dg":
+        del env["DAGSTER_MODULE_NAME"]  # it would name the location
     with (world.folder / "dev.log").open("wb") as log:
-        dev = subprocess.Popen(
-            command, cwd=world.folder, env=world.command_env(), stdout=log, stderr=log, start_new_session=True
-        )
+        dev = subprocess.Popen(command, cwd=world.folder, env=env, stdout=log, stderr=log, start_new_session=True)
     webserver = Webserver(f"http://{LOOPBACK}:{port}")
     try:
         assert wait_until(webserver.ready, 90, 0.5)
@@ -49,6 +51,14 @@ def _backfill(webserver: Webserver, keys: list[str]) -> str:
     backfill = webserver.backfill(keys)
     assert wait_until(lambda: webserver.backfill_status(backfill) in ENDED, 220, 0.5)
     return webserver.backfill_status(backfill)
+
+
+def test_dg_dev_serves_the_same_location(in_process: World) -> None:
+    """The states of sensors belong to a location's name."""
+    in_process.write_dotenv()
+    with dagster_dev(in_process, "dg") as webserver:
+        entries = webserver.query(LOCATIONS)["workspaceOrError"]["locationEntries"]
+    assert entries == [{"name": "r2_hf_assets", "loadStatus": "LOADED"}]
 
 
 @pytest.mark.timeout(480)

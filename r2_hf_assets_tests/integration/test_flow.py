@@ -150,9 +150,7 @@ def test_a_filter_narrows_the_scan(in_process: World) -> None:
     world.upload(episodes=EPISODES, expect=False)
     assert world.scan(languages=["de"]) is None
     assert world.due() == ["de|chunk_0000"]
-    assert world.scan(languages=["klingon"]) == (
-        "languages: klingon can't be planned: no known language, or not in LANGUAGES"
-    )
+    assert world.scan(languages=["klingon"]) == ("languages: klingon: no known language; nothing was planned")
     metadata = materializations(world, "work_plan")[0]
     assert metadata["folders_left_out"] == {"en": 2, "id": 1, "unknown": 1}
     assert metadata["unknown_folders"] == ["junk"]

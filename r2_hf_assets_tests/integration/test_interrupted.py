@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 
+from r2_hf_assets.runs.outcome import INTERRUPTED, INTERRUPTED_TAG
 from r2_hf_assets_tests.integration.commands import BOTH, command, go, log
 from r2_hf_assets_tests.integration.services import services, stored
 from r2_hf_assets_tests.support.world import World, materializations
@@ -78,7 +79,7 @@ def case(in_process: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
 
 
 @pytest.mark.parametrize("moment", ["build", "upload", "commit"])
-def test_a_command_interrupted_by_control_c_shows_nothing_and_the_next_run_completes(case: Case, moment: str) -> None:
+def test_a_command_interrupted_by_control_c_is_canceled_and_the_next_run_completes(case: Case, moment: str) -> None:
     held = case.hold(moment)
     with command(case.world, *BOTH, KEY) as process:
         go([process])
@@ -88,8 +89,9 @@ def test_a_command_interrupted_by_control_c_shows_nothing_and_the_next_run_compl
         assert process.wait(PATIENCE_S) != 0
     with DagsterInstance.get() as instance:
         (run,) = instance.get_runs(RunsFilter(tags={"dagster/partition": KEY}))
-        (failure,) = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_FAILURE)
-    assert run.status is DagsterRunStatus.FAILURE and "Execution was interrupted" in failure.message
+        (canceling,) = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_CANCELING)
+    assert run.status is DagsterRunStatus.CANCELED and run.tags[INTERRUPTED_TAG] == "true"
+    assert canceling.message == INTERRUPTED
     case.check_nothing_visible()
     assert [(done.key, done.error) for done in case.world.build_due()] == [(KEY, None)]
     case.check_complete()

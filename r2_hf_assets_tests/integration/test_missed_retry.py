@@ -10,6 +10,7 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, WILL_RETRY_TAG
 from dagster._core.test_utils import create_run_for_test
 from dagster._time import get_current_datetime
 
+from r2_hf_assets.runs.outcome import ATTEMPT_TAG
 from r2_hf_assets_tests.integration.services import LOCATION, Services, services, stored
 from r2_hf_assets_tests.integration.test_sensors import turn_on
 from r2_hf_assets_tests.integration.webserver import LAUNCH_BACKFILL
@@ -45,7 +46,7 @@ def check_requested_again(host: Services, instance: DagsterInstance, missed: Dag
     assert wait_until(lambda: world.due() == [], 100, 0.5), host.log()
     assert [run for run in instance.get_runs() if run.parent_run_id == missed.run_id] == []
     (requested,) = instance.get_runs(RunsFilter(job_name="build_job"))
-    assert requested.tags["r2_hf_assets/attempt"] == "1" and requested.tags["dagster/partition"] == KEY
+    assert requested.tags[ATTEMPT_TAG] == "1" and requested.tags["dagster/partition"] == KEY
     assert wait_until(lambda: stored(instance, requested.run_id).status is DagsterRunStatus.SUCCESS, 20), host.log()
     assert len(world.commits()) == 1
 

@@ -141,7 +141,7 @@ def test_a_tag_holds_it_until_it_is_deleted(speech: World, capfd: pytest.Capture
     (line,) = first.stdout
     assert line.startswith("tag v1: 2 files, ")
     assert line.endswith(f"hf repos tag delete {speech.repo_id} v1 --type dataset")
-    assert first.stderr[-1] == "1 refs may hold what was removed: delete them, then r2-hf purge again"
+    assert first.stderr[-1] == "1 ref that may hold what was removed: delete as shown above, then r2-hf purge again"
     assert stored(speech, "b") > 0.9, "the tag is whole"
     folder = speech.api().snapshot_download(
         speech.repo_id, repo_type="dataset", revision="v1", local_dir=speech.folder / "v1"
@@ -279,8 +279,8 @@ def test_it_is_refused_while_removals_are_due(speech: World, capfd: pytest.Captu
         refused = call(capfd, "purge", *arguments)
         assert (refused.code, refused.stdout) == (1, [])
         assert refused.stderr == [
-            f"r2-hf: 1 chunks from which something was removed are due, so {speech.repo_id} still has it: run r2-hf "
-            "process first; nothing was purged"
+            f"r2-hf: 1 chunk from which something was removed must be built again first, as {speech.repo_id} still has "
+            "it: run r2-hf process; nothing was purged"
         ]
     assert speech.head() == head and stored(speech, "b") > 0.9
 

@@ -125,7 +125,7 @@ def test_the_command_and_the_job(speech: World, capfd: pytest.CaptureFixture[str
     put_episode(speech.store(), "en/d", 4)
     dry_run = call(capfd, "refresh", "--dry-run")
     assert dry_run.stdout == ["en|chunk_0001: en/d: its metadata changed"]
-    assert dry_run.stderr[-1].startswith("asked for 5 objects: 1 changed; 1 chunks would be due again, ")
+    assert dry_run.stderr[-1].startswith("asked for 5 objects: 1 changed; 1 chunk would be due again, ")
     with DagsterInstance.get() as instance:
         job = defs.resolve_job_def("refresh_job")
         config: dict[str, Any] = {"ops": {"refresh": {"config": {"since": "2020-01-01"}}}}

@@ -163,7 +163,7 @@ def test_a_commit_in_between_is_checked_again(speech: World, monkeypatch: pytest
 
     monkeypatch.setattr("r2_hf_assets.runs.release.draft_card", meanwhile)
     monkeypatch.setattr("r2_hf_assets.retry.Retry.backoff", lambda *_: 0.0)
-    with pytest.raises(R2HfError, match=r"^1 differences between plan, history and Hub: "):
+    with pytest.raises(R2HfError, match=r"^1 difference between plan, history and Hub: "):
         make("v1.0")
     assert tags(speech) == {} and titles(speech)[0] == "by hand"
 

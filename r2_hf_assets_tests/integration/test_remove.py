@@ -209,11 +209,11 @@ def test_the_command(speech: World, tmp_path: Path, capfd: pytest.CaptureFixture
         "en/b: en|chunk_0000: 4 segments, 800B",
         "en/c:SPEAKER_00: en|chunk_0000: 2 segments, 400B",
     ]
-    assert dry_run.stderr[-1].startswith("would be removed: 2 targets (no amendment); 1 chunks to build again")
+    assert dry_run.stderr[-1].startswith("would be removed: 2 targets (no amendment); 1 chunk to build again")
     assert (speech.head(), speech.due()) == (head, [])
     done = call(capfd, "remove", "--from", str(listed), "--reason", "withdrawn")
     assert done.stdout == dry_run.stdout
-    assert done.stderr[-1].startswith("removed: 2 targets (amendment 0); 1 chunks to build again")
+    assert done.stderr[-1].startswith("removed: 2 targets (amendment 0); 1 chunk to build again")
     assert speech.due() == [KEY]
 
 

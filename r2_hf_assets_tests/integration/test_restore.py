@@ -167,7 +167,7 @@ def test_what_can_not_be_restored_is_refused_in_one_line(
     with monkeypatch.context() as patch:
         patch.setenv("PROCESSED_PREFIX", "elsewhere/")
         patch.setenv("STATE_URL", str(tmp_path / "third"))
-        assert "prefix processed/: not restored" in problem()
+        assert "prefix processed/, and the dataset of " in problem()
     path = "metadata/en/chunk-00001.parquet"
     commit_file(speech, path, parquet_with({b"r2_hf_assets": b"{}"}))
     assert f"{path}: " in problem() and "header can't be read" in problem()
@@ -247,7 +247,7 @@ def test_no_index_is_written_of_a_chunk_that_is_amended_meanwhile(
 def test_write_index(unindexed: World, capfd: pytest.CaptureFixture[str]) -> None:
     reconciled = call(capfd, "reconcile")
     assert reconciled.stdout == [] and "; 2 chunks without an index" in reconciled.stderr[0]
-    assert "2 chunks have no index, so a release can't count them" in call(capfd, "release", "v1").stderr[-1]
+    assert "2 chunks have no index to count" in call(capfd, "release", "v1").stderr[-1]
     commits = len(unindexed.api().list_repo_commits(unindexed.repo_id, repo_type="dataset"))
     written = call(capfd, "reconcile", "--write-index")
     assert written.code == 0, written.stderr
@@ -264,7 +264,7 @@ def test_write_index(unindexed: World, capfd: pytest.CaptureFixture[str]) -> Non
     assert [row["reject_reason"] for row in rows if row["episode"] == "en/b"] == ["no_row"]
     assert unindexed.due() == []
     refreshed = call(capfd, "refresh")
-    assert refreshed.stdout == [] and refreshed.stderr[0].startswith("4 objects have no ETag in the index")
+    assert refreshed.stdout == [] and refreshed.stderr[0].startswith("4 objects without an ETag in the index")
     assert len(call(capfd, "refresh", "--since", "2020-01-01", "--dry-run").stdout) == 4
 
     keys = unindexed.row_keys()
@@ -281,7 +281,7 @@ def test_a_users_files_beside_the_amendments_are_none(speech: World, capfd: pyte
     speech.api().create_commit(speech.repo_id, added, commit_message="notes", repo_type="dataset")
     assert not any(run.error for run in speech.build_due())
     lose_everything(speech)
-    assert "4 chunks and 1 amendments restored; 4 chunks recorded as done" in restore(capfd)[-1]
+    assert "4 chunks and 1 amendment restored; 4 recorded as done" in restore(capfd)[-1]
 
 
 def test_only_the_plan_is_lost(speech: World, capfd: pytest.CaptureFixture[str]) -> None:

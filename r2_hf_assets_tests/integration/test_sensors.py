@@ -5,6 +5,7 @@ import re
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from r2_hf_assets.runs.outcome import ATTEMPT_TAG
 from r2_hf_assets_tests.integration.services import LOCATION, Services, services
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.processes import wait_until
@@ -82,7 +83,7 @@ def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
     assert [tick["error"] for tick in all_ticks if tick["error"]] == []
     assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in all_ticks if tick["status"] == "SKIPPED")
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
-    tags = sorted((run.tags["dagster/partition"], run.tags["r2_hf_assets/attempt"]) for run in built)
+    tags = sorted((run.tags["dagster/partition"], run.tags[ATTEMPT_TAG]) for run in built)
     assert tags == [("de|chunk_0000", "1"), ("en|chunk_0000", "1")]
     scans = [run for run in runs if run.job_name == "scan_job"]
     assert len(runs) == len(built) + len(scans) and 1 <= len(scans) <= 2

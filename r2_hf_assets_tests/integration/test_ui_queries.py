@@ -30,7 +30,7 @@ ASSETS = [
 ]
 CHUNKED = ASSETS[2:4]
 JOBS = ("__ASSET_JOB", "build_job", "check_job")
-SENSORS = ("new_episodes", "planned_chunks", "lost_runs")
+SENSORS = ("new_episodes", "planned_chunks", "lost_runs", "alerts")
 SCHEDULES = ("scan_schedule", "check_schedule")
 
 # Values of the UI's variables by type, and by name where the type is too general.

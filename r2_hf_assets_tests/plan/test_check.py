@@ -74,7 +74,7 @@ def test_unknown_folders_are_a_warning(plan):
     plan.create(chunk_of("junk/a", "junk/b", "123/a", "unknown/a", language="unknown", number=0))
     verdict = check_plan(plan)
     assert not verdict.passed and verdict.severity is Severity.WARN
-    assert "2 folders name no known language: junk (2 episodes), 123 (1 episodes)" in verdict.summary
+    assert "2 folders without a known language: junk (2 episodes), 123 (1 episode)" in verdict.summary
     assert verdict.numbers["episodes_by_unknown_folder"] == {"junk": 2, "123": 1}
     assert verdict.numbers["episodes_in_unknown_folders"] == 3
     assert verdict.numbers["languages_that_fit"] == "LANGUAGES=de,en,unknown"

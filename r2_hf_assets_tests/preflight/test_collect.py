@@ -65,6 +65,9 @@ def test_harmful_variables_and_a_readable_env_file_are_warnings(
     (readable,) = check_shell({}, env)
     assert (readable.name, readable.level) == (".env", WARN) and "mode 644" in readable.seen
     env.unlink()
+    (misspelt,) = check_shell({"SETLE_MINUTES": "1"}, env)
+    assert (misspelt.level, misspelt.seen) == (WARN, "SETLE_MINUTES is no setting")
+    assert misspelt.advice == "did you mean SETTLE_MINUTES?"
     (hangs,) = check_shell({"DAGSTER_MODULE_NAME": "r2_hf_assets.definitions"}, env)
     assert hangs.level == WARN and "`dagster dev` hangs" in hangs.seen
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
@@ -88,6 +91,8 @@ def test_a_store_without_access_fails(r2: BucketSettings, tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     for place in (str(tmp_path / "file"), str(tmp_path / "file" / "state"), "s3://no-such-bucket/state"):
         assert levels(check_state(place, r2)) == {"STATE_URL": FAIL}
+    (absent,) = check_state("s3://no-such-bucket/state", r2)
+    assert "there is no such bucket; check STATE_URL" in absent.seen
     (refused,) = check_state("s3://state", replace(r2, secret_access_key="wrong"))
     assert refused.level == FAIL and "R2_SECRET_ACCESS_KEY" in refused.seen
 

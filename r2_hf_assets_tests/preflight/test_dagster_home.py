@@ -45,6 +45,34 @@ def test_a_check_changes_neither_a_new_home_nor_a_used_one(home: Path, monkeypat
     assert contents(home) == before
 
 
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "storage: {sqlite: {base_dir: {env: BASE}}}",
+        """
+run_storage: {module: dagster._core.storage.runs, class: SqliteRunStorage, config: {base_dir: {env: BASE}}}
+event_log_storage:
+  {module: dagster._core.storage.event_log, class: SqliteEventLogStorage, config: {base_dir: {env: BASE}}}
+schedule_storage:
+  {module: dagster._core.storage.schedules, class: SqliteScheduleStorage, config: {base_dir: {env: BASE}}}
+""",
+    ],
+)
+def test_a_storage_in_another_folder_is_not_created_either(
+    home: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.setenv("BASE", str(home / "databases"))
+    (home / "dagster.yaml").write_text(storage)
+    before = contents(home)
+    assert levels(home)["database"] == WARN
+    assert contents(home) == before
+    make_databases(home, monkeypatch)
+    before = contents(home)
+    assert home / "databases" in before
+    assert levels(home)["database"] == OK
+    assert contents(home) == before
+
+
 def test_a_missing_or_wrong_yaml_is_reported(home: Path) -> None:
     (home / "dagster.yaml").unlink()
     assert levels(home)["dagster.yaml"] == WARN

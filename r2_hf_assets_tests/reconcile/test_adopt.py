@@ -55,7 +55,7 @@ def test_the_progress_log_names_finished_chunks() -> None:
 
 @pytest.mark.parametrize("line", ["de 7", "de-7 done", "7", "de", "de-", "de-x", "de--", "de-٧", "-0", ""])
 def test_a_log_line_of_another_form_is_reported(line: str) -> None:
-    with pytest.raises(R2HfError, match=r"^progress log, line 2: .* is not of the form de-0$"):
+    with pytest.raises(R2HfError, match=r"^progress log, line 2: .* is not <language>-<number>, as de-0; remove it$"):
         read_progress(f"de-0\n{line}\n", PLANNED, 2)
 
 
@@ -122,7 +122,7 @@ def test_a_folder_with_another_decided_language_is_rejected(plan: PlanStore) -> 
     script = {"zh": ["zh-yue/a"]}
     assert members(new(adopt(plan, script))) == [("zh", 0, ("zh-yue/a",))]
     plan.add_folders(0, {"zh-yue": "yue"})
-    with pytest.raises(R2HfError, match="zh-yue is of zh in the work plan, and planned as yue here"):
+    with pytest.raises(R2HfError, match="zh-yue is of zh in the work plan, but planned as yue here"):
         adopt(plan, script)
 
 

@@ -139,14 +139,14 @@ CASES: dict[str, tuple[State, list[tuple[Kind, str]]]] = {
     ),
     "without a row": (
         state(built=build(0), hub=on_hub(build(0))),
-        [(Kind.UNRECORDED, "1 files as built; not recorded: hub_commit, parquet_shards")],
+        [(Kind.UNRECORDED, "1 file as built; not recorded: hub_commit, parquet_shards")],
     ),
     "without a row, not committed": (state(built=build(0)), []),
     "without a row, its index absent": (
         state(recorded=DONE, committed=build(0)),
-        [(Kind.ABSENT, f"1 of 1 files: {INDEX}")],
+        [(Kind.ABSENT, f"1 of 1 file: {INDEX}")],
     ),
-    "neither recorded nor a build record": (state(hub=files(WHOLE)), [(Kind.UNRECORDED, "1 files, not")]),
+    "neither recorded nor a build record": (state(hub=files(WHOLE)), [(Kind.UNRECORDED, "1 file, not")]),
     "not recorded, a part absent": (
         state(built=build(), hub=without(TWO)),
         [(Kind.UNRECORDED, "2 files, not those of a build record")],

@@ -118,7 +118,7 @@ def test_the_summary_counts_indexes_and_keeps_differences(tmp_path: Path) -> Non
     )
     assert (rows.indexes, rows.without_index, rows.rows, rows.rejects, rows.unplanned_rows) == (2, 4, 2, 1, 1)
     assert rows.differences[0] == damaged
-    assert rows.differences[1] == Difference(Kind.ROWS_NOT_PLANNED, EN0, "1 rows, and the plan has no such chunk")
+    assert rows.differences[1] == Difference(Kind.ROWS_NOT_PLANNED, EN0, "1 row, and the plan has no such chunk")
     assert rows.equal_groups == 1
     assert list((tmp_path / "scratch").iterdir()) == []
 

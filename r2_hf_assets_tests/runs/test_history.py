@@ -40,6 +40,9 @@ def test_a_summary_has_the_values_of_the_latest_commit(in_process: World) -> Non
             hours=event.metadata["hours"].value,  # type: ignore[arg-type]
             uri=event.metadata["dagster/uri"].value,  # type: ignore[arg-type]
             by_run=True,
+            rows=event.metadata["dagster/row_count"].value,  # type: ignore[arg-type]
+            bytes=event.metadata["bytes"].value,  # type: ignore[arg-type]
+            quota_wait_s=0.0,
         )
         for name, event, record in events
     ]

@@ -13,7 +13,14 @@ from r2_hf_assets_tests.support.build_samples import PREFIX
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[PlannedTicks]:
+def instance() -> Iterator[DagsterInstance]:
+    """An instance without ticks."""
+    with DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path, instance: DagsterInstance) -> PlannedTicks:
     """Four planned chunks without partitions. Bucket and Hub are not used."""
     values = {
         "R2_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -30,11 +37,10 @@ def ticks(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[PlannedTicks]:
     settings = load()
     plan = open_plan(settings.plan, settings.r2)
     plan.check_identity()
-    with DagsterInstance.ephemeral() as instance:
-        ticks = PlannedTicks(instance)
-        for key in KEYS:
-            language, number = key.split("|")[0], int(key[-4:])
-            chunk = ChunkManifest(language, number, PREFIX, (f"{language}/{number}",))
-            assert plan.create(chunk)
-            ticks.digests[key] = chunk.digest
-        yield ticks
+    ticks = PlannedTicks(instance)
+    for key in KEYS:
+        language, number = key.split("|")[0], int(key[-4:])
+        chunk = ChunkManifest(language, number, PREFIX, (f"{language}/{number}",))
+        assert plan.create(chunk)
+        ticks.digests[key] = chunk.digest
+    return ticks

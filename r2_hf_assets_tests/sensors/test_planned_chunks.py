@@ -1,18 +1,20 @@
 """planned_chunks on a real plan and instance: which runs it requests, which it leaves, and its status line."""
 
 import time
+from pathlib import Path
 
 import pytest
 from dagster import AssetMaterialization, DagsterRunStatus
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.tags import BACKFILL_ID_TAG, RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.definitions import defs
-from r2_hf_assets.partitions import add_partitions, read_key
+from r2_hf_assets.partitions import add_partitions, chunk_partitions, grid_languages, read_key
 from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, Selection
 from r2_hf_assets.reconcile.report import Due
 from r2_hf_assets.retry import RUN_ATTEMPTS
-from r2_hf_assets.runs.outcome import SYSTEMIC_TAG
+from r2_hf_assets.runs.outcome import ATTEMPT_TAG, DIGEST_TAG, INTERRUPTED_TAG, SYSTEMIC_TAG
 from r2_hf_assets.runs.runless_events import record_due
 from r2_hf_assets.sensors import planned_chunks as module
 from r2_hf_assets.sensors.planned_chunks import status_line
@@ -32,7 +34,7 @@ def test_due_chunks_are_requested_and_partitions_added(ticks: PlannedTicks) -> N
     assert [request.partition_key for request in result.run_requests or ()] == [KEYS[0], KEYS[2], KEYS[3]]
     assert set(ticks.instance.get_dynamic_partitions("plan_chunk")) == {"chunk_0000", "chunk_0001", "chunk_0002"}
     request = (result.run_requests or [])[0]
-    assert request.tags["r2_hf_assets/attempt"] == "1" and request.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "false"
+    assert request.tags[ATTEMPT_TAG] == "1" and request.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "false"
     assert request.run_key == f"de|chunk_0000 {ticks.digests['de|chunk_0000']}@me/speech 1"
     for key in KEYS:
         committed(ticks, key)
@@ -62,7 +64,7 @@ def test_attempts_are_counted_from_the_runs(ticks: PlannedTicks) -> None:
     for number in (1, 2):
         ticks.attempt("en|chunk_0000", number, DagsterRunStatus.FAILURE)
     ticks.attempt("en|chunk_0000", 2, DagsterRunStatus.FAILURE)  # Dagster's retry of the second one
-    earlier = {"r2_hf_assets/chunk_digest": "of an earlier plan"}
+    earlier = {DIGEST_TAG: "of an earlier plan"}
     ticks.attempt("en|chunk_0001", 4, DagsterRunStatus.FAILURE, LONG_AGO, **earlier)
     ticks.attempt("en|chunk_0002", 1, DagsterRunStatus.SUCCESS)  # its materialization was wiped
     attempts = {request.partition_key: request.run_key and request.run_key[-2:] for request in ticks.requests()}
@@ -97,8 +99,36 @@ def test_a_canceled_run_of_a_backfill_holds_nothing(ticks: PlannedTicks) -> None
     assert ticks.requested() == KEYS, "without a wait"
 
 
+def test_a_run_that_ctrl_c_ended_holds_nothing(ticks: PlannedTicks) -> None:
+    ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, time.time(), **{INTERRUPTED_TAG: "true"})
+    assert ticks.requested() == KEYS, "without a wait"
+
+
+def test_attempts_of_an_earlier_release_count(ticks: PlannedTicks) -> None:
+    """Their tags have no hidden prefix; a repeated run key would start nothing."""
+    tags = {"r2_hf_assets/attempt": "2", "r2_hf_assets/chunk_digest": ticks.digests["de|chunk_0000"]}
+    ticks.run("de|chunk_0000", DagsterRunStatus.FAILURE, LONG_AGO, **tags)
+    (request, *_) = ticks.requests()
+    assert (request.partition_key, request.tags[ATTEMPT_TAG]) == ("de|chunk_0000", "3")
+
+
+def test_chunks_of_languages_that_the_loaded_grid_lacks_are_requested(
+    ticks: PlannedTicks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    languages = chunk_partitions.get_partitions_def_for_dimension("language")
+    monkeypatch.setattr(languages, "_partition_keys", ["de"])  # as where only these were planned at that time
+    job = defs.resolve_job_def("build_job")
+    requests = ticks.requests()
+    with partition_loading_context(dynamic_partitions_store=ticks.instance) as context:
+        for request in requests:  # as the code server does after the tick
+            job.validate_partition_key(request.partition_key or "", None, context)
+    assert [request.partition_key for request in requests] == KEYS
+    assert grid_languages() == ("de", "en"), "for the next load"
+
+
 def test_a_terminated_run_of_another_digest_holds_nothing(ticks: PlannedTicks) -> None:
-    earlier = {"r2_hf_assets/chunk_digest": "of an earlier plan"}
+    earlier = {DIGEST_TAG: "of an earlier plan"}
     ticks.attempt("de|chunk_0000", 1, DagsterRunStatus.CANCELED, LONG_AGO, **earlier)
     assert ticks.requested() == KEYS
 
@@ -175,7 +205,7 @@ def test_a_chunk_that_the_hub_lost_is_requested_like_a_new_one(ticks: PlannedTic
     assert ticks.skip_message() == "nothing is due"
     record_due(ticks.instance, [Due(read_key(key), "gone") for key in KEYS], "me/speech", "reconcile")
     requests = ticks.requests()
-    assert {request.tags["r2_hf_assets/attempt"] for request in requests} == {"1"} and len(requests) == len(before)
+    assert {request.tags[ATTEMPT_TAG] for request in requests} == {"1"} and len(requests) == len(before)
     assert before.isdisjoint(request.run_key for request in requests)
     assert {request.run_key for request in ticks.requests()} == {request.run_key for request in requests}
 

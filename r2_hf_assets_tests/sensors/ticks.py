@@ -19,6 +19,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from r2_hf_assets.definitions import defs
 from r2_hf_assets.resources import SettingsResource
+from r2_hf_assets.runs.outcome import ATTEMPT_TAG, DIGEST_TAG
 from r2_hf_assets.sensors.planned_chunks import planned_chunks
 
 HERE = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="r2_hf_assets")
@@ -77,8 +78,8 @@ class PlannedTicks(Ticks):
 
     def attempt(self, key: str, number: int, status: DagsterRunStatus, ended: float = LONG_AGO, **tags: str) -> str:
         """Create a run as the sensor requests it."""
-        sensor_tags = {SENSOR_NAME_TAG: "planned_chunks", "r2_hf_assets/attempt": str(number)}
-        return self.run(key, status, ended, **sensor_tags, **{"r2_hf_assets/chunk_digest": self.digests[key], **tags})
+        sensor_tags = {SENSOR_NAME_TAG: "planned_chunks", ATTEMPT_TAG: str(number), DIGEST_TAG: self.digests[key]}
+        return self.run(key, status, ended, **{**sensor_tags, **tags})
 
     def _end(self, run_id: str, ended: float) -> None:
         from dagster._core.storage.runs.schema import RunsTable

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,8 +122,22 @@ class World:
 
     def dagster(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run the `dagster` command in the world's folder."""
+        return self._run("dagster", arguments, more)
+
+    def dg(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `dg` command in the world's folder, without DAGSTER_MODULE_NAME."""
+        self.make_project()
+        return self._run("dg", arguments, {"DAGSTER_MODULE_NAME": ""})
+
+    def make_project(self) -> None:
+        """Make the world's folder a project of `dg`, as a checkout is."""
+        for name in ("pyproject.toml", "r2_hf_assets"):
+            if not (self.folder / name).exists():
+                (self.folder / name).symlink_to(ROOT / name)
+
+    def _run(self, program: str, arguments: Sequence[str], more: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(BIN / "dagster"), *arguments],
+            [str(BIN / program), *arguments],
             cwd=self.folder,
             env=self.command_env(**more),
             capture_output=True,

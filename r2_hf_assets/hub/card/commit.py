@@ -23,6 +23,7 @@ from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.errors import one_line, revision_is_gone
 from r2_hf_assets.hub.ownership import refuse_other_plan
 from r2_hf_assets.hub.releases import read_log
+from r2_hf_assets.plural import plural
 from r2_hf_assets.retry import CARD_RETRY
 from r2_hf_assets.shards.picture import draw
 
@@ -50,7 +51,7 @@ def commit_card(repo: HubClient, facts: CardFacts, at: str, plan_id: str, *, may
         contents = draft_card(repo, head, shown, at, plan_id, may_shrink=may_shrink)
         if not contents:
             return CardRecord(head, False)
-        message = f"Update the card: {facts.all.rows} segments in {facts.committed} chunks"
+        message = f"Update the card: {plural(facts.all.rows, 'segment')} in {plural(facts.committed, 'chunk')}"
         oid, _ = repo.commit([], [], head, message, contents)
         return CardRecord(oid, True)
 
@@ -68,8 +69,9 @@ def draft_card(
     if on_hub > recorded and not may_shrink:
         # One of several histories, or a new one after a loss, has incomplete figures.
         raise CardError(
-            f"the card on the Hub counts {on_hub} chunks and this history {recorded}; record the others with "
-            "`r2-hf reconcile --record`, write the card where all are recorded, or set may_shrink: true"
+            f"the card on the Hub counts {plural(on_hub, 'chunk')} and this history {recorded}, so it was left as it "
+            "is: record the others by `r2-hf reconcile --record`, or write it on the machine that has them; if the "
+            "dataset did shrink, materialize dataset_card once with the config may_shrink: true"
         )
     after, drawn = update_card(before, facts, Stamp(at, head)), has_picture(facts)
     if after == before and (old := read_stamp(read_card(before).section)) and not _exists(repo, old.revision):

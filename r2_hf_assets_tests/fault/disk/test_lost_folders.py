@@ -50,13 +50,13 @@ def test_a_lost_plan_is_refused_and_a_restored_one_continues(done: World, state:
 def test_a_plan_from_an_old_backup_is_refused_too(done: World, state: Path) -> None:
     (state / "plan" / "en" / "chunk_0001.json").unlink()
     error = done.scan()
-    assert error is not None and "plan: 1 chunks were built" in error and "(en|chunk_0001)" in error
+    assert error is not None and "plan: 1 chunk was built" in error and "(en|chunk_0001)" in error
 
 
 def test_a_partition_without_any_plan_is_refused_and_keeps_its_record(done: World, state: Path) -> None:
     shutil.rmtree(state)
     error = done.build("en|chunk_0000")
-    assert error == "plan: STATE_URL holds none; restore it if there was one, else materialize work_plan"
+    assert error == "plan: STATE_URL holds none; restore it if there was one, else run r2-hf scan"
     assert len(materializations(done, "parquet_shards", "en|chunk_0000")) == 1
 
 

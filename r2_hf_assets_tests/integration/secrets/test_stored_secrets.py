@@ -23,7 +23,10 @@ WRONG = {
     "R2_SECRET_ACCESS_KEY": "wrong/secret+of=the&house0123456789",
     "R2_SESSION_TOKEN": "wrong/session+token/0123456789==",
     "HF_TOKEN": "hf_wrong/token+0123456789==",
+    "ALERT_SMTP_URL": "smtp://me:wrong+password=0123456789@127.0.0.1:9",
+    "ALERT_SLACK_TOKEN": "xoxb-wrong/token+0123456789==",
 }
+MAIL_PASSWORD = {"the password of the mail server": "wrong+password=0123456789"}
 SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
 
 
@@ -31,7 +34,7 @@ SMALL = {"segments": (2, 2), "seconds": (0.3, 0.4)}
 def search(world: World) -> SecretSearch:
     hub = world.sandbox.hub
     right = {name: world.env[name] for name in SECRET if name in world.env} | {"the read token": hub.read_token}
-    return SecretSearch(right | {f"the wrong {name}": value for name, value in WRONG.items()})
+    return SecretSearch(right | {f"the wrong {name}": value for name, value in WRONG.items()} | MAIL_PASSWORD)
 
 
 def left_behind(world: World, search: SecretSearch) -> list[str]:
@@ -175,7 +178,7 @@ def test_the_ui_shows_names_only(in_process: World, search: SecretSearch) -> Non
     world = in_process
     world.upload(episodes={"en": 1}, **SMALL)
     world.scan()
-    world.write_dotenv(**WRONG)
+    world.write_dotenv(**WRONG, ALERT_EMAIL_TO="a@b.de")
     with dagster_dev(world) as webserver:
         (repository,) = webserver.query(LOCATION)["repositoriesOrError"]["nodes"]
         where = repository["location"]["name"]
