@@ -6,7 +6,7 @@ Everything runs on loopback. Production needs none of it. In a test:
         expected = upload_samples(sandbox.s3, sandbox.bucket, seed=1, awkward=True)
         ...  # run the product with sandbox.env()
 
-At a terminal: `python -m r2_hf_sandbox up --folder F`, later `down --folder F`.
+At a terminal: `r2-hf sandbox up`, later `r2-hf sandbox down`.
 """
 
 from importlib.util import find_spec

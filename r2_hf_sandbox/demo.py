@@ -2,8 +2,8 @@
 
     sandbox up -> sample episodes -> r2-hf scan -> r2-hf process -> r2-hf status -> rows by language -> sandbox down
 
-The commands run in processes of their own, with a Dagster instance in the sandbox's folder. With `keep` the sandbox
-stays up, and a .env in the working folder points `dagster dev` and `dagster asset materialize` at it.
+The commands run in processes of their own, in the sandbox's folder, where no .env of the user overrides its settings.
+With `keep` the sandbox stays up, and a .env in the working folder points all commands at it.
 """
 
 import os
@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_sandbox.processes import SandboxError
+from r2_hf_sandbox.project import project_env
 from r2_hf_sandbox.samples.bucket import upload_samples
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
-from r2_hf_sandbox.state import read_state, state_of, write_state
+from r2_hf_sandbox.state import env_lines, read_state, state_of, write_state
 
-_ROOT = Path(__file__).parents[1]
 _SEED = 7
-_EPISODES_PER_CHUNK = 4
 _ENV_FILE = Path(".env")
 _FIRST_LINE = "# Written by `make demo KEEP=1`; `make demo-down` removes it.\n"
-_NEXT_STEPS = """The sandbox stays up, and .env points at it. Continue with
+_NEXT_STEPS = """The sandbox stays up, and .env points at it. Try it with docs/guide.md:
 
-  . .venv/bin/activate; export DAGSTER_MODULE_NAME=r2_hf_assets.definitions
-  dagster dev
-  dagster asset materialize --select parquet_shards,hub_commit --partition 'en|chunk_0000'
+  . .venv/bin/activate
+  r2-hf sandbox add-episodes 20
+  r2-hf scan
+  r2-hf process
   make demo-down
 """
 
 
-def demo(folder: Path, *, keep: bool) -> int:
+def demo(folder: Path, *, keep: bool) -> None:
     """Run the demo and print what it does.
 
     Args:
@@ -44,25 +44,25 @@ def demo(folder: Path, *, keep: bool) -> int:
     """
     state = read_state(folder)
     if state and any(state.alive().values()):
-        raise SandboxError("an earlier demo is still up: `make demo-down` stops it")
+        raise SandboxError(f"a sandbox is up in {folder}: `make demo-down` stops it, and removes its files")
     if keep and _ENV_FILE.exists() and not _is_ours(_ENV_FILE):
         raise SandboxError(".env exists and is not the demo's: move it away, it would be overwritten")
     started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     complete = False
-    sandbox = start_sandbox(folder, detach=keep)
+    sandbox = start_sandbox(folder, detach=keep, slow_line=True)
     try:
-        write_state(folder, state_of(sandbox))
+        env = project_env(sandbox)
+        write_state(folder, state_of(sandbox, env))
         _print(f"S3 server at {sandbox.s3.endpoint_url}, Hub at {sandbox.hub.endpoint}")
         summary = upload_samples(sandbox.s3, sandbox.bucket, seed=_SEED, awkward=True, expect=False)
         _print(f"{summary.episodes} sample episodes with {summary.segments} segments in bucket {sandbox.bucket!r}")
-        env = _environment(sandbox, folder)
         for command in ("scan", "process", "status"):
-            _run(command, env)
+            run_command(command, env, folder)
         _report(sandbox)
         if keep:
             _ENV_FILE.touch(mode=0o600)
-            _ENV_FILE.write_text(_FIRST_LINE + "".join(f"{name}={value}\n" for name, value in env.items()))
+            _ENV_FILE.write_text(_FIRST_LINE + "".join(env_lines(env)))
             _print(_NEXT_STEPS)
         complete = True
     finally:
@@ -70,40 +70,26 @@ def demo(folder: Path, *, keep: bool) -> int:
             sandbox.stop()
             shutil.rmtree(folder, ignore_errors=True)
     _print(f"done in {time.monotonic() - started:.0f} s")
-    return 0
 
 
-def demo_down(folder: Path) -> int:
+def demo_down(folder: Path) -> None:
     """Stop the sandbox of a demo with `keep`, and remove its files and its .env."""
     if state := read_state(folder):
         state.stop()
     shutil.rmtree(folder, ignore_errors=True)
     if _is_ours(_ENV_FILE):
         _ENV_FILE.unlink()
-    return 0
 
 
 def _is_ours(env_file: Path) -> bool:
     return env_file.exists() and env_file.read_text().startswith(_FIRST_LINE)
 
 
-def _environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
-    home = folder / "dagster_home"
-    home.mkdir()
-    shutil.copy(_ROOT / "dagster.yaml", home)
-    return {
-        **sandbox.env(),
-        "EPISODES_PER_CHUNK": str(_EPISODES_PER_CHUNK),
-        "SETTLE_MINUTES": "0",  # no upload is still going on
-        "DAGSTER_HOME": str(home),
-        "DAGSTER_MODULE_NAME": "",  # set in the shell, it would reach the processes of `dagster dev` and stop them
-    }
-
-
-def _run(command: str, env: dict[str, str]) -> None:
+def run_command(command: str, env: dict[str, str], folder: Path) -> None:
+    """Run `r2-hf` in `folder`; SandboxError when it fails."""
     _print(f"\n$ r2-hf {command}")
     program = [sys.executable, "-m", "r2_hf_assets.cli", command]
-    if code := subprocess.run(program, env={**os.environ, **env}, check=False).returncode:
+    if code := subprocess.run(program, env={**os.environ, **env}, cwd=folder, check=False).returncode:
         raise SandboxError(f"r2-hf {command} ended with exit code {code}")
 
 

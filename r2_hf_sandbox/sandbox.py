@@ -14,6 +14,7 @@ from typing import Any
 
 from r2_hf_sandbox.hub.server import HubServer, start_hub
 from r2_hf_sandbox.s3.server import S3Server, start_s3
+from r2_hf_sandbox.s3.slow_line import SlowLine, start_slow_line
 
 BUCKET = "podcasts"
 REPO_ID = "sandbox/podcasts"
@@ -21,7 +22,10 @@ REPO_ID = "sandbox/podcasts"
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running S3 server with an empty bucket, and a running Hub without a repository."""
+    """A running S3 server with an empty bucket, and a running Hub without a repository.
+
+    The settings name the `slow_line` in place of the S3 server, if there is one.
+    """
 
     s3: S3Server
     hub: HubServer
@@ -29,11 +33,12 @@ class Sandbox:
     repo_id: str
     folder: Path
     temporary: bool = field(repr=False)
+    slow_line: SlowLine | None = None
 
     def env(self) -> dict[str, str]:
         """Return the product's variables, and HF_HOME so that no user's cache or token is used."""
         return {
-            "R2_ENDPOINT_URL": self.s3.endpoint_url,
+            "R2_ENDPOINT_URL": (self.slow_line or self.s3).endpoint_url,
             "R2_ACCESS_KEY_ID": self.s3.access_key,
             "R2_SECRET_ACCESS_KEY": self.s3.secret_key,
             "R2_BUCKET": self.bucket,
@@ -44,13 +49,13 @@ class Sandbox:
         }
 
     def stop(self) -> None:
-        """Stop both servers; remove a temporary folder."""
-        try:
-            self.hub.stop()
-        finally:
-            self.s3.stop()
+        """Stop the servers; remove a temporary folder."""
+        with ExitStack() as stack:
             if self.temporary:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for server in (self.s3, self.slow_line, self.hub):
+                if server is not None:
+                    stack.callback(server.stop)
 
     def __enter__(self) -> "Sandbox":
         return self
@@ -60,17 +65,24 @@ class Sandbox:
 
 
 def start_sandbox(
-    folder: Path | None = None, *, bucket: str = BUCKET, repo_id: str = REPO_ID, detach: bool = False, **hub: Any
+    folder: Path | None = None,
+    *,
+    bucket: str = BUCKET,
+    repo_id: str = REPO_ID,
+    detach: bool = False,
+    slow_line: bool = False,
+    **hub: Any,
 ) -> Sandbox:
     """Start both servers and create the bucket.
 
     Args:
         folder: None makes a temporary one.
         detach: the servers outlive this process until `stop()`.
+        slow_line: the bucket is read through a proxy that slow episodes pass slowly.
         hub: options of `start_hub`.
 
     Raises:
-        SandboxError: a server did not start; the other one is stopped.
+        SandboxError: a server did not start; the others are stopped.
     """
     home = Path(tempfile.mkdtemp(prefix="r2-hf-sandbox-")) if folder is None else folder.absolute()
     with ExitStack() as on_error:
@@ -86,5 +98,6 @@ def start_sandbox(
                 on_error.callback(start.result().stop)
         s3, hub_server = starts[0].result(), starts[1].result()
         s3.create_bucket(bucket)
+        line = start_slow_line(home, s3.endpoint_url, detach=detach) if slow_line else None
         on_error.pop_all()
-    return Sandbox(s3, hub_server, bucket, repo_id, home, temporary=folder is None)
+    return Sandbox(s3, hub_server, bucket, repo_id, home, temporary=folder is None, slow_line=line)

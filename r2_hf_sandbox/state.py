@@ -13,6 +13,7 @@ from typing import Any
 
 from r2_hf_sandbox.hub.server import STOP_GRACE_S
 from r2_hf_sandbox.processes import Process, SandboxError
+from r2_hf_sandbox.s3.server import S3Server
 from r2_hf_sandbox.sandbox import Sandbox
 
 
@@ -31,19 +32,26 @@ class State:
         record = self.processes[name]
         return Process(record["pid"], record["started"], Path(record["log"]))
 
+    def s3(self, folder: Path) -> S3Server:
+        """Return the running S3 server, through the slow line."""
+        keys = self.env["R2_ACCESS_KEY_ID"], self.env["R2_SECRET_ACCESS_KEY"]
+        return S3Server(self.env["R2_ENDPOINT_URL"], *keys, folder / "s3", self.process("s3"), ())
+
     def stop(self) -> None:
-        self.process("hub").stop(STOP_GRACE_S)
-        self.process("s3").stop(0)
+        for name in self.processes:
+            self.process(name).stop(STOP_GRACE_S if name == "hub" else 0)
         for path in self.leftovers:
             Path(path).unlink(missing_ok=True)
 
 
-def state_of(sandbox: Sandbox) -> State:
+def state_of(sandbox: Sandbox, env: dict[str, str]) -> State:
+    servers = {"s3": sandbox.s3, "slow_line": sandbox.slow_line, "hub": sandbox.hub}
+    running = {name: server.process for name, server in servers.items() if server is not None}
     processes = {
         name: {"pid": process.pid, "started": process.started, "log": str(process.log)}
-        for name, process in (("s3", sandbox.s3.process), ("hub", sandbox.hub.process))
+        for name, process in running.items()
     }
-    return State(processes, list(sandbox.s3.sockets), sandbox.env())
+    return State(processes, list(sandbox.s3.sockets), env)
 
 
 def read_state(folder: Path) -> State | None:
@@ -65,4 +73,4 @@ def write_state(folder: Path, state: State) -> None:
 
 
 def env_lines(env: dict[str, str]) -> Iterator[str]:
-    return (f"{name}={shlex.quote(value)}\n" for name, value in env.items())
+    return (f"{name}={shlex.quote(value) if value else ''}\n" for name, value in env.items())

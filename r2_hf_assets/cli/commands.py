@@ -33,6 +33,7 @@ _COMMANDS = {
     "releases": ("List the releases, newest first.", "release.releases"),
     "remove": ("Take episodes, segments or speakers out of the dataset.", "remove.remove"),
     "restore": ("Restore a lost plan and history from the dataset alone.", "restore.restore"),
+    "sandbox": ("Start local servers to try everything on.", "sandbox.sandbox"),
     "scan": ("Plan what is new in the bucket.", "scan.scan"),
     "status": ("Show the progress of each language.", "status.status"),
 }
@@ -74,6 +75,7 @@ def commands() -> None:
       r2-hf refresh                     find what changed in the bucket
       r2-hf release v1.0                name the dataset as it is now
       r2-hf import --work-plan work_plan.json --progress progress.log
+      r2-hf sandbox up                  start local servers with sample episodes
 
     Calls of the replaced script do the same:
 

@@ -119,6 +119,8 @@ def test_the_command_is_installed(command: list[str]) -> None:
         (["reconcile", "--record", "--dry-run"], "--dry-run excludes --record and --write-index"),
         (["import"], "--work-plan"),
         (["import", "--work-plan", "no.json"], "no.json"),
+        (["sandbox", "frobnicate"], "No such command 'frobnicate'"),
+        (["sandbox", "add-episodes", "none"], "'none' is not a valid integer"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -128,6 +130,15 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert (result.code, result.stdout, len(result.stderr)) == (2, [], 1)
     assert result.stderr[0].startswith("r2-hf: ")
     assert message in result.stderr[0]
+
+
+def test_a_sandbox_that_is_not_installed_is_one_line(
+    nothing_set: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "r2_hf_sandbox.__main__", None)
+    result = call(capfd, "sandbox", "up")
+    assert (result.code, result.stdout, len(result.stderr)) == (1, [], 1)
+    assert "comes with a checkout" in result.stderr[0]
 
 
 @pytest.mark.parametrize("arguments", [["scan"], ["process"], [], ["--scan"], ["status"], ["reconcile"]])

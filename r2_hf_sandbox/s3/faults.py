@@ -39,6 +39,7 @@ class S3Fault(Fault):
         kind: "status" responds `status` with S3's XML for `code`, or `body`; "reset" resets the connection; "stall"
             sends half the body and then nothing; "truncate" half the body and closes; "wrong" other bytes of the same
             length; "delay" serves after `delay_s`.
+        in_turn: such requests are delayed one after the other, so together they are as slow as one connection.
         after: for "status" and "reset": the server processes the request first.
     """
 
@@ -49,6 +50,7 @@ class S3Fault(Fault):
     body: bytes | None = None
     after: bool = False
     delay_s: float = 0.0
+    in_turn: bool = False
 
     def error_body(self) -> bytes:
         if self.body is not None:
@@ -70,13 +72,14 @@ class S3Request:
 class S3Faults:
     """The proxy, as a context manager stopped at the end of the block."""
 
-    def __init__(self, upstream_url: str) -> None:
+    def __init__(self, upstream_url: str, port: int | None = None) -> None:
         self.upstream = urlsplit(upstream_url).netloc
-        self.port = free_port()
+        self.port = port or free_port()
         self.endpoint_url = f"http://{LOOPBACK}:{self.port}"
         self.requests: list[tuple[str, str]] = []  # (method, path and query), faulty ones too
         self._faults: list[S3Fault] = []
         self._lock = threading.Lock()
+        self.turn = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -166,7 +169,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = proxy.choose(S3Request(self.command, self.path, self.headers, body))
         if fault and fault.delay_s:
-            self.server.closing.wait(fault.delay_s)  # type: ignore[attr-defined]
+            with proxy.turn if fault.in_turn else contextlib.nullcontext():
+                if not self._is_disconnected():
+                    self.server.closing.wait(fault.delay_s)  # type: ignore[attr-defined]
         if fault is None or fault.kind == "delay":
             self._respond(*self._forward(proxy.upstream, body))
         elif fault.kind in ("status", "reset"):
@@ -222,6 +227,12 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "stall":
             self._wait_for_disconnect()
         self.close_connection = True
+
+    def _is_disconnected(self) -> bool:
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
 
     def _wait_for_disconnect(self) -> None:
         self.connection.settimeout(_POLL_S)

@@ -4,19 +4,20 @@
 
 `sample_bucket(put, seed=1)` calls `put(key, body)` for every object and returns the expected rows and rejects. An
 episode depends only on seed, folder and number, so a larger bucket contains the smaller one, and a later call with
-higher counts adds episodes as an uploader would. `awkward=True` adds, to the first folder, one episode for each defect
-of real buckets; see awkward.py.
+higher counts adds episodes as an uploader would. `add_samples` adds so many to what is there, and overwrites nothing.
+`awkward=True` adds, to the first folder, one episode for each defect of real buckets; see awkward.py.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any
 
 from r2_hf_sandbox.s3.server import S3Server
 from r2_hf_sandbox.samples.awkward import DEFECTS
-from r2_hf_sandbox.samples.episode import Episode, ExpectedReject, ExpectedRow, make_episode
+from r2_hf_sandbox.samples.episode import Episode, ExpectedReject, ExpectedRow, episode_id_of, make_episode
 
 Put = Callable[[str, bytes], None]
 
@@ -36,6 +37,7 @@ DEFAULT_EPISODES: Mapping[str, int] = {
     "unknown": 1,
     "junk": 1,
 }
+PREFIX = "processed/"
 MAX_IN_FLIGHT_A_WORKER = 4
 
 
@@ -57,47 +59,30 @@ def scaled_episodes(total: int) -> dict[str, int]:
     return dict(Counter(folders[number % len(folders)] for number in range(total)))
 
 
-def sample_bucket(
-    put: Put,
-    *,
-    seed: int,
-    episodes: Mapping[str, int] = DEFAULT_EPISODES,
-    segments: tuple[int, int] = (3, 6),
-    seconds: tuple[float, float] = (1.0, 4.0),
-    prefix: str = "processed/",
-    awkward: bool = False,
-    expect: bool = True,
-) -> SampleSummary:
-    """Put sample episodes.
+def sample_bucket(put: Put, *, expect: bool = True, **options: Any) -> SampleSummary:
+    """Call `put` with each key and body of `sample_episodes`.
 
     Args:
-        put: called with each key and body.
-        episodes: count by folder name.
-        segments: fewest and most of an episode.
-        seconds: shortest and longest segment; a second is 6 kB.
-        awkward: also the damaged episodes.
         expect: False leaves `rows` out of the summary, for big buckets.
     """
-    count: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     rows: list[ExpectedRow] = []
     rejects: list[ExpectedReject] = []
-    for episode in sample_episodes(
-        seed=seed, episodes=episodes, segments=segments, seconds=seconds, prefix=prefix, awkward=awkward
-    ):
+    for episode in sample_episodes(**options):
         for key, body in episode.objects:
             put(key, body)
-            count["audio_bytes"] += len(body) if key.endswith(".mp3") else 0
-        count["episodes"] += 1
-        count["segments"] += len(episode.rows)
-        count["objects"] += len(episode.objects)
+            counts["audio_bytes"] += len(body) if key.endswith(".mp3") else 0
+        counts["episodes"] += 1
+        counts["segments"] += len(episode.rows)
+        counts["objects"] += len(episode.objects)
         rejects.extend(episode.rejects)
         if expect:
             rows.extend(episode.rows)
     return SampleSummary(
-        episodes=count["episodes"],
-        segments=count["segments"],
-        audio_bytes=count["audio_bytes"],
-        objects=count["objects"],
+        episodes=counts["episodes"],
+        segments=counts["segments"],
+        audio_bytes=counts["audio_bytes"],
+        objects=counts["objects"],
         rows=tuple(rows),
         rejects=tuple(rejects),
     )
@@ -109,13 +94,25 @@ def sample_episodes(
     episodes: Mapping[str, int] = DEFAULT_EPISODES,
     segments: tuple[int, int] = (3, 6),
     seconds: tuple[float, float] = (1.0, 4.0),
-    prefix: str = "processed/",
+    prefix: str = PREFIX,
     awkward: bool = False,
+    kind: str = "ep",
+    taken: Container[str] = (),
 ) -> Iterator[Episode]:
-    """Yield the same episodes one by one."""
-    for folder, count in episodes.items():
-        for number in range(count):
-            yield make_episode(seed, folder, number, segments, seconds, prefix)
+    """Yield sample episodes one by one.
+
+    Args:
+        episodes: count by folder name.
+        segments: fewest and most of an episode.
+        seconds: shortest and longest segment; a second is 6 kB.
+        awkward: also the damaged episodes.
+        kind: the start of their ids.
+        taken: episodes to leave out, as "folder/id"; others take their place.
+    """
+    for folder, total in episodes.items():
+        free = (n for n in count(0) if f"{folder}/{episode_id_of(seed, folder, n, kind)}" not in taken)
+        for number in islice(free, total):
+            yield make_episode(seed, folder, number, segments, seconds, prefix, kind)
     if awkward:
         folder = next(iter(episodes), "en")
         for name, damage in DEFECTS.items():
@@ -151,3 +148,15 @@ def upload_samples(server: S3Server, bucket: str, *, workers: int = 16, **option
         for upload in pending:
             upload.result()
     return summary
+
+
+def add_samples(server: S3Server, bucket: str, *, episodes: Mapping[str, int], **options: Any) -> SampleSummary:
+    """Upload so many more episodes of each folder: those of the seed that are not in the bucket yet."""
+    pages = server.client().get_paginator("list_objects_v2")
+    taken = {
+        found["Prefix"].removeprefix(PREFIX).rstrip("/")
+        for folder in episodes
+        for page in pages.paginate(Bucket=bucket, Prefix=f"{PREFIX}{folder}/", Delimiter="/")
+        for found in page.get("CommonPrefixes", ())
+    }
+    return upload_samples(server, bucket, episodes=episodes, taken=taken, expect=False, **options)

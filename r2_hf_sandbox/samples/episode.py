@@ -49,12 +49,23 @@ class Episode:
     rejects: tuple[ExpectedReject, ...] = ()
 
 
+def episode_id_of(seed: int, folder: str, number: int | str, kind: str = "ep") -> str:
+    """Return the id of episode `number` of a folder. It begins with `kind`."""
+    return f"{kind}{hashlib.sha256(f'{seed}/{folder}/{number}'.encode()).hexdigest()[:14]}"
+
+
 def make_episode(
-    seed: int, folder: str, number: int | str, segments: tuple[int, int], seconds: tuple[float, float], prefix: str
+    seed: int,
+    folder: str,
+    number: int | str,
+    segments: tuple[int, int],
+    seconds: tuple[float, float],
+    prefix: str,
+    kind: str = "ep",
 ) -> Episode:
     """Return episode `number` of a folder. It depends on these arguments alone."""
     rng = random.Random(f"{seed}/{folder}/{number}")
-    episode_id = f"ep{hashlib.sha256(f'{seed}/{folder}/{number}'.encode()).hexdigest()[:14]}"
+    episode_id = episode_id_of(seed, folder, number, kind)
     base = f"{prefix}{folder}/{episode_id}/"
     spoken = SPOKEN.get(folder, folder)
     language = None if folder in NO_LANGUAGE else spoken
