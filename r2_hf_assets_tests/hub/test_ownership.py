@@ -76,7 +76,7 @@ def test_a_repo_without_a_plan_is_taken_over_when_all_its_chunk_files_are_known(
 )
 def test_a_repo_without_a_plan_and_with_an_unknown_chunk_file_is_refused(path):
     repo = FakeRepo([remote(path, b"unknown")])
-    with pytest.raises(ForeignDataset, match=r"names no plan and holds 1 chunk files .*reconcile --record"):
+    with pytest.raises(ForeignDataset, match=r"names no plan and holds 1 chunk file .*reconcile --record"):
         commit(repo, built(b"rows"))
     assert len(repo.revisions) == 1 and repo.calls["commit"] == 0
 
@@ -125,7 +125,7 @@ def test_an_empty_plan_is_refused_for_a_repo_with_chunks():
     refuse_dataset_without_plan(
         FakeRepo([remote("README.md", b"card"), remote("data/x.parquet", b"x")]), None, empty=True
     )
-    with pytest.raises(ForeignDataset, match=r"holds 1 chunk files \(data/en/chunk-00007.parquet\), and this plan is"):
+    with pytest.raises(ForeignDataset, match=r"holds 1 chunk file \(data/en/chunk-00007.parquet\), and this plan is"):
         refuse_dataset_without_plan(FakeRepo([remote(ONE, b"rows")]), None, empty=True)
     repo = FakeRepo()
     commit(repo, built(b"rows"))

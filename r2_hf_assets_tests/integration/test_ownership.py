@@ -145,7 +145,7 @@ def test_an_unowned_dataset_with_unknown_files_is_not_taken_over(
         repo_type="dataset",
     )  # fmt: skip
     error = world.build("en|chunk_0000")
-    assert error is not None and "names no plan and holds 1 chunk files" in error
+    assert error is not None and "names no plan and holds 1 chunk file" in error
     assert world.files() == ["data/en/chunk-00005.parquet"]
 
 

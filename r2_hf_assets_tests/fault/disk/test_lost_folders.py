@@ -64,7 +64,7 @@ def test_a_partition_is_not_built_from_another_bucket(done: World, monkeypatch: 
     """All its episodes would be missing there."""
     monkeypatch.setenv("R2_BUCKET", done.sandbox.bucket)
     error = done.build("en|chunk_0000")
-    assert error is not None and "set STATE_URL to another place" in error
+    assert error is not None and "correct R2_BUCKET in .env" in error
     assert len(done.commits()) == 2
 
 
