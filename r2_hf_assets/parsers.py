@@ -44,7 +44,6 @@ smtp_url = _matching(
     r"(smtps?://([^\s@/]+:[^\s@/]+@)?[\w.-]+(:\d{1,5})?/?)?", "must be smtp[s]://[user:password@]host[:port]", str
 )
 _ADDRESS = r"[^\s,@<>]+@[^\s,@<>]+"
-mail = _matching(rf"({_ADDRESS})?", "must be a mail address", str)
 mails = _matching(
     rf"({_ADDRESS}(\s*,\s*{_ADDRESS})*)?",
     "must be mail addresses, separated by commas",

@@ -15,8 +15,8 @@ from r2_hf_assets.runs.history import latest_ids
 
 CARD_JOB = "card_job"
 EVERY_MINUTES = 30.0
-# Metadata key: the id of the newest hub_commit event that the card includes; and its name in earlier releases.
-READ_UP_TO, _OLD_READ_UP_TO = "newest_commit_event", "history_read_up_to"
+# Metadata key: the id of the newest hub_commit event that the card includes.
+READ_UP_TO = "newest_commit_event"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def card_state(instance: dg.DagsterInstance, requested: float | None = None, now
     """Read the state by three queries. `requested`: when a card was last requested, in Unix seconds."""
     event = instance.get_latest_materialization_event(CARD)
     card = event.asset_materialization if event else None
-    read = (card.metadata.get(READ_UP_TO) or card.metadata.get(_OLD_READ_UP_TO)) if card else None
+    read = card.metadata.get(READ_UP_TO) if card else None
     read_up_to = int(str(read.value)) if read else 0
     commits = sum(event > read_up_to for event in latest_ids(instance).values())
     times = [time for time in (requested, event.timestamp if event else None) if time is not None]

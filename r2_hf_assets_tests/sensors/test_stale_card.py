@@ -51,13 +51,6 @@ def card(instance: DagsterInstance, read_up_to: int) -> None:
     instance.report_runless_asset_event(AssetMaterialization(CARD, metadata={READ_UP_TO: read_up_to}))
 
 
-def test_a_card_of_an_earlier_release_counts(instance):
-    commit(instance, 0)
-    old = AssetMaterialization(CARD, metadata={"history_read_up_to": last(instance)})
-    instance.report_runless_asset_event(old)
-    assert card_state(instance).commits == 0
-
-
 def last(instance: DagsterInstance) -> int:
     return max(instance.event_log_storage.get_maximum_record_id() or 0, 0)
 
