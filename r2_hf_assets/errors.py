@@ -75,3 +75,8 @@ class RetriesExhausted(R2HfError):
     """A transient error (5xx, timeout, reset, throttling) outlasted every retry."""
 
     transient = True
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error of a library as one line, with its class."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"

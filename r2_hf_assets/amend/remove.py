@@ -71,7 +71,7 @@ def remove(
     if head is not None:
         repo.call_with_retry("read", lambda: refuse_other_plan(repo, head, plan_id))
         refuse_old_plan(repo, plan.amendments)
-    known = plan.numbers()
+    known = set(plan.names())
     named = find_targets(
         dict.fromkeys(words),
         plan,
@@ -87,8 +87,7 @@ def remove(
         now = datetime.now(UTC)
         if targets or late:
             amendment = plan.amend(REMOVE, [*targets, *late], reason.strip(), now)
-            created = ((name, number) for name, numbers in plan.numbers().items() for number in numbers)
-            new = [(name, number) for name, number in created if number not in known.get(name, ())]
+            new = [name for name in plan.names() if name not in known]
             amend_planned(plan, before, plan.read_many(new), now)
         publish_amendments(repo, plan_id, plan.amendments())
     return Removal(tuple(matches), len(named) - len(targets), amendment, chunks)

@@ -42,8 +42,12 @@ def locate(plan: PlanStore, episodes: Collection[str]) -> dict[str, Name]:
     """Return the chunk of each of these episodes that is planned. Reads the whole plan, a chunk at a time."""
     if not episodes:
         return {}
-    names = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
-    return {episode: chunk.name for chunk in plan.read_many(names) for episode in chunk.episodes if episode in episodes}
+    return {
+        episode: chunk.name
+        for chunk in plan.read_many(plan.names())
+        for episode in chunk.episodes
+        if episode in episodes
+    }
 
 
 def _readings(word: str, prefix: str) -> list[Target]:

@@ -61,21 +61,7 @@ def commands() -> None:
     """Podcast speech from an S3 bucket (Cloudflare R2) to a Hugging Face dataset.
 
     Settings come from the environment and from .env in the current folder, which overrides the shell, as for Dagster's
-    own commands. DAGSTER_HOME must be set: progress is recorded there.
-
-    \b
-      r2-hf doctor                      check settings, bucket, Hub and DAGSTER_HOME
-      r2-hf scan                        plan what is new in the bucket
-      r2-hf process                     build and commit every due chunk
-      r2-hf status                      show the progress
-      r2-hf reconcile --record          restore a lost history from the Hub
-      r2-hf restore                     restore a lost plan and history
-      r2-hf remove en/0a1b --reason ... take an episode down
-      r2-hf purge                       say what keeps what was taken down
-      r2-hf refresh                     find what changed in the bucket
-      r2-hf release v1.0                name the dataset as it is now
-      r2-hf import --work-plan work_plan.json --progress progress.log
-      r2-hf sandbox up                  start local servers with sample episodes
+    own commands. DAGSTER_HOME must be set: progress is recorded there. The order is doctor, scan, process, status.
 
     Calls of the replaced script do the same:
 

@@ -22,13 +22,12 @@ from dagster import AssetKey, DagsterInstance, ExecuteInProcessResult, Field, In
 from r2_hf_assets.asset_keys import CARD, COMMIT, SHARDS, WORK_PLAN
 from r2_hf_assets.cli.output import copy_of_stderr, print_status
 from r2_hf_assets.dagster_internals import PARTITION_NAME_TAG
-from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.errors import SettingsError, first_line
 from r2_hf_assets.partitions import add_partitions, partition_key, remember_languages
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.dispatch import MAX_CONSECUTIVE_FAILURES, RunOutcome, repeated_failure
 from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
-from r2_hf_assets.preflight import first_line
 from r2_hf_assets.runs.build_progress import Watch, watched_by
 from r2_hf_assets.runs.compute_logs import open_without_copies
 from r2_hf_assets.runs.databases import fewer_syncs

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from r2_hf_assets.cli.output import copy_of_stderr, language_option, print_misspelt, print_status
+from r2_hf_assets.cli.output import copy_of_stderr, language_option, load_settings, print_misspelt, print_status
 from r2_hf_assets.plural import plural
 
 if TYPE_CHECKING:
@@ -68,10 +68,8 @@ def process(
         raise click.UsageError("--chunk-mod and --chunk-rem go together")
     if chunk_mod is not None and chunk_rem is not None and chunk_rem >= chunk_mod:
         raise click.UsageError(f"--chunk-rem must be below --chunk-mod: 0 to {chunk_mod - 1}")
-    from r2_hf_assets.settings import load
-
     print_misspelt()
-    load()
+    load_settings()
     from r2_hf_assets.cli.in_process import due_chunks, open_instance
     from r2_hf_assets.partitions import partition_key
 

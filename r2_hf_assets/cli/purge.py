@@ -2,7 +2,7 @@
 
 import click
 
-from r2_hf_assets.cli.output import format_size, print_status
+from r2_hf_assets.cli.output import format_size, load_settings, print_status
 from r2_hf_assets.plural import plural
 
 
@@ -20,9 +20,7 @@ def purge(confirmed: str | None) -> None:
       r2-hf purge
       r2-hf purge --yes owner/name
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     repo_id = settings.hub.repo_id
     if confirmed not in (None, repo_id):
         raise click.UsageError(f"--yes {confirmed}: HF_REPO_ID is {repo_id}; nothing was done")

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from r2_hf_assets.cli.output import json_option, print_status
+from r2_hf_assets.cli.output import json_option, load_settings, print_status
 
 _MAX_KEYS = 20
 
@@ -37,9 +37,7 @@ def reconcile(do_record: bool, write_index: bool, dry_run: bool, all_rows: bool,
     """
     if dry_run and (do_record or write_index):
         raise click.UsageError("--dry-run excludes --record and --write-index")
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.partitions import partition_key
     from r2_hf_assets.reconcile.report import ADVICE, Kind

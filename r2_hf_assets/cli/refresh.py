@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import click
 
-from r2_hf_assets.cli.output import format_size, language_option, print_status
+from r2_hf_assets.cli.output import format_size, language_option, load_settings, print_status
 from r2_hf_assets.plural import plural
 
 
@@ -32,9 +32,7 @@ def refresh(
       r2-hf refresh en/0a1b2c
       r2-hf process
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.amend.refresh import Selection
     from r2_hf_assets.amend.refresh import refresh as find_changes
     from r2_hf_assets.partitions import partition_key

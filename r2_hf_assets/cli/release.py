@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from r2_hf_assets.cli.output import json_option, print_status
+from r2_hf_assets.cli.output import json_option, load_settings, print_status
 from r2_hf_assets.plural import plural
 
 
@@ -25,9 +25,7 @@ def release(tag: str, note: str, anyway: bool) -> None:
       r2-hf release v1.0 --note 'as in our paper'
       python -c 'import datasets; datasets.load_dataset("owner/name", revision="v1.0")'
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.runs.release import release as make_release
 
@@ -50,9 +48,7 @@ def releases(as_json: bool) -> None:
       r2-hf releases
       r2-hf releases --json | jq -r '.[0].tag'
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from tabulate import tabulate  # type: ignore[import-untyped]
 
     from r2_hf_assets.hub.client import HubClient

@@ -4,7 +4,7 @@ from typing import TextIO
 
 import click
 
-from r2_hf_assets.cli.output import format_size, print_status
+from r2_hf_assets.cli.output import format_size, load_settings, print_status
 from r2_hf_assets.plural import plural
 
 
@@ -30,9 +30,7 @@ def remove(targets: tuple[str, ...], listed: TextIO | None, reason: str, dry_run
     words = [*targets, *(line.strip() for line in listed or () if line.strip())]
     if not words:
         raise click.UsageError("name what to remove: EPISODE, EPISODE:SPEAKER or KEY, or --from FILE")
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.amend.remove import remove as remove_targets
     from r2_hf_assets.partitions import partition_key
 

@@ -2,7 +2,7 @@
 
 import click
 
-from r2_hf_assets.cli.output import print_status
+from r2_hf_assets.cli.output import load_settings, print_status
 from r2_hf_assets.plural import plural
 
 
@@ -21,9 +21,7 @@ def restore() -> None:
       r2-hf scan
       r2-hf process
     """
-    from r2_hf_assets.settings import load
-
-    settings = load()
+    settings = load_settings()
     from r2_hf_assets.asset_keys import COMMIT
     from r2_hf_assets.cli.in_process import open_instance
     from r2_hf_assets.partitions import add_partitions, remember_languages

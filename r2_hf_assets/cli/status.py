@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from r2_hf_assets.cli.output import json_option, language_option, print_status
+from r2_hf_assets.errors import SettingsError
 from r2_hf_assets.plural import plural
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from r2_hf_assets.runs.progress import LanguageProgress
 
 _COLUMNS = ("language", "planned", "episodes", "built", "committed", "failed", "due", "hours", "next")
@@ -54,7 +57,6 @@ def status(language: tuple[str, ...], as_json: bool, prometheus: str | None) -> 
         from r2_hf_assets.runs.progress import read_progress
 
         if prometheus:
-            from r2_hf_assets.cli.metrics import write_metrics
             from r2_hf_assets.runs.metrics import metrics
 
         with open_instance() as instance:
@@ -64,7 +66,7 @@ def status(language: tuple[str, ...], as_json: bool, prometheus: str | None) -> 
             chunks = [chunk for chunk in planned if not language or chunk.language in language]
             progress = read_progress(instance, chunks, settings.plan.languages, settings.dataset)
             if prometheus:
-                write_metrics(metrics(instance, progress), prometheus)
+                _write_metrics(metrics(instance, progress), prometheus)
                 return
     if as_json:
         click.echo(json.dumps(asdict(progress), indent=1))
@@ -93,6 +95,21 @@ def status(language: tuple[str, ...], as_json: bool, prometheus: str | None) -> 
             f"{plural(pace.chunks, 'chunk')} in the last {_time(pace.hours_measured)}, {pace.episodes_per_hour:,.0f} "
             f"episodes an hour; at this pace the rest takes {_time(pace.hours_left)}"
         )
+
+
+def _write_metrics(registry: "CollectorRegistry", target: str) -> None:
+    """Write the metrics to the file `target` by a rename, or to stdout for "-"."""
+    from prometheus_client import generate_latest, write_to_textfile
+
+    if target == "-":
+        click.echo(generate_latest(registry), nl=False)
+        return
+    if not target.endswith(".prom"):
+        raise SettingsError(f"--prometheus {target}: the textfile collector reads files that end in .prom")
+    try:
+        write_to_textfile(target, registry)
+    except OSError as error:
+        raise SettingsError(f"--prometheus {target} can't be written: {error.strerror}") from None
 
 
 def _cell(row: "LanguageProgress", name: str) -> Any:

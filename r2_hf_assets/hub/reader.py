@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from r2_hf_assets.activity import advance
-from r2_hf_assets.errors import R2HfError
+from r2_hf_assets.errors import R2HfError, first_line
 from r2_hf_assets.hub.card.merge import ALL, CARD_PATH, INDEX, read_card, read_yaml
 from r2_hf_assets.hub.client import HubClient
 from r2_hf_assets.hub.viewer import VIEWER, ask_viewer
@@ -157,7 +157,7 @@ def read_row(repo_id: str, config: str) -> Reading:
             rows = rows.cast_column("audio", Audio(decode=False))  # decoding would need torch
         row = next(iter(rows), None)
     except Exception as error:  # of datasets, huggingface_hub, pyarrow, fsspec
-        return Reading(config, "not_loaded", _one_line(error))
+        return Reading(config, "not_loaded", first_line(error))
     if row is None:
         return Reading(config, "not_loaded", "it has no row")
     if "audio" not in row:
@@ -166,12 +166,8 @@ def read_row(repo_id: str, config: str) -> Reading:
     try:
         samples, _ = soundfile.read(io.BytesIO(row["audio"]["bytes"] or b""))
     except soundfile.LibsndfileError as error:
-        return Reading(config, "not_decoded", f"{key}: {_one_line(error)}")
+        return Reading(config, "not_decoded", f"{key}: {first_line(error)}")
     return Reading(config, "" if len(samples) else "not_decoded", key)
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_ERROR_CHARACTERS]
 
 
 def _main(repo_id: str, limit_s: str, *configs: str, output: IO[str] = sys.stdout) -> None:

@@ -62,6 +62,11 @@ class AttemptHistory:
     terminated: bool = False
     run_id: str = ""
 
+    @property
+    def exhausted(self) -> bool:
+        """All attempts failed, so the chunk is given up."""
+        return self.attempts >= RUN_ATTEMPTS and not self.terminated
+
 
 @dataclass
 class Selection:
@@ -107,7 +112,7 @@ def select_runs(
             selection.active += 1
         elif history and history.terminated:
             selection.terminated.append(chunk.name)
-        elif attempts >= RUN_ATTEMPTS:
+        elif history and history.exhausted:
             selection.exhausted.append(chunk.name)
         elif history and (wait := history.ended + wait_after(attempts) - now) > 0:
             selection.waits.append(wait)

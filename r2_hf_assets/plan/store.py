@@ -137,6 +137,10 @@ class PlanStore:
                 listed[language].add(number)
         return {language: sorted(numbers) for language, numbers in listed.items()}
 
+    def names(self) -> list[Name]:
+        """Return all chunks by language and number."""
+        return [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
+
     def leave_out(self, unused: Mapping[str, Sequence[int]]) -> None:
         """Record the numbers that a restored plan has no chunk for. No scan uses them again."""
         if any(unused.values()):
@@ -255,7 +259,7 @@ class PlanStore:
             return {}  # a damaged cache is rebuilt
 
     def _complete(self, index: Mapping[Name, ChunkRef]) -> list[ChunkRef]:
-        names = [(language, number) for language, numbers in sorted(self.numbers().items()) for number in numbers]
+        names = self.names()
         missing = self.read_many(name for name in names if name not in index)
         known = {**index, **{chunk.name: chunk.ref for chunk in missing}}
         return [known[name] for name in names]

@@ -22,7 +22,3 @@ class Finding:
 ok = partial(Finding, OK)
 warn = partial(Finding, WARN)
 fail = partial(Finding, FAIL)
-
-
-def first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -19,14 +19,13 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, call_with_retry, open_store
-from r2_hf_assets.errors import R2HfError, SettingsError
+from r2_hf_assets.errors import R2HfError, SettingsError, first_line
 from r2_hf_assets.hub.reader import LIMIT_S
-from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
-from r2_hf_assets.preflight.hub import check_hub
+from r2_hf_assets.preflight.hub import check_as_reader, check_hub
 from r2_hf_assets.preflight.limits import check_limits
 from r2_hf_assets.preflight.misspelt import find_misspelt
-from r2_hf_assets.preflight.reader import check_as_reader
 from r2_hf_assets.retry import ONCE, Retry
 from r2_hf_assets.settings import VARIABLES, BucketSettings, PartialSettings, Settings, is_enabled, load, load_partial
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from r2_hf_assets.dagster_internals import InstanceRef
-from r2_hf_assets.errors import SettingsError
+from r2_hf_assets.errors import SettingsError, first_line
 from r2_hf_assets.plural import plural
-from r2_hf_assets.preflight import Finding, fail, first_line, ok, warn
+from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.settings import dagster_home
 
 _REBUILD = "in it move history and schedules away (r2_hf_assets, the plan, stays), then: r2-hf reconcile --record"

@@ -1,4 +1,4 @@
-"""The Hub: whether it can be reached, the token may write, and the repo is as private as set.
+"""The Hub: whether it can be reached, the token may write, the repo is as private as set, and a user can read it.
 
 Requests use huggingface_hub's session, so that proxies and certificates are those of the job.
 """
@@ -9,9 +9,12 @@ from typing import Any
 
 from huggingface_hub.utils import build_hf_headers, get_session
 
+from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.errors import classify
+from r2_hf_assets.hub.reader import NothingToRead, advice, check_reader
 from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.preflight.bucket import PATIENCE_S
+from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import HubSettings
 
 _TOKENS = "https://huggingface.co/settings/tokens"
@@ -75,3 +78,15 @@ def check_repo(status: int, info: Mapping[str, Any], repo_id: str, private: bool
     if private and not info.get("private"):
         return warn("repo", seen, "HF_PRIVATE=1 applies to a new repo; make this one private on its page")
     return ok("repo", seen)
+
+
+def check_as_reader(hub: HubSettings) -> list[Finding]:
+    """Return finding `reader`, a warning where a user would not get a row. It takes seconds for each config."""
+    try:
+        verdict = check_reader(hub, ONCE)
+    except NothingToRead as nothing:
+        seen, _, what_to_do = str(nothing).partition(": ")
+        return [warn("reader", seen, what_to_do)]
+    except R2HfError as error:
+        return [warn("reader", "the card can't be read", str(error))]
+    return [ok("reader", verdict.summary) if verdict.passed else warn("reader", verdict.summary, advice(verdict))]

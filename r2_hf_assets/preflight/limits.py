@@ -1,5 +1,8 @@
 """The Hub's limits: files and commits of the dataset now, and with the chunks that are planned but not committed.
 
+The figures are those of huggingface.co/docs/hub/storage-limits in November 2026, and may have changed since. All are
+recommendations. docs/guide.md has them as a table, with the prices of storage.
+
 Two requests: the repo's information, which lists every file, and the number of commits. A chunk that is to come counts
 with as many files as those of its language have on average.
 """
@@ -15,17 +18,23 @@ from urllib.parse import urlsplit
 from huggingface_hub.utils import build_hf_headers, get_session
 
 from r2_hf_assets.errors import R2HfError
-from r2_hf_assets.hub import limits
 from r2_hf_assets.hub.client import BRANCH
 from r2_hf_assets.hub.errors import classify
 from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.preflight import Finding, ok, warn
 from r2_hf_assets.preflight.bucket import PATIENCE_S
 from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import HubSettings, Settings
 from r2_hf_assets.shards.names import DATA, METADATA, is_index, parse_path
 
+FOLDER_FILES = 10_000
+REPO_FILES = 100_000
+# The page says that a repo becomes slow "after a few thousand commits".
+COMMITS = 3_000
+# Of a free account, by repo; paid ones have more. The Hub's response to one commit too many names the limit.
+COMMITS_AN_HOUR = 128
 # A warning comes when a limit is this much used up.
 _NEAR = 0.8
 _LARGER_CHUNKS = "raise EPISODES_PER_CHUNK for what is not planned yet (guide, Hub limits)"
@@ -40,15 +49,11 @@ class RepoUse:
 
 
 def check_limits(settings: Settings) -> list[Finding]:
-    """Return findings `files` and `commits`, and `file size` for a PARQUET_MAX_BYTES that is too large.
-
-    Only the last if the Hub does not respond, which is the finding `hub`.
-    """
-    findings = check_file_size(settings.shards.max_bytes)
+    """Return findings `files` and `commits`; none if the Hub does not respond, which is the finding `hub`."""
     if (use := _read_use(settings.hub)) is None:
-        return findings
+        return []
     planned = _read_plan(settings)
-    return [check_files(use, planned), check_commits(use, planned), *findings]
+    return [check_files(use, planned), check_commits(use, planned)]
 
 
 def _read_plan(settings: Settings) -> set[Name]:
@@ -57,10 +62,9 @@ def _read_plan(settings: Settings) -> set[Name]:
     if urlsplit(url).scheme != "s3" and not Path(url).exists():
         return set()  # opening it would create the folder
     try:
-        numbers = replace(open_plan(settings.plan, settings.r2), retry=ONCE).numbers()
+        return set(replace(open_plan(settings.plan, settings.r2), retry=ONCE).names())
     except R2HfError:
         return set()
-    return {(language, number) for language in numbers for number in numbers[language]}
 
 
 def _read_use(hub: HubSettings) -> RepoUse | None:
@@ -93,10 +97,10 @@ def check_files(use: RepoUse, planned: Iterable[Name]) -> Finding:
     (folder, files), *_ = later.most_common(1) or [("", 0)]
     seen = f"{now[folder]:,} in the fullest folder ({folder or 'the root'}), {now.total():,} in all"
     if to_come:
-        seen += f"; with {_chunks(to_come.total())} to come {files:,} and {later.total():,}"
-    if files < _NEAR * limits.FOLDER_FILES and later.total() < _NEAR * limits.REPO_FILES:
+        seen += f"; with {plural(to_come.total(), 'chunk')} to come {files:,} and {later.total():,}"
+    if files < _NEAR * FOLDER_FILES and later.total() < _NEAR * REPO_FILES:
         return ok("files", seen)
-    advice = f"the Hub wants fewer than {limits.FOLDER_FILES:,} and {limits.REPO_FILES:,}: raise PARQUET_MAX_BYTES, or "
+    advice = f"the Hub wants fewer than {FOLDER_FILES:,} and {REPO_FILES:,}: raise PARQUET_MAX_BYTES, or "
     return warn("files", seen, advice + _LARGER_CHUNKS)
 
 
@@ -105,21 +109,9 @@ def check_commits(use: RepoUse, planned: Iterable[Name]) -> Finding:
     to_come = len(set(planned) - {parse_path(path) for path in use.files})
     seen = f"{use.commits:,} so far"
     if to_come:
-        hours = to_come / limits.COMMITS_AN_HOUR
+        hours = to_come / COMMITS_AN_HOUR
         wait = f"at least {hours:,.0f} hours by" if hours > 1 else "within"
-        seen += f"; {_chunks(to_come)} to come, {wait} the quota of {limits.COMMITS_AN_HOUR} an hour"
-    if use.commits + to_come < _NEAR * limits.COMMITS:
+        seen += f"; {plural(to_come, 'chunk')} to come, {wait} the quota of {COMMITS_AN_HOUR} an hour"
+    if use.commits + to_come < _NEAR * COMMITS:
         return ok("commits", seen)
     return warn("commits", seen, f"a repo becomes slow after a few thousand commits: {_LARGER_CHUNKS}")
-
-
-def check_file_size(max_bytes: int) -> list[Finding]:
-    """Return a warning if files of PARQUET_MAX_BYTES are larger than the Hub recommends."""
-    if max_bytes <= limits.FILE_BYTES:
-        return []
-    seen = f"PARQUET_MAX_BYTES={max_bytes}; the Hub refuses files of more than {limits.FILE_BYTES_MAX // 10**9} GB"
-    return [warn("file size", seen, f"it recommends less than {limits.FILE_BYTES // 10**9} GB: lower it")]
-
-
-def _chunks(count: int) -> str:
-    return f"{count:,} chunk{'' if count == 1 else 's'}"

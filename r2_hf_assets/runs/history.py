@@ -192,5 +192,5 @@ def unplanned_chunks(instance: dg.DagsterInstance, plan: PlanStore) -> list[Name
     """Return the chunks that were built or committed and have no manifest."""
     # The history is read first, so that a chunk of a concurrent scan is in the plan.
     recorded = [recorded_digests(instance, asset) for asset in (SHARDS, COMMIT)]
-    planned = [(language, number) for language, numbers in plan.numbers().items() for number in numbers]
+    planned = plan.names()
     return sorted({name for digests in recorded for name in find_unplanned(planned, digests)})

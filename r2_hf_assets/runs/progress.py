@@ -16,7 +16,7 @@ from r2_hf_assets.dagster_internals import AssetPartitionStatus
 from r2_hf_assets.partitions import grid_with, partition_key
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.due import find_due, in_grid
-from r2_hf_assets.runs.history import CommitSummary, commit_summaries, recorded_digests
+from r2_hf_assets.runs.history import commit_summaries, recorded_digests
 
 _PACE_WINDOW_S = 2 * 3600.0
 _PACE_MIN_CHUNKS = 3
@@ -79,21 +79,13 @@ def read_progress(
     built, committed = recorded_digests(instance, SHARDS), recorded_digests(instance, COMMIT, dataset)
     failed = _failed(instance, planned)
     done = {c.name: c.episodes for c in planned if committed.get(c.name) == c.digest}
-    hours: dict[Name, float] = {}
-    commits: dict[Name, CommitSummary] = {}
-    by_runs: list[tuple[float, int]] = []
-    for commit in commit_summaries(instance):
-        if commit.name in done:
-            commits[commit.name] = commit
-        if commit.name in done and commit.hours is not None:
-            hours[commit.name] = commit.hours
-        if commit.name in done and commit.by_run:
-            by_runs.append((commit.at, done[commit.name]))
+    commits = {commit.name: commit for commit in commit_summaries(instance) if commit.name in done}
+    by_runs = [(commit.at, done[name]) for name, commit in commits.items() if commit.by_run]
 
     def count(language: str, chunks: Sequence[ChunkRef]) -> LanguageProgress:
         left = find_due(chunks, committed)
-        known = [hours[chunk.name] for chunk in chunks if chunk.name in hours]
         recorded = [commits[chunk.name] for chunk in chunks if chunk.name in commits]
+        known = [commit.hours for commit in recorded if commit.hours is not None]
         return LanguageProgress(
             language=language,
             planned=len(chunks),

@@ -5,7 +5,7 @@ message, a line each, with the reason and a link. A problem that is over is drop
 message that is not delivered is sent again at the next tick, that way alone. Only a tick that dies between a delivery
 and its end repeats a message.
 
-A chunk is given up when `planned_chunks` requests it no more: both call the same function.
+A chunk is given up when `planned_chunks` requests it no more: both read the same history.
 """
 
 import json
@@ -13,18 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.partitions import partition_key
-from r2_hf_assets.plan.dispatch import select_runs
-from r2_hf_assets.plan.due import find_due, in_grid
-from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
-from r2_hf_assets.runs.history import losses, recorded_digests
 from r2_hf_assets.runs.notify import Line, Send, senders
 from r2_hf_assets.runs.problems import Observation, Problem, observe_assets, observe_checks, observe_ticks
-from r2_hf_assets.sensors.planned_chunks import active_partitions, attempt_histories
+from r2_hf_assets.sensors.planned_chunks import active_partitions, read_due
 from r2_hf_assets.settings import Settings
 
 TICK_EVERY_S = 60
@@ -70,16 +65,12 @@ def observe(context: dg.SensorEvaluationContext, settings: SettingsResource, tol
 def observe_chunks(seen: Observation, instance: dg.DagsterInstance, settings: Settings) -> None:
     """Add the chunks that planned_chunks requests no more because all attempts failed."""
     busy = active_partitions(instance)
-    planned = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
-    recorded = recorded_digests(instance, COMMIT, settings.dataset)
-    due = find_due(planned, recorded)
-    histories = attempt_histories(instance, due, losses(instance, recorded))
-    nothing_now = {"running": 0, "in_flight": 0, "per_tick": 0}
-    given_up = select_runs(due, set(busy), histories, **nothing_now, open_circuit=None, now=0.0).exhausted
-    for name in given_up:
-        key = partition_key(*name)
-        what = f"{key} failed {RUN_ATTEMPTS} times and is given up"
-        seen.add_failed_run(instance, f"{_CHUNK}{key}", what, histories[name].run_id)
+    due, _, histories = read_due(instance, settings)
+    for name in (chunk.name for chunk in due if chunk.name not in busy):
+        if (history := histories.get(name)) and history.exhausted:
+            key = partition_key(*name)
+            what = f"{key} failed {RUN_ATTEMPTS} times and is given up"
+            seen.add_failed_run(instance, f"{_CHUNK}{key}", what, history.run_id)
 
 
 def tell(

@@ -33,12 +33,7 @@ from r2_hf_assets.dagster_internals import (
     SENSOR_NAME_TAG,
 )
 from r2_hf_assets.jobs import build_job
-from r2_hf_assets.partitions import (
-    add_partitions,
-    partition_key,
-    read_key,
-    remember_languages,
-)
+from r2_hf_assets.partitions import add_partitions, partition_key, read_key, remember_languages
 from r2_hf_assets.plan.chunks import ChunkRef, Name
 from r2_hf_assets.plan.dispatch import (
     MAX_CONSECUTIVE_FAILURES,
@@ -54,6 +49,7 @@ from r2_hf_assets.resources import SettingsResource
 from r2_hf_assets.retry import RUN_ATTEMPTS
 from r2_hf_assets.runs.history import Loss, losses, recorded_digests
 from r2_hf_assets.runs.outcome import ATTEMPT_TAG, DIGEST_TAG, INTERRUPTED_TAG, outcome_of, tag_of
+from r2_hf_assets.settings import Settings
 
 TICK_EVERY_S = 30
 # Dagster takes some tenths of a second to create a run, and a tick times out after a minute.
@@ -71,16 +67,13 @@ def planned_chunks(context: dg.SensorEvaluationContext, settings: SettingsResour
     loaded, instance = settings.load(), context.instance
     # Active runs are read before the history: a run that ends in between is then busy, and not requested again.
     busy = active_partitions(instance)
-    planned = open_plan(loaded.plan, loaded.r2).planned()
-    remember_languages(planned)  # where another machine scans too
-    recorded = recorded_digests(instance, COMMIT, loaded.dataset)
-    left, lost = find_due(in_grid(planned, loaded.plan.languages), recorded), losses(instance, recorded)
+    left, lost, histories = read_due(instance, loaded)
     limit = max_in_flight(instance.get_concurrency_config().run_queue_config)
     circuit = open_circuit(instance, context.sensor_name)
     selection = select_runs(
         left,
         set(busy),
-        attempt_histories(instance, left, lost),
+        histories,
         running=len(busy),
         in_flight=limit,
         per_tick=PER_TICK,
@@ -93,6 +86,17 @@ def planned_chunks(context: dg.SensorEvaluationContext, settings: SettingsResour
     context.log.info(status)
     add_partitions(instance, (chunk.number for chunk, _ in selection.runs))  # a new database has none
     return dg.SensorResult([run_request(*run, loaded.dataset, lost) for run in selection.runs])
+
+
+def read_due(
+    instance: dg.DagsterInstance, settings: Settings
+) -> tuple[list[ChunkRef], dict[Name, Loss], dict[Name, AttemptHistory]]:
+    """Return the due chunks, those of them that the Hub lost, and the attempts of each."""
+    planned = open_plan(settings.plan, settings.r2).planned()
+    remember_languages(planned)  # where another machine scans too
+    recorded = recorded_digests(instance, COMMIT, settings.dataset)
+    due, lost = find_due(in_grid(planned, settings.plan.languages), recorded), losses(instance, recorded)
+    return due, lost, attempt_histories(instance, due, lost)
 
 
 def active_partitions(instance: dg.DagsterInstance) -> list[Name]:
