@@ -16,6 +16,9 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 # Before the definitions are imported: the grid has all languages, whatever is planned in a developer's home.
 os.environ.pop("DAGSTER_HOME", None)
 
+# Tests between two slow ones.
+_BETWEEN = 200
+
 # Valid settings, for tests that connect to nothing.
 REQUIRED = {
     "R2_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -25,6 +28,14 @@ REQUIRED = {
     "HF_REPO_ID": "me/speech",
     "HF_TOKEN": "hf_token",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin slow tests early and one after the other: none is left alone at the end, and few run at once."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    for number, item in enumerate(slow):
+        items.insert(number * _BETWEEN, item)
 
 
 @pytest.fixture(autouse=True, scope="session")
