@@ -1,12 +1,7 @@
 """Ctrl-C of `r2-hf process` in a terminal: one line, a canceled run, and a chunk that is due at once."""
 
-import os
-import pty
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from threading import Thread
+from contextlib import contextmanager
 
 import pytest
 from dagster import DagsterExecutionInterruptedError, DagsterInstance, DagsterRunStatus, RunsFilter
@@ -16,7 +11,8 @@ from r2_hf_assets.cli.in_process import due_chunks, run_chunks
 from r2_hf_assets.partitions import GRID_FILE
 from r2_hf_assets.runs.outcome import INTERRUPTED_TAG
 from r2_hf_assets_tests.cli.calls import call, start
-from r2_hf_assets_tests.support.world import BIN, World
+from r2_hf_assets_tests.support.terminal import Terminal
+from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.processes import wait_until
 from r2_hf_sandbox.s3.faults import S3Fault, S3Faults
 
@@ -32,41 +28,6 @@ def planned(shell: World) -> World:
     return shell
 
 
-@contextmanager
-def in_terminal(world: World, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], bytearray]]:
-    """`r2-hf ARGUMENTS` on a terminal of its own, and what it writes there; killed at the end."""
-    reader, writer = pty.openpty()
-    env = world.command_env()
-    del env["DAGSTER_MODULE_NAME"]
-    process = subprocess.Popen(
-        [str(BIN / "r2-hf"), *arguments],
-        cwd=world.folder,
-        env=env,
-        stdin=writer,
-        stdout=writer,
-        stderr=writer,
-        start_new_session=True,
-    )
-    os.close(writer)
-    output = bytearray()
-
-    def read() -> None:
-        with suppress(OSError):  # every writer has closed it
-            while part := os.read(reader, 4096):
-                output.extend(part)
-
-    thread = Thread(target=read)
-    thread.start()
-    try:
-        yield process, output
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        thread.join()
-        os.close(reader)
-
-
 def run_of(key: str) -> tuple[DagsterRunStatus, str | None]:
     """Return the status of the partition's only run, and its tag of an interrupt."""
     with DagsterInstance.get() as instance:
@@ -74,21 +35,19 @@ def run_of(key: str) -> tuple[DagsterRunStatus, str | None]:
     return run.status, run.tags.get(INTERRUPTED_TAG)
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_is_one_line_and_cancels_the_run(
-    planned: World, capfd: pytest.CaptureFixture[str], sent: signal.Signals, code: int
-) -> None:
+def test_ctrl_c_is_one_line_and_cancels_the_run(planned: World, capfd: pytest.CaptureFixture[str]) -> None:
     with S3Faults(planned.sandbox.s3.endpoint_url) as proxy:
         proxy.inject(S3Fault(AUDIO, "delay", delay_s=300.0, times=100))
         planned.write_dotenv(R2_ENDPOINT_URL=proxy.endpoint_url)
-        with in_terminal(planned, "process", "--language", "en") as (process, output):
-            assert wait_until(lambda: proxy.count(AUDIO) > 0, PATIENCE_S), output
-            os.killpg(process.pid, sent)  # what a terminal does: the command and all its processes
-            assert process.wait(PATIENCE_S) == code, output
-    lines = [line for line in output.decode().replace("\r", "\n").splitlines() if "episodes/s" not in line]
-    assert [line.strip() for line in lines if line.strip()] == [
-        "r2-hf: stopped; what is recorded is done, the rest is due"
-    ]
+        env = planned.command_env()
+        del env["DAGSTER_MODULE_NAME"]
+        with Terminal(planned.folder, env) as terminal:
+            terminal.start("r2-hf process --language en")
+            assert wait_until(lambda: proxy.count(AUDIO) > 0, PATIENCE_S)
+            _, *lines = terminal.interrupt()
+            assert terminal.run("echo $?", PATIENCE_S) == ["130"], lines
+    written = [line for line in lines if line and "episodes/s" not in line and "^C" not in line]
+    assert written == ["r2-hf: stopped; what is recorded is done, the rest is due"]
     assert run_of(KEY) == (DagsterRunStatus.CANCELED, "true")
     *_, total = call(capfd, "status").stdout
     assert total.split()[:7] == ["total", "2", "3", "0", "0", "0", "2"], "none failed, two are due"

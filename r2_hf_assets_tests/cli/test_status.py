@@ -9,6 +9,9 @@ from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.cli.in_process import planned_chunks
 from r2_hf_assets.dagster_internals import DATA_VERSION_TAG
 from r2_hf_assets.partitions import partition_key
+from r2_hf_assets.plan.chunks import ChunkManifest
+from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.settings import load_for_scan
 from r2_hf_assets_tests.cli.calls import call
 from r2_hf_assets_tests.support.world import World
 
@@ -16,8 +19,11 @@ from r2_hf_assets_tests.support.world import World
 @pytest.fixture
 def recorded(shell: World) -> World:
     """One chunk of German and one of English; the English one is recorded as committed, by no run."""
-    shell.upload(episodes={"en": 1, "de": 1}, awkward=False, expect=False, segments=(2, 2), seconds=(0.3, 0.4))
-    assert shell.scan() is None
+    settings = load_for_scan()
+    plan = open_plan(settings.plan, settings.r2)
+    plan.check_identity()
+    for language in ("de", "en"):
+        assert plan.create(ChunkManifest(language, 0, plan.prefix, (f"{language}/e1",)))
     _, english = planned_chunks()
     with DagsterInstance.get() as instance:
         tags = {DATA_VERSION_TAG: english.digest}

@@ -11,5 +11,5 @@ setattr(dispatch, "RUN_FIRST_WAIT_S", 1.0)  # noqa: B010
 
 for sensor in defs.sensors or ():
     assert isinstance(sensor, SensorDefinition)
-    if sensor.name in ("new_episodes", "planned_chunks"):
+    if sensor.name in ("alerts", "new_episodes", "planned_chunks"):
         sensor._min_interval = 1

@@ -60,6 +60,7 @@ def ticks(host: Services, name: str) -> list[dict]:
 def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
     world = in_process
     world.env["PLAN_MAX_WAIT_HOURS"] = "0.0005"  # 1.8 seconds
+    world.env |= {"ALERT_EMAIL_TO": "a@b.de", "ALERT_SMTP_URL": "smtp://127.0.0.1:9"}  # nothing is to be sent
     with services(world, "r2_hf_assets_tests.integration.quick_sensors") as host, DagsterInstance.get() as instance:
         for name in ("new_episodes", "planned_chunks"):
             turn_on(host, name)
@@ -76,6 +77,7 @@ def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
         assert wait_until(arrived, PATIENCE_S, POLL_S), host.log()
         assert wait_until(idle, PATIENCE_S, POLL_S), host.log()
         all_ticks = ticks(host, "new_episodes") + ticks(host, "planned_chunks")
+        told = ticks(host, "alerts")
         reloaded = host.graphql(RELOAD, name=LOCATION)["reloadRepositoryLocation"]
         runs = list(instance.get_runs())
         built = list(instance.get_runs(RunsFilter(job_name="build_job")))
@@ -85,6 +87,7 @@ def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
     tags = sorted((run.tags["dagster/partition"], run.tags[ATTEMPT_TAG]) for run in built)
     assert tags == [("de|chunk_0000", "1"), ("en|chunk_0000", "1")]
+    assert told and {tick["skipReason"] for tick in told} == {"problems: 0; e-mail: 0 told now"}
     scans = [run for run in runs if run.job_name == "scan_job"]
     assert len(runs) == len(built) + len(scans) and 1 <= len(scans) <= 2
     sensors = reloaded["locationOrLoadError"]["repositories"][0]["sensors"]

@@ -62,11 +62,12 @@ class Terminal:
         """Type Ctrl-C."""
         os.write(self._fd, ETX.encode())
 
-    def interrupt(self) -> None:
-        """Type Ctrl-C, and wait for the prompt."""
+    def interrupt(self) -> list[str]:
+        """Type Ctrl-C, and wait for the prompt; return the lines since the last command, [] if it does not come."""
         self.type_ctrl_c()
         with suppress(TimeoutError, OSError):
-            self._read(re.compile(PROMPT), GRACE_S)
+            return as_seen(self._read(re.compile(PROMPT), GRACE_S))
+        return []
 
     def _read(self, pattern: re.Pattern[str], timeout_s: float) -> str:
         """Read until the pattern; TimeoutError when it does not come."""
