@@ -130,7 +130,7 @@ def _without_collections() -> Iterator[None]:
 
 
 def _time(hours: float) -> str:
-    """Format as 3 min, 1.5 h or 4.2 days."""
+    """Format as 40 s, 3 min, 1.5 h or 4.2 days."""
     if hours < 1:
-        return f"{hours * 60:.0f} min"
+        return f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

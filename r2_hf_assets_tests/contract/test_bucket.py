@@ -209,7 +209,7 @@ def test_a_missing_bucket_is_one_line(place: Place) -> None:
         lambda: check_access(replace(place, r2=missing).reader(), ""),
         lambda: replace(place, r2=missing).files().overwrite("key", b""),
     ):
-        with pytest.raises(AccessError, match=r"check R2_BUCKET|check R2_ACCESS_KEY_ID") as refused:
+        with pytest.raises(AccessError, match=r"check (R2_BUCKET|R2_ACCESS_KEY_ID|STATE_URL)") as refused:
             call()
         assert "\n" not in str(refused.value) and place.r2.secret_access_key not in str(refused.value)
 

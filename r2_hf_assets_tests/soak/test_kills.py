@@ -34,7 +34,6 @@ COMMANDS = [KillSpec("after the amendment is stored", COMMAND), KillSpec("before
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("kills")
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # Dagster warns with a trace whenever the code server is down
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")

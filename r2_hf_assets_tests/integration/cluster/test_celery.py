@@ -22,7 +22,6 @@ from r2_hf_sandbox.sandbox import Sandbox
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.timeout(600),  # the first time, apt installs PostgreSQL
 ]
 EPISODES = {"en": 4, "de": 4}
