@@ -70,6 +70,7 @@ def observe(context: dg.SensorEvaluationContext, settings: SettingsResource, tol
 def observe_chunks(seen: Observation, instance: dg.DagsterInstance, settings: Settings) -> None:
     """Add the chunks that planned_chunks requests no more because all attempts failed."""
     busy = active_partitions(instance)
+    seen.undecided |= {f"{_CHUNK}{partition_key(*name)}" for name in busy}
     planned = in_grid(open_plan(settings.plan, settings.r2).planned(), settings.plan.languages)
     recorded = recorded_digests(instance, COMMIT, settings.dataset)
     due = find_due(planned, recorded)
