@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from r2_hf_sandbox.processes import LOOPBACK, Process, free_port, start_process, start_server
-from r2_hf_sandbox.s3.faults import S3Fault, S3Faults
+from r2_hf_sandbox.s3.faults import S3Fault, S3Faults, S3Request
 
 SLOW = "slow"
 OBJECT_S = 0.1
@@ -68,9 +68,9 @@ def start_slow_line(folder: Path, upstream_url: str, *, detach: bool = False) ->
 class Proxy(S3Faults):
     """The proxy, in this process."""
 
-    def log_request(self, method: str, path: str) -> S3Fault | None:
+    def choose(self, request: S3Request) -> S3Fault | None:
         """Return the delay of a slow episode's audio; nothing is logged, because this process runs for days."""
-        return _DELAY if method == "GET" and _SLOW_AUDIO.search(path) else None
+        return _DELAY if request.method == "GET" and _SLOW_AUDIO.search(request.path) else None
 
 
 def serve(upstream_url: str, port: int) -> None:
