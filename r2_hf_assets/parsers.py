@@ -40,8 +40,11 @@ region = _matching(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)", "must be the name of a regi
 token = _matching(r"[!-~]*", "must be printable ASCII without spaces", str)
 license = _matching(r"([a-z0-9][a-z0-9.-]*)?", "must be one of the Hub's names, e.g. cc-by-4.0", str)
 repo_id = _matching(r"[\w.-]+/[\w.-]+", "must look like owner/name", str)
+_USERINFO = r"[^\s@/?#\[\]]+"  # others end a URL's host, or are refused there
 smtp_url = _matching(
-    r"(smtps?://([^\s@/]+:[^\s@/]+@)?[\w.-]+(:\d{1,5})?/?)?", "must be smtp[s]://[user:password@]host[:port]", str
+    rf"(smtps?://({_USERINFO}:{_USERINFO}@)?[\w.-]+(:\d{{1,5}})?/?)?",
+    "must be smtp[s]://[user:password@]host[:port]; in user and password %40 is @, %2F /, %3F ?, %23 #",
+    str,
 )
 _ADDRESS = r"[^\s,@<>]+@[^\s,@<>]+"
 mails = _matching(

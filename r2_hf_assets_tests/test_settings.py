@@ -203,6 +203,8 @@ def test_alerts_are_read_although_other_settings_are_wrong_or_missing() -> None:
         ({"ALERT_EMAIL_TO": "a@b.de c@d.de"}, "ALERT_EMAIL_TO: must be mail addresses"),
         ({"ALERT_SMTP_URL": "mail.b.de:to-hide"}, "ALERT_SMTP_URL: must be smtp[s]://[user:password@]host[:port]"),
         ({"ALERT_SMTP_URL": "smtp://me:to-hide@"}, "ALERT_SMTP_URL: must be smtp[s]://"),
+        ({"ALERT_SMTP_URL": "smtp://me:to-hide#1@mail.b.de"}, "ALERT_SMTP_URL: must be smtp[s]://"),
+        ({"ALERT_SMTP_URL": "smtp://me:25?to-hide@mail.b.de"}, "ALERT_SMTP_URL: must be smtp[s]://"),
         ({"ALERT_SMTP_URL": ""}, "ALERT_EMAIL_TO: it needs ALERT_SMTP_URL too"),
         ({"ALERT_SLACK_TOKEN": ""}, "ALERT_SLACK_CHANNEL: it needs ALERT_SLACK_TOKEN too"),
     ],

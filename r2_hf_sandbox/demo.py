@@ -18,7 +18,7 @@ from r2_hf_sandbox.processes import SandboxError
 from r2_hf_sandbox.project import project_env
 from r2_hf_sandbox.samples.bucket import upload_samples
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
-from r2_hf_sandbox.state import env_lines, read_state, state_of, write_state
+from r2_hf_sandbox.state import STATE_FILE, env_lines, read_state, state_of, write_state
 
 _SEED = 7
 _ENV_FILE = Path(".env")
@@ -48,7 +48,7 @@ def demo(folder: Path, *, keep: bool) -> None:
     if keep and _ENV_FILE.exists() and not _is_ours(_ENV_FILE):
         raise SandboxError(".env exists and is not the demo's: move it away, it would be overwritten")
     started = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     complete = False
     sandbox = start_sandbox(folder, detach=keep, slow_line=True)
     try:
@@ -76,9 +76,16 @@ def demo_down(folder: Path) -> None:
     """Stop the sandbox of a demo with `keep`, and remove its files and its .env."""
     if state := read_state(folder):
         state.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     if _is_ours(_ENV_FILE):
         _ENV_FILE.unlink()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a sandbox's folder; SandboxError for one with other files."""
+    if folder.exists() and not (folder / STATE_FILE).exists() and any(folder.iterdir()):
+        raise SandboxError(f"{folder} has no {STATE_FILE}, so it is kept: name another --folder, or remove it yourself")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_ours(env_file: Path) -> bool:

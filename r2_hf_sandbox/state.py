@@ -16,6 +16,8 @@ from r2_hf_sandbox.processes import Process, SandboxError
 from r2_hf_sandbox.s3.server import S3Server
 from r2_hf_sandbox.sandbox import Sandbox
 
+STATE_FILE = "sandbox.json"
+
 
 @dataclass(frozen=True)
 class State:
@@ -55,7 +57,7 @@ def state_of(sandbox: Sandbox, env: dict[str, str]) -> State:
 
 
 def read_state(folder: Path) -> State | None:
-    path = folder / "sandbox.json"
+    path = folder / STATE_FILE
     if not path.exists():
         return None
     try:
@@ -65,7 +67,7 @@ def read_state(folder: Path) -> State | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    for name, text in (("sandbox.json", json.dumps(vars(state))), ("sandbox.env", "".join(env_lines(state.env)))):
+    for name, text in ((STATE_FILE, json.dumps(vars(state))), ("sandbox.env", "".join(env_lines(state.env)))):
         temporary = folder / f".{name}.tmp"
         temporary.touch(mode=0o600)
         temporary.write_text(text)

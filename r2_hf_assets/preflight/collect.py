@@ -20,7 +20,6 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from r2_hf_assets.background import Background
 from r2_hf_assets.bucket.client import Store, call_with_retry, open_store
 from r2_hf_assets.errors import R2HfError, SettingsError, first_line
-from r2_hf_assets.hub.reader import LIMIT_S
 from r2_hf_assets.preflight import Finding, fail, ok, warn
 from r2_hf_assets.preflight.bucket import check_bucket
 from r2_hf_assets.preflight.hub import check_as_reader, check_hub
@@ -59,7 +58,7 @@ def collect_findings(environ: Mapping[str, str], env_file: Path, *, as_reader: b
         collectors["limits"] = partial(check_limits, settings)
     findings = run(collectors)
     if as_reader and settings and settings.hub:
-        findings += run({"reader": partial(check_as_reader, settings.hub)}, LIMIT_S + _DEADLINE_S)
+        findings += check_as_reader(settings.hub)  # in this thread: Ctrl-C ends its process, and removes its files
     secrets = [environ.get(variable.name, "").strip() for variable in VARIABLES if variable.secret]
     return [mask(finding, secrets) for finding in findings]
 

@@ -31,9 +31,12 @@ def metrics(instance: dg.DagsterInstance, progress: Progress) -> CollectorRegist
         ["sensor"],
         registry=registry,
     )
+    newest: dict[str, float] = {}  # the database keeps the states of a code location that had another name
     for state, ticks in latest_ticks(instance, SENSORS, limit=1):
         for last in ticks:
-            tick.labels(state.instigator_name).set(last.timestamp)
+            newest[state.instigator_name] = max(last.timestamp, newest.get(state.instigator_name, 0.0))
+    for sensor, at in newest.items():
+        tick.labels(sensor).set(at)
     return registry
 
 

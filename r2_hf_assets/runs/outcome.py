@@ -34,6 +34,7 @@ DIGEST_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets.chunk_digest"
 ATTEMPT_TAG = f"{HIDDEN_TAG_PREFIX}r2_hf_assets.attempt"
 _OLD_TAGS = {DIGEST_TAG: "r2_hf_assets/chunk_digest", ATTEMPT_TAG: "r2_hf_assets/attempt"}
 SYSTEMIC_TAG = "r2_hf_assets/systemic_failure"
+# Its value is the id of the run, because a re-execution inherits tags.
 INTERRUPTED_TAG = "r2_hf_assets/interrupted"
 INTERRUPTED = "Interrupted by Ctrl-C or SIGTERM; what is recorded is done, the rest is due."
 # Prefix of the home that Dagster's commands make without DAGSTER_HOME, and delete at exit.
@@ -60,7 +61,7 @@ def report_user_errors(
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
         run = instance.get_run_by_id(context.run.run_id)
         if run and run.status is dg.DagsterRunStatus.STARTED and run.remote_job_origin is None:
-            instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: "true"})
+            instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: run.run_id})
             instance.report_run_canceling(run, INTERRUPTED)
             raise dg.DagsterExecutionInterruptedError(INTERRUPTED) from None
         raise
@@ -104,7 +105,7 @@ def cancel_interrupted(instance: dg.DagsterInstance, run_id: str, events: Iterab
         if event.is_run_failure and event.job_failure_data.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION:
             run = instance.get_run_by_id(run_id)
             assert run is not None
-            instance.add_run_tags(run_id, {INTERRUPTED_TAG: "true"})
+            instance.add_run_tags(run_id, {INTERRUPTED_TAG: run_id})
             instance.report_run_canceled(run, INTERRUPTED)
             return True
     return False

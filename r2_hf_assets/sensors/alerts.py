@@ -65,6 +65,7 @@ def observe(context: dg.SensorEvaluationContext, settings: SettingsResource, tol
 def observe_chunks(seen: Observation, instance: dg.DagsterInstance, settings: Settings) -> None:
     """Add the chunks that planned_chunks requests no more because all attempts failed."""
     busy = active_partitions(instance)
+    seen.undecided |= {f"{_CHUNK}{partition_key(*name)}" for name in busy}
     due, _, histories = read_due(instance, settings)
     for name in (chunk.name for chunk in due if chunk.name not in busy):
         if (history := histories.get(name)) and history.exhausted:

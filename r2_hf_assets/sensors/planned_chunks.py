@@ -124,7 +124,8 @@ def attempt_histories(
         for record in instance.get_run_records(dg.RunsFilter(statuses=FINISHED_STATUSES, tags=tags)):  # newest first
             run, ended = record.dagster_run, _ended(record)
             name, canceled = _partition_of(run), run.status is dg.DagsterRunStatus.CANCELED
-            holds_nothing = canceled and not run.tags.keys().isdisjoint((BACKFILL_ID_TAG, INTERRUPTED_TAG))
+            interrupted = run.tags.get(INTERRUPTED_TAG) == run.run_id
+            holds_nothing = canceled and (interrupted or BACKFILL_ID_TAG in run.tags)
             if name is None or holds_nothing or (name in lost and ended <= lost[name].at):
                 continue
             digest = tag_of(run, DIGEST_TAG)

@@ -1,14 +1,17 @@
 """`r2-hf doctor`: its output and exit code, and that it changes nothing."""
 
 import json
+import signal
+from pathlib import Path
 
 import pytest
 
 from r2_hf_assets.hub.reader import ADVICE
 from r2_hf_assets.preflight import hub
 from r2_hf_assets.verdict import Problems, Severity
-from r2_hf_assets_tests.cli.calls import call
+from r2_hf_assets_tests.cli.calls import call, start
 from r2_hf_assets_tests.support.world import World
+from r2_hf_sandbox.processes import wait_until
 
 
 @pytest.fixture
@@ -46,6 +49,28 @@ def test_the_dataset_is_read_as_its_users_do(
     problems.add("not_loaded", "en: it has no row")
     line = f"warn  reader        1 x not_loaded (en: it has no row) -> {ADVICE['not_loaded']}"
     assert call(capfd, "doctor", "--reader").stdout[-1] == line
+
+
+def test_an_interrupt_ends_the_reader_and_removes_its_folder(
+    shell: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shell.upload(episodes={"en": 1}, segments=(2, 2), seconds=(0.3, 0.4))
+    assert shell.scan() is None and call(capfd, "process").code == 0
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    shell.write_dotenv(TMPDIR=str(temporary))
+    with start(shell, "doctor", "--reader") as doctor:
+        assert wait_until(lambda: bool(children(doctor.pid)) and any(temporary.iterdir()), 60.0)
+        (reader,) = children(doctor.pid)
+        doctor.send_signal(signal.SIGTERM)
+        _, stderr = doctor.communicate(timeout=90)
+    assert doctor.returncode == 128 + signal.SIGTERM and "Traceback" not in stderr
+    assert not Path(f"/proc/{reader}").exists() and list(temporary.iterdir()) == []
+
+
+def children(pid: int) -> list[str]:
+    """Return the processes that its threads started."""
+    return [child for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
 
 
 def test_a_failure_is_reported_the_rest_is_checked_and_the_exit_code_is_1(

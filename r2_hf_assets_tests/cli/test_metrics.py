@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from prometheus_client.parser import text_string_to_metric_families
 
 from r2_hf_assets.languages import LANGUAGES
@@ -76,6 +77,17 @@ def test_the_metrics_of_a_history(in_process: World, capfd: pytest.CaptureFixtur
     for wrong, problem in (("r2_hf.txt", "end in .prom"), ("none/r2_hf.prom", "No such file or directory")):
         result = call(capfd, "status", "--prometheus", str(tmp_path / wrong))
         assert result.code == 2 and len(result.stderr) == 1 and problem in result.stderr[0]
+
+
+def test_the_last_tick_is_that_of_any_location(in_process: World) -> None:
+    other = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="of_another_name")
+    with DagsterInstance.get() as instance:
+        for sensor, here, there in (("lost_runs", 100.0, 200.0), ("planned_chunks", 200.0, 100.0)):
+            Instigator(instance, sensor).tick(at=here)
+            Instigator(instance, sensor, location=other).tick(at=there)
+        registry = metrics(instance, read_progress(instance, [], LANGUAGES))
+    for sensor in ("lost_runs", "planned_chunks"):
+        assert registry.get_sample_value("r2_hf_last_tick_timestamp_seconds", {"sensor": sensor}) == 200.0
 
 
 def test_what_never_happened_has_no_sample(in_process: World) -> None:

@@ -228,3 +228,13 @@ def test_a_folder_without_a_sandbox_is_one_line(tmp_path: Path, capsys: pytest.C
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("sandbox: ") for line in lines)
+
+
+@pytest.mark.parametrize("command", ["demo", "demo-down"])
+def test_a_folder_with_other_files_is_not_removed(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "thesis.tex"
+    mine.touch()
+    assert main([command, "--folder", str(tmp_path)]) == 1
+    assert mine.exists() and "no sandbox.json, so it is kept" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def test_a_command_interrupted_by_control_c_is_canceled_and_the_next_run_complet
     with DagsterInstance.get() as instance:
         (run,) = instance.get_runs(RunsFilter(tags={"dagster/partition": KEY}))
         (canceling,) = instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_CANCELING)
-    assert run.status is DagsterRunStatus.CANCELED and run.tags[INTERRUPTED_TAG] == "true"
+    assert run.status is DagsterRunStatus.CANCELED and run.tags[INTERRUPTED_TAG] == run.run_id
     assert canceling.message == INTERRUPTED
     case.check_nothing_visible()
     assert [(done.key, done.error) for done in case.world.build_due()] == [(KEY, None)]

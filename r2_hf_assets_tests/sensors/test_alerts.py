@@ -96,6 +96,15 @@ def test_a_chunk_that_fails_again_after_it_was_done_is_told_again(
     assert tick.skip_message() == "problems: 1; e-mail: 1 told now" and len(box.mails) == 2
 
 
+def test_a_chunk_that_a_person_launches_again_is_told_once(ticks: PlannedTicks, tick: Ticks, box: Mailbox) -> None:
+    fail(ticks, "en|chunk_0001", RUN_ATTEMPTS)
+    assert tick.skip_message() == "problems: 1; e-mail: 1 told now"
+    run = ticks.instance.get_run_by_id(ticks.run("en|chunk_0001", DagsterRunStatus.STARTED))
+    assert tick.skip_message() == "problems: 0; e-mail: 0 told now" and run is not None
+    ticks.instance.report_run_failed(run, LOST)
+    assert tick.skip_message() == "problems: 1; e-mail: 0 told now"
+
+
 def test_many_problems_are_one_message(ticks: PlannedTicks, tick: Ticks, box: Mailbox) -> None:
     for key in KEYS:
         fail(ticks, key, RUN_ATTEMPTS)

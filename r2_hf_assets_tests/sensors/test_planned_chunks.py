@@ -100,8 +100,11 @@ def test_a_canceled_run_of_a_backfill_holds_nothing(ticks: PlannedTicks) -> None
 
 
 def test_a_run_that_ctrl_c_ended_holds_nothing(ticks: PlannedTicks) -> None:
-    ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, time.time(), **{INTERRUPTED_TAG: "true"})
+    run_id = ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, time.time())
+    ticks.instance.add_run_tags(run_id, {INTERRUPTED_TAG: run_id})
     assert ticks.requested() == KEYS, "without a wait"
+    ticks.run("de|chunk_0000", DagsterRunStatus.CANCELED, LONG_AGO, **{INTERRUPTED_TAG: run_id})
+    assert ticks.requested() == KEYS[1:], "a person terminated its re-execution, which inherits the tag"
 
 
 def test_attempts_of_an_earlier_release_count(ticks: PlannedTicks) -> None:
