@@ -47,6 +47,7 @@ smtp_url = _matching(
     str,
 )
 _ADDRESS = r"[^\s,@<>]+@[^\s,@<>]+"
+mail = _matching(rf"({_ADDRESS})?", "must be a mail address", str)
 mails = _matching(
     rf"({_ADDRESS}(\s*,\s*{_ADDRESS})*)?",
     "must be mail addresses, separated by commas",

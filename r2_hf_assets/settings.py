@@ -105,13 +105,13 @@ class AlertSettings:
     """Whom the sensor `alerts` tells what needs a person."""
 
     email_to: tuple[str, ...] = _env(
-        "ALERT_EMAIL_TO",
-        parsers.mails,
-        "Mail addresses for alerts, separated by commas; the first one is the sender.",
-        "",
+        "ALERT_EMAIL_TO", parsers.mails, "Mail addresses for alerts, separated by commas.", ""
     )
     smtp_url: str = _env(
         "ALERT_SMTP_URL", parsers.smtp_url, "smtp[s]://user:password@host:port for alerts.", "", secret=True
+    )
+    email_from: str = _env(
+        "ALERT_EMAIL_FROM", parsers.mail, "Their sender; empty: the first address that gets them.", ""
     )
     slack_channel: str = _env("ALERT_SLACK_CHANNEL", str, "A Slack channel for alerts, e.g. #speech.", "")
     slack_token: str = _env("ALERT_SLACK_TOKEN", parsers.token, "A bot's token with chat:write there.", "", secret=True)

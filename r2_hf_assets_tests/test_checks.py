@@ -194,6 +194,7 @@ def test_unknown_folders_warn_and_a_damaged_plan_fails(in_process: World) -> Non
     status, plan = results(PLAN)[0]
     assert (status, plan.passed, plan.severity.value) == ("FAILED", False, "WARN")
     assert number(plan, "episodes_by_unknown_folder") == {"junk": 2}
+    assert number(plan, "languages_that_fit") == "LANGUAGES=en,unknown"
     state = world.folder / "dagster_home" / "r2_hf_assets" / "state"
     (state / "plan" / "unknown" / "chunk_0000.json").write_bytes(b"{")
     assert world.scan(languages=["en"]) is None

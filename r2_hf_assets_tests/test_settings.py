@@ -182,6 +182,7 @@ def test_secrets_are_in_no_repr_and_no_error():
 ALERTS = {
     "ALERT_EMAIL_TO": "a@b.de, c@d.de",
     "ALERT_SMTP_URL": "smtps://me%40b.de:to-hide@mail.b.de:465",
+    "ALERT_EMAIL_FROM": "bot@b.de",
     "ALERT_SLACK_CHANNEL": "#speech",
     "ALERT_SLACK_TOKEN": "xoxb-to-hide",
     "ALERT_UI_URL": "https://dagster.b.de/",
@@ -190,7 +191,7 @@ ALERTS = {
 
 def test_alerts_are_read_although_other_settings_are_wrong_or_missing() -> None:
     loaded = load_alerts({**ALERTS, "DOWNLOAD_WORKERS": "many"})
-    assert loaded.email_to == ("a@b.de", "c@d.de")
+    assert (loaded.email_to, loaded.email_from) == (("a@b.de", "c@d.de"), "bot@b.de")
     assert (loaded.slack_channel, loaded.ui_url) == ("#speech", "https://dagster.b.de")
     assert "to-hide" in loaded.smtp_url and "to-hide" in loaded.slack_token and "to-hide" not in repr(loaded)
     assert load_alerts({}) == AlertSettings()

@@ -42,6 +42,6 @@ def scan(context: click.Context, language: tuple[str, ...], start_anew: bool) ->
         )
     print_status(
         f"{plural(metadata['episodes_seen'], 'episode')} seen, {metadata['episodes_newly_planned']:,} newly planned in "
-        f"{plural(metadata['chunks_new'], 'chunk')}"
+        f"{plural(metadata['chunks_new'], 'chunk')}; a grid that fits this bucket: {metadata['languages_that_fit']}"
     )
     click.echo(f"{plural(metadata['chunks_planned'], 'chunk')} planned")

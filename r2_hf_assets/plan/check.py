@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from r2_hf_assets.errors import PlanError
-from r2_hf_assets.languages import UNKNOWN
+from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.chunks import ChunkRef
 from r2_hf_assets.plan.folders import decided_languages
 from r2_hf_assets.plan.store import PlanStore
@@ -49,6 +49,7 @@ def check_plan(plan: PlanStore) -> Verdict:
         "languages": len(counts),
         "episodes_by_language": dict(episodes),
         "chunks_by_language": dict(counts),
+        "languages_that_fit": "LANGUAGES=" + ",".join(name for name in LANGUAGES if counts[name]),
         "unknown_folders": len(unknown),
         "episodes_in_unknown_folders": unknown.total(),
         "episodes_by_unknown_folder": dict(unknown.most_common(_MAX_FOLDERS)),

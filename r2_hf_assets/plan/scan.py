@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from r2_hf_assets.bucket.listing import LanguageFolder, list_episodes, list_language_folders
 from r2_hf_assets.bucket.transfers import Bucket
-from r2_hf_assets.languages import UNKNOWN
+from r2_hf_assets.languages import LANGUAGES, UNKNOWN
 from r2_hf_assets.plan.amendments import REMOVE, Amendment, Target, removals_of
 from r2_hf_assets.plan.chunks import ChunkManifest, ChunkRef
 from r2_hf_assets.plan.folders import decide_languages
@@ -54,6 +54,13 @@ class ScanReport:
     folders_left_out: Counter[str] = field(default_factory=Counter)
     new_chunks: list[ChunkManifest] = field(default_factory=list)
     planned: list[ChunkRef] = field(default_factory=list)
+
+    @property
+    def languages_line(self) -> str:
+        """The LANGUAGES setting that names exactly the languages of the bucket and the plan."""
+        used = {language for language, count in (self.seen + self.folders_left_out).items() if count}
+        used |= {chunk.language for chunk in self.planned}
+        return "LANGUAGES=" + ",".join(language for language in LANGUAGES if language in used)
 
 
 def scan(

@@ -61,6 +61,7 @@ def scan_metadata(report: ScanReport) -> Metadata:
             {folder: {"decided": decided, "rule": rule} for folder, (decided, rule) in report.changed_rules.items()}
         ),
         "folders_left_out": dg.MetadataValue.json(dict(report.folders_left_out)),
+        "languages_that_fit": report.languages_line,
     }
 
 

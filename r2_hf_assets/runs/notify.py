@@ -51,7 +51,7 @@ def senders(settings: AlertSettings) -> dict[str, Send]:
 def _send_mail(settings: AlertSettings, subject: str, lines: Sequence[Line]) -> None:
     mail = EmailMessage()
     mail["Subject"], mail["Date"], mail["Message-ID"] = subject, formatdate(), make_msgid("r2_hf_assets")
-    mail["From"], mail["To"] = settings.email_to[0], ", ".join(settings.email_to)
+    mail["From"], mail["To"] = settings.email_from or settings.email_to[0], ", ".join(settings.email_to)
     mail.set_content("\n\n".join(f"{line.text}\n{line.link}" for line in lines))
     url = urlsplit(settings.smtp_url)
     where, tls = f"the mail server {url.hostname}", ssl.create_default_context()

@@ -154,6 +154,7 @@ def test_a_filter_narrows_the_scan(in_process: World) -> None:
     metadata = materializations(world, "work_plan")[0]
     assert metadata["folders_left_out"] == {"en": 2, "id": 1, "unknown": 1}
     assert metadata["unknown_folders"] == ["junk"]
+    assert metadata["languages_that_fit"] == "LANGUAGES=de,en,id,unknown"
 
 
 def test_a_partition_fails_while_its_upload_continues_and_completes_afterwards(

@@ -48,6 +48,7 @@ def test_a_valid_plan_passes_with_its_numbers(plan):
         "languages": 2,
         "episodes_by_language": {"de": 1, "en": 4},
         "chunks_by_language": {"de": 1, "en": 2},
+        "languages_that_fit": "LANGUAGES=de,en",
         "unknown_folders": 0,
         "episodes_in_unknown_folders": 0,
         "episodes_by_unknown_folder": {},
@@ -76,6 +77,7 @@ def test_unknown_folders_are_a_warning(plan):
     assert "2 folders without a known language: junk (2 episodes), 123 (1 episode)" in verdict.summary
     assert verdict.numbers["episodes_by_unknown_folder"] == {"junk": 2, "123": 1}
     assert verdict.numbers["episodes_in_unknown_folders"] == 3
+    assert verdict.numbers["languages_that_fit"] == "LANGUAGES=de,en,unknown"
 
 
 def test_a_folder_named_unknown_is_no_warning(plan):

@@ -12,6 +12,7 @@ from r2_hf_assets.plan.scan import ScanReport, ScanRules, scan
 from r2_hf_assets.plan.store import PlanStore
 from r2_hf_assets_tests.support import store_gets
 from r2_hf_assets_tests.support.build_samples import NO_WAIT, PREFIX, Flaky, chunk_of, put_folders, use_obstore
+from r2_hf_assets_tests.support.store_gets import MemoryBucket
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -70,7 +71,7 @@ def test_a_scan_after_unused_numbers_continues_behind_the_last_one(bucket, plan)
 
 def test_an_empty_bucket_gives_an_empty_plan(bucket, plan):
     report = run_scan(bucket, plan)
-    assert (report.planned, report.new_chunks) == ([], [])
+    assert (report.planned, report.new_chunks, report.languages_line) == ([], [], "LANGUAGES=")
 
 
 def test_a_scan_without_new_episodes_changes_nothing(bucket, plan):
@@ -125,7 +126,7 @@ def test_variants_of_a_language_code_are_planned_as_one_language(bucket, plan):
     assert members(plan) == [("ENG/c", "en/a", "en-US/d", "en-ZH/e", "en_gb/b")]
     assert members(plan, "id") == [("id/h", "in/g")]
     assert members(plan, "de") == [("deu/f",)]
-    assert report.unknown_folders == []
+    assert report.languages_line == "LANGUAGES=de,en,id" and report.unknown_folders == []
 
 
 def test_an_episode_id_in_two_folders_is_two_episodes(bucket, plan):
@@ -140,6 +141,7 @@ def test_unknown_folders_are_planned_as_unknown_and_reported(bucket, plan):
     report = run_scan(bucket, plan, 10)
     assert members(plan, "unknown") == [("123/a", "junk/b", "tlh/d", "unknown/c")]
     assert report.unknown_folders == ["123", "junk", "tlh"]
+    assert report.languages_line == "LANGUAGES=en,unknown"
 
 
 def test_a_language_filter_reports_the_excluded_languages(bucket, plan):
@@ -147,6 +149,7 @@ def test_a_language_filter_reports_the_excluded_languages(bucket, plan):
     report = run_scan(bucket, plan, languages={"en"})
     assert plan.numbers() == {"en": [0]}
     assert set(report.folders_left_out) == {"de", "unknown"} and report.seen == {"en": 1}
+    assert report.languages_line == "LANGUAGES=de,en,unknown"
     later = run_scan(bucket, plan, languages={"de"})
     assert later.newly_planned == {"de": 2} and plan.numbers() == {"en": [0], "de": [0]}
 
@@ -157,6 +160,12 @@ def test_an_excluded_language_is_not_listed(bucket, plan, monkeypatch):
     use_obstore(monkeypatch, store_gets, list_with_delimiter=counting)
     run_scan(bucket, plan, languages={"en"})
     assert set(counting.calls) == {PREFIX, f"{PREFIX}en/"}
+
+
+def test_the_languages_line_keeps_planned_languages_that_left_the_bucket(bucket, plan):
+    put_folders(bucket, "de/b")
+    run_scan(bucket, plan)
+    assert run_scan(MemoryBucket(), plan).languages_line == "LANGUAGES=de"
 
 
 def test_a_remainder_waits_until_a_chunk_fills_or_the_wait_ends(bucket, plan):

@@ -33,9 +33,9 @@ def error(settings: AlertSettings) -> str:
 def test_a_mail_has_a_line_and_a_link_for_each_problem() -> None:
     with smtp_server() as box:
         senders(mail(smtp_url=box.url))["e-mail"]("me/speech: 2 problems", LINES)
-        senders(mail(smtp_url=box.url))["e-mail"]("again", LINES)
+        senders(mail(smtp_url=box.url, email_from="bot@b.de"))["e-mail"]("again", LINES)
     first, second = box.mails
-    assert (first["To"], first["From"]) == ("a@b.de, c@d.de", "a@b.de")
+    assert (first["To"], first["From"], second["From"]) == ("a@b.de, c@d.de", "a@b.de", "bot@b.de")
     assert first["Subject"] == "me/speech: 2 problems" and first["Date"] and first["Message-ID"] != second["Message-ID"]
     text = f"{LINES[0].text}\n{LINES[0].link}\n\n{LINES[1].text}\n{LINES[1].link}\n"
     assert first.get_content() == text
