@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from xdist.scheduler.loadgroup import LoadGroupScheduling
 
-from r2_hf_assets.settings import VARIABLES
+import r2_hf_assets_tests.support.shell  # noqa: F401 - first
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
 # Before huggingface_hub is imported: no test uses a user's cache or token, or requests anything from the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
-# Before the definitions are imported: the grid has all languages, whatever is planned in a developer's home.
-os.environ.pop("DAGSTER_HOME", None)
 
 # Valid settings, for tests that connect to nothing.
 REQUIRED = {
@@ -80,8 +78,6 @@ def world(sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest) -> I
 @pytest.fixture
 def in_process(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """The world, with its variables in this process's environment."""
-    for variable in VARIABLES:
-        monkeypatch.delenv(variable.name, raising=False)
     for name, value in world.env.items():
         monkeypatch.setenv(name, value)
     return world

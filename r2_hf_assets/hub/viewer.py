@@ -42,7 +42,7 @@ def ask_viewer(hub: HubSettings, base: str = VIEWER) -> ViewerAnswer | None:
     if failed:
         named = sorted({str(one.get("config")) for one in failed})
         problem = f"configs that failed there: {', '.join(named[:5])}{', ...' if len(named) > 5 else ''}"
-    rows = size.get("size", {}).get("dataset", {}).get("num_rows")
+    rows = ((size.get("size") or {}).get("dataset") or {}).get("num_rows")
     return ViewerAnswer(", ".join(works), rows if isinstance(rows, int) else None, problem)
 
 

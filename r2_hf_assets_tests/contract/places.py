@@ -32,6 +32,7 @@ from r2_hf_assets.hub.client import REPO_TYPE, HubClient
 from r2_hf_assets.plan.files import StateFiles
 from r2_hf_assets.retry import DEFAULT, ONCE
 from r2_hf_assets.settings import BucketSettings, HubSettings, load_for_scan, load_partial
+from r2_hf_assets_tests.support.shell import GIVEN
 from r2_hf_sandbox import S3Server
 from r2_hf_sandbox.processes import LOOPBACK, Process, free_port, start_process, start_server
 from r2_hf_sandbox.s3.r2 import StrictR2
@@ -105,7 +106,7 @@ def new_repo(settings: HubSettings) -> Iterator[HubSettings]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **{name: value or "" for name, value in dotenv_values(".env").items()}}
+    return {**GIVEN, **{name: value or "" for name, value in dotenv_values(".env").items()}}
 
 
 @contextmanager

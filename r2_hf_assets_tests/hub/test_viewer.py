@@ -80,6 +80,7 @@ def stand_in(is_valid: Response, size: Response) -> Iterator[tuple[str, list[str
             ViewerAnswer("preview, viewer, filter, statistics", None, "HTTP 500: Job manager crashed while running"),
         ),
         ((200, []), (200, SIZE), ViewerAnswer(problem="HTTP 200: None")),
+        ((200, VALID), (200, {"size": None}), ViewerAnswer("preview, viewer, filter, statistics")),
     ],
 )
 def test_what_the_viewer_says(is_valid: Response, size: Response, answer: ViewerAnswer) -> None:
