@@ -167,7 +167,7 @@ def _chunk(
 def read(what: str, counts: Path) -> None:
     """Report rows, row groups, seconds, and bytes received: of the index, and in all."""
     document = (ROOT / "docs" / "reading.md").read_text()
-    choose, _, read = re.findall(r"^```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    choose, _, read, *_ = re.findall(r"^```python\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
     code: dict[str, Any] = {}
     exec(read.partition("\nfor table in ")[0], code)
     if what != "all":

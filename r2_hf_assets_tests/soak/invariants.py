@@ -45,7 +45,7 @@ _DAGSTER_FILES = {
 }
 _STATE_FILE = re.compile(
     r"state/plan/(index|identity|id|folders_\d{4}|amendments|amendment_\d{4}|[a-z]+/(chunk_\d{4,}|waiting))\.json"
-    r"|state/builds/[a-z]+/chunk-\d{5}\.json"
+    r"|state/builds/[a-z]+/chunk-\d{5}\.json|grid_languages\.txt"
 )
 
 

@@ -90,22 +90,22 @@ class World:
     # the product
 
     def scan(self, **config: Any) -> str | None:
-        with DagsterInstance.get() as instance:
+        with launch.open_instance() as instance:
             return run_scan(instance, **config)
 
     def build_due(self) -> list[ChunkRun]:
         """Build every due partition in this process."""
-        with DagsterInstance.get() as instance:
+        with launch.open_instance() as instance:
             return list(run_chunks(instance, due_chunks(instance)))
 
     def build(self, key: str) -> str | None:
         """Build one partition, due or not; return the error's line."""
-        with DagsterInstance.get() as instance:
+        with launch.open_instance() as instance:
             result = launch.execute(instance, [SHARDS, COMMIT], partition_key(*read_key(key)))
             return launch._error(result)
 
     def due(self) -> list[str]:
-        with DagsterInstance.get() as instance:
+        with launch.open_instance() as instance:
             return [f"{chunk.language}|chunk_{chunk.number:04d}" for chunk in due_chunks(instance)]
 
     def command_env(self, **more: str) -> dict[str, str]:

@@ -121,7 +121,7 @@ def test_a_bucket_error_is_retried(tmp_path):
 
 def test_an_error_without_a_path_names_hf_home(monkeypatch):
     monkeypatch.setenv("HF_HOME", "/data/hf")
-    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a"), instance=Mock(), log=Mock())
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_id="a", tags={}), instance=Mock(), log=Mock())
     with pytest.raises(Failure) as caught, report_user_errors(context):
         raise OSError("I/O error: No space left on device (os error 28)")
     assert str(caught.value.description).startswith("HF_HOME (/data/hf): no space")

@@ -12,6 +12,7 @@ from dagster import DagsterInstance
 from r2_hf_assets.asset_keys import COMMIT
 from r2_hf_assets.plan.due import find_due
 from r2_hf_assets.plan.store import open_plan
+from r2_hf_assets.plural import plural
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.settings import load
 from r2_hf_assets_tests.cli.calls import start
@@ -72,7 +73,7 @@ def test_four_machines_share_the_chunks_by_modulo(world: World) -> None:
     done = on_each(world, range(MACHINES), "process", "--chunk-mod", str(MACHINES), "--chunk-rem", "R")
     for machine, (code, _, err) in enumerate(done):
         assert code == 0, err
-        assert f"{share(machine)} chunks done, 0 failed" in err
+        assert f"{plural(share(machine), 'chunk')} done, 0 failed" in err
     assert len(world.commits()) == len(set(world.commits())) == total
     assert world.row_keys() == sorted(row.key for row in expected.rows)
 
