@@ -3,7 +3,7 @@
 Requests use huggingface_hub's session, so that proxies and certificates are those of the job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,12 +24,18 @@ _WRITE = "repo.write"
 _WRITERS = ("owner", "admin", "write")
 
 
+def getter(hub: HubSettings) -> Callable[..., Any]:
+    """Return the `get` of huggingface_hub's session, with the token, for requests to the Hub's API."""
+    headers = build_hf_headers(token=hub.token, library_name="r2_hf_assets")
+    return partial(get_session().get, headers=headers, timeout=PATIENCE_S)
+
+
 def check_hub(hub: HubSettings) -> list[Finding]:
     """Return findings `hub`, `token` and `repo`, by two requests; only the first when the Hub can't be reached."""
-    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
+    get = getter(hub)
     try:
-        whoami = get(f"{hub.endpoint}/api/whoami-v2", timeout=PATIENCE_S)
-        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}", timeout=PATIENCE_S)
+        whoami = get(f"{hub.endpoint}/api/whoami-v2")
+        repo = get(f"{hub.endpoint}/api/datasets/{hub.repo_id}")
         identity, info = (got.json() if got.status_code == 200 else {} for got in (whoami, repo))
     except Exception as error:
         if classify(error) is None and not isinstance(error, OSError | ValueError):

@@ -11,11 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
-
-from huggingface_hub.utils import build_hf_headers, get_session
 
 from r2_hf_assets.errors import R2HfError
 from r2_hf_assets.hub.client import BRANCH
@@ -24,7 +21,7 @@ from r2_hf_assets.plan.chunks import Name
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.plural import plural
 from r2_hf_assets.preflight import Finding, ok, warn
-from r2_hf_assets.preflight.bucket import PATIENCE_S
+from r2_hf_assets.preflight.hub import getter
 from r2_hf_assets.retry import ONCE
 from r2_hf_assets.settings import HubSettings, Settings
 from r2_hf_assets.shards.names import DATA, METADATA, is_index, parse_path
@@ -68,13 +65,12 @@ def _read_plan(settings: Settings) -> set[Name]:
 
 
 def _read_use(hub: HubSettings) -> RepoUse | None:
-    get = partial(get_session().get, headers=build_hf_headers(token=hub.token, library_name="r2_hf_assets"))
-    url = f"{hub.endpoint}/api/datasets/{hub.repo_id}"
+    get, url = getter(hub), f"{hub.endpoint}/api/datasets/{hub.repo_id}"
     try:
-        info = get(url, timeout=PATIENCE_S)
+        info = get(url)
         if info.status_code == 404:
             return RepoUse()
-        history = get(f"{url}/commits/{BRANCH}?limit=1", timeout=PATIENCE_S)
+        history = get(f"{url}/commits/{BRANCH}?limit=1")
         files = tuple(str(sibling["rfilename"]) for sibling in info.json()["siblings"])
         return RepoUse(files, int(history.headers["X-Total-Count"]))
     except Exception as error:  # a KeyError: another response than the Hub's

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from r2_hf_assets.preflight import Finding, bucket, hub, limits
+from r2_hf_assets.preflight import Finding, bucket, hub
 from r2_hf_assets.settings import BucketSettings, load
 from r2_hf_assets_tests.support.world import World
 
@@ -24,7 +24,7 @@ def r2(world: World) -> BucketSettings:
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An endpoint that accepts connections and never responds; requests time out soon."""
-    for module in (bucket, hub, limits):
+    for module in (bucket, hub):
         monkeypatch.setattr(module, "PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
