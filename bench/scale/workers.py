@@ -1,14 +1,15 @@
 """Four workers against one: `python -m bench.scale.workers --by modulo` (or `celery`).
 
 60 ms are added to every response of the bucket, and a worker has 8 requests in flight, so it is bound by the line, as a
-machine of its own would be, and not by the cores that all workers share here. A chunk takes some 45 s at that rate.
+machine of its own would be, and not by the cores that all workers share here. A chunk takes 83 s at that rate.
 Every run has its own plan, dataset and history; the runs alternate.
 
 modulo: `r2-hf process --chunk-mod N --chunk-rem R` in N processes that start at once, each with its own DAGSTER_HOME;
 from their start to the end of the last one.
 
-celery: a backfill over all chunks, on a cluster of N workers in network namespaces (integration/cluster); from the
-start of the first run to the end of the last one. The daemon's interval before a backfill begins is not part of it.
+celery: a backfill over all chunks, on a cluster of N workers with the files of deploy/celery (integration/cluster);
+from the start of the first run to the end of the last one. The daemon's interval before a backfill begins is not part
+of it.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def celery(job: _Job, name: str, workers: int) -> float:
     names = [f"w{number}" for number in range(1, workers + 1)]
     folder = job.folder / name
     folder.mkdir()
-    with cluster(job.sandbox, folder, names, job.run_env(name)) as running:
+    with cluster(job.sandbox, folder, names, job.run_env(name), separate=False, quick=False) as running:
         server = running.webserver
         backfill = server.backfill([f"en|chunk_{number:04d}" for number in range(job.chunks)])
         wait_until(lambda: server.backfill_status(backfill) not in ("REQUESTED", "CANCELING"), _PATIENCE_S, 1.0)
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--by", choices=["modulo", "celery"], default="modulo")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--chunks", type=int, default=8)
-    parser.add_argument("--episodes", type=int, default=60, help="in each chunk")
+    parser.add_argument("--episodes", type=int, default=110, help="in each chunk")
     parser.add_argument("--segments", type=int, default=100, help="in each episode")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()

@@ -82,12 +82,13 @@ def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
         runs = list(instance.get_runs())
         built = list(instance.get_runs(RunsFilter(job_name="build_job")))
     assert world.table().num_rows == 8 and len(world.commits()) == 2
-    assert [tick["error"] for tick in all_ticks if tick["error"]] == []
+    assert [tick["error"] for tick in all_ticks + told if tick["error"]] == []
     assert all(re.search(r"\d|nothing is due", tick["skipReason"]) for tick in all_ticks if tick["status"] == "SKIPPED")
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
     tags = sorted((run.tags["dagster/partition"], run.tags[ATTEMPT_TAG]) for run in built)
     assert tags == [("de|chunk_0000", "1"), ("en|chunk_0000", "1")]
-    assert told and {tick["skipReason"] for tick in told} == {"problems: 0; e-mail: 0 told now"}
+    skipped = {tick["skipReason"] for tick in told if tick["status"] == "SKIPPED"}  # the last may be under way
+    assert skipped == {"problems: 0; e-mail: 0 told now"}
     scans = [run for run in runs if run.job_name == "scan_job"]
     assert len(runs) == len(built) + len(scans) and 1 <= len(scans) <= 2
     sensors = reloaded["locationOrLoadError"]["repositories"][0]["sensors"]

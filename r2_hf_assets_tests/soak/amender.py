@@ -29,7 +29,6 @@ from r2_hf_sandbox.samples.episode import ExpectedReject, ExpectedRow
 HOLD, RUNNING, COMMITTED, UNPLANNED, REFRESH = "held", "running", "committed", "unplanned", "refresh"
 KINDS = (HOLD, RUNNING, COMMITTED, UNPLANNED, REFRESH)
 _WAIT_S = (0.0, 5.0)
-_CANDIDATE_S = 120.0  # then an operation without a candidate of its kind is a removal of any episode
 _TRIES = 8
 _MOST_REMOVED = 0.3  # share of the episodes
 
@@ -122,7 +121,7 @@ class Amender:
         self._start(("refresh",), None, None)
 
     def _begin(self, quiet: bool) -> None:
-        """Start the first operation that has a candidate; without one, when it is late, a removal of any episode."""
+        """Start the first operation that has a candidate; when nothing is left to run, else a removal of any episode."""
         if not self._chunks():
             return  # before the first scan there is no plan
         taken = {removal.episode for removal in self.removals}
@@ -134,7 +133,7 @@ class Amender:
             if held is not None:
                 kill_points.release(self.requester.site.points, held)
         else:
-            if not quiet and time.monotonic() - self._since < _CANDIDATE_S:
+            if not quiet:
                 return
             kind, held = self._waiting[0], None
         self._waiting.remove(kind)

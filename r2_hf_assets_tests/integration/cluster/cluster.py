@@ -1,4 +1,4 @@
-"""A running cluster: real processes with the files of deploy/celery/ and shorter waits.
+"""A running cluster: real processes with the files of deploy/celery/, by default with shorter waits.
 
 This machine has PostgreSQL, Redis, the code server, the daemon and the webserver, and the sandbox's S3 server and Hub.
 Each further machine has one Celery worker with its own DAGSTER_HOME and temporary folder; it connects to all else over
@@ -50,6 +50,7 @@ class Cluster:
     programs: Path
     env: dict[str, str] = field(repr=False)
     webserver: Webserver
+    quick: bool
     workers: dict[str, list[Process]] = field(default_factory=dict)
 
     def machine(self, name: str) -> Machine:
@@ -65,7 +66,7 @@ class Cluster:
     def start_worker(self, name: str) -> None:
         """Start the machine's worker, and wait until it is ready for runs."""
         machine, home = self.machine(name), self.folder / name
-        _make_home(home, len(self.net.machines))
+        _make_home(home, len(self.net.machines), self.quick)
         env = {**self.env, "DAGSTER_HOME": str(home), "TMPDIR": str(home / "tmp"), "HF_HOME": str(home / "hf_home")}
         started: list[Process] = []
         if machine.namespace:
@@ -118,7 +119,13 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    sandbox: Sandbox, folder: Path, names: Sequence[str], env: dict[str, str], *, separate: bool | None = None
+    sandbox: Sandbox,
+    folder: Path,
+    names: Sequence[str],
+    env: dict[str, str],
+    *,
+    separate: bool | None = None,
+    quick: bool = True,
 ) -> Iterator[Cluster]:
     """Start a cluster with its tables created and its workers ready; all of it is removed at the end.
 
@@ -128,6 +135,7 @@ def cluster(
         names: the machines with a worker.
         env: the product's settings.
         separate: whether machines get network namespaces; None: if that is possible here.
+        quick: whether services check, and runs send heartbeats, every second or two; False: as shipped.
 
     Raises:
         NotInstalled, SandboxError: a part can't be installed or did not start.
@@ -158,11 +166,12 @@ def cluster(
             "AWS_DEFAULT_REGION": "auto",
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
             "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-            "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",
         }
-        _make_home(home, len(names))
+        if quick:
+            settings["DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS"] = "1"
+        _make_home(home, len(names), quick)
         webserver = Webserver(f"http://{LOOPBACK}:{ports['web']}")
-        made = Cluster(sandbox, folder, net, python, settings, webserver)
+        made = Cluster(sandbox, folder, net, python, settings, webserver, quick)
         scanned = made.command("r2_hf_assets.cli", "scan")  # also makes the tables, in one process
         if scanned.returncode:
             raise SandboxError(f"the scan failed: {scanned.stderr.strip()}")
@@ -175,10 +184,14 @@ def _start_services(made: Cluster, stack: ExitStack, ports: dict[str, int], sepa
     server = {"host": LOOPBACK, "port": ports["code"], "location_name": _LOCATION}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
     python, load = str(made.programs / "python"), ["-w", str(workspace)]
-    module = ["-m", "r2_hf_assets_tests.integration.quick_definitions", "--location-name", _LOCATION]
+    quick = "r2_hf_assets_tests.integration.quick"
+    definitions, daemon = (
+        (f"{quick}_definitions", f"{quick}_daemon") if made.quick else ("r2_hf_assets.definitions", "dagster._daemon")
+    )
+    module = ["-m", definitions, "--location-name", _LOCATION]
     commands = {
         "code_server": ["-m", "dagster", "api", "grpc", "-h", LOOPBACK, "-p", str(ports["code"]), *module],
-        "daemon": ["-m", "r2_hf_assets_tests.integration.quick_daemon", "run", *load],
+        "daemon": ["-m", daemon, "run", *load],
         "webserver": ["-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(ports["web"]), *load],
     }
 
@@ -213,10 +226,11 @@ def _start_services(made: Cluster, stack: ExitStack, ports: dict[str, int], sepa
         raise SandboxError(f"the webserver does not respond\n{made.logs()}")
 
 
-def _make_home(home: Path, slots: int) -> None:
+def _make_home(home: Path, slots: int, quick: bool) -> None:
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     shipped = yaml.safe_load((DEPLOY / "dagster.yaml").read_text())
-    shipped["run_monitoring"].update(_SHORTENED)
+    if quick:
+        shipped["run_monitoring"].update(_SHORTENED)
     shipped["concurrency"]["runs"]["max_concurrent_runs"] = slots
     shipped["compute_logs"]["config"]["local_dir"] = str(home / "tmp")
     (home / "dagster.yaml").write_text(yaml.safe_dump(shipped))
