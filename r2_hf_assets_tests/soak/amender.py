@@ -121,7 +121,7 @@ class Amender:
         self._start(("refresh",), None, None)
 
     def _begin(self, quiet: bool) -> None:
-        """Start the first operation that has a candidate; when nothing is left to run, else a removal of any episode."""
+        """Start the first operation that has a candidate; when nothing is left to run, a removal of any episode."""
         if not self._chunks():
             return  # before the first scan there is no plan
         taken = {removal.episode for removal in self.removals}
