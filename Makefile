@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 READERS := .readers
 TORCH ?= torch
 export DAGSTER_DISABLE_TELEMETRY := 1
+# Compiled modules are kept: tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env demo demo-down test browser readers lint check audit fuzz soak cluster-demo contract image style lock bench scale dev home clean
 

@@ -14,12 +14,14 @@ import pytest
 from xdist.scheduler.loadgroup import LoadGroupScheduling
 
 import r2_hf_assets_tests.support.shell  # noqa: F401 - first
+from r2_hf_assets.runs.databases import read_migrations_once
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
 # Before huggingface_hub is imported: no test uses a user's cache or token, or requests anything from the real Hub.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+read_migrations_once()
 
 # Valid settings, for tests that connect to nothing.
 REQUIRED = {

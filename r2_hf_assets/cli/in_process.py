@@ -30,7 +30,7 @@ from r2_hf_assets.plan.due import find_due, in_grid
 from r2_hf_assets.plan.store import open_plan
 from r2_hf_assets.runs.build_progress import Watch, watched_by
 from r2_hf_assets.runs.compute_logs import open_without_copies
-from r2_hf_assets.runs.databases import fewer_syncs
+from r2_hf_assets.runs.databases import fewer_syncs, read_migrations_once
 from r2_hf_assets.runs.history import recorded_digests
 from r2_hf_assets.runs.outcome import cancel_interrupted, failure_line, outcome_of
 from r2_hf_assets.sensors import stale_card
@@ -43,6 +43,7 @@ _QUIET = {"console": {"config": {"log_level": "WARNING"}}}
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the instance in DAGSTER_HOME, whose history is the progress record; SettingsError when that fails."""
     home = dagster_home(os.environ.get("DAGSTER_HOME", ""))
+    read_migrations_once()
     with ExitStack() as stack:
         stack.enter_context(fewer_syncs())
         try:

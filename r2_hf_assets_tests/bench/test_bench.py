@@ -41,6 +41,7 @@ FIGURES = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
     (tmp_path / "performance.md").write_text(
         "# By hand\n\n<!-- bench: begin -->\nof last time\n<!-- bench: end -->\n\nAfter it.\n"
@@ -51,7 +52,7 @@ def test_every_row_runs_and_reports_numbers(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=230,
+        timeout=580,
         check=False,
     )
     assert run.returncode == 0, run.stderr

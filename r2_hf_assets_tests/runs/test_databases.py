@@ -1,8 +1,11 @@
 """SQLite waits for the disk less often while `fewer_syncs` holds, loses nothing, and is as before afterwards."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
+import pytest
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -70,3 +73,21 @@ def test_the_instance_of_the_command_line_is_opened_so(tmp_path: Path, monkeypat
         assert log(tmp_path / "history" / "runs" / "index.db").exists()
     with open_instance() as instance:
         assert instance.get_dynamic_partitions("plan_chunk") == ["chunk_0000"]
+
+
+def test_migration_scripts_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Counter[str]()
+    real = Script._from_path
+
+    def counted(scripts: ScriptDirectory, path: str) -> Script | None:
+        read[path] += 1
+        return real(scripts, path)
+
+    monkeypatch.setattr(Script, "_from_path", counted)
+    monkeypatch.setattr(ScriptDirectory, "from_config", vars(ScriptDirectory)["from_config"].__wrapped__)
+    for home in (tmp_path / "a", tmp_path / "b"):
+        home.mkdir()
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+        with open_instance():
+            pass
+    assert 0 < max(read.values()) <= 3  # of runs, events and schedules

@@ -25,6 +25,7 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.cli.in_process import ChunkRun, due_chunks, run_chunks, run_scan
 from r2_hf_assets.partitions import partition_key, read_key
+from r2_hf_assets.runs.compute_logs import open_without_copies
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_sandbox.samples.bucket import SampleSummary, upload_samples
 from r2_hf_sandbox.sandbox import Sandbox
@@ -49,8 +50,7 @@ class World:
         bucket, repo_id = f"bucket-{unique}", f"{sandbox.hub.user}/speech-{unique}"
         sandbox.s3.create_bucket(bucket)
         home = folder / "dagster_home"
-        home.mkdir()
-        shutil.copy(ROOT / "dagster.yaml", home)
+        shutil.copytree(_empty_home(sandbox), home)
         env = {
             **sandbox.env(),
             "R2_BUCKET": bucket,
@@ -196,6 +196,17 @@ class World:
         """Return the titles of the commits of data, newest first."""
         commits = self.api().list_repo_commits(self.repo_id, repo_type="dataset")
         return [commit.title for commit in commits if commit.title.startswith("Add ")]
+
+
+def _empty_home(sandbox: Sandbox) -> Path:
+    """Return a DAGSTER_HOME with empty tables; to create them takes Dagster longer than many a test."""
+    home = sandbox.folder / "dagster_home"
+    if not home.exists():
+        home.mkdir()
+        shutil.copy(ROOT / "dagster.yaml", home)
+        with open_without_copies(home):
+            pass
+    return home
 
 
 def run_between(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, action: Callable[[], object]) -> None:
