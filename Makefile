@@ -30,7 +30,7 @@ demo-down: env  ## Stop the servers of `make demo KEEP=1`.
 test: env  ## Run the tests.
 	@sh scripts/get-chromium.sh || true
 	@# More processes than cores: tests wait for servers half of the time.
-	@$(BIN)/python -m pytest -n 6 --dist loadgroup
+	@$(BIN)/python -m pytest -n 5 --dist loadgroup
 
 browser: env  ## Test the UI in a real browser. SCREENSHOTS=1 renews the pictures in docs/.
 	@sh scripts/get-chromium.sh

@@ -15,6 +15,7 @@ from xdist.scheduler.loadgroup import LoadGroupScheduling
 
 import r2_hf_assets_tests.support.shell  # noqa: F401 - first
 from r2_hf_assets.runs.databases import read_migrations_once
+from r2_hf_assets_tests.support.engines import keep_engines
 from r2_hf_assets_tests.support.world import World
 from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 
@@ -22,6 +23,7 @@ from r2_hf_sandbox.sandbox import Sandbox, start_sandbox
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 read_migrations_once()
+keep_engines()
 
 # Valid settings, for tests that connect to nothing.
 REQUIRED = {
