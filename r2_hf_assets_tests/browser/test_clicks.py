@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from r2_hf_assets_tests.browser.ui import open_ui
 from r2_hf_assets_tests.support.world import World
 
 
+@pytest.mark.slow
 def test_a_backfill_by_clicking_turns_both_assets_green(in_process: World, chromium: Path) -> None:
     world = in_process
     world.upload(episodes={"en": 2, "de": 1}, segments=(2, 3), seconds=(0.3, 0.5), expect=False)

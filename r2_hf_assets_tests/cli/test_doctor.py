@@ -104,5 +104,5 @@ def test_checks_that_need_missing_or_wrong_settings_are_skipped(
             result = call(capfd, "doctor", "--json")
         findings = {finding["name"]: finding for finding in json.loads("\n".join(result.stdout))["findings"]}
         assert result.code == 1 and findings["settings"]["level"] == "FAIL", change
-        assert findings["database"]["level"] == "warn", "it is new"
+        assert findings["database"]["level"] == "ok"
         assert set(findings) & {"bucket", "STATE_URL", "hub", "token", "repo"} == checked

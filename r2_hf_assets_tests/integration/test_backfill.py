@@ -1,4 +1,7 @@
-"""A real backfill: `dagster dev` with its daemon and code server, launched as the UI does it, over GraphQL."""
+"""A real backfill: `dg dev` with its daemon and code server, launched as the UI does it, over GraphQL.
+
+The guide's walk is by `dagster dev`.
+"""
 
 import os
 import shutil
@@ -53,21 +56,17 @@ def _backfill(webserver: Webserver, keys: list[str]) -> str:
     return webserver.backfill_status(backfill)
 
 
-def test_dg_dev_serves_the_same_location(in_process: World) -> None:
-    """The states of sensors belong to a location's name."""
-    in_process.write_dotenv()
-    with dagster_dev(in_process, "dg") as webserver:
-        entries = webserver.query(LOCATIONS)["workspaceOrError"]["locationEntries"]
-    assert entries == [{"name": "r2_hf_assets", "loadStatus": "LOADED"}]
-
-
+@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_a_backfill_makes_one_run_per_chunk_and_a_second_one_completes_the_rest(in_process: World) -> None:
     world = in_process
     world.upload(episodes={"en": 6, "de": 1}, expect=False)
     world.write_dotenv()
     world.scan()
-    with dagster_dev(world) as webserver:
+    with dagster_dev(world, "dg") as webserver:
+        # The states of sensors belong to a location's name.
+        entries = webserver.query(LOCATIONS)["workspaceOrError"]["locationEntries"]
+        assert entries == [{"name": "r2_hf_assets", "loadStatus": "LOADED"}]
         # de|chunk_0001 is not planned, which must not fail the backfill.
         assert _backfill(webserver, ["en|chunk_0000", "de|chunk_0001"]) == "COMPLETED_SUCCESS"
         assert world.files() == ["data/en/chunk-00000.parquet"]

@@ -1,5 +1,6 @@
 """The whole host crashes during a run: after a restart the run is ended, and a retry completes its partition."""
 
+import pytest
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus
 
 from r2_hf_assets.runs.heartbeat import ALIVE_TAG
@@ -10,6 +11,7 @@ from r2_hf_sandbox.processes import wait_until
 KEY = "en|chunk_0000"
 
 
+@pytest.mark.slow
 def test_a_run_whose_host_crashed_is_ended_and_its_partition_committed_once(in_process: World) -> None:
     world = in_process
     summary = world.upload(episodes={"en": 2}, segments=(2, 3), seconds=(0.3, 0.4))

@@ -56,6 +56,7 @@ def ticks(host: Services, name: str) -> list[dict]:
     return host.graphql(TICKS, selector=selector(name))["sensorOrError"]["sensorState"]["ticks"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_episodes_reach_the_hub_by_sensors_alone(in_process: World) -> None:
     world = in_process

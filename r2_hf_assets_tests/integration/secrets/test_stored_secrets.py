@@ -173,6 +173,7 @@ LAUNCH = """mutation ($executionParams: ExecutionParams!) { launchRun(executionP
   ... on PythonError { message } } }"""
 
 
+@pytest.mark.slow
 def test_the_ui_shows_names_only(in_process: World, search: SecretSearch) -> None:
     """A real `dagster dev`, a run that fails for a wrong secret, and the UI's queries."""
     world = in_process
