@@ -33,7 +33,7 @@ class Terminal:
             stdout=inside,
             stderr=inside,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so Ctrl-C reaches what runs in the foreground
+            preexec_fn=_own_terminal,
         )
         os.close(inside)
         self._read(re.compile(PROMPT), GRACE_S)
@@ -88,6 +88,12 @@ class Terminal:
         except subprocess.TimeoutExpired:
             os.killpg(self._bash.pid, signal.SIGKILL)
             self._bash.wait()
+
+
+def _own_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so Ctrl-C reaches what runs in the foreground
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)  # nohup, and a shell's `&`, have them ignored by all children
 
 
 def as_seen(text: str) -> list[str]:
