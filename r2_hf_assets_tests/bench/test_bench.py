@@ -39,14 +39,12 @@ FIGURES = {
     "readers": [],
     "choosing": ["bytes, episodes that follow one another"],
 }
-
-
 LIKE_OTHERS = {"one_chunk", "memory"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_rows_run_and_reports_numbers(tmp_path: Path) -> None:
+def test_rows_run_and_report_numbers(tmp_path: Path) -> None:
     (tmp_path / "performance.md").write_text(
         "# By hand\n\n<!-- bench: begin -->\nof last time\n<!-- bench: end -->\n\nAfter it.\n"
     )

@@ -1,6 +1,7 @@
 """`r2-hf doctor`: its output and exit code, and that it changes nothing."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def test_a_failure_is_reported_the_rest_is_checked_and_the_exit_code_is_1(
 def test_checks_that_need_missing_or_wrong_settings_are_skipped(
     shell: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    shutil.rmtree(Path(shell.env["DAGSTER_HOME"]) / "history")
     for change, checked in (({"R2_BUCKET": ""}, {"hub", "token", "repo"}), ({"DOWNLOAD_WORKERS": "many"}, set())):
         with monkeypatch.context() as patch:
             for name, value in change.items():
@@ -104,5 +106,5 @@ def test_checks_that_need_missing_or_wrong_settings_are_skipped(
             result = call(capfd, "doctor", "--json")
         findings = {finding["name"]: finding for finding in json.loads("\n".join(result.stdout))["findings"]}
         assert result.code == 1 and findings["settings"]["level"] == "FAIL", change
-        assert findings["database"]["level"] == "ok"
+        assert findings["database"]["level"] == "warn", "it is new"
         assert set(findings) & {"bucket", "STATE_URL", "hub", "token", "repo"} == checked

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from r2_hf_assets.cli.in_process import open_instance
+from r2_hf_assets.runs import databases
 from r2_hf_assets.runs.databases import fewer_syncs
 
 NORMAL, FULL = 1, 2
@@ -84,7 +85,8 @@ def test_migration_scripts_are_read_once(tmp_path: Path, monkeypatch: pytest.Mon
         return real(scripts, path)
 
     monkeypatch.setattr(Script, "_from_path", counted)
-    monkeypatch.setattr(ScriptDirectory, "from_config", vars(ScriptDirectory)["from_config"].__wrapped__)
+    monkeypatch.setattr(ScriptDirectory, "from_config", databases._scripts.__wrapped__)
+    databases._scripts.cache_clear()
     for home in (tmp_path / "a", tmp_path / "b"):
         home.mkdir()
         monkeypatch.setenv("DAGSTER_HOME", str(home))

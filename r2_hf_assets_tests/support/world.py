@@ -25,7 +25,6 @@ from r2_hf_assets.bucket.transfers import Bucket
 from r2_hf_assets.cli import in_process as launch
 from r2_hf_assets.cli.in_process import ChunkRun, due_chunks, run_chunks, run_scan
 from r2_hf_assets.partitions import partition_key, read_key
-from r2_hf_assets.runs.compute_logs import open_without_copies
 from r2_hf_assets.settings import BucketSettings
 from r2_hf_sandbox.samples.bucket import SampleSummary, upload_samples
 from r2_hf_sandbox.sandbox import Sandbox
@@ -204,7 +203,7 @@ def _empty_home(sandbox: Sandbox) -> Path:
     if not home.exists():
         home.mkdir()
         shutil.copy(ROOT / "dagster.yaml", home)
-        with open_without_copies(home):
+        with DagsterInstance.from_config(str(home)):
             pass
     return home
 
